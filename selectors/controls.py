@@ -1,0 +1,103 @@
+"""Controls: selectors that are not methods, against which methods are read."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.topk import tie_keys
+
+
+class _Control(Selector):
+    """A control on the task's own patch grid: no weights, no labels."""
+
+    supervision = Supervision.none()
+
+    def __init__(self, patch_size: int = 16) -> None:
+        self.patch_size = patch_size
+
+    def _grid(self, images: Tensor, context: BatchContext | None) -> tuple[int, int]:
+        if context is not None and context.grid is not None:
+            return context.grid
+        return images.shape[2] // self.patch_size, images.shape[3] // self.patch_size
+
+
+class FullControl(_Control):
+    """Every patch scores the same; only meaningful at keep ratio 1, the upper reference."""
+
+    name = "full"
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        return torch.zeros(len(images), *self._grid(images, context), device=images.device)
+
+
+class RandomControl(_Control):
+    """Uniform random order, by (image id, seed); without ids, by the image's content."""
+
+    name = "random"
+    stochastic = True
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        gh, gw = self._grid(images, context)
+        if context is not None:
+            ids, seed = list(context.image_ids), context.seed
+        else:
+            content = images.float().cpu().contiguous()
+            ids, seed = [hashlib.sha256(x.numpy().tobytes()).hexdigest() for x in content], 0
+        # Another stream than the tie-break's, or random would be what a constant score map gives.
+        keys = tie_keys([f"random:{i}" for i in ids], gh * gw, seed)
+        ranks = np.argsort(np.argsort(keys, axis=1), axis=1).astype(np.float32)
+        return torch.from_numpy(ranks).view(-1, gh, gw).to(images.device)
+
+
+class CenterControl(_Control):
+    """Nearness to the picture's centre: photographers put their subject there."""
+
+    name = "center"
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        gh, gw = self._grid(images, context)
+        y = (torch.arange(gh, device=images.device) + 0.5) / gh - 0.5
+        x = (torch.arange(gw, device=images.device) + 0.5) / gw - 0.5
+        return -(y[:, None] ** 2 + x[None] ** 2).expand(len(images), gh, gw)
+
+
+class VarianceControl(_Control):
+    """Variance of a patch's pixels, mean of the channels in RGB units: plain local contrast."""
+
+    name = "variance"
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        p = self.patch_size
+        patches = images.float().unfold(2, p, p).unfold(3, p, p)
+        std = torch.tensor(self.std, device=images.device)
+        return (patches.var(dim=(-1, -2), unbiased=False) * std.view(1, 3, 1, 1) ** 2).mean(1)
+
+
+class OracleControl(_Control):
+    """Share of a patch that annotated objects cover: ranks by ground truth, the ceiling of coverage."""
+
+    name = "oracle"
+    needs_context = True
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        if context is None or context.objects is None:
+            raise InputError("the oracle needs ground truth; this task gives none")
+        return context.objects.to(images.device)
+
+
+class DownsampleControl(_Control):
+    """A smaller picture with as many patches as were to be kept; the task makes it, so scores are all alike.
+
+    Tasks that allow it hand the model a picture shrunk by sqrt(keep ratio) along each side.
+    """
+
+    name = "downsample"
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        return torch.zeros(len(images), *self._grid(images, context), device=images.device)

@@ -1,0 +1,220 @@
+"""Masked autoencoder (He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022).
+
+State-dict keys are those of the official implementation, so its checkpoints load as they are. The decoder's
+sequence is ordered class token, visible patches, masked patches: attention does not care about order, and so
+the masked positions are one contiguous tail, which the last block may compute alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ltrp_bench.selectors.vit import (
+    Block,
+    PatchEmbed,
+    init_vit,
+    patchify,
+    sincos_positions,
+    take,
+    unpatchify,
+)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def count_visible(mask_ratio: float, patches: int) -> int:
+    """How many of `patches` stay visible: int(L * (1 - ratio)) as the official code, at least 1.
+
+    The product is rounded to 9 digits first: 1 - 0.9 is a little less than 0.1 in floating point.
+    """
+    if not 0 <= mask_ratio < 1:
+        raise ValueError(f"mask_ratio must lie in [0, 1), not {mask_ratio}")
+    return max(1, int(round(patches * (1 - mask_ratio), 9)))
+
+
+def random_visible(
+    batch: int, patches: int, keep: int, generator: torch.Generator | None = None, device: str | torch.device = "cpu"
+) -> Tensor:
+    """`keep` of `patches` indices for each of `batch` images, uniformly and without repeats: [B, keep].
+
+    In raster order. Drawn on the generator's own device (CPU without one), so a seed means the same anywhere.
+    """
+    source = generator.device if generator is not None else torch.device("cpu")
+    noise = torch.rand(batch, patches, generator=generator, device=source)
+    return noise.argsort(dim=1)[:, :keep].sort(dim=1).values.to(device)
+
+
+def complement(visible: Tensor, patches: int) -> Tensor:
+    """The indices that `visible` [B, n] leaves out, in raster order: [B, L - n]."""
+    hidden = torch.ones(visible.shape[0], patches, dtype=torch.bool, device=visible.device)
+    hidden.scatter_(1, visible, False)
+    return hidden.nonzero()[:, 1].view(visible.shape[0], patches - visible.shape[1])
+
+
+class MAE(nn.Module):
+    """Encoder over the visible patches, light decoder over all of them, pixels of the masked ones as target.
+
+    `mean` and `std` are the per-channel normalisation the images come in (RGB in [0, 1]); the model never
+    uses them itself, distances on pixels do.
+    """
+
+    def __init__(
+        self,
+        image_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        embed_dim: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        decoder_dim: int = 512,
+        decoder_depth: int = 8,
+        decoder_heads: int = 16,
+        layer_norm_eps: float = 1e-6,
+        norm_pix_loss: bool = True,
+        mlp_ratio: float = 4.0,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
+        if size[0] % patch_size or size[1] % patch_size:
+            raise ValueError(f"patches of {patch_size} pixels do not tile an image of {size[0]}x{size[1]}")
+        self.image_size, self.patch_size = size, patch_size
+        self.grid = (size[0] // patch_size, size[1] // patch_size)
+        self.patches = self.grid[0] * self.grid[1]
+        self.norm_pix_loss = norm_pix_loss
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.config = {
+            "image_size": size[0] if size[0] == size[1] else list(size),
+            "patch_size": patch_size,
+            "embed_dim": embed_dim,
+            "depth": depth,
+            "heads": heads,
+            "decoder_dim": decoder_dim,
+            "decoder_depth": decoder_depth,
+            "decoder_heads": decoder_heads,
+            "layer_norm_eps": layer_norm_eps,
+            "norm_pix_loss": norm_pix_loss,
+            "mlp_ratio": mlp_ratio,
+            "mean": list(mean),
+            "std": list(std),
+        }
+
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.pos_embed = nn.Parameter(sincos_positions(embed_dim, self.grid), requires_grad=False)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
+        self.decoder_pos_embed = nn.Parameter(sincos_positions(decoder_dim, self.grid), requires_grad=False)
+        self.patch_embed = PatchEmbed(patch_size, embed_dim)
+        self.blocks = nn.ModuleList(Block(embed_dim, heads, mlp_ratio, layer_norm_eps) for _ in range(depth))
+        self.norm = nn.LayerNorm(embed_dim, eps=layer_norm_eps)
+        self.decoder_embed = nn.Linear(embed_dim, decoder_dim)
+        self.decoder_blocks = nn.ModuleList(
+            Block(decoder_dim, decoder_heads, mlp_ratio, layer_norm_eps) for _ in range(decoder_depth)
+        )
+        self.decoder_norm = nn.LayerNorm(decoder_dim, eps=layer_norm_eps)
+        self.decoder_pred = nn.Linear(decoder_dim, patch_size**2 * 3)
+        self.apply(init_vit)
+        nn.init.normal_(self.cls_token, std=0.02)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def patchify(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, L, P*P*3]; ValueError for a picture of another size than the model's."""
+        if tuple(images.shape[-2:]) != self.image_size:
+            got, want = "x".join(map(str, images.shape[-2:])), "x".join(map(str, self.image_size))
+            raise ValueError(f"this MAE takes images of {want} pixels, not {got}")
+        return patchify(images, self.patch_size)
+
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        """[B, L, P*P*3] -> [B, 3, H, W]."""
+        return unpatchify(patches, self.grid, self.patch_size)
+
+    def random_visible(
+        self, batch: int, patches: int, keep: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See the function of the same name; the indices come back on the model's device."""
+        return random_visible(batch, patches, keep, generator, self.cls_token.device)
+
+    def embed(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Encoder tokens before the first block: class token and visible patches, [B, 1 + n, D]."""
+        tokens = self.patch_embed(take(self.patchify(images), visible))
+        tokens = tokens + self.pos_embed[0, 1:][visible]
+        cls = self.cls_token + self.pos_embed[:, :1]
+        return torch.cat([cls.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
+
+    def encode(self, images: Tensor, visible: Tensor) -> Tensor:
+        """[B, 3, H, W] and visible indices [B, n] -> latent [B, 1 + n, D], in the order of `visible`."""
+        x = self.embed(images, visible)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def decoder_tokens(self, latent: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
+        """Decoder tokens before the first block, [B, 1 + n + M, D']: class, visible, masked."""
+        x = self.decoder_embed(latent)
+        places = self.decoder_pos_embed[0]
+        seen = torch.cat([x[:, :1] + places[:1], x[:, 1:] + places[visible + 1]], dim=1)
+        return torch.cat([seen, (self.mask_token + places[masked + 1]).to(seen.dtype)], dim=1)
+
+    def decode_masked(self, latent: Tensor, visible: Tensor, masked: Tensor | None = None) -> Tensor:
+        """Predictions at the masked positions only, [B, M, P*P*3], masked in raster order unless given."""
+        masked = complement(visible, self.patches) if masked is None else masked
+        x = self.decoder_tokens(latent, visible, masked)
+        *first, last = self.decoder_blocks
+        for block in first:
+            x = block(x)
+        return self.decoder_pred(self.decoder_norm(last(x, first_query=latent.shape[1])))
+
+    def decode(self, latent: Tensor, visible: Tensor) -> Tensor:
+        """[B, 1 + n, D] latent -> predictions of all patches [B, L, P*P*3] in raster order."""
+        masked = complement(visible, self.patches)
+        x = self.decoder_tokens(latent, visible, masked)
+        for block in self.decoder_blocks:
+            x = block(x)
+        x = self.decoder_pred(self.decoder_norm(x[:, 1:]))
+        order = torch.cat([visible, masked], dim=1)
+        return torch.empty_like(x).scatter_(1, order.unsqueeze(-1).expand_as(x), x)
+
+    def target(self, patches: Tensor) -> Tensor:
+        """What is to be predicted of [B, n, P*P*3] patches: the pixels, normalised per patch if asked."""
+        if not self.norm_pix_loss:
+            return patches
+        mean = patches.mean(dim=-1, keepdim=True)
+        return (patches - mean) / (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
+
+    def draw(
+        self, images: Tensor, mask_ratio: float, generator: torch.Generator | None, visible: Tensor | None
+    ) -> Tensor:
+        """The visible patches to use: those given, or random ones at the mask ratio."""
+        if visible is not None:
+            return visible
+        keep = count_visible(mask_ratio, self.patches)
+        return random_visible(len(images), self.patches, keep, generator, images.device)
+
+    def training_loss(
+        self,
+        images: Tensor,
+        mask_ratio: float = 0.75,
+        generator: torch.Generator | None = None,
+        visible: Tensor | None = None,
+    ) -> Tensor:
+        """The loss alone (scalar): mean squared error over masked patches, which alone are predicted."""
+        visible = self.draw(images, mask_ratio, generator, visible)
+        masked = complement(visible, self.patches)
+        pred = self.decode_masked(self.encode(images, visible), visible, masked)
+        target = self.target(take(patchify(images, self.patch_size), masked))
+        return (pred.float() - target.float()).square().mean()
+
+    def forward(
+        self,
+        images: Tensor,
+        mask_ratio: float = 0.75,
+        generator: torch.Generator | None = None,
+        visible: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss over the masked patches, predictions of all [B, L, P*P*3], and mask [B, L] (1 = masked)."""
+        visible = self.draw(images, mask_ratio, generator, visible)
+        pred = self.decode(self.encode(images, visible), visible)
+        error = (pred.float() - self.target(self.patchify(images)).float()).square().mean(dim=-1)
+        mask = torch.ones_like(error).scatter_(1, visible, 0.0)
+        return (error * mask).sum() / mask.sum(), pred, mask

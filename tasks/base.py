@@ -1,0 +1,117 @@
+"""What a task is: pictures with ground truth, a model (or none), rows per image, metrics over groups."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ltrp_bench.tasks.categories import CategorySplit
+
+Row = dict[str, Any]
+Domain = Literal["shapes", "photos"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture.
+
+    Attributes:
+        image_id: unique in the data set.
+        image: [H, W, 3] uint8 RGB.
+        annotations: the task's own.
+    """
+
+    image_id: str
+    image: np.ndarray
+    annotations: Any = None
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A reduction that keeps patches: `mask` is [gh, gw] bool on the task's grid of that sample."""
+
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class Downsample:
+    """The `downsample` control: the picture shrunk to `keep_ratio` of its patches."""
+
+    keep_ratio: float
+
+
+Reduction = Keep | Downsample
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One number: `metric` of `group` ("all", "seen", "unseen", a size bucket …), of one category or of all.
+
+    `value` is NaN where the group is empty; `n` counts what it was taken over.
+    """
+
+    metric: str
+    group: str
+    category: str | None
+    value: float
+    n: int
+
+    @property
+    def defined(self) -> bool:
+        """Whether there was anything to measure."""
+        return not math.isnan(self.value)
+
+
+class Task(ABC):
+    """Base class of tasks.
+
+    Attributes:
+        name: as in the registry, e.g. "coco-det".
+        domain: which shipped weights fit ("shapes" or "photos").
+        reduction: "fill", "drop", or "none" where no model sees the picture.
+        headline: the metric that tables show first.
+        supports_downsample: `Downsample` reductions are allowed.
+        split: which categories are seen, unseen, narrow.
+        row_schema: column -> "int64" | "float64" | "string" | "binary" of the rows `process` returns.
+    """
+
+    name: str
+    domain: Domain
+    reduction: Literal["fill", "drop", "none"]
+    headline: str
+    supports_downsample: bool = False
+    split: CategorySplit
+    row_schema: Mapping[str, str]
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What makes this task's numbers: options, data set revision, model weights' hash. JSON-able."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    @abstractmethod
+    def load(self, index: int) -> Sample:
+        """The picture at `index`; `InputError` where its file is missing or corrupt."""
+
+    @abstractmethod
+    def grid(self, sample: Sample) -> tuple[int, int]:
+        """(gh, gw): the patch grid on which this sample's patches are kept."""
+
+    @abstractmethod
+    def objects(self, sample: Sample) -> np.ndarray:
+        """[gh, gw] float32: share of each patch that annotated objects cover, for the oracle."""
+
+    @abstractmethod
+    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+        """Rows of each image under its reduction; depends on each image alone, not on its batch."""
+
+    @abstractmethod
+    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+        """Metrics over exactly these images, for all groups and categories."""
