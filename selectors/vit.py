@@ -65,6 +65,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., D]."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 

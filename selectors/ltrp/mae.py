@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.vit import (
     Block,
     PatchEmbed,
@@ -19,9 +20,6 @@ from ltrp_bench.selectors.vit import (
     take,
     unpatchify,
 )
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def count_visible(mask_ratio: float, patches: int) -> int:
@@ -35,7 +33,11 @@ def count_visible(mask_ratio: float, patches: int) -> int:
 
 
 def random_visible(
-    batch: int, patches: int, keep: int, generator: torch.Generator | None = None, device: str | torch.device = "cpu"
+    batch: int,
+    patches: int,
+    keep: int,
+    generator: torch.Generator | None = None,
+    device: str | torch.device = "cpu",
 ) -> Tensor:
     """`keep` of `patches` indices for each of `batch` images, uniformly and without repeats: [B, keep].
 

@@ -1,0 +1,237 @@
+"""Reading and writing weights: plain tensors only, one clear line when a file is not what it should be."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import pickle
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from ltrp_bench.selectors.errors import InputError
+
+WEIGHTS = Path(__file__).parent / "weights"
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
+WRAPPERS = ("model", "state_dict", "teacher", "model_state_dict", "model_ema", "module", "net")
+
+# Tell-tale keys, most particular first, for the "looks like" of an error message.
+SIGNS: tuple[tuple[str, str], ...] = (
+    (r"^score_net\.", "an LTRP ranker (official wrapping)"),
+    (r"^score_head\.", "an LTRP ranker of ltrp-bench"),
+    (r"^(mask_token|decoder_blocks\.)", "a MAE pretraining checkpoint"),
+    (r"^score_predictor\.", "a DynamicViT"),
+    (
+        r"^(backbone\.)?.*last_layer\.weight_[gv]|^head\.mlp\.|^student\.|^backbone\.cls_token",
+        "a DINO checkpoint",
+    ),
+    (r"^(bbox_head|rpn_head|roi_head|mask_head|transformer)\.", "a detector"),
+    (r"^decode_head\.", "a segmentor"),
+    (r"^layer4\.\d+\.conv1\.weight", "a ResNet"),
+    (r"^blocks\.0\.attn\.qkv\.weight", "a plain vision transformer (timm, DeiT, EViT or DINO backbone)"),
+)
+
+
+def shipped(tag: str) -> Path:
+    """The file of the weights that ship under `tag` ("ltrp.shapes"); InputError names those that do."""
+    path = WEIGHTS / f"{tag}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
+        raise InputError(f"no weights ship under the name {tag!r} (shipped: {known}); give a file instead")
+    return path
+
+
+def resolve(path_or_tag: str | Path) -> Path:
+    """A file as given, else the shipped weights of that name; InputError when there is neither."""
+    path = Path(path_or_tag).expanduser()
+    if (
+        path.exists()
+        or path.suffix in (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
+        or "/" in str(path_or_tag)
+    ):
+        return path
+    return shipped(str(path_or_tag))
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"cannot read weights {path}: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def load_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file; empty for any other kind of file."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return {}
+    _must_be_file(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"cannot read weights {path}: corrupt safetensors file ({_short(error)})") from None
+
+
+def load_state(path: str | Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint, on the CPU, by key.
+
+    Reads safetensors and torch pickles of plain tensors (never code: `weights_only`), and unwraps what the
+    official files wrap theirs in ("model", "state_dict", "teacher", …) and a leading "module.".
+    Raises InputError in one line for a file that is missing, corrupt, or holds anything but plain weights.
+    """
+    path = Path(path)
+    _must_be_file(path)
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"cannot read weights {path}: corrupt safetensors file ({_short(error)})"
+            ) from None
+    try:
+        # Official EViT and MAE files carry their command line: a Namespace, plain data.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+) was not an allowed", str(error))
+        what = f"it wants to run {found[1]}" if found else f"not a torch checkpoint ({_short(error)})"
+        raise InputError(
+            f"cannot read weights {path}: not a plain pickle of tensors, {what}; re-save its state dict alone"
+        ) from None
+    except Exception as error:
+        raise InputError(
+            f"cannot read weights {path}: corrupt or not a torch file ({_short(error)})"
+        ) from None
+    return _unwrap(content, path)
+
+
+def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model") -> None:
+    """Load `state` into `module`, every key and shape required.
+
+    Raises InputError naming the keys that are missing, unexpected or of another shape, and what the weights
+    look like instead. `what` says what was asked for, e.g. "LTRP ranker from ltrp.pth".
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {_size(state[key])} instead of {_size(own[key])}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if missing or unexpected or shapes:
+        raise mismatch(what, state, missing, unexpected, shapes)
+    module.load_state_dict(dict(state))
+
+
+def mismatch(
+    what: str,
+    state: Mapping[str, Tensor],
+    missing: list[str],
+    unexpected: list[str] | None = None,
+    shapes: list[str] | None = None,
+) -> InputError:
+    """The error for weights of another model, in one line."""
+    parts = [
+        f"{len(keys)} {name}: {', '.join(keys[:4])}{', …' if len(keys) > 4 else ''}"
+        for name, keys in (
+            ("keys missing", missing),
+            ("unexpected", unexpected or []),
+            ("of another shape", shapes or []),
+        )
+        if keys
+    ]
+    return InputError(
+        f"weights do not fit {what}: {'; '.join(parts)}; the file looks like {looks_like(state)}"
+    )
+
+
+def looks_like(state: Mapping[str, Tensor]) -> str:
+    """A guess, for people, at which model a state dict belongs to."""
+    for pattern, name in SIGNS:
+        if any(re.search(pattern, key) for key in state):
+            return name
+    return f"something unknown ({', '.join(list(state)[:3])}, …)" if state else "an empty checkpoint"
+
+
+def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose key starts with `prefix`, without it."""
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def save_safetensors(
+    path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write weights atomically: the file is either the old one or wholly the new one.
+
+    Metadata values that are not strings are stored as JSON. InputError when the disk refuses.
+    """
+    path = Path(path)
+    text = {k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()}
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(safetensors_bytes(tensors, metadata=text))
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # noqa: PTH101
+            os.replace(temporary, path)  # noqa: PTH105
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InputError(f"cannot write weights {path}: {error.strerror}") from None
+
+
+def _must_be_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"weights not found: {path}")
+    if not path.is_file():
+        raise InputError(f"weights {path} are not a file")
+
+
+def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
+    while isinstance(content, Mapping):
+        tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+        if not inner or len(tensors) > len(content) / 2:
+            if tensors and all(key.startswith("module.") for key in tensors):
+                tensors = strip_prefix(tensors, "module.")
+            if tensors:
+                return tensors
+            break
+        content = inner[0]
+    kind = (
+        f"keys {', '.join(map(str, list(content)[:4]))}"
+        if isinstance(content, Mapping)
+        else type(content).__name__
+    )
+    raise InputError(f"cannot read weights {path}: no state dict inside ({kind})")
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _short(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:120]

@@ -1,0 +1,99 @@
+"""MAE checkpoints: official ones (`mae_visualize_vit_*`, `mae_pretrain_*_full`) and our safetensors."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ltrp_bench.selectors.checkpoints import (
+    load_into,
+    load_metadata,
+    load_state,
+    mismatch,
+    resolve,
+    save_safetensors,
+)
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.ltrp.mae import MAE
+
+# A state dict does not show the number of heads; these are the published widths (Ti, S, B, L, H; decoder 512).
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
+DECODER_HEADS = {512: 16}
+NEEDED = (
+    "cls_token",
+    "pos_embed",
+    "mask_token",
+    "decoder_pos_embed",
+    "patch_embed.proj.weight",
+    "blocks.0.mlp.fc1.weight",
+    "decoder_embed.weight",
+    "decoder_blocks.0.mlp.fc1.weight",
+)
+
+
+def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many blocks `prefix.0`, `prefix.1`, … a state dict holds."""
+    found = [int(m[1]) for key in state if (m := re.match(rf"{re.escape(prefix)}\.(\d+)\.", key))]
+    return max(found) + 1 if found else 0
+
+
+def mae_config_from_state(
+    state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, **overrides: Any
+) -> dict[str, Any]:
+    """The constructor arguments of the MAE a state dict belongs to.
+
+    All sizes are read off the shapes; the numbers of heads come from `overrides`, else from the `config` in
+    our files' metadata, else from the published widths. Raises InputError for a state dict of another model
+    and where the heads cannot be told.
+    """
+    missing = [key for key in NEEDED if key not in state]
+    if missing:
+        raise mismatch("a MAE", state, missing)
+    width, decoder_width = state["pos_embed"].shape[-1], state["decoder_pos_embed"].shape[-1]
+    patch = state["patch_embed.proj.weight"].shape[-1]
+    side = math.isqrt(state["pos_embed"].shape[1] - 1)
+    config: dict[str, Any] = {
+        "image_size": side * patch,
+        "patch_size": patch,
+        "embed_dim": width,
+        "depth": count_blocks(state, "blocks"),
+        "heads": HEADS.get(width),
+        "decoder_dim": decoder_width,
+        "decoder_depth": count_blocks(state, "decoder_blocks"),
+        "decoder_heads": DECODER_HEADS.get(decoder_width),
+        "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
+    }
+    config.update(json.loads((metadata or {}).get("config", "{}")))
+    config.update(overrides)
+    for name, size in (("heads", width), ("decoder_heads", decoder_width)):
+        if config[name] is None:
+            raise InputError(f"cannot tell the MAE's {name} from its width {size}: pass {name}=N")
+    return config
+
+
+def load_mae(path_or_tag: str | Path, **overrides: Any) -> MAE:
+    """A MAE from a file or a shipped tag ("mae.shapes"), in evaluation mode, parameters frozen.
+
+    `overrides` replace what the file says of itself (constructor arguments, e.g. `heads`). Official
+    `mae_visualize_*` files were trained on plain pixels and the others on normalised ones. The file does not
+    say so, and only distances on pixels ask for it: told from the file's name unless overridden.
+    """
+    path = resolve(path_or_tag)
+    state = load_state(path)
+    metadata = load_metadata(path)
+    if "config" not in metadata and "visualize" in path.name:
+        overrides.setdefault("norm_pix_loss", False)
+    mae = MAE(**mae_config_from_state(state, metadata, **overrides))
+    load_into(mae, state, f"the MAE of {path.name}")
+    return mae.eval().requires_grad_(False)
+
+
+def save_mae(path: str | Path, mae: MAE, **metadata: Any) -> None:
+    """Write a MAE as safetensors, atomically, with all that `load_mae` needs; extra metadata as given."""
+    save_safetensors(path, mae.state_dict(), {"kind": "mae", "config": mae.config, **metadata})
