@@ -1,0 +1,116 @@
+"""Which categories a label set contains: seen, unseen, or narrow (through a part or one kind only).
+
+A property of (data set, label set), never of one selector.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+
+State = Literal["seen", "unseen", "narrow"]
+GROUPS = ("all", "seen", "unseen")
+COLUMNS = ("category", "coco_id", "wnids", "state", "reason")
+_FOLDER = Path(__file__).parent / "splits"
+
+
+@dataclass(frozen=True)
+class CategorySplit:
+    """The state of every category under one label set.
+
+    Attributes:
+        label_set: e.g. "imagenet1k" or "shapes-seen/0".
+        states: category -> "seen" | "unseen" | "narrow", in the data set's order of categories.
+        reasons: category -> why, where known.
+    """
+
+    label_set: str
+    states: Mapping[str, State]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def groups(self, narrow_as: Literal["seen", "unseen"] = "seen") -> dict[str, frozenset[str]]:
+        """{"all", "seen", "unseen"} -> categories; "narrow" ones count as `narrow_as`."""
+        if narrow_as not in ("seen", "unseen"):
+            raise UsageError(f"narrow_as must be 'seen' or 'unseen', got {narrow_as!r}")
+        found: dict[str, set[str]] = {group: set() for group in GROUPS}
+        for category, state in self.states.items():
+            found["all"].add(category)
+            found[narrow_as if state == "narrow" else state].add(category)
+        return {group: frozenset(names) for group, names in found.items()}
+
+    def check_covers(self, categories: Iterable[str], where: str) -> None:
+        """Raise InputError if a category of the data set `where` has no state here."""
+        absent = sorted(set(categories) - set(self.states))
+        if absent:
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            raise InputError(
+                f"{where}: {', '.join(absent[:5])}{more} not in the split '{self.label_set}' "
+                f"({len(self.states)} categories); give a split CSV that lists every category (--split FILE)"
+            )
+
+    def fingerprint(self) -> str:
+        """sha256 of label set and states: reasons may be reworded without changing results."""
+        text = json.dumps([self.label_set, sorted(self.states.items())], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_split(name: str | Path) -> CategorySplit:
+    """A split from a CSV file, or one that ships, by name ("imagenet1k_coco80") or fold ("shapes/0").
+
+    The CSV's columns are category, coco_id, wnids, state, reason (category and state are needed). Raises
+    InputError for a missing or malformed file, UsageError for a name that is neither file nor shipped.
+    """
+    if str(name) in ("shapes/0", "shapes/1"):
+        return shapes_split(int(str(name)[-1]))
+    path = Path(name)
+    if not path.suffix:
+        path = _FOLDER / f"{name}.csv"
+        if not path.is_file():
+            shipped = sorted(p.stem for p in _FOLDER.glob("*.csv") if not p.stem.endswith("_by_hand"))
+            raise UsageError(
+                f"no split '{name}': shipped are {', '.join(shipped)}, shapes/0, shapes/1, or give a CSV"
+            )
+    return _read(path)
+
+
+def _read(path: Path) -> CategorySplit:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            columns = set(reader.fieldnames or ())
+    except FileNotFoundError as error:
+        raise InputError(f"split file {path} does not exist") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"split file {path} cannot be read as CSV: {error}") from error
+    if not {"category", "state"} <= columns:
+        raise InputError(f"split file {path}: first line must name the columns {', '.join(COLUMNS)}")
+    states: dict[str, State] = {}
+    for line, row in enumerate(rows, start=2):
+        category, state = (row["category"] or "").strip(), (row["state"] or "").strip()
+        if state not in get_args(State):
+            raise InputError(
+                f"split file {path}, line {line}: state must be seen, unseen or narrow, got '{state}'"
+            )
+        if not category or category in states:
+            raise InputError(
+                f"split file {path}, line {line}: category '{category}' is empty or listed twice"
+            )
+        states[category] = cast(State, state)
+    reasons = {row["category"].strip(): (row.get("reason") or "").strip() for row in rows}
+    return CategorySplit(path.stem.split("_")[0], states, reasons)
+
+
+def shapes_split(fold: int) -> CategorySplit:
+    """The split of the built-in world: the label set `shapes-seen` of fold 0 or 1."""
+    from ltrp_bench.tasks.data.shapes import CATEGORIES, seen_categories
+
+    seen = seen_categories(fold)
+    return CategorySplit(f"shapes-seen/{fold}", {c: "seen" if c in seen else "unseen" for c in CATEGORIES})
