@@ -13,10 +13,11 @@ from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.topk import tie_keys
 
 
-class _Control(Selector):
+class Control(Selector):
     """A control on the task's own patch grid: no weights, no labels."""
 
     supervision = Supervision.none()
+    is_control = True
 
     def __init__(self, patch_size: int = 16) -> None:
         self.patch_size = patch_size
@@ -27,7 +28,7 @@ class _Control(Selector):
         return images.shape[2] // self.patch_size, images.shape[3] // self.patch_size
 
 
-class FullControl(_Control):
+class FullControl(Control):
     """Every patch scores the same; only meaningful at keep ratio 1, the upper reference."""
 
     name = "full"
@@ -36,7 +37,7 @@ class FullControl(_Control):
         return torch.zeros(len(images), *self._grid(images, context), device=images.device)
 
 
-class RandomControl(_Control):
+class RandomControl(Control):
     """Uniform random order, by (image id, seed); without ids, by the image's content."""
 
     name = "random"
@@ -55,7 +56,7 @@ class RandomControl(_Control):
         return torch.from_numpy(ranks).view(-1, gh, gw).to(images.device)
 
 
-class CenterControl(_Control):
+class CenterControl(Control):
     """Nearness to the picture's centre: photographers put their subject there."""
 
     name = "center"
@@ -67,7 +68,7 @@ class CenterControl(_Control):
         return -(y[:, None] ** 2 + x[None] ** 2).expand(len(images), gh, gw)
 
 
-class VarianceControl(_Control):
+class VarianceControl(Control):
     """Variance of a patch's pixels, mean of the channels in RGB units: plain local contrast."""
 
     name = "variance"
@@ -79,7 +80,7 @@ class VarianceControl(_Control):
         return (patches.var(dim=(-1, -2), unbiased=False) * std.view(1, 3, 1, 1) ** 2).mean(1)
 
 
-class OracleControl(_Control):
+class OracleControl(Control):
     """Share of a patch that annotated objects cover: ranks by ground truth, the ceiling of coverage."""
 
     name = "oracle"
@@ -91,7 +92,7 @@ class OracleControl(_Control):
         return context.objects.to(images.device)
 
 
-class DownsampleControl(_Control):
+class DownsampleControl(Control):
     """A smaller picture with as many patches as were to be kept; the task makes it, so scores are all alike.
 
     Tasks that allow it hand the model a picture shrunk by sqrt(keep ratio) along each side.

@@ -26,7 +26,7 @@ from ltrp_bench.tasks.data.shapes_draw import (
 WORLD_VERSION = 1
 SIZE = 96
 PATCH = 8
-MEAN = (0.45, 0.44, 0.42)
+MEAN = (0.44, 0.44, 0.44)
 STD = (0.23, 0.23, 0.23)
 
 _PAIRS = [(o, t) for shift in (0, 1) for o, t in zip(OUTLINES, TEXTURES[shift:] + TEXTURES[:shift], strict=True)]

@@ -1,0 +1,269 @@
+"""One training loop for all: mmengine's Runner over a stream of samples, resumable after a kill at any moment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dataset import InfiniteSampler
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+
+LAST = "last_checkpoint"
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What every training shares.
+
+    Attributes:
+        out: folder of checkpoints, logs and TensorBoard events.
+        iterations: optimiser steps are `iterations / accumulate`.
+        batch_size: pictures a process and iteration.
+        lr, weight_decay, betas, warmup: of AdamW with a linear warm-up (iterations) and cosine decay to zero.
+        clip: largest gradient norm.
+        accumulate: iterations a step.
+        amp: "none", "float16" or "bfloat16" (a GPU only).
+        workers: loader processes.
+        save_every: iterations between checkpoints.
+        seed: of weights, order, augmentation and masks.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    out: Path
+    iterations: int
+    batch_size: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    warmup: int = 200
+    clip: float = 1.0
+    accumulate: int = 1
+    amp: str = "none"
+    workers: int = 1
+    save_every: int = 500
+    log_every: int = 50
+    seed: int = 0
+    device: str = "auto"
+
+
+class LossModel(BaseModel):
+    """A module with a loss, as mmengine's Runner wants it.
+
+    Args:
+        module: what is trained and saved.
+        loss: (module, batch, generator) -> scalar loss or a dict of scalars with "loss" in a key.
+        mean, std: normalisation of uint8 image batches; None hands batches on as they are.
+        frozen: a module the loss uses that must not be trained or saved.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Callable[[nn.Module, Tensor, torch.Generator], Tensor],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self._loss, self._seed = loss, seed
+        self.register_buffer("_mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+        self.iteration = 0
+
+    def forward(self, images: Tensor, mode: str = "loss") -> dict[str, Tensor]:  # type: ignore[override]
+        """[B, 3, H, W] uint8 -> {"loss": scalar}; randomness depends on (seed, iteration, rank) alone."""
+        if mode != "loss":
+            raise UsageError(f"training models only know mode 'loss', not {mode!r}")
+        rank = int(os.environ.get("RANK", 0))
+        key = (self._seed * 1_000_003 + self.iteration) * 1_009 + rank
+        generator = torch.Generator().manual_seed(key)
+        pixels = (images.to(self._mean.device).float() - self._mean) / self._std
+        return {"loss": self._loss(self.module, pixels, generator)}
+
+
+@HOOKS.register_module(force=True)
+class AtomicCheckpoint(Hook):
+    """A checkpoint every `interval` iterations and at the end; a kill at any moment leaves the one before whole."""
+
+    priority = "VERY_LOW"
+
+    def __init__(self, interval: int) -> None:
+        self.interval = interval
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Save where it is time."""
+        done = runner.iter + 1
+        if done % self.interval and done != runner.max_iters:
+            return
+        if runner.rank == 0:
+            out = Path(runner.work_dir)
+            # Written under another name first: a file of this name is always whole.
+            runner.save_checkpoint(str(out), "writing.tmp", by_epoch=False)
+            os.replace(out / "writing.tmp", out / f"iter_{done}.pth")
+            write_text(out / LAST, f"iter_{done}.pth")
+            for old in out.glob("iter_*.pth"):
+                if old.name != f"iter_{done}.pth":
+                    old.unlink()
+
+
+@HOOKS.register_module(force=True)
+class IterationClock(Hook):
+    """Tells the model its iteration and logs pictures per second."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._start = time.perf_counter()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Masks and orders are drawn from the iteration's number, so that a resumed run draws the same."""
+        model = runner.model
+        inner = model if isinstance(model, LossModel) else model.module
+        inner.iteration = runner.iter
+        self._start = time.perf_counter() if batch_idx == 0 else self._start
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Log the rate over all processes."""
+        now = time.perf_counter()
+        rate = self.batch_size * runner.world_size / max(now - self._start, 1e-9)
+        self._start = now
+        runner.message_hub.update_scalar("train/images_per_s", rate)
+
+
+def _as_list(items: list[Tensor]) -> list[Tensor]:
+    """A batch in the list that mmengine's data preprocessors take."""
+    return [torch.stack(items)]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    part = path.with_name(path.name + ".tmp")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions, config: dict[str, Any]) -> None:
+    """Train to `options.iterations`, going on from the last checkpoint in `options.out` where there is one.
+
+    Args:
+        model: with its loss.
+        pictures: random access by position, at least iterations * batch_size * processes long.
+        options: of the loop.
+        config: what the training is of; a folder that holds another training's checkpoints is refused.
+    """
+    options.out.mkdir(parents=True, exist_ok=True)
+    _same_training(options.out / "training.json", config)
+    distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    cuda = torch.cuda.is_available() and options.device != "cpu"
+    if options.amp != "none" and not cuda:
+        raise UsageError(f"--amp {options.amp} needs a GPU; leave it out on a CPU")
+    if distributed and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    # Built here: the Runner deep-copies configs, which an endless sampler does not allow.
+    loader = DataLoader(
+        pictures,
+        options.batch_size,
+        sampler=InfiniteSampler(pictures, shuffle=False),
+        num_workers=options.workers,
+        collate_fn=_as_list,
+        persistent_workers=options.workers > 0,
+        pin_memory=cuda,
+    )
+    runner = Runner(
+        model=model,
+        work_dir=str(options.out),
+        train_dataloader=loader,
+        train_cfg={"type": "IterBasedTrainLoop", "max_iters": options.iterations, "val_interval": 10**9},
+        optim_wrapper=_optim_wrapper(options),
+        param_scheduler=_schedule(options),
+        default_hooks={
+            "checkpoint": {"type": "AtomicCheckpoint", "interval": options.save_every},
+            "logger": {"type": "LoggerHook", "interval": options.log_every},
+        },
+        custom_hooks=[{"type": "IterationClock", "batch_size": options.batch_size}],
+        log_processor={"by_epoch": False, "window_size": options.log_every},
+        visualizer={"type": "Visualizer", "vis_backends": [{"type": "TensorboardVisBackend"}]},
+        cfg={} if cuda else {"model_wrapper_cfg": {"type": "MMDistributedDataParallel", "device_ids": None}},
+        launcher="pytorch" if distributed else "none",
+        env_cfg={"dist_cfg": {"backend": "nccl" if cuda else "gloo"}, "cudnn_benchmark": cuda},
+        randomness={"seed": options.seed},
+        log_level="INFO" if int(os.environ.get("RANK", "0")) == 0 else "ERROR",
+        experiment_name=options.out.name,
+    )
+    last = last_checkpoint(options.out)
+    if last is not None:
+        runner._load_from, runner._resume = str(last), True
+    logging.getLogger("mmengine").propagate = False
+    runner.train()
+
+
+def last_checkpoint(out: Path) -> Path | None:
+    """The newest whole checkpoint in a training's folder, or None."""
+    found = sorted(out.glob("iter_*.pth"), key=lambda f: int(f.stem.split("_")[1]))
+    return found[-1] if found else None
+
+
+def trained_state(out: Path) -> dict[str, Tensor]:
+    """The trained module's state dict from the last checkpoint in `out`."""
+    last = last_checkpoint(out)
+    if last is None:
+        raise InputError(f"no checkpoint iter_*.pth in {out}; has the training saved one yet?")
+    state = torch.load(last, map_location="cpu", weights_only=False)["state_dict"]
+    return {k.removeprefix("module."): v for k, v in state.items() if k.startswith("module.")}
+
+
+def _same_training(path: Path, config: dict[str, Any]) -> None:
+    text = json.dumps(config, sort_keys=True, indent=1)
+    if path.is_file() and path.read_text() != text:
+        raise UsageError(f"{path.parent} holds a training with other options (see training.json); use another --out")
+    write_text(path, text)
+
+
+def _optim_wrapper(options: TrainingOptions) -> dict[str, Any]:
+    wrapper: dict[str, Any] = {
+        "type": "OptimWrapper" if options.amp == "none" else "AmpOptimWrapper",
+        "optimizer": {
+            "type": "AdamW",
+            "lr": options.lr,
+            "betas": options.betas,
+            "weight_decay": options.weight_decay,
+        },
+        "paramwise_cfg": {"norm_decay_mult": 0.0, "bias_decay_mult": 0.0},
+        "clip_grad": {"max_norm": options.clip},
+        "accumulative_counts": options.accumulate,
+    }
+    if options.amp != "none":
+        wrapper["dtype"] = options.amp
+    return wrapper
+
+
+def _schedule(options: TrainingOptions) -> list[dict[str, Any]]:
+    warmup = min(options.warmup, max(options.iterations // 10, 1))
+    return [
+        {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": warmup},
+        {
+            "type": "CosineAnnealingLR",
+            "T_max": max(options.iterations - warmup, 1),
+            "by_epoch": False,
+            "begin": warmup,
+            "end": options.iterations,
+        },
+    ]

@@ -1,0 +1,191 @@
+"""Selectors by name: those of installed packages (entry points) and `package.module:Class`.
+
+A name may carry the tag of weights that ship, "ltrp.photos"; plain "ltrp" takes the weights of the task's domain.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from torch import Tensor
+
+from ltrp_bench.selectors.base import Channels, Supervision
+from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
+from ltrp_bench.selectors.errors import InputError, UsageError
+
+GROUP = "ltrp_bench.selectors"
+SHAPES_PATCH = 8
+
+
+class SelectorLike(Protocol):
+    """The least that the harness asks of a selector; `ltrp_bench.selectors.base.Selector` gives more."""
+
+    name: str
+    supervision: Supervision
+    mean: Channels
+    std: Channels
+
+    def scores(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] normalised images -> [B, gh, gw] finite scores, greater = keep."""
+
+
+@dataclass(frozen=True)
+class SelectorSpec:
+    """A selector before it is built: what its results depend on.
+
+    Attributes:
+        name: as asked for, with the tag of the weights that were found ("ltrp.shapes").
+        factory: the class or function that builds it.
+        weights: file of its weights, or None.
+        options: keyword arguments beside the weights.
+    """
+
+    name: str
+    factory: Any
+    weights: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def create(self) -> SelectorLike:
+        """Build it; `UsageError` for options it does not take, `InputError` for weights that do not fit."""
+        arguments = dict(self.options)
+        if self.weights is not None:
+            arguments["weights"] = self.weights
+        try:
+            inspect.signature(self.factory).bind(**arguments)
+        except TypeError as error:
+            known = ", ".join(option_names(self.factory)) or "none"
+            raise UsageError(f"selector {self.name!r}: {error}; its options: {known}") from error
+        selector = self.factory(**arguments)
+        missing = [a for a in ("name", "supervision", "mean", "std", "scores") if not hasattr(selector, a)]
+        if missing:
+            raise UsageError(f"selector {self.name!r} lacks {', '.join(missing)}; see docs/selectors/your_own.md")
+        return cast(SelectorLike, selector)
+
+    def identity(self) -> dict[str, Any]:
+        """What its scores depend on, for the fingerprint: name, options with defaults, weights' hash, version."""
+        defaults = {
+            p.name: p.default
+            for p in inspect.signature(self.factory).parameters.values()
+            if p.default is not p.empty and p.name != "weights"
+        }
+        return {
+            "name": self.name,
+            "options": {k: _plain(v) for k, v in sorted({**defaults, **self.options}.items())},
+            "weights": None if self.weights is None else sha256_of(self.weights),
+            "version": getattr(self.factory, "version", 1),
+        }
+
+
+def resolve(
+    name: str, weights: str | Path | None = None, domain: str | None = None, **options: Any
+) -> SelectorSpec:
+    """Find a selector by name without building it.
+
+    Args:
+        name: "random", "ltrp", "ltrp.photos" or "package.module:Class".
+        weights: file of weights; None takes those that ship under the tag or for the domain.
+        domain: the task's, "shapes" or "photos".
+        options: keyword arguments of the selector.
+
+    Raises:
+        UsageError: unknown name or tag. InputError: a missing file of weights.
+    """
+    base, tag = (name, None) if ":" in name else _split_tag(name)
+    factory = _import(name) if ":" in name else _load(base)
+    family = getattr(factory, "weights_family", None)
+    path = None
+    if weights is not None:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise InputError(f"weights of selector {name!r}: no file {path}")
+        if family is None and "weights" not in option_names(factory, everything=True):
+            raise UsageError(f"selector {name!r} takes no weights, got {path}")
+    elif family is not None:
+        if tag is None and domain is None:
+            raise UsageError(f"selector {name!r} needs weights: give a file, or a tag such as {name}.photos")
+        tag = tag or domain
+        path = shipped(f"{family}.{tag}")
+    elif tag is not None:
+        raise UsageError(f"selector {base!r} has no weights, so no tag {tag!r}; use {base!r}")
+    if domain == "shapes" and "patch_size" not in options and getattr(factory, "is_control", False):
+        options["patch_size"] = SHAPES_PATCH
+    full = base if tag is None or weights is not None else f"{base}.{tag}"
+    return SelectorSpec(full, factory, path, options)
+
+
+def create_selector(name: str, weights: str | Path | None = None, **options: Any) -> SelectorLike:
+    """Build a selector by name; see `resolve` for names, weights and errors (`domain=` is understood too)."""
+    return resolve(name, weights, options.pop("domain", None), **options).create()
+
+
+def identity(
+    name: str, weights: str | Path | None = None, options: Mapping[str, Any] | None = None, domain: str | None = None
+) -> dict[str, Any]:
+    """What a selector's scores depend on, JSON-able; see `SelectorSpec.identity`."""
+    return resolve(name, weights, domain, **dict(options or {})).identity()
+
+
+def selector_names() -> list[str]:
+    """All installed names, sorted."""
+    return sorted(_installed())
+
+
+def shipped_tags(name: str) -> list[str]:
+    """Tags of weights that ship for a selector, e.g. ["photos", "shapes"] for "ltrp"."""
+    family = getattr(_load(name), "weights_family", None)
+    return sorted(p.stem.split(".", 1)[1] for p in WEIGHTS.glob(f"{family}.*.safetensors")) if family else []
+
+
+def option_names(factory: Any, everything: bool = False) -> list[str]:
+    """Names of a factory's keyword arguments (`everything`: "weights" too)."""
+    return [p for p in inspect.signature(factory).parameters if everything or p != "weights"]
+
+
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, EntryPoint]:
+    return {e.name: e for e in entry_points(group=GROUP)}
+
+
+def _split_tag(name: str) -> tuple[str, str | None]:
+    base, dot, tag = name.partition(".")
+    return base, tag if dot else None
+
+
+def _load(name: str) -> Any:
+    found = _installed().get(name)
+    if found is None:
+        near = difflib.get_close_matches(name, _installed(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"no selector {name!r}{hint} (there are {', '.join(selector_names())})")
+    return found.load()
+
+
+def _import(name: str) -> Any:
+    """The object that `package.module:Class` names."""
+    if not re.fullmatch(r"[\w.]+:\w+", name):
+        raise UsageError(f"{name!r} is not of the form package.module:Class")
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"selector {name!r}: cannot import {error.name!r}; is it on the Python path?") from error
+    except AttributeError as error:
+        raise UsageError(f"selector {name!r}: module {module!r} has no {attribute!r}") from error
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON keeps it; other objects by their text."""
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return str(value)

@@ -1,0 +1,59 @@
+"""Tasks by name, from the entry points of installed packages."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.base import Task
+
+GROUP = "ltrp_bench.tasks"
+
+
+def create_task(name: str, data: str | Path | None = None, **options: Any) -> Task:
+    """Build a task.
+
+    Args:
+        name: e.g. "coco-det"; `task_names` lists them.
+        data: folder of the data set; tasks on `shapes` take none.
+        options: keyword arguments of the task, see `option_names`.
+
+    Raises:
+        UsageError: unknown name or option. InputError: missing or corrupt data or weights.
+    """
+    factory = _load(name)
+    arguments = dict(options) if data is None else {"data": Path(data).expanduser(), **options}
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except TypeError as error:
+        raise UsageError(f"task {name!r}: {error}; its options: {', '.join(option_names(name))}") from error
+    return cast(Task, factory(**arguments))
+
+
+def task_names() -> list[str]:
+    """All installed names, sorted."""
+    return sorted(_installed())
+
+
+def option_names(name: str) -> list[str]:
+    """Names of a task's options."""
+    return list(inspect.signature(_load(name)).parameters)
+
+
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, EntryPoint]:
+    return {e.name: e for e in entry_points(group=GROUP)}
+
+
+def _load(name: str) -> Any:
+    found = _installed().get(name)
+    if found is None:
+        near = difflib.get_close_matches(name, _installed(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"no task {name!r}{hint} (there are {', '.join(task_names())})")
+    return found.load()

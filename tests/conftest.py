@@ -1,0 +1,55 @@
+"""What all tests share: where the genuine data lies, golden vectors, slow tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--runslow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--runslow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow; run with --runslow"))
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of genuine data and golden vectors; absent on a user's machine, needed in CI."""
+    folder = Path(os.environ.get("LTRP_BENCH_SHARED", ROOT.parent / "shared"))
+    if not (folder / "golden").is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI needs the shared data at {folder}; set LTRP_BENCH_SHARED")
+        pytest.skip(f"no shared data at {folder}; set LTRP_BENCH_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared_dir: Path) -> Callable[[str], tuple[dict[str, Any], dict[str, np.ndarray], Any]]:
+    """`golden(name)` -> (sizes and options, the reference's outputs, the module that makes weights and images)."""
+    file = shared_dir / "golden" / "fill_by_name.py"
+    spec = importlib.util.spec_from_file_location("fill_by_name", file)
+    assert spec is not None and spec.loader is not None
+    fill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fill)
+
+    def load(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray], Any]:
+        meta = json.loads((file.parent / f"{name}.json").read_text())
+        with np.load(file.parent / f"{name}.npz") as arrays:
+            return meta, {k: arrays[k] for k in arrays.files}, fill
+
+    return load
