@@ -150,9 +150,7 @@ def plan(
             own = (1.0,)
             _tell_once(told, notice, "full keeps every patch: it runs at keep ratio 1 only")
         if selector.reduces_by_downsampling and not task.task.supports_downsample:
-            _tell_once(
-                told, notice, f"downsample is left out on {task.info.name}: it cannot shrink its pictures"
-            )
+            _tell_once(told, notice, f"downsample is left out on {task.info.name}: it cannot shrink its pictures")
             continue
         for seed in given if selector.info.stochastic else given[:1]:
             cells = [Cell(ratio, fingerprint(selector, task, ratio, seed)) for ratio in own]

@@ -85,9 +85,7 @@ class Scorer:
         size = getattr(selector, "input_size", None) or (grid[0] * patch, grid[1] * patch)
         pixels = torch.from_numpy(np.stack(pictures)).to(self.device).permute(0, 3, 1, 2).float() / 255.0
         if tuple(pixels.shape[2:]) != tuple(size):
-            pixels = F.interpolate(
-                pixels, size=tuple(size), mode="bilinear", antialias=True, align_corners=False
-            )
+            pixels = F.interpolate(pixels, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
             # Rounding can pass 0 or 1 by an ulp.
             pixels = pixels.clamp_(0.0, 1.0)
         mean = torch.tensor(selector.mean, device=self.device).view(1, 3, 1, 1)
@@ -106,9 +104,7 @@ class Scorer:
             raise
         except Exception as error:
             where = f"images {context.image_ids[0]!r} to {context.image_ids[-1]!r}"
-            raise InputError(
-                f"selector {name!r} failed on {where}: {type(error).__name__}: {error}"
-            ) from error
+            raise InputError(f"selector {name!r} failed on {where}: {type(error).__name__}: {error}") from error
         return check_scores(scores, len(images), name, context)
 
 

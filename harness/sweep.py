@@ -133,9 +133,7 @@ class _GroupRun:
         todo = {span: cells for span in self.spans if (cells := self._missing(span))}
         done = sum(end - first for first, end in self.spans if (first, end) not in todo)
         self.progress.advance(done, worked=False)
-        scorer = Scorer(
-            self.group.selector.selector, torch.device(self.options.device), self.options.batch_size
-        )
+        scorer = Scorer(self.group.selector.selector, torch.device(self.options.device), self.options.batch_size)
         cache = ScoreCache(self.store, self.group, self.progress.notice)
         chunks = load_chunks(self.task, list(todo), self.options.workers, self.options.skip_bad_images)
         for chunk in chunks:
@@ -203,18 +201,14 @@ class _GroupRun:
                 out[place] = Keep(mask)
         return [one for one in out if one is not None]
 
-    def _process(
-        self, samples: Sequence[Sample], grids: Sequence[Grid], reductions: Sequence[Reduction]
-    ) -> Images:
+    def _process(self, samples: Sequence[Sample], grids: Sequence[Grid], reductions: Sequence[Reduction]) -> Images:
         """Normalised rows by image id, in the order of the samples."""
         rows: dict[int, list[Row]] = {}
         kinds = [(sample.image.shape, grid) for sample, grid in zip(samples, grids, strict=True)]
         for batch in batches_by(kinds, self.options.batch_size):
             given = self.task.process([samples[i] for i in batch], [reductions[i] for i in batch])
             if len(given) != len(batch):
-                raise InputError(
-                    f"task {self.task.name!r} gave rows of {len(given)} pictures for {len(batch)}"
-                )
+                raise InputError(f"task {self.task.name!r} gave rows of {len(given)} pictures for {len(batch)}")
             for place, image_rows in zip(batch, given, strict=True):
                 where = f"task {self.task.name!r}, image {samples[place].image_id!r}"
                 rows[place] = normalise_rows(image_rows, self.task.row_schema, where)

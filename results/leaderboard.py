@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+
 from ltrp_bench.results.files import atomic_write
 from ltrp_bench.results.record import CellRecord, ResultsError
 from ltrp_bench.results.store import RunStore
@@ -101,9 +102,7 @@ def leaderboard(records: Iterable[CellRecord]) -> pd.DataFrame:
 def _table_rows(table: dict[_Key, dict[int, CellRecord]]) -> list[dict[str, Any]]:
     """Rows of one task and reduction; what is owed is what any other selector has there."""
     ratios = {key.keep_ratio for key in table if key.selector != FULL}
-    seeds = {
-        seed for by_seed in table.values() for seed, record in by_seed.items() if record.selector.stochastic
-    }
+    seeds = {seed for by_seed in table.values() for seed, record in by_seed.items() if record.selector.stochastic}
     fewest = {_skipped(by_seed) for by_seed in table.values()}
     least_skipped = min(fewest, key=lambda ids: (len(ids), sorted(ids)))
     rows = []
@@ -128,9 +127,7 @@ def _skipped(by_seed: dict[int, CellRecord]) -> frozenset[str]:
     return frozenset(image for record in by_seed.values() for image in record.skipped)
 
 
-def _row(
-    key: _Key, by_seed: dict[int, CellRecord], missing: Sequence[str], absent: bool = False
-) -> dict[str, Any]:
+def _row(key: _Key, by_seed: dict[int, CellRecord], missing: Sequence[str], absent: bool = False) -> dict[str, Any]:
     records = [by_seed[seed] for seed in sorted(by_seed)]
     info, headline = records[0].selector, records[0].task.headline
     values = [_values(record, headline) for record in records]

@@ -180,9 +180,7 @@ class CellRecord:
             self.selector.identity.value, self.task.identity.value, self.keep_ratio, self.seed, self.reduction
         )
         if self.fingerprint != expected:
-            raise ResultsError(
-                f"fingerprint {self.fingerprint[:16]} does not belong to the content ({expected[:16]})"
-            )
+            raise ResultsError(f"fingerprint {self.fingerprint[:16]} does not belong to the content ({expected[:16]})")
 
     def value(self, metric: str, group: str) -> float:
         """The value of `metric` over the whole of `group`; NaN if the record has none."""
@@ -213,9 +211,7 @@ class CellRecord:
             envelope = json.loads(text)
             record, stored = envelope["record"], envelope["sha256"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ResultsError(
-                f"{where} is cut short or no record ({type(error).__name__}); {hint}"
-            ) from error
+            raise ResultsError(f"{where} is cut short or no record ({type(error).__name__}); {hint}") from error
         if not isinstance(record, dict) or digest(record) != stored:
             raise ResultsError(f"{where} was altered: its content does not match its checksum; {hint}")
         version = record.get("schema_version")
@@ -232,9 +228,7 @@ class CellRecord:
 
 def metrics_of(rows: Iterable[Any]) -> tuple[Metric, ...]:
     """Metrics from any objects with `metric`, `group`, `category`, `value`, `n` (a task's metric rows)."""
-    return tuple(
-        Metric(str(row.metric), str(row.group), row.category, float(row.value), int(row.n)) for row in rows
-    )
+    return tuple(Metric(str(row.metric), str(row.group), row.category, float(row.value), int(row.n)) for row in rows)
 
 
 def _metric_json(metric: Metric) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+
 from ltrp_bench.results.leaderboard import VALUES, read_any
 from ltrp_bench.results.record import ResultsError
 
@@ -74,9 +75,7 @@ class Comparison:
         ]
         for row in self.rows:
             task, reduction, ratio, selector = row.key
-            values = [
-                _change(row.base.get(name, math.nan), row.current.get(name, math.nan)) for name in VALUES
-            ]
+            values = [_change(row.base.get(name, math.nan), row.current.get(name, math.nan)) for name in VALUES]
             cells = [row.status, task, reduction, f"{ratio:g}", selector, *values, row.note]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         return "\n".join(lines) + "\n"
@@ -115,9 +114,7 @@ def compare_frames(base: pd.DataFrame, current: pd.DataFrame, tolerance: float) 
     crowded = {key for rows in (old, new) for key, n in Counter(_names(row) for row in rows).items() if n > 1}
     pairs = {_full_key(row, crowded): row for row in new}
     compared = [_compare_row(row, pairs.pop(_full_key(row, crowded), None), tolerance) for row in old]
-    compared += [
-        RowComparison("new", _names(row), {}, _values(row), "not in the base") for row in pairs.values()
-    ]
+    compared += [RowComparison("new", _names(row), {}, _values(row), "not in the base") for row in pairs.values()]
     compared.sort(key=lambda row: (not row.regression, row.key))
     return Comparison(tuple(compared), tolerance)
 

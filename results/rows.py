@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from ltrp_bench.results.record import ResultsError, canonical_json
 
 Row = dict[str, Any]
@@ -100,9 +101,7 @@ def footer(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from error
 
 
-def to_chunk(
-    cells: Mapping[str, Mapping[str, Sequence[Row]]], schema: Schema, meta: Mapping[str, Any]
-) -> bytes:
+def to_chunk(cells: Mapping[str, Mapping[str, Sequence[Row]]], schema: Schema, meta: Mapping[str, Any]) -> bytes:
     """Parquet bytes of one chunk of images for several cells (fingerprint -> images)."""
     flat = [(cell, image, rows) for cell, images in cells.items() for image, rows in images.items()]
     columns = {

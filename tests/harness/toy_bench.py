@@ -95,9 +95,7 @@ class ToyTask(Task):
         out = []
         for group, letters in groups.items():
             kept = [row["kept"] for row in rows if row["category"] in letters]
-            out.append(
-                MetricRow("coverage", group, None, float(np.mean(kept)) if kept else float("nan"), len(kept))
-            )
+            out.append(MetricRow("coverage", group, None, float(np.mean(kept)) if kept else float("nan"), len(kept)))
         return [*out, MetricRow("coverage", "narrow", None, float("nan"), 0)]
 
 
@@ -155,9 +153,7 @@ class BrokenSelector(PlainSelector):
 class Recorder:
     """A `Progress` that remembers; may be told to interrupt after so many chunks."""
 
-    def __init__(
-        self, interrupt_after: int | None = None, error: type[BaseException] = KeyboardInterrupt
-    ) -> None:
+    def __init__(self, interrupt_after: int | None = None, error: type[BaseException] = KeyboardInterrupt) -> None:
         self.notices: list[str] = []
         self.total = self.done = self.worked = self.chunks = 0
         self.interrupt_after, self.error = interrupt_after, error
@@ -203,9 +199,7 @@ def toy_groups(
     return plan(entries(task or ToyTask(), *selectors), ratios, seeds, notice)
 
 
-def sweep(
-    out: Path, recorder: Recorder | None = None, groups: Any = None, **options: Any
-) -> list[CellRecord]:
+def sweep(out: Path, recorder: Recorder | None = None, groups: Any = None, **options: Any) -> list[CellRecord]:
     groups = toy_groups() if groups is None else groups
     return run_sweep(groups, RunStore(out), SweepOptions(**options), recorder or Recorder())
 

@@ -1,0 +1,129 @@
+"""`ltrp-bench run`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+
+_SELECTORS = "A selector; repeat. `ltrp-bench list selectors` shows them."
+_TASKS = "A task; repeat. `ltrp-bench list tasks` shows them."
+
+
+def run(
+    selector: list[str] = typer.Option(..., help=_SELECTORS),
+    task: list[str] = typer.Option(..., help=_TASKS),
+    keep_ratio: list[float] = typer.Option([0.25, 0.5, 0.75], help="Share of the patches kept, in (0, 1]; repeat."),
+    seed: list[int] = typer.Option([0], help="Seed; repeat. Selectors without chance run with the first alone."),
+    limit: int | None = typer.Option(None, min=1, help="Only the first so many images of each task."),
+    data: list[str] = typer.Option([], metavar="DIR | TASK=DIR", help="Where the data set lies; repeat."),
+    model: str | None = typer.Option(None, help="Model of the tasks that have one: a config's name or file."),
+    model_weights: Path | None = typer.Option(None, help="Checkpoint of that model."),
+    weights: list[str] = typer.Option([], metavar="FILE | NAME=FILE", help="Weights of a selector; repeat."),
+    selector_option: list[str] = typer.Option([], metavar="NAME.key=value", help="Option of a selector; repeat."),
+    task_option: list[str] = typer.Option([], metavar="[TASK.]key=value", help="Option of a task; repeat."),
+    narrow_as: str | None = typer.Option(
+        None, metavar="seen | unseen", help="How categories count that are seen through one kind only."
+    ),
+    out: Path = typer.Option(Path("runs"), help="Folder of the results; what is finished there is skipped."),
+    batch_size: int = typer.Option(16, min=1, help="Most images at a time. Changes speed alone."),
+    workers: int = typer.Option(2, min=0, help="Threads that read images. Changes speed alone."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
+    skip_bad_images: bool = typer.Option(
+        False, "--skip-bad-images", help="Leave out unreadable images and say so, instead of stopping."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
+) -> None:
+    """Measure selectors on tasks at keep ratios; start it again after an interruption and it goes on."""
+    from ltrp_bench.harness.cells import check_ratios, plan
+    from ltrp_bench.harness.cli_progress import RunProgress, console, results_table
+    from ltrp_bench.harness.requests import Request, ready
+    from ltrp_bench.harness.sweep import SweepOptions, run_sweep
+    from ltrp_bench.results.leaderboard import leaderboard
+    from ltrp_bench.results.store import RunStore
+
+    ratios = check_ratios(keep_ratio)
+    if narrow_as not in (None, "seen", "unseen"):
+        raise UsageError(f"--narrow-as {narrow_as}: write seen or unseen")
+    if model_weights is not None and not model_weights.is_file():
+        raise InputError(f"--model-weights {model_weights}: no such file")
+    place = _device(device)
+    shared = {"limit": limit, "model": model, "model_weights": model_weights, "narrow_as": narrow_as}
+    request = Request(selector, task, weights, selector_option, data, task_option, shared, place, batch_size)
+    store = RunStore(out)
+    with RunProgress() as progress:
+        try:
+            groups = plan(ready(request, progress.notice), ratios, seed, progress.notice)
+            if not groups:
+                raise UsageError("nothing to measure: no selector of this run can run on its tasks")
+            options = SweepOptions(batch_size, workers, place, skip_bad_images)
+            records = run_sweep(groups, store, options, progress, provenance(place))
+        except KeyboardInterrupt:
+            cells = len(list((out / "cells").glob("*.json"))) if out.exists() else 0
+            progress.notice(
+                f"interrupted: {cells} finished cells are kept in {out}; the same command goes on from there"
+            )
+            raise typer.Exit(130) from None
+    console().print(results_table(leaderboard(records)))
+    left_out = {(record.task.name, image) for record in records for image in record.skipped}
+    if left_out:
+        names = ", ".join(f"{image} of {name}" for name, image in sorted(left_out)[:10])
+        more = f" and {len(left_out) - 10} more" if len(left_out) > 10 else ""
+        typer.echo(f"note: {len(left_out)} unreadable images were left out: {names}{more}", err=True)
+    done = f"{len(records)} cells, {progress.worked} images measured now"
+    typer.echo(f"{done}; results in {out} (ltrp-bench leaderboard {out})", err=True)
+
+
+def provenance(device: str) -> Callable[[], dict[str, Any]]:
+    """Makes what is stored beside each cell: when, where, with which versions and command."""
+
+    def now() -> dict[str, Any]:
+        return {
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "machine": platform.node(),
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "device": device_name(device),
+            "python": platform.python_version(),
+            "versions": {name: _version(name) for name in ("ltrp-bench", "torch", "torchvision", "numpy", "timm")},
+            "command": sys.argv,
+        }
+
+    return now
+
+
+def device_name(device: str) -> str:
+    """ "cpu", or a GPU's device string and model."""
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
+
+
+def _device(asked: str) -> str:
+    """A device string that torch accepts here; UsageError otherwise."""
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=asked)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {asked} cannot be used here: {reason}") from error
+    return asked
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

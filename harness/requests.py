@@ -1,0 +1,165 @@
+"""What a person asked `run` for, as selectors and tasks that are ready: names, files and options resolved."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ltrp_bench.harness.cells import SelectorEntry, TaskEntry, selector_entry, task_entry
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.registry import SelectorSpec, resolve
+from ltrp_bench.tasks.registry import create_task, option_names
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The selectors and tasks of a run.
+
+    Attributes:
+        selectors: names, as `selectors.registry` knows them.
+        tasks: names, as `tasks.registry` knows them.
+        weights: "FILE" (for the one selector there is) or "NAME=FILE".
+        selector_options: "NAME.key=value".
+        data: "DIR" (for every task that reads files) or "TASK=DIR".
+        task_options: "TASK.key=value" or "key=value" (for every task that has such an option).
+        shared: options of every task that has them, None where not asked for: limit, model, ...
+        device, batch_size: handed to tasks that have such options.
+    """
+
+    selectors: Sequence[str]
+    tasks: Sequence[str]
+    weights: Sequence[str] = ()
+    selector_options: Sequence[str] = ()
+    data: Sequence[str] = ()
+    task_options: Sequence[str] = ()
+    shared: Options = field(default_factory=dict)
+    device: str = "cpu"
+    batch_size: int = 16
+
+
+def ready(request: Request, notice: Callable[[str], None]) -> list[tuple[SelectorEntry, TaskEntry]]:
+    """Build everything a run needs, before any work: a typing error costs seconds, not hours.
+
+    Args:
+        request: as asked.
+        notice: told of options that some of the tasks do not have.
+
+    Returns:
+        Each task with each selector, task by task. A selector whose weights depend on the task's domain is
+        built once a domain.
+
+    Raises:
+        UsageError: unknown names or options. InputError: data or weights that are missing or do not fit.
+    """
+    selectors, tasks = tuple(dict.fromkeys(request.selectors)), tuple(dict.fromkeys(request.tasks))
+    if not selectors:
+        raise UsageError("give at least one --selector; `ltrp-bench list selectors` shows them")
+    if not tasks:
+        raise UsageError("give at least one --task; `ltrp-bench list tasks` shows them")
+    weights = _weights(request.weights, selectors)
+    options = _by_name(request.selector_options, selectors, "--selector-option", "NAME.key=value")
+    own = _task_arguments(request, tasks, notice)
+    for name in selectors:
+        # Looked up before any data is read, so that a wrong name fails at once; weights come with the domain.
+        with contextlib.suppress(InputError):
+            resolve(name, weights.get(name), "photos", **options.get(name, {}))
+    built: dict[tuple[str, str], SelectorEntry] = {}
+    pairs = []
+    for task_name in tasks:
+        task = task_entry(create_task(task_name, **own[task_name]))
+        for name in selectors:
+            key = (name, task.task.domain)
+            if key not in built:
+                spec = resolve(name, weights.get(name), task.task.domain, **options.get(name, {}))
+                built[key] = _entry(spec)
+            pairs.append((built[key], task))
+    return pairs
+
+
+def _entry(spec: SelectorSpec) -> SelectorEntry:
+    return selector_entry(spec.create(), spec.name, spec.identity())
+
+
+def _weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, Path]:
+    out: dict[str, Path] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        if equals and name in selectors:
+            out[name] = Path(file)
+        elif len(selectors) == 1:
+            out[selectors[0]] = Path(text)
+        else:
+            raise UsageError(f"--weights {text}: of which selector? write NAME=FILE ({', '.join(selectors)})")
+    return out
+
+
+def _by_name(
+    given: Iterable[str], names: Sequence[str], flag: str, form: str, everyone: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """name -> its options, from "NAME.key=value"; "key=value" goes to `everyone`."""
+    out: dict[str, dict[str, Any]] = {}
+    for text in given:
+        left, equals, value = text.partition("=")
+        name, dot, key = left.rpartition(".")
+        if not equals or not key or (not dot and not everyone):
+            raise UsageError(f"{flag} {text}: write {form}")
+        if dot and name not in names:
+            raise UsageError(f"{flag} {text}: {name!r} is not in this run ({', '.join(names)})")
+        for one in [name] if dot else everyone:
+            out.setdefault(one, {})[key] = parse_value(value)
+    return out
+
+
+def parse_value(text: str) -> Any:
+    """A JSON value if it is one (3, 0.5, true, null, [1, 2]), else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _task_arguments(
+    request: Request, tasks: Sequence[str], notice: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """task -> arguments of `create_task`."""
+    known = {name: frozenset(option_names(name)) for name in tasks}
+    out: dict[str, dict[str, Any]] = {name: {} for name in tasks}
+
+    def share(option: str, value: Any, flag: str) -> None:
+        having = [name for name in tasks if option in known[name]]
+        if not having:
+            raise UsageError(f"{flag}: none of the tasks in this run has such an option ({', '.join(tasks)})")
+        if lacking := [name for name in tasks if name not in having]:
+            notice(f"{flag} does not apply to {', '.join(lacking)}")
+        for name in having:
+            out[name][option] = value
+
+    for option, value in request.shared.items():
+        if value is not None:
+            share(option, value, f"--{option.replace('_', '-')}")
+    for text in request.data:
+        name, equals, folder = text.partition("=")
+        if equals and name in tasks:
+            out[name]["data"] = folder
+        else:
+            share("data", text, "--data")
+    for text in request.task_options:
+        left = text.partition("=")[0]
+        if "." in left:
+            for name, options in _by_name([text], tasks, "--task-option", "TASK.key=value").items():
+                out[name].update(options)
+        elif "=" not in text or not left:
+            raise UsageError(f"--task-option {text}: write TASK.key=value or key=value")
+        else:
+            share(left, parse_value(text.partition("=")[2]), f"--task-option {left}")
+    for name in tasks:
+        for option, speed in (("device", request.device), ("batch_size", request.batch_size)):
+            if option in known[name]:
+                out[name].setdefault(option, speed)
+    return out
