@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.shapes import SIZE, WORLD_SEEDS, ShapesWorld
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
-
-from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.shapes import SIZE, ShapesWorld
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 
@@ -28,7 +27,8 @@ class PictureStream(Dataset[Tensor]):
 
     def __init__(self, pictures: int, length: int, seed: int) -> None:
         self.pictures, self.length, self.seed = pictures, length, seed
-        self._epoch, self._order = -1, np.zeros(0, np.int64)
+        self._epoch = -1
+        self._order: np.ndarray = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
         return self.length
@@ -52,7 +52,7 @@ class ShapesStream(PictureStream):
     Pictures are drawn once per worker and kept (27 kB each).
     """
 
-    def __init__(self, pictures: int, length: int, seed: int, world_seed: int = 1) -> None:
+    def __init__(self, pictures: int, length: int, seed: int, world_seed: int = WORLD_SEEDS["train"]) -> None:
         super().__init__(pictures, length, seed)
         self.world = ShapesWorld(world_seed)
         self._kept = np.zeros((pictures, SIZE, SIZE, 3), np.uint8)

@@ -7,19 +7,39 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from ltrp_bench.harness.pictures import FolderStream, PictureStream, ShapesStream
 from ltrp_bench.harness.training import LossModel, TrainingOptions, train, trained_state
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.tasks.data import shapes
+from torch import Tensor, nn
 
 PRESETS: dict[str, dict[str, int]] = {
-    "tiny": {"embed_dim": 128, "depth": 5, "heads": 4, "decoder_dim": 96, "decoder_depth": 3, "decoder_heads": 4},
-    "small": {"embed_dim": 384, "depth": 12, "heads": 6, "decoder_dim": 256, "decoder_depth": 4, "decoder_heads": 8},
-    "base": {"embed_dim": 768, "depth": 12, "heads": 12, "decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16},
+    "tiny": {
+        "embed_dim": 128,
+        "depth": 4,
+        "heads": 4,
+        "decoder_dim": 64,
+        "decoder_depth": 3,
+        "decoder_heads": 4,
+    },
+    "small": {
+        "embed_dim": 384,
+        "depth": 12,
+        "heads": 6,
+        "decoder_dim": 256,
+        "decoder_depth": 4,
+        "decoder_heads": 8,
+    },
+    "base": {
+        "embed_dim": 768,
+        "depth": 12,
+        "heads": 12,
+        "decoder_dim": 512,
+        "decoder_depth": 8,
+        "decoder_heads": 16,
+    },
     "large": {
         "embed_dim": 1024,
         "depth": 24,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ltrp_bench.selectors.errors import InputError, UsageError
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -19,8 +20,6 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-
-from ltrp_bench.selectors.errors import InputError, UsageError
 
 LAST = "last_checkpoint"
 
@@ -105,9 +104,7 @@ class AtomicCheckpoint(Hook):
     def __init__(self, interval: int) -> None:
         self.interval = interval
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save where it is time."""
         done = runner.iter + 1
         if done % self.interval and done != runner.max_iters:
@@ -138,9 +135,7 @@ class IterationClock(Hook):
         inner.iteration = runner.iter
         self._start = time.perf_counter() if batch_idx == 0 else self._start
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Log the rate over all processes."""
         now = time.perf_counter()
         rate = self.batch_size * runner.world_size / max(now - self._start, 1e-9)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-
 from ltrp_bench.selectors.errors import InputError
+from torch import Tensor, nn
 
 Channels = tuple[float, float, float]
 
@@ -131,12 +130,14 @@ def check_images(images: Tensor, selector: Selector) -> None:
     """Raise `InputError` unless `images` is a [B, 3, H, W] float batch that fits the selector's size and range."""
     name, patch = selector.name, selector.patch_size
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or len(images) == 0:
-        raise InputError(f"selector {name!r}: images must be float [B, 3, H, W], got {images.dtype} {list(images.shape)}")
-    size = (int(images.shape[2]), int(images.shape[3]))
-    if selector.input_size is not None and size != tuple(selector.input_size):
-        raise InputError(f"selector {name!r} scores images of {selector.input_size[0]}x{selector.input_size[1]}, got {size[0]}x{size[1]}; resize first")
-    if size[0] % patch or size[1] % patch or min(size) < patch:
-        raise InputError(f"selector {name!r}: image size {size[0]}x{size[1]} is not a multiple of its patch size {patch}")
+        got = f"{images.dtype} {list(images.shape)}"
+        raise InputError(f"selector {name!r}: images must be float [B, 3, H, W], got {got}")
+    size, wanted = (int(images.shape[2]), int(images.shape[3])), selector.input_size
+    if wanted is not None and size != tuple(wanted):
+        raise InputError(f"selector {name!r} scores images of {wanted[0]}x{wanted[1]}, got {size[0]}x{size[1]}")
+    if size[0] % patch or size[1] % patch:
+        got = f"{size[0]}x{size[1]}"
+        raise InputError(f"selector {name!r}: image size {got} is not a multiple of its patch size {patch}")
     # Pixels in [0, 1] land in [(0 - mean) / std, (1 - mean) / std]; resampling overshoots a little.
     low = min(-m / s for m, s in zip(selector.mean, selector.std, strict=True))
     high = max((1 - m) / s for m, s in zip(selector.mean, selector.std, strict=True))
@@ -149,7 +150,7 @@ def check_images(images: Tensor, selector: Selector) -> None:
 
 
 def check_scores(scores: Tensor, batch: int, name: str, context: BatchContext | None = None) -> Tensor:
-    """Return `scores` as contiguous float32 [B, gh, gw]; raise `InputError` for a wrong shape or NaN/infinite scores."""
+    """Return `scores` as float32 [B, gh, gw]; raise `InputError` for a wrong shape, NaN or infinite scores."""
     if not isinstance(scores, Tensor) or scores.ndim != 3 or len(scores) != batch:
         shape = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise InputError(f"selector {name!r} returned scores of shape {shape}; expected [{batch}, gh, gw]")

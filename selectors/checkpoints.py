@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ltrp_bench.selectors.errors import InputError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
-
-from ltrp_bench.selectors.errors import InputError
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
@@ -53,11 +52,7 @@ def shipped(tag: str) -> Path:
 def resolve(path_or_tag: str | Path) -> Path:
     """A file as given, else the shipped weights of that name; InputError when there is neither."""
     path = Path(path_or_tag).expanduser()
-    if (
-        path.exists()
-        or path.suffix in (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
-        or "/" in str(path_or_tag)
-    ):
+    if path.exists() or path.suffix in (".pth", ".pt", ".bin", ".safetensors", ".ckpt") or "/" in str(path_or_tag):
         return path
     return shipped(str(path_or_tag))
 
@@ -101,9 +96,7 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
             with safe_open(str(path), framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"cannot read weights {path}: corrupt safetensors file ({_short(error)})"
-            ) from None
+            raise InputError(f"cannot read weights {path}: corrupt safetensors file ({_short(error)})") from None
     try:
         # Official EViT and MAE files carry their command line: a Namespace, plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -115,9 +108,7 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
             f"cannot read weights {path}: not a plain pickle of tensors, {what}; re-save its state dict alone"
         ) from None
     except Exception as error:
-        raise InputError(
-            f"cannot read weights {path}: corrupt or not a torch file ({_short(error)})"
-        ) from None
+        raise InputError(f"cannot read weights {path}: corrupt or not a torch file ({_short(error)})") from None
     return _unwrap(content, path)
 
 
@@ -157,9 +148,7 @@ def mismatch(
         )
         if keys
     ]
-    return InputError(
-        f"weights do not fit {what}: {'; '.join(parts)}; the file looks like {looks_like(state)}"
-    )
+    return InputError(f"weights do not fit {what}: {'; '.join(parts)}; the file looks like {looks_like(state)}")
 
 
 def looks_like(state: Mapping[str, Tensor]) -> str:
@@ -175,9 +164,7 @@ def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
-def save_safetensors(
-    path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
-) -> None:
+def save_safetensors(path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
     """Write weights atomically: the file is either the old one or wholly the new one.
 
     Metadata values that are not strings are stored as JSON. InputError when the disk refuses.
@@ -220,11 +207,7 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
                 return tensors
             break
         content = inner[0]
-    kind = (
-        f"keys {', '.join(map(str, list(content)[:4]))}"
-        if isinstance(content, Mapping)
-        else type(content).__name__
-    )
+    kind = f"keys {', '.join(map(str, list(content)[:4]))}" if isinstance(content, Mapping) else type(content).__name__
     raise InputError(f"cannot read weights {path}: no state dict inside ({kind})")
 
 

@@ -16,11 +16,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from torch import Tensor
-
 from ltrp_bench.selectors.base import Channels, Supervision
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
 from ltrp_bench.selectors.errors import InputError, UsageError
+from torch import Tensor
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
@@ -85,9 +84,7 @@ class SelectorSpec:
         }
 
 
-def resolve(
-    name: str, weights: str | Path | None = None, domain: str | None = None, **options: Any
-) -> SelectorSpec:
+def resolve(name: str, weights: str | Path | None = None, domain: str | None = None, **options: Any) -> SelectorSpec:
     """Find a selector by name without building it.
 
     Args:
@@ -128,7 +125,10 @@ def create_selector(name: str, weights: str | Path | None = None, **options: Any
 
 
 def identity(
-    name: str, weights: str | Path | None = None, options: Mapping[str, Any] | None = None, domain: str | None = None
+    name: str,
+    weights: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    domain: str | None = None,
 ) -> dict[str, Any]:
     """What a selector's scores depend on, JSON-able; see `SelectorSpec.identity`."""
     return resolve(name, weights, domain, **dict(options or {})).identity()

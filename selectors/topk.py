@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from ltrp_bench.selectors.errors import InputError, UsageError
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,7 @@ def rank_patches(scores: Tensor, image_ids: Sequence[str] | None = None, seed: i
     return torch.from_numpy(order).to(scores.device)
 
 
-def top_k(
-    scores: Tensor, keep_ratio: float, image_ids: Sequence[str] | None = None, seed: int = 0
-) -> PatchSelection:
+def top_k(scores: Tensor, keep_ratio: float, image_ids: Sequence[str] | None = None, seed: int = 0) -> PatchSelection:
     """Keep the k = max(1, round(r * L)) patches of greatest score; nested over keep ratios.
 
     Args:
@@ -101,6 +98,4 @@ def resample_scores(scores: Tensor, grid: tuple[int, int]) -> Tensor:
     """[B, h, w] scores to [B, gh, gw] on another patch grid over the same picture (antialiased bilinear)."""
     if tuple(scores.shape[1:]) == tuple(grid):
         return scores
-    return F.interpolate(
-        scores[:, None].float(), size=grid, mode="bilinear", antialias=True, align_corners=False
-    )[:, 0]
+    return F.interpolate(scores[:, None].float(), size=grid, mode="bilinear", antialias=True, align_corners=False)[:, 0]

@@ -38,22 +38,24 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def _split(self, x: Tensor) -> Tensor:
+    def heads_of(self, x: Tensor) -> Tensor:
         """[B, N, k*D] -> [k, B, heads, N, D/heads]."""
-        dim = self.proj.in_features
-        return x.unflatten(-1, (-1, self.heads, dim // self.heads)).permute(2, 0, 3, 1, 4)
+        return x.unflatten(-1, (-1, self.heads, self.proj.in_features // self.heads)).permute(2, 0, 3, 1, 4)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries, keys and values by head -> [B, N, D]."""
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor, first_query: int = 0) -> Tensor:
         """[B, N, D] -> [B, N - first_query, D]: what the tokens from `first_query` on gather from all."""
         if first_query == 0:
-            q, k, v = self._split(self.qkv(x)).unbind(0)
+            q, k, v = self.heads_of(self.qkv(x)).unbind(0)
         else:
             dim = self.proj.in_features
             weight, bias = self.qkv.weight, self.qkv.bias
-            q = self._split(F.linear(x[:, first_query:], weight[:dim], bias[:dim]))[0]
-            k, v = self._split(F.linear(x, weight[dim:], bias[dim:])).unbind(0)
-        out = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(out.transpose(1, 2).flatten(2))
+            q = self.heads_of(F.linear(x[:, first_query:], weight[:dim], bias[:dim]))[0]
+            k, v = self.heads_of(F.linear(x, weight[dim:], bias[dim:])).unbind(0)
+        return self.mix(q, k, v)
 
 
 class Mlp(nn.Module):
@@ -66,7 +68,10 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        hidden = self.fc1(x)
+        # In place where no gradient needs the input: the widest tensor of a block is not held twice.
+        hidden = F.gelu(hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden)
+        return self.fc2(hidden)
 
 
 class Block(nn.Module):
@@ -82,6 +87,16 @@ class Block(nn.Module):
     def forward(self, x: Tensor, first_query: int = 0) -> Tensor:
         """[B, N, D] -> [B, N - first_query, D]; leading tokens are then keys and values only."""
         x = x[:, first_query:] + self.attn(self.norm1(x), first_query)
+        return x + self.mlp(self.norm2(x))
+
+    def qkv(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., 3*D]: the part of the block that looks at each token alone."""
+        return self.attn.qkv(self.norm1(x))
+
+    def after_qkv(self, x: Tensor, qkv: Tensor) -> Tensor:
+        """The rest of the block, for those who have `qkv(x)` already."""
+        q, k, v = self.attn.heads_of(qkv).unbind(0)
+        x = x + self.attn.mix(q, k, v)
         return x + self.mlp(self.norm2(x))
 
 

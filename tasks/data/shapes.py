@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.shapes_draw import (
     OUTLINES,
@@ -32,6 +31,9 @@ STD = (0.23, 0.23, 0.23)
 _PAIRS = [(o, t) for shift in (0, 1) for o, t in zip(OUTLINES, TEXTURES[shift:] + TEXTURES[:shift], strict=True)]
 CATEGORIES: tuple[str, ...] = tuple(f"{texture} {outline}" for outline, texture in _PAIRS)
 """The sixteen categories, first half first."""
+
+WORLD_SEEDS = {"train": 1, "val": 1000, "test": 2000}
+"""The seed of each split: models are trained on the first, judged on the last."""
 
 VIEWS = ("scenes", "single-label/0", "single-label/1")
 MOST_OBJECTS = 4
@@ -153,9 +155,7 @@ def _place_objects(rng: Rng, canvas: np.ndarray, labels: np.ndarray) -> tuple[np
     return np.stack(masks), np.asarray(labels, np.int64)
 
 
-def _outline_mask(
-    rng: Rng, label: int, area: float
-) -> tuple[np.ndarray, tuple[slice, slice], np.ndarray, np.ndarray]:
+def _outline_mask(rng: Rng, label: int, area: float) -> tuple[np.ndarray, tuple[slice, slice], np.ndarray, np.ndarray]:
     """A random pose of the category's outline, at most cut a little by the border.
 
     Returns the mask, the window that holds it, and the object's coordinates u, v inside the window.

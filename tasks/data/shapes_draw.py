@@ -78,7 +78,7 @@ def paint(texture: str, outline: str, u: Array, v: Array, colours: Array) -> Arr
     Returns:
         [h, w, 3] RGB.
     """
-    first, second, third = colours
+    first, second = colours[0], colours[1]
     where: Array
     if texture == "plain":
         where = np.zeros(u.shape, bool)
