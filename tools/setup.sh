@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# A fresh machine to a working .venv, then the main job on the built-in world. Needs Python >= 3.10 and its venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+${PYTHON:-python3} -m venv .venv
+.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+ltrp-bench doctor
+time bash tools/demo.sh runs/demo
