@@ -181,6 +181,10 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     atomic_write(path, frame.to_csv(index=False, lineterminator="\n").encode())
 
 
+def _float_or_nan(text: str) -> float:
+    return float(text) if text else math.nan
+
+
 def read_csv(path: Path) -> pd.DataFrame:
     """What `write_csv` wrote.
 
@@ -188,27 +192,30 @@ def read_csv(path: Path) -> pd.DataFrame:
         ResultsError: if the file is missing or no leaderboard.
     """
     try:
-        frame = pd.read_csv(
-            path,
-            keep_default_na=False,
-            na_values={name: [""] for name in (*VALUES, *(f"{name}_std" for name in VALUES))},
-            dtype={"task_id": str, "selector_id": str, "fingerprints": str, "missing": str},
-            float_precision="round_trip",
-        )
+        # As text first: pandas' own parsing of floats is not exact in every version.
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
         raise ResultsError(f"{path} is not there; give a leaderboard's CSV or a run folder") from error
-    except (
-        OSError,
-        UnicodeDecodeError,
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        ValueError,
-    ) as error:
+    except (OSError, ValueError) as error:
         raise ResultsError(f"{path} is no CSV that `ltrp-bench leaderboard --csv` wrote: {error}") from error
     absent = [name for name in COLUMNS if name not in frame.columns]
     if absent:
         raise ResultsError(f"{path} is no leaderboard: it lacks the columns {', '.join(absent)}")
-    return frame[list(COLUMNS)]
+    frame = frame[list(COLUMNS)]
+    for name, parse in _PARSE.items():
+        try:
+            frame[name] = [parse(text) for text in frame[name]]
+        except (ValueError, KeyError) as error:
+            raise ResultsError(f"{path} is no leaderboard: column {name!r} holds {error}") from error
+    return frame
+
+
+_PARSE: Final[dict[str, Callable[[str], Any]]] = {
+    "keep_ratio": float,
+    **{name: _float_or_nan for name in (*VALUES, *(f"{name}_std" for name in VALUES))},
+    **dict.fromkeys(("seeds", "images", "skipped"), int),
+    "complete": {"True": True, "False": False}.__getitem__,
+}
 
 
 def read_any(path: Path) -> pd.DataFrame:

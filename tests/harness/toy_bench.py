@@ -76,10 +76,8 @@ class ToyTask(Task):
         out = []
         for sample, reduction in zip(samples, reductions, strict=True):
             share = self.objects(sample)
-            if isinstance(reduction, Downsample):
-                mask = np.full(share.shape, reduction.keep_ratio)
-            else:
-                mask = reduction.mask
+            shrunk = isinstance(reduction, Downsample)
+            mask = np.full(share.shape, reduction.keep_ratio) if shrunk else reduction.mask
             row = {
                 "category": sample.annotations[1],
                 "kept": np.float32((share * mask).sum() / share.sum()),
