@@ -12,6 +12,7 @@ import importlib.machinery
 import importlib.util
 import io
 import logging
+import pickle
 import sys
 import types
 import warnings
@@ -186,11 +187,39 @@ def _find_config(name: str, package: Package) -> Path:
 
 @contextmanager
 def scope(package: Package = "mmdet") -> Iterator[None]:
-    """Registries build from `package` inside the block, whatever the default is, in silence."""
+    """Registries build from `package` inside the block, whatever the default is, without warnings."""
     setup(package)
     from mmengine.registry import DefaultScope
 
-    with DefaultScope.overwrite_default_scope(package), _silence():
+    with DefaultScope.overwrite_default_scope(package), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def plain_checkpoints() -> Iterator[None]:
+    """Inside the block `torch.load(weights_only=True)` accepts the records that mmengine's checkpoints carry.
+
+    They hold the history of the losses beside the weights: HistoryBuffer, numpy arrays, and a `getattr` that
+    finds HistoryBuffer's own methods. `getattr` of anything else is refused.
+    """
+    import numpy as np
+    import torch
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    def method_of_history(owner: Any, name: str) -> Any:
+        if owner is not HistoryBuffer or name.startswith("_"):
+            raise pickle.UnpicklingError(f"GLOBAL getattr({owner}, {name}) was not an allowed global")
+        return getattr(owner, name)
+
+    # numpy 2 moved its private core; files written with either name are read.
+    core = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    allowed: list[Any] = [HistoryBuffer, np.ndarray, np.dtype, *(type(np.dtype(t)) for t in ("f4", "f8", "i8"))]
+    for name in ("_reconstruct", "scalar"):
+        function = getattr(core, name)
+        allowed += [(function, f"numpy._core.multiarray.{name}"), (function, f"numpy.core.multiarray.{name}")]
+    allowed += [(method_of_history, f"{module}.getattr") for module in ("builtins", "__builtin__")]
+    with torch.serialization.safe_globals(allowed):
         yield
 
 

@@ -124,9 +124,7 @@ class CocoDataset:
                     )
                 return np.asarray(picture.convert("RGB"))
         except FileNotFoundError:
-            raise InputError(
-                f"image {path} is missing ({self.annotations.name} lists it as id {image.id})"
-            ) from None
+            raise InputError(f"image {path} is missing ({self.annotations.name} lists it as id {image.id})") from None
         except InputError:
             raise
         except Exception as error:  # decoders raise whatever they like
@@ -172,13 +170,9 @@ def _images(entries: Sequence[Any], path: Path) -> list[CocoImage]:
     images: dict[int, CocoImage] = {}
     for entry in entries:
         try:
-            image = CocoImage(
-                int(entry["id"]), str(entry["file_name"]), int(entry["height"]), int(entry["width"])
-            )
+            image = CocoImage(int(entry["id"]), str(entry["file_name"]), int(entry["height"]), int(entry["width"]))
         except (KeyError, TypeError, ValueError):
-            raise InputError(
-                f"{path}: an image without id, file_name, height and width: {str(entry)[:80]}"
-            ) from None
+            raise InputError(f"{path}: an image without id, file_name, height and width: {str(entry)[:80]}") from None
         if image.id in images:
             raise InputError(f"{path}: image id {image.id} is there twice")
         images[image.id] = image
