@@ -194,7 +194,7 @@ def toy_groups(
             FullControl(PATCH),
             PlainSelector(),
         )
-    return plan(entries(task or ToyTask(), *selectors), ratios, seeds, notice)
+    return plan(entries(ToyTask() if task is None else task, *selectors), ratios, seeds, notice)
 
 
 def sweep(out: Path, recorder: Recorder | None = None, groups: Any = None, **options: Any) -> list[CellRecord]:
