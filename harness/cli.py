@@ -86,7 +86,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or bool(os.environ.get("LTRP_BENCH_DEBUG"))
     try:
-        code = get_command(app).main(args=given, prog_name="ltrp-bench", standalone_mode=False)
+        code = get_command(app).main(args=given, prog_name="ltrp-bench", standalone_mode=False, obj=given)
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; keep the interpreter from complaining at exit.

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from ltrp_bench.harness.train_mae import open_stream
 from ltrp_bench.harness.training import LossModel, TrainingOptions, train, trained_state
-from ltrp_bench.selectors.checkpoints import sha256_of
 from ltrp_bench.selectors.checkpoints import resolve as resolve_weights
+from ltrp_bench.selectors.checkpoints import sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae_files import load_mae
 from ltrp_bench.selectors.ltrp.objective import RankingObjective
 from ltrp_bench.selectors.ltrp.ranker import Ranker
+from torch import Tensor, nn
 
 SIZES: dict[str, dict[str, int]] = {
     "ti": {"embed_dim": 192, "depth": 12, "heads": 3},
@@ -79,7 +78,9 @@ def train_ltrp(
         teacher.to(images.device)
         return objective(images, generator)
 
-    stream = open_stream(data, teacher.image_size[0], options.iterations * options.batch_size * 64, options.seed, pictures)
+    stream = open_stream(
+        data, teacher.image_size[0], options.iterations * options.batch_size * 64, options.seed, pictures
+    )
     training = {
         "what": "ltrp",
         "data": "shapes" if data == "shapes" else "images",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -64,9 +63,9 @@ class LossModel(BaseModel):
 
     Args:
         module: what is trained and saved.
-        loss: (module, batch, generator) -> scalar loss or a dict of scalars with "loss" in a key.
-        mean, std: normalisation of uint8 image batches; None hands batches on as they are.
-        frozen: a module the loss uses that must not be trained or saved.
+        loss: (module, normalised images, generator) -> scalar loss.
+        mean, std: normalisation of the pictures, per channel of RGB in [0, 1].
+        seed: of the generator that `loss` is given.
     """
 
     def __init__(
@@ -78,21 +77,22 @@ class LossModel(BaseModel):
         seed: int,
     ) -> None:
         super().__init__()
-        self.module = module
+        # Not `module`: mmengine takes that prefix for a wrapper's and strips it when it resumes.
+        self.trained = module
         self._loss, self._seed = loss, seed
         self.register_buffer("_mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
         self.iteration = 0
 
-    def forward(self, images: Tensor, mode: str = "loss") -> dict[str, Tensor]:  # type: ignore[override]
+    def forward(self, images: Tensor, mode: str = "tensor") -> dict[str, Tensor]:  # type: ignore[override]
         """[B, 3, H, W] uint8 -> {"loss": scalar}; randomness depends on (seed, iteration, rank) alone."""
         if mode != "loss":
-            raise UsageError(f"training models only know mode 'loss', not {mode!r}")
+            raise ValueError(f"a training model only has mode 'loss', not {mode!r}")
         rank = int(os.environ.get("RANK", 0))
         key = (self._seed * 1_000_003 + self.iteration) * 1_009 + rank
         generator = torch.Generator().manual_seed(key)
         pixels = (images.to(self._mean.device).float() - self._mean) / self._std
-        return {"loss": self._loss(self.module, pixels, generator)}
+        return {"loss": self._loss(self.trained, pixels, generator)}
 
 
 @HOOKS.register_module(force=True)
@@ -126,21 +126,22 @@ class IterationClock(Hook):
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
-        self._start = time.perf_counter()
+        self._last: float | None = None
+        self._seconds: float | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Masks and orders are drawn from the iteration's number, so that a resumed run draws the same."""
         model = runner.model
-        inner = model if isinstance(model, LossModel) else model.module
-        inner.iteration = runner.iter
-        self._start = time.perf_counter() if batch_idx == 0 else self._start
+        (model if isinstance(model, LossModel) else model.module).iteration = runner.iter
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Log the rate over all processes."""
-        now = time.perf_counter()
-        rate = self.batch_size * runner.world_size / max(now - self._start, 1e-9)
-        self._start = now
-        runner.message_hub.update_scalar("train/images_per_s", rate)
+        """Log the rate over all processes, smoothed over some ten iterations."""
+        now, hub = time.perf_counter(), runner.message_hub
+        if self._last is not None:
+            seconds = now - self._last
+            self._seconds = seconds if self._seconds is None else 0.9 * self._seconds + 0.1 * seconds
+            hub.update_scalar("train/images_per_s", self.batch_size * runner.world_size / self._seconds)
+        self._last = now
 
 
 def _as_list(items: list[Tensor]) -> list[Tensor]:
@@ -188,14 +189,17 @@ def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions,
         train_dataloader=loader,
         train_cfg={"type": "IterBasedTrainLoop", "max_iters": options.iterations, "val_interval": 10**9},
         optim_wrapper=_optim_wrapper(options),
-        param_scheduler=_schedule(options),
+        param_scheduler=warmup_cosine(options.warmup, options.iterations),
         default_hooks={
             "checkpoint": {"type": "AtomicCheckpoint", "interval": options.save_every},
             "logger": {"type": "LoggerHook", "interval": options.log_every},
         },
         custom_hooks=[{"type": "IterationClock", "batch_size": options.batch_size}],
         log_processor={"by_epoch": False, "window_size": options.log_every},
-        visualizer={"type": "Visualizer", "vis_backends": [{"type": "TensorboardVisBackend"}]},
+        visualizer={
+            "type": "Visualizer",
+            "vis_backends": [{"type": "LocalVisBackend"}, {"type": "TensorboardVisBackend"}],
+        },
         cfg={} if cuda else {"model_wrapper_cfg": {"type": "MMDistributedDataParallel", "device_ids": None}},
         launcher="pytorch" if distributed else "none",
         env_cfg={"dist_cfg": {"backend": "nccl" if cuda else "gloo"}, "cudnn_benchmark": cuda},
@@ -203,10 +207,11 @@ def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions,
         log_level="INFO" if int(os.environ.get("RANK", "0")) == 0 else "ERROR",
         experiment_name=options.out.name,
     )
+    # One line a parameter otherwise.
+    runner.logger.addFilter(lambda record: "paramwise_options" not in record.getMessage())
     last = last_checkpoint(options.out)
     if last is not None:
         runner._load_from, runner._resume = str(last), True
-    logging.getLogger("mmengine").propagate = False
     runner.train()
 
 
@@ -222,7 +227,7 @@ def trained_state(out: Path) -> dict[str, Tensor]:
     if last is None:
         raise InputError(f"no checkpoint iter_*.pth in {out}; has the training saved one yet?")
     state = torch.load(last, map_location="cpu", weights_only=False)["state_dict"]
-    return {k.removeprefix("module."): v for k, v in state.items() if k.startswith("module.")}
+    return {k.removeprefix("trained."): v for k, v in state.items() if k.startswith("trained.")}
 
 
 def _same_training(path: Path, config: dict[str, Any]) -> None:
@@ -250,15 +255,16 @@ def _optim_wrapper(options: TrainingOptions) -> dict[str, Any]:
     return wrapper
 
 
-def _schedule(options: TrainingOptions) -> list[dict[str, Any]]:
-    warmup = min(options.warmup, max(options.iterations // 10, 1))
+def warmup_cosine(warmup: int, iterations: int) -> list[dict[str, Any]]:
+    """mmengine schedulers: linear warm-up over at most a tenth of the iterations, cosine decay to zero."""
+    warmup = min(warmup, max(iterations // 10, 1))
     return [
         {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": warmup},
         {
             "type": "CosineAnnealingLR",
-            "T_max": max(options.iterations - warmup, 1),
+            "T_max": max(iterations - warmup, 1),
             "by_epoch": False,
             "begin": warmup,
-            "end": options.iterations,
+            "end": iterations,
         },
     ]

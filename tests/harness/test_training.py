@@ -1,0 +1,103 @@
+"""Training goes on exactly after a kill, refuses another training's folder, and streams depend on position alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ltrp_bench.harness.cli import run_command
+from ltrp_bench.harness.pictures import FolderStream, ShapesStream
+from ltrp_bench.harness.training import last_checkpoint, trained_state
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.ltrp.mae_files import load_mae
+from PIL import Image
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos" / "deep"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        pixels = rng.integers(0, 255, (40 + 3 * i, 52, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder.parent
+
+
+def command(data: str, out: Path, iterations: int = 8) -> list[str]:
+    options = f"--size 96 --iterations {iterations} --batch-size 4 --save-every 1 --workers 0 --no-norm-pix"
+    return ["train", "mae", "--data", data, "--out", str(out), "--pictures", "12", *options.split()]
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_same_weights(photos: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_command(command(str(photos), whole)) == 0
+    arguments = [sys.executable, "-m", "ltrp_bench.harness.cli", *command(str(photos), killed)]
+    for stop_at in (2, 5):
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 120
+        while time.monotonic() < until and process.poll() is None:
+            found = last_checkpoint(killed)
+            if found is not None and int(found.stem.split("_")[1]) >= stop_at:
+                break
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert last_checkpoint(killed) is not None
+    assert run_command(command(str(photos), killed)) == 0
+    expected, got = trained_state(whole), trained_state(killed)
+    assert expected.keys() == got.keys()
+    for key, value in expected.items():
+        assert torch.equal(value, got[key]), key
+
+
+def test_export_loads_and_has_a_card(tmp_path: Path) -> None:
+    weights = tmp_path / "mae.test.safetensors"
+    assert run_command([*command("shapes", tmp_path / "run", 3), "--export", str(weights)]) == 0
+    mae = load_mae(weights)
+    assert mae.image_size == (96, 96) and mae.patch_size == 8 and not mae.norm_pix_loss
+    card = weights.with_suffix(".md").read_text()
+    assert "sha256" in card and "ltrp-bench train mae" in card and str(tmp_path) not in card
+
+
+def test_another_training_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(command("shapes", tmp_path, 2)) == 0
+    assert run_command(command("shapes", tmp_path, 3)) == 2
+    assert "other options" in capsys.readouterr().err
+
+
+def test_missing_folder_empty_folder_and_corrupt_picture(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder of training pictures"):
+        FolderStream(tmp_path / "nowhere", 96, 10, 0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no images"):
+        FolderStream(tmp_path / "empty", 96, 10, 0)
+    (photos / "a.png").write_bytes(b"not a picture")
+    stream = FolderStream(photos, 96, 7, 0)
+    with pytest.raises(InputError, match=r"cannot read training picture .*a\.png"):
+        [stream[i] for i in range(7)]
+
+
+def test_streams_depend_on_position_alone(photos: Path) -> None:
+    for make in (lambda: FolderStream(photos, 64, 40, 3), lambda: ShapesStream(5, 40, 3)):
+        forth, back = make(), make()
+        seen = {i: back[i] for i in reversed(range(12))}
+        for i in range(12):
+            item = forth[i]
+            assert item.dtype == torch.uint8 and item.shape[0] == 3 and torch.equal(item, seen[i])
+    assert not torch.equal(forth[0], ShapesStream(5, 40, 4)[0]) or not torch.equal(forth[1], ShapesStream(5, 40, 4)[1])
+
+
+def test_an_epoch_shows_every_picture_once() -> None:
+    stream = ShapesStream(5, 10, 0)
+    for epoch in (0, 1):
+        [stream[5 * epoch + i] for i in range(5)]
+        assert sorted(stream._order) == list(range(5))
