@@ -38,14 +38,17 @@ def random_visible(
     keep: int,
     generator: torch.Generator | None = None,
     device: str | torch.device = "cpu",
+    ordered: bool = True,
 ) -> Tensor:
     """`keep` of `patches` indices for each of `batch` images, uniformly and without repeats: [B, keep].
 
-    In raster order. Drawn on the generator's own device (CPU without one), so a seed means the same anywhere.
+    In raster order unless not `ordered`. Drawn on the generator's own device (the CPU without one), so that a
+    seed means the same anywhere.
     """
     source = generator.device if generator is not None else torch.device("cpu")
     noise = torch.rand(batch, patches, generator=generator, device=source)
-    return noise.argsort(dim=1)[:, :keep].sort(dim=1).values.to(device)
+    drawn = noise.argsort(dim=1)[:, :keep]
+    return (drawn.sort(dim=1).values if ordered else drawn).to(device)
 
 
 def complement(visible: Tensor, patches: int) -> Tensor:

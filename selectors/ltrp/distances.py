@@ -1,0 +1,103 @@
+"""How far one reconstruction is from another, over the masked patches; greater is always farther.
+
+The sources are LTRP (Luo et al., CVPR 2024, section 3.1 and table 6) and torchmetrics for SSIM, PSNR and LPIPS.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.vit import patchify, take
+
+Distance = Literal["l1", "l2", "ssim", "psnr", "lpips"]
+ON_PIXELS = ("ssim", "psnr", "lpips")
+
+
+def check_distance(name: str) -> None:
+    """UsageError for a distance that does not exist."""
+    if name not in get_args(Distance):
+        raise UsageError(f"no distance {name!r}; choose one of {', '.join(get_args(Distance))}")
+
+
+def patch_distance(pred: Tensor, anchor: Tensor, name: Distance) -> Tensor:
+    """Mean absolute (l1) or squared (l2) difference: [R, M, K] predictions -> [R]. May overwrite `pred`."""
+    change = pred.float().sub_(anchor)
+    change = change.abs_() if name == "l1" else change.square_()
+    return change.mean(dim=(1, 2))
+
+
+class PixelDistance:
+    """SSIM, PSNR or LPIPS between two whole pictures: visible patches as they are, masked ones as predicted.
+
+    Both pictures share their visible pixels, so only the masked patches differ. Predictions of normalised
+    patches are brought back to pixels by the mean and spread of the true patch, and pixels to [0, 1] by the
+    MAE's channel normalisation. SSIM and PSNR are similarities and come back negated.
+
+    Args:
+        mae: the model that predicts.
+        images: [B, 3, H, W], normalised as the MAE wants them.
+        visible, masked: patch indices, [B, n] and [B, M].
+        anchor: [B, M, P*P*3] predictions without a removal.
+        name: "ssim", "psnr" or "lpips".
+    """
+
+    def __init__(
+        self, mae: MAE, images: Tensor, visible: Tensor, masked: Tensor, anchor: Tensor, name: Distance
+    ) -> None:
+        self.mae, self.name, self.masked = mae, name, masked
+        self.patches = patchify(images, mae.patch_size).float()
+        truth = take(self.patches, masked)
+        self.centre = truth.mean(dim=-1, keepdim=True)
+        self.spread = (truth.var(dim=-1, keepdim=True) + 1e-6).sqrt()
+        self.mean = images.new_tensor(mae.mean, dtype=torch.float32).view(1, 3, 1, 1)
+        self.std = images.new_tensor(mae.std, dtype=torch.float32).view(1, 3, 1, 1)
+        self.network = _lpips_network(images.device) if name == "lpips" else None
+        self.reference = self.picture(anchor, torch.arange(len(images), device=images.device))
+
+    def picture(self, pred: Tensor, rows: Tensor) -> Tensor:
+        """[R, M, P*P*3] predictions for the images `rows` [R] -> pictures [R, 3, H, W] in [0, 1]."""
+        pred = pred.float()
+        if self.mae.norm_pix_loss:
+            pred = pred * self.spread[rows] + self.centre[rows]
+        index = self.masked[rows].unsqueeze(-1).expand_as(pred)
+        pixels = self.mae.unpatchify(self.patches[rows].scatter(1, index, pred))
+        return (pixels * self.std + self.mean).clamp(0, 1)
+
+    def __call__(self, pred: Tensor, rows: Tensor) -> Tensor:
+        """[R, M, P*P*3] predictions after a removal in images `rows` -> distances [R]."""
+        changed, reference = self.picture(pred, rows), self.reference[rows]
+        if self.name == "lpips":
+            assert self.network is not None
+            if min(changed.shape[-2:]) < 64:  # the backbone halves the picture five times
+                changed, reference = (F.interpolate(x, size=(64, 64)) for x in (changed, reference))
+            return self.network(changed, reference, normalize=True).flatten()
+        if self.name == "psnr":
+            # Minus the PSNR; torchmetrics' own is infinite for equal pictures, scores must be finite.
+            error = (changed - reference).square().mean(dim=(1, 2, 3))
+            return 10 * error.clamp_min(1e-12).log10()
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
+        value = structural_similarity_index_measure(changed, reference, data_range=1.0, reduction="none")
+        assert isinstance(value, Tensor)
+        return -value
+
+
+def _lpips_network(device: torch.device) -> torch.nn.Module:
+    """LPIPS (AlexNet) from torchmetrics; torchvision fetches the backbone once. InputError where it cannot."""
+    try:
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+        # The inner network gives one value a picture; the metric around it only their mean.
+        return LearnedPerceptualImagePatchSimilarity("alex").net.to(device).eval()
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"the LPIPS distance needs torchvision's AlexNet weights, which could not be fetched ({reason}); "
+            f"put alexnet-owt-7be5be79.pth into {torch.hub.get_dir()}/checkpoints or use l1"
+        ) from None
