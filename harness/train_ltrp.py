@@ -78,9 +78,7 @@ def train_ltrp(
         teacher.to(images.device)
         return objective(images, generator)
 
-    stream = open_stream(
-        data, teacher.image_size[0], options.iterations * options.batch_size * 64, options.seed, pictures
-    )
+    stream = open_stream(data, teacher.image_size[0], options.draws, options.seed, pictures)
     training = {
         "what": "ltrp",
         "data": "shapes" if data == "shapes" else "images",

@@ -94,7 +94,7 @@ def train_mae(
         assert isinstance(module, MAE)
         return module.training_loss(images, mask_ratio, generator)
 
-    stream = open_stream(data, size, options.iterations * options.batch_size * 64, options.seed, pictures)
+    stream = open_stream(data, size, options.draws, options.seed, pictures)
     training = {
         "what": "mae",
         "data": "shapes" if data == "shapes" else "images",

@@ -57,6 +57,11 @@ class TrainingOptions:
     seed: int = 0
     device: str = "auto"
 
+    @property
+    def draws(self) -> int:
+        """Pictures drawn over the whole training, by all processes."""
+        return self.iterations * self.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
+
 
 class LossModel(BaseModel):
     """A module with a loss, as mmengine's Runner wants it.
@@ -113,7 +118,7 @@ class AtomicCheckpoint(Hook):
             out = Path(runner.work_dir)
             # Written under another name first: a file of this name is always whole.
             runner.save_checkpoint(str(out), "writing.tmp", by_epoch=False)
-            os.replace(out / "writing.tmp", out / f"iter_{done}.pth")
+            (out / "writing.tmp").replace(out / f"iter_{done}.pth")
             write_text(out / LAST, f"iter_{done}.pth")
             for old in out.glob("iter_*.pth"):
                 if old.name != f"iter_{done}.pth":
@@ -153,7 +158,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     part = path.with_name(path.name + ".tmp")
     part.write_text(text)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions, config: dict[str, Any]) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from pycocotools import mask as rle_tools
-
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.shapes import CATEGORIES, SIZE, WORLD_SEEDS, ShapesWorld, seen_categories
+from PIL import Image
+from pycocotools import mask as rle_tools
 
 
 def coco_json(world: ShapesWorld, count: int, fold: int) -> dict[str, Any]:
@@ -75,10 +73,10 @@ def export(out: Path, fold: int = 0, count: int = 100, split: str = "test") -> N
 def _save_png(pixels: np.ndarray, path: Path) -> None:
     part = path.with_suffix(".tmp")
     Image.fromarray(pixels).save(part, format="PNG")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _save_text(text: str, path: Path) -> None:
     part = path.with_name(path.name + ".tmp")
     part.write_text(text)
-    os.replace(part, path)
+    part.replace(path)
