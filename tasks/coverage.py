@@ -1,0 +1,208 @@
+"""`shapes-coverage` and `coco-coverage`: how much of each object a selector keeps. No model at all.
+
+An object's coverage is the share of its mask's area that lies in kept patches, areas cut exactly at patch borders.
+Crowds are left out: their masks hold many objects at once. The baseline of every number is the share of the picture
+that is kept: a selector that knows nothing covers objects by just that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pycocotools import mask as rle_tools
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
+from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.data.shapes import PATCH, SIZE, WORLD_SEEDS
+from ltrp_bench.tasks.data.sources import SIZES, CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas
+
+_DIGITS = 9  # of shares: below that lies what matrix products differ by between machines
+
+
+class CoverageTask(Task):
+    """Share of each object that is kept, on one grid over the whole picture.
+
+    Args:
+        name: as in the registry.
+        source: pictures and objects.
+        split: which of its categories are seen.
+        grid: (gh, gw) of the patches.
+        narrow_as: group of the "narrow" categories.
+    """
+
+    reduction = "none"
+    headline = "coverage"
+    row_schema: Mapping[str, str] = {
+        "category": "string",  # "" in the one row of every picture itself
+        "size": "string",
+        "area": "float64",
+        "kept": "float64",
+    }
+
+    def __init__(
+        self,
+        name: str,
+        source: ObjectSource,
+        split: CategorySplit,
+        grid: tuple[int, int],
+        narrow_as: Literal["seen", "unseen"] = "seen",
+    ) -> None:
+        if min(grid) < 1:
+            raise UsageError(f"grid must be at least 1, got {grid}")
+        self.name, self.domain, self.source, self.split = name, source.domain, source, split
+        split.check_covers(source.categories, name)
+        self._groups = split.groups(narrow_as)
+        self._grid = grid
+        self._identity = {
+            "data": source.revision,
+            "images": len(source),
+            "grid": list(grid),
+            "split": split.fingerprint(),
+            "label_set": split.label_set,
+            "narrow_as": narrow_as,
+        }
+        self._areas: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def identity(self) -> dict[str, Any]:
+        """Data revision, number of pictures, grid and split."""
+        return dict(self._identity)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def load(self, index: int) -> Sample:
+        """The picture; its annotations are the objects' areas in each patch."""
+        pixels = self.source.pixels(index)
+        if index not in self._areas:
+            self._areas[index] = self._measure(index)
+        return Sample(self.source.ids[index], pixels, index)
+
+    def _measure(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """[n, L] areas of each counted object in each patch, and [gh, gw] share of each patch covered by any."""
+        truth = self.source.truth(index, masks=True)
+        masks = [rle_tools.decode(item.rle) for item in truth.objects if not item.crowd]
+        edges = even_edges(truth.height, self._grid[0]), even_edges(truth.width, self._grid[1])
+        areas = np.zeros((len(masks), self._grid[0] * self._grid[1]))
+        union = np.zeros((truth.height, truth.width), np.uint8)
+        for i, mask in enumerate(masks):
+            areas[i] = patch_areas(mask, *edges).ravel()
+            union |= mask
+        return areas, covered_share(union, *edges)
+
+    def grid(self, sample: Sample) -> tuple[int, int]:
+        """The same for every picture."""
+        return self._grid
+
+    def objects(self, sample: Sample) -> np.ndarray:
+        """[gh, gw] float32: share of each patch that objects cover."""
+        return self._areas[sample.annotations][1]
+
+    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+        """One row per object with an area, after one row (category "") of the picture itself."""
+        return [self._rows(s, r) for s, r in zip(samples, reductions, strict=True)]
+
+    def _rows(self, sample: Sample, reduction: Reduction) -> list[Row]:
+        if isinstance(reduction, Downsample):
+            raise UsageError(f"{self.name} has no model to show a smaller picture to: leave out 'downsample'")
+        if reduction.mask.shape != self._grid:
+            raise InputError(f"{self.name}: a selection of {reduction.mask.shape} patches, the grid is {self._grid}")
+        areas, _ = self._areas[sample.annotations]
+        truth = self.source.truth(sample.annotations, masks=True)
+        counted = [item for item in truth.objects if not item.crowd]
+        kept = areas @ reduction.mask.ravel().astype(np.float64)
+        whole = areas.sum(axis=1)
+        rows: list[Row] = [
+            {
+                "category": "",
+                "size": "",
+                "area": float(truth.height * truth.width),
+                "kept": float(reduction.mask.mean()),
+            }
+        ]
+        for item, part, total in zip(counted, kept, whole, strict=True):
+            if total > 0:  # COCO has a few objects whose polygons hold no pixel
+                rows.append(
+                    {
+                        "category": item.category,
+                        "size": self.source.size(item.area),
+                        "area": round(float(total), _DIGITS),
+                        "kept": round(float(part / total), _DIGITS),
+                    }
+                )
+        return rows
+
+    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+        """Mean over objects of each group, size and category; the gaps (seen less unseen); the share kept."""
+        rows = [row for image in records.values() for row in image]
+        categories = np.array([row["category"] for row in rows], dtype=object)
+        sizes = np.array([row["size"] for row in rows], dtype=object)
+        kept = np.array([row["kept"] for row in rows], dtype=np.float64)
+        out: list[MetricRow] = []
+        inside = {group: np.isin(categories, sorted(self._groups[group])) for group in GROUPS}
+        for metric, among in [("coverage", kept == kept), *((f"coverage_{s}", sizes == s) for s in SIZES)]:
+            means = {group: _mean(kept[inside[group] & among]) for group in GROUPS}
+            out += [MetricRow(metric, group, None, *means[group]) for group in GROUPS]
+            gap = means["seen"][0] - means["unseen"][0]
+            out.append(MetricRow(metric.replace("coverage", "coverage_gap"), "all", None, gap, means["all"][1]))
+        out.append(MetricRow("image_kept", "all", None, *_mean(kept[categories == ""])))
+        for category in self.source.categories:
+            group = "seen" if category in self._groups["seen"] else "unseen"
+            out.append(MetricRow("coverage", group, category, *_mean(kept[categories == category])))
+        return out
+
+
+def _mean(values: np.ndarray) -> tuple[float, int]:
+    """Mean, NaN of nothing, and the number of values; summed exactly, so that the order does not matter."""
+    return (math.fsum(values) / len(values) if len(values) else math.nan), len(values)
+
+
+def shapes_coverage(
+    images: int = 1000,
+    seed: int = WORLD_SEEDS["test"],
+    fold: int = 0,
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+) -> CoverageTask:
+    """Coverage of the built-in world's objects, 12 x 12 patches of 8 pixels.
+
+    Args:
+        images: how many pictures.
+        seed: of the world.
+        fold: which half of the categories is seen, 0 or 1.
+        limit: only the first so many pictures.
+        narrow_as: without effect: no category of this world is narrow.
+    """
+    grid = SIZE // PATCH
+    split = shapes_split(fold)
+    return CoverageTask("shapes-coverage", ShapesSource(images, seed, limit), split, (grid, grid), narrow_as)
+
+
+def coco_coverage(
+    data: str | Path | None = None,
+    grid: int | Iterable[int] = 14,
+    split: str | Path = "imagenet1k_coco80",
+    subset: str = "val2017",
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+) -> CoverageTask:
+    """Coverage of the objects of a data set in COCO's format.
+
+    Args:
+        data: its folder.
+        grid: patches along each side, one number or (gh, gw), over the whole picture as a classifier sees it.
+        split: name or CSV of the seen and unseen categories.
+        subset: which images of the 2017 layout.
+        limit: only the first so many images.
+        narrow_as: group of categories that are seen through one kind only.
+    """
+    sides = (grid, grid) if isinstance(grid, int) else tuple(grid)
+    if len(sides) != 2:
+        raise UsageError(f"grid must be one number or two, got {grid}")
+    source = CocoSource(data, subset, limit)
+    return CoverageTask("coco-coverage", source, load_split(split), (sides[0], sides[1]), narrow_as)

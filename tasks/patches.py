@@ -1,0 +1,51 @@
+"""Areas of masks in patches, exact where the borders of patches cut pixels."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+
+def even_edges(pixels: int, cells: int) -> tuple[float, ...]:
+    """Borders of `cells` equal parts of an axis of `pixels` pixels."""
+    return tuple(float(e) for e in np.arange(cells + 1) * (pixels / cells))
+
+
+def patch_edges(pixels: int, content: int, patch: int) -> tuple[float, ...]:
+    """Borders of patches of `patch` pixels on a picture resized to `content`, in pixels of the original axis.
+
+    There are ceil(content / patch) patches; the last one ends with the picture.
+    """
+    cells = -(-content // patch)
+    edges = np.minimum(np.arange(cells + 1) * patch, content) * (pixels / content)
+    return tuple(float(e) for e in edges)
+
+
+@lru_cache(maxsize=512)
+def _overlaps(pixels: int, edges: tuple[float, ...]) -> np.ndarray:
+    """[cells, pixels] float64: length of each pixel that lies between each two neighbouring edges."""
+    border, start = np.asarray(edges)[:, None], np.arange(pixels)
+    return np.clip(np.minimum(border[1:], start + 1) - np.maximum(border[:-1], start), 0, None)
+
+
+def patch_areas(mask: np.ndarray, rows: tuple[float, ...], columns: tuple[float, ...]) -> np.ndarray:
+    """[gh, gw] float64: area of a [H, W] mask in each patch, in pixels; they add up to the mask's.
+
+    Args:
+        mask: of 0 and 1.
+        rows, columns: the gh + 1 and gw + 1 borders, from 0 to H and W.
+    """
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(ys):
+        return np.zeros((len(rows) - 1, len(columns) - 1))
+    down, across = slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1)
+    left = _overlaps(mask.shape[0], rows)[:, down]
+    right = _overlaps(mask.shape[1], columns)[:, across]
+    return left @ mask[down, across].astype(np.float64) @ right.T
+
+
+def covered_share(mask: np.ndarray, rows: tuple[float, ...], columns: tuple[float, ...]) -> np.ndarray:
+    """[gh, gw] float32 in [0, 1]: share of each patch that a [H, W] mask covers."""
+    cells = np.diff(rows)[:, None] * np.diff(columns)[None]
+    return np.clip(patch_areas(mask, rows, columns) / cells, 0, 1).astype(np.float32)
