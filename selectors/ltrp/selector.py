@@ -1,0 +1,151 @@
+"""LTRP as selectors: the trained ranker, the ranker with diversity, and the teacher that taught it."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltrp_bench.selectors.base import BatchContext, Channels, Selector, Supervision
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.distances import Distance, check_distance
+from ltrp_bench.selectors.ltrp.diversity import diverse_ranking
+from ltrp_bench.selectors.ltrp.mae_files import load_mae
+from ltrp_bench.selectors.ltrp.ranker import load_ranker
+from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density
+from ltrp_bench.selectors.vit import patchify
+
+
+class LTRPSelector(Selector):
+    """The ranking network of LTRP (Luo et al., CVPR 2024): one pass, a score a patch, no labels anywhere.
+
+    Args:
+        weights: official LTRP file, ours, or the name of weights that ship ("ltrp.shapes").
+        heads: attention heads, where neither the file nor its width tells.
+        diversity: rank by score and density-peak clusters together (`ltrp-cluster`).
+        cluster_keep_ratio: the one keep ratio that clusters are made for, as published; None: a ranking that
+            keeps 30 % of cluster centres at every ratio. Only with `diversity`.
+        neighbours: of the density-peak clustering.
+        any_size: take images of any size, position embeddings interpolated, instead of the training size only.
+            Not with the published class-token head.
+        seed: of the noise that separates equal densities.
+    """
+
+    weights_family = "ltrp"
+    supervision = Supervision.self_supervised()
+
+    def __init__(
+        self,
+        weights: str | Path,
+        heads: int | None = None,
+        diversity: bool = False,
+        cluster_keep_ratio: float | None = None,
+        neighbours: int = 5,
+        any_size: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.ranker = load_ranker(weights) if heads is None else load_ranker(weights, heads=heads)
+        if any_size and self.ranker.head_kind == "class_token":
+            raise UsageError("a class-token ranker scores its training size only: any_size does not go with it")
+        if cluster_keep_ratio is not None and not 0 < cluster_keep_ratio <= 1:
+            raise UsageError(f"cluster_keep_ratio must be in (0, 1], got {cluster_keep_ratio}")
+        self.name = "ltrp-cluster" if diversity else "ltrp"
+        self.mean = cast(Channels, self.ranker.mean)
+        self.std = cast(Channels, self.ranker.std)
+        self.patch_size = self.ranker.patch_size
+        self.input_size = None if any_size else self.ranker.image_size
+        self.diversity, self.cluster_keep_ratio = diversity, cluster_keep_ratio
+        self.neighbours, self.seed = neighbours, seed
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        grid = (images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size)
+        scores = self.ranker(images)
+        if self.diversity:
+            scores = diverse_ranking(
+                scores,
+                patchify(images, self.patch_size),
+                self.cluster_keep_ratio,
+                self.neighbours,
+                generator=torch.Generator().manual_seed(self.seed),
+            )
+        return scores.view(-1, *grid)
+
+
+class LTRPClusterSelector(LTRPSelector):
+    """`LTRPSelector` with diversity: 70 % by score, 30 % from density-peak clusters of the patches' pixels."""
+
+    def __init__(
+        self,
+        weights: str | Path,
+        heads: int | None = None,
+        cluster_keep_ratio: float | None = None,
+        neighbours: int = 5,
+        any_size: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(weights, heads, True, cluster_keep_ratio, neighbours, any_size, seed)
+
+
+class LTRPTeacher(Selector):
+    """The pseudo scores themselves: semantic density averaged over maskings in which each patch is visible.
+
+    Slow (about visits / (1 - mask_ratio) maskings an image, each with all its removals), and what the ranker
+    learns to imitate. The maskings of an image are drawn from its pixels and the seed, so that its scores do not
+    depend on its batch.
+
+    Args:
+        weights: MAE file, or the name of weights that ship ("mae.shapes").
+        visits: how often each patch is scored.
+        mask_ratio, hide, distance, max_memory_mb: as in `semantic_density`.
+        normalise: average raw scores ("none") or ranks within each masking ("rank").
+        seed: of the maskings.
+    """
+
+    weights_family = "mae"
+    supervision = Supervision.self_supervised()
+    name = "ltrp-teacher"
+
+    def __init__(
+        self,
+        weights: str | Path,
+        visits: int = 3,
+        mask_ratio: float = 0.9,
+        hide: Hide = "decoder",
+        distance: Distance = "l1",
+        normalise: Literal["none", "rank"] = "none",
+        max_memory_mb: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_distance(distance)
+        if visits < 1:
+            raise UsageError(f"visits must be at least 1, got {visits}")
+        self.mae = load_mae(weights)
+        self.mean = cast(Channels, self.mae.mean)
+        self.std = cast(Channels, self.mae.std)
+        self.patch_size, self.input_size = self.mae.patch_size, self.mae.image_size
+        self.visits, self.mask_ratio, self.normalise, self.seed = visits, mask_ratio, normalise, seed
+        self.hide, self.distance, self.max_memory_mb = hide, distance, max_memory_mb
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        return average_density(
+            self.mae,
+            images,
+            self.visits,
+            self.mask_ratio,
+            self.hide,
+            self.distance,
+            self.normalise,
+            self.max_memory_mb,
+            orders=torch.stack([self._orders(image) for image in images]).to(images.device),
+        )
+
+    def _orders(self, image: Tensor) -> Tensor:
+        """[visits, L] permutations drawn from the image's 8-bit pixels and the seed."""
+        mean, std = (image.new_tensor(x).view(3, 1, 1) for x in (self.mean, self.std))
+        pixels = ((image * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        rng = np.random.default_rng([self.seed, zlib.crc32(pixels.cpu().numpy().tobytes())])
+        return torch.from_numpy(np.stack([rng.permutation(self.mae.patches) for _ in range(self.visits)]))
