@@ -35,7 +35,7 @@ def run(
         None, metavar="seen | unseen", help="How categories count that are seen through one kind only."
     ),
     out: Path = typer.Option(Path("runs"), help="Folder of the results; what is finished there is skipped."),
-    batch_size: int = typer.Option(16, min=1, help="Most images at a time. Changes speed alone."),
+    batch_size: int = typer.Option(16, min=1, help="Most images at a time on a GPU; a CPU takes one at a time."),
     workers: int = typer.Option(2, min=0, help="Threads that read images. Changes speed alone."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
     skip_bad_images: bool = typer.Option(
@@ -58,14 +58,14 @@ def run(
         raise InputError(f"--model-weights {model_weights}: no such file")
     place = _device(device)
     shared = {"limit": limit, "model": model, "model_weights": model_weights, "narrow_as": narrow_as}
-    request = Request(selector, task, weights, selector_option, data, task_option, shared, place, batch_size)
+    options = SweepOptions(batch_size, workers, place, skip_bad_images)
+    request = Request(selector, task, weights, selector_option, data, task_option, shared, place, options.together)
     store = RunStore(out)
     with RunProgress() as progress:
         try:
             groups = plan(ready(request, progress.notice), ratios, seed, progress.notice)
             if not groups:
                 raise UsageError("nothing to measure: no selector of this run can run on its tasks")
-            options = SweepOptions(batch_size, workers, place, skip_bad_images)
             records = run_sweep(groups, store, options, progress, provenance(place))
         except KeyboardInterrupt:
             cells = len(list((out / "cells").glob("*.json"))) if out.exists() else 0

@@ -103,7 +103,8 @@ class Scorer:
         except BenchError:
             raise
         except Exception as error:
-            where = f"images {context.image_ids[0]!r} to {context.image_ids[-1]!r}"
+            ids = context.image_ids
+            where = f"image {ids[0]!r}" if len(ids) == 1 else f"images {ids[0]!r} to {ids[-1]!r}"
             raise InputError(f"selector {name!r} failed on {where}: {type(error).__name__}: {error}") from error
         return check_scores(scores, len(images), name, context)
 

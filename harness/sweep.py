@@ -2,7 +2,7 @@
 
 The unit of work is a chunk: `CHUNK` pictures of one (selector, task, seed) at every keep ratio. Its rows are
 on disk as soon as it is done; when all are, each cell is summed up from them. What is stored depends on no
-option of speed (batch size, workers, device up to its arithmetic).
+option of speed: on a CPU to the last bit, on a GPU up to the rounding of its kernels at another batch size.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SweepOptions:
     """What changes speed or patience, never a result.
 
     Attributes:
-        batch_size: most pictures a selector or a task's model is given at a time.
+        batch_size: most pictures a selector or a task's model is given at a time on a GPU.
         workers: threads that read pictures.
         device: where selectors run.
         skip_bad_images: leave out unreadable pictures, counted and reported, instead of stopping.
@@ -45,6 +45,11 @@ class SweepOptions:
     workers: int = 2
     device: str = "cpu"
     skip_bad_images: bool = False
+
+    @property
+    def together(self) -> int:
+        """Pictures given at a time: one on a CPU, where batches gain little and change the last bits of sums."""
+        return 1 if self.device.startswith("cpu") else max(1, self.batch_size)
 
 
 class Progress(Protocol):
@@ -133,7 +138,7 @@ class _GroupRun:
         todo = {span: cells for span in self.spans if (cells := self._missing(span))}
         done = sum(end - first for first, end in self.spans if (first, end) not in todo)
         self.progress.advance(done, worked=False)
-        scorer = Scorer(self.group.selector.selector, torch.device(self.options.device), self.options.batch_size)
+        scorer = Scorer(self.group.selector.selector, torch.device(self.options.device), self.options.together)
         cache = ScoreCache(self.store, self.group, self.progress.notice)
         chunks = load_chunks(self.task, list(todo), self.options.workers, self.options.skip_bad_images)
         for chunk in chunks:
@@ -205,7 +210,7 @@ class _GroupRun:
         """Normalised rows by image id, in the order of the samples."""
         rows: dict[int, list[Row]] = {}
         kinds = [(sample.image.shape, grid) for sample, grid in zip(samples, grids, strict=True)]
-        for batch in batches_by(kinds, self.options.batch_size):
+        for batch in batches_by(kinds, self.options.together):
             given = self.task.process([samples[i] for i in batch], [reductions[i] for i in batch])
             if len(given) != len(batch):
                 raise InputError(f"task {self.task.name!r} gave rows of {len(given)} pictures for {len(batch)}")

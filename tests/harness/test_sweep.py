@@ -28,6 +28,17 @@ def test_results_depend_on_no_option_of_speed(tmp_path: Path, options: dict[str,
     assert toy.contents(tmp_path / "a") == toy.contents(tmp_path / "b")
 
 
+def test_batches_share_size_and_keep_order() -> None:
+    """What a GPU is given: scores of batches, back in the order of the pictures."""
+    task = toy.ToyTask()
+    samples = [task.load(index) for index in range(20)]
+    grids = [task.grid(sample) for sample in samples]
+    together = Scorer(toy.NetSelector(), torch.device("cpu"), 8).scores(samples, grids, 0)
+    for sample, grid, scores in zip(samples, grids, together, strict=True):
+        (alone,) = Scorer(toy.NetSelector(), torch.device("cpu"), 1).scores([sample], [grid], 0)
+        assert scores.shape == grid and np.allclose(scores, alone, atol=1e-5)
+
+
 def test_what_is_measured_is_right(tmp_path: Path) -> None:
     records = toy.sweep(tmp_path, seed_free_groups := toy.Recorder())
     assert seed_free_groups.notices == []
@@ -143,8 +154,8 @@ class _Raising(toy.PlainSelector):
     ("selector", "message"),
     [
         (toy.BrokenSelector(), "'broken' returned NaN or infinite scores for image 'toy 0'"),
-        (_Shapeless(), r"'shapeless' returned scores of shape \[16, 16\]; expected \[16, gh, gw\]"),
-        (_Raising(), "'raising' failed on images 'toy 0' to 'toy 45': RuntimeError"),
+        (_Shapeless(), r"'shapeless' returned scores of shape \[1, 16\]; expected \[1, gh, gw\]"),
+        (_Raising(), "'raising' failed on image 'toy 0': RuntimeError"),
     ],
 )
 def test_selectors_of_third_parties_that_fail(tmp_path: Path, selector: Any, message: str) -> None:
@@ -176,7 +187,7 @@ class _Infinite(toy.ToyTask):
     ("task", "message"),
     [
         (_OddRows(), "'toy-coverage', image 'toy 0': a row's columns differ"),
-        (_FewRows(), "gave rows of 0 pictures for 16"),
+        (_FewRows(), "gave rows of 0 pictures for 1"),
         (_SameIds(), "one image id to several pictures"),
         (_Infinite(), "infinite"),
     ],
