@@ -22,18 +22,19 @@ GRID = (SIZE // PATCH, SIZE // PATCH)
 
 
 def shapes() -> None:
-    """Eight pictures, and their objects: seen ones of fold 0 solid, unseen ones dashed."""
-    figure, axes = plt.subplots(2, 8, figsize=(16, 4.2))
+    """Six pictures, and their objects: seen ones of fold 0 solid, unseen ones dashed."""
+    figure, axes = plt.subplots(2, 6, figsize=(13, 4.5))
     seen = seen_categories(0)
     for index, (top, bottom) in enumerate(axes.T):
         picture = ShapesWorld(2000).picture(index)
         top.imshow(picture.image)
-        bottom.imshow(picture.image.mean(-1), cmap="gray", vmin=-250, vmax=255)
+        bottom.imshow(picture.image.mean(-1), cmap="gray", vmin=-700, vmax=255)
         for mask, box, label in zip(picture.masks, picture.boxes, picture.labels, strict=True):
             named = CATEGORIES[label] in seen
             colour, style = ("tab:blue", "solid") if named else ("tab:orange", "dashed")
             bottom.contour(mask, levels=[0.5], colors=[colour], linestyles=style, linewidths=1.5)
-            bottom.text(box[0], max(box[1] - 2, 5), CATEGORIES[label], color=colour, fontsize=7)
+            x = float(np.clip(box[0], 1, SIZE - 40))
+            bottom.text(x, max(box[1] - 2, 5), CATEGORIES[label], color=colour, fontsize=8, weight="bold")
     _finish(figure, axes, "shapes.png")
 
 

@@ -1,0 +1,97 @@
+"""Names, tags, options and weights: found, or refused in one line that says what there is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ltrp_bench.selectors.base import Selector, Supervision
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.registry import create_selector, identity, resolve, selector_names, shipped_tags
+
+
+class Stripes(Selector):
+    """A third party's selector."""
+
+    name = "stripes"
+    supervision = Supervision.labels("imagenet1k")
+    patch_size = 8
+
+    def __init__(self, period: int = 2) -> None:
+        self.period = period
+
+    def _scores(self, images: Tensor, context: object) -> Tensor:
+        columns = torch.arange(images.shape[3] // 8) % self.period
+        return columns.float().expand(len(images), images.shape[2] // 8, -1)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> str:
+    """This module, importable by name as a third party's would be."""
+    monkeypatch.setitem(sys.modules, "third_party", sys.modules[__name__])
+    return "third_party:Stripes"
+
+
+def test_all_controls_and_ltrp_are_installed() -> None:
+    wanted = {"full", "random", "center", "variance", "downsample", "oracle", "ltrp", "ltrp-cluster", "ltrp-teacher"}
+    assert wanted <= set(selector_names())
+
+
+def test_a_third_partys_class_by_path(here: str) -> None:
+    selector = create_selector(here, period=3)
+    assert selector.scores(torch.zeros(1, 3, 8, 32)).tolist() == [[[0, 1, 2, 0]]]
+    assert identity(here, None, {"period": 3})["options"] == {"period": 3}
+    assert identity(here) != identity(here, None, {"period": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("randm", "did you mean 'random'"),
+        ("third_party:Nothing", "has no 'Nothing'"),
+        ("no_such_package.module:Class", "cannot import"),
+        ("a b:C", "package.module:Class"),
+        ("random.photos", "no weights, so no tag"),
+        ("ltrp", "needs weights"),
+    ],
+)
+def test_names_that_do_not_exist(here: str, name: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        create_selector(name)
+
+
+def test_options_weights_and_tags_that_do_not_fit(here: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="its options: period"):
+        create_selector(here, colour="red")
+    with pytest.raises(InputError, match="no file"):
+        create_selector("ltrp", weights=tmp_path / "absent.pth")
+    (tmp_path / "w.pth").write_bytes(b"x")
+    with pytest.raises(UsageError, match="takes no weights"):
+        create_selector("random", weights=tmp_path / "w.pth")
+    with pytest.raises(InputError, match="no weights ship"):
+        create_selector("ltrp.nowhere")
+
+
+def test_plain_names_take_the_weights_of_the_tasks_domain() -> None:
+    assert set(shipped_tags("ltrp")) >= {"photos", "shapes"}
+    for domain in ("shapes", "photos"):
+        spec = resolve("ltrp", domain=domain)
+        assert spec.name == f"ltrp.{domain}" and spec.identity()["weights"] is not None
+        assert spec.identity() == resolve(f"ltrp.{domain}").identity()
+    assert resolve("ltrp", domain="shapes").identity() != resolve("ltrp", domain="photos").identity()
+
+
+def test_controls_on_shapes_take_its_patches() -> None:
+    assert create_selector("variance", domain="shapes").patch_size == 8  # type: ignore[attr-defined]
+    assert create_selector("variance", domain="photos").patch_size == 16  # type: ignore[attr-defined]
+
+
+def test_an_object_that_lacks_what_is_needed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "Half", type("Half", (), {"name": "half"}), raising=False)
+    monkeypatch.setitem(sys.modules, "third_party", sys.modules[__name__])
+    with pytest.raises(UsageError, match="lacks supervision, mean, std, scores"):
+        create_selector("third_party:Half")
