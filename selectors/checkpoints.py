@@ -177,7 +177,7 @@ def save_safetensors(path: str | Path, state: Mapping[str, Tensor], metadata: Ma
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(safetensors_bytes(tensors, metadata=text))
+                file.write(_ordered(safetensors_bytes(tensors, metadata=text)))
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o644)  # noqa: PTH101
@@ -187,6 +187,14 @@ def save_safetensors(path: str | Path, state: Mapping[str, Tensor], metadata: Ma
             raise
     except OSError as error:
         raise InputError(f"cannot write weights {path}: {error.strerror}") from None
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same safetensors file with its header in order: the library's own order varies from run to run."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
 
 
 def _must_be_file(path: Path) -> None:

@@ -12,7 +12,7 @@ once; and the last block computes masked positions only.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch import Tensor
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.distances import ON_PIXELS, Distance, PixelDistance, check_distance, patch_distance
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
+from ltrp_bench.selectors.vit import Block
 
 Hide = Literal["decoder", "encoder_decoder"]
 
@@ -137,11 +138,12 @@ def _density(mae: MAE, images: Tensor, visible: Tensor, hide: Hide, distance: Di
     """Scores [B, n]; `step` removals at a time."""
     batch, seen = visible.shape
     masked = complement(visible, mae.patches)
-    first = mae.decoder_blocks[0]
+    encoder = cast(list[Block], list(mae.blocks))
+    first = cast(Block, mae.decoder_blocks[0])
 
     tokens = mae.embed(images, visible)
     latent = tokens
-    for block in mae.blocks:
+    for block in encoder:
         latent = block(latent)
     known = _known(mae, mae.norm(latent), visible)
     # A mask token differs by its place only: one table serves all images and removals.
@@ -156,7 +158,7 @@ def _density(mae: MAE, images: Tensor, visible: Tensor, hide: Hide, distance: Di
         on_pixels = PixelDistance(mae, images, visible, masked, anchor, distance)
 
     others = _all_but_one(seen, images.device)
-    tokens_qkv = mae.blocks[0].qkv(tokens) if hide == "encoder_decoder" else None
+    tokens_qkv = encoder[0].qkv(tokens) if hide == "encoder_decoder" else None
     scores = torch.empty(batch * seen, device=images.device)
     for pairs in torch.arange(batch * seen, device=images.device).split(step):
         rows, without = pairs // seen, others[pairs % seen]
@@ -164,8 +166,8 @@ def _density(mae: MAE, images: Tensor, visible: Tensor, hide: Hide, distance: Di
         if tokens_qkv is None:
             some, some_qkv = known[pick, without], known_qkv[pick, without]
         else:
-            latent = mae.blocks[0].after_qkv(tokens[pick, without], tokens_qkv[pick, without])
-            for block in mae.blocks[1:]:
+            latent = encoder[0].after_qkv(tokens[pick, without], tokens_qkv[pick, without])
+            for block in encoder[1:]:
                 latent = block(latent)
             places = visible[pick, without[:, 1:] - 1]
             some = _known(mae, mae.norm(latent), places)
@@ -191,7 +193,7 @@ def _known(mae: MAE, latent: Tensor, visible: Tensor) -> Tensor:
 
 def _predict(mae: MAE, x: Tensor, qkv: Tensor, known: int) -> Tensor:
     """Decoder from the first block's input and its qkv -> predictions of all but the first `known` tokens."""
-    blocks = list(mae.decoder_blocks)
+    blocks = cast(list[Block], list(mae.decoder_blocks))
     x = blocks[0].after_qkv(x, qkv)
     for block in blocks[1:-1]:
         x = block(x)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.ltrp.mae import MAE, random_visible
+from ltrp_bench.selectors.ltrp.objective import RankingObjective, renormalise
+from ltrp_bench.selectors.ltrp.ranker import SIZES, Ranker, load_ranker, save_ranker
+
+
+def tiny(**options: Any) -> Ranker:
+    torch.manual_seed(0)
+    return Ranker(48, 8, 24, 2, 2, **options)
+
+
+def tiny_mae(**options: Any) -> MAE:
+    torch.manual_seed(1)
+    return MAE(48, 8, 24, 2, 2, 16, 2, 2, **options)
+
+
+@pytest.mark.parametrize("beside", [{}, {"mim.mask_token": torch.zeros(1, 1, 8)}])
+def test_golden_ltrp_ranker(golden: Callable, tmp_path: Path, beside: dict[str, torch.Tensor]) -> None:
+    meta, out, fill = golden("ltrp_ranker")
+    state = fill.state_dict(meta["shapes"], meta["seed"])
+    official = {f"score_net.{key}": value for key, value in state.items()} | beside
+    torch.save({"model": official}, tmp_path / "ltrp.pth")
+    ranker = load_ranker(tmp_path / "ltrp.pth")
+    assert ranker.head_kind == "class_token" and ranker.config["heads"] == 6
+    assert ranker.norm.eps == meta["layer_norm_eps"]
+    with torch.no_grad():
+        scores = ranker(fill.images(meta["batch"], meta["image_size"], meta["seed"]))
+    expected = torch.from_numpy(out["scores"])
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+    assert torch.equal(scores.argsort(1), expected.argsort(1))
+
+
+@pytest.mark.parametrize("head", ["patch", "class_token"])
+def test_all_patches_visible_is_the_whole_image(head: Any) -> None:
+    ranker, images = tiny(head=head), torch.randn(2, 3, 48, 48)
+    everything = torch.arange(36).expand(2, -1)
+    with torch.no_grad():
+        torch.testing.assert_close(ranker(images, everything), ranker(images), atol=1e-5, rtol=1e-4)
+        shuffled = ranker(images, everything.flip(1)).flip(1)
+        torch.testing.assert_close(shuffled, ranker(images), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", ["patch", "class_token"])
+def test_patches_that_are_not_visible_are_not_seen(head: Any) -> None:
+    ranker, images = tiny(head=head), torch.randn(2, 3, 48, 48)
+    visible = random_visible(2, 36, 7, torch.Generator().manual_seed(0))
+    seen = torch.zeros(2, 36, 192).scatter(1, visible[..., None].expand(-1, -1, 192), 1.0)
+    from ltrp_bench.selectors.vit import unpatchify
+
+    with torch.no_grad():
+        scores = ranker(images, visible)
+        assert scores.shape == (2, 7)
+        assert torch.equal(ranker(images * unpatchify(seen, (6, 6), 8), visible), scores)
+
+
+def test_patch_head_takes_any_size_and_class_token_only_its_own() -> None:
+    with torch.no_grad():
+        assert tiny()(torch.randn(1, 3, 64, 96)).shape == (1, 96)
+    with pytest.raises(InputError, match="48x48 pixels, not 64x96: resize first"):
+        tiny(head="class_token")(torch.randn(1, 3, 64, 96))
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    ranker = tiny(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
+    save_ranker(tmp_path / "r.safetensors", ranker, taught_by="mae.shapes")
+    again = load_ranker(tmp_path / "r.safetensors")
+    images = torch.randn(2, 3, 48, 48)
+    assert again.config == ranker.config and again.mean == (0.4, 0.5, 0.6)
+    assert torch.equal(again(images), ranker(images).detach())
+
+
+def test_published_sizes_are_told_from_the_state(tmp_path: Path) -> None:
+    torch.save(Ranker(32, 16, *SIZES["tiny"], head="class_token").state_dict(), tmp_path / "t.pth")
+    config = load_ranker(tmp_path / "t.pth").config
+    assert [config[k] for k in ("image_size", "patch_size", "embed_dim", "depth", "heads")] == [32, 16, 192, 12, 3]
+
+
+def test_foreign_files(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"model": tiny_mae().state_dict()}, path)
+    with pytest.raises(InputError, match="do not fit an LTRP ranker.*looks like a MAE"):
+        load_ranker(path)
+    state = tiny(head="class_token").state_dict()
+    torch.save(state | {"head.weight": torch.zeros(1000, 24), "head.bias": torch.zeros(1000)}, path)
+    with pytest.raises(InputError, match="1000 outputs instead of one for each of 36 patches.*classifier"):
+        load_ranker(path)
+    torch.save({k: v for k, v in state.items() if not k.startswith("head")}, path)
+    with pytest.raises(InputError, match="missing: score_head.weight or head.weight"):
+        load_ranker(path)
+    torch.save(state, path)
+    with pytest.raises(InputError, match="heads from its width 24: pass heads=N"):
+        load_ranker(path)
+    assert load_ranker(path, heads=2).config["heads"] == 2
+    torch.save({k: v for k, v in state.items() if k != "blocks.0.attn.qkv.bias"}, path)
+    with pytest.raises(InputError, match=r"1 keys missing: blocks.0.attn.qkv.bias"):
+        load_ranker(path, heads=2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"asymmetric": False},
+        {"visits": 1},
+        {"sublist": None},
+        {"loss": "rank_net"},
+        {"distance": "l2", "hide": "encoder_decoder"},
+    ],
+)
+def test_objective_teaches_the_ranker_alone(options: dict[str, Any]) -> None:
+    mae, ranker, images = tiny_mae(), tiny(), torch.randn(3, 3, 48, 48)
+    objective = RankingObjective(mae, ranker, mask_ratio=0.8, **options)
+    assert objective.state_dict().keys() == {f"ranker.{key}" for key in ranker.state_dict()}
+    losses = [objective(images, torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
+    assert losses[0] == losses[1] and losses[0] != losses[2] and torch.isfinite(losses[0])
+    losses[0].backward()
+    for name, parameter in ranker.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    assert all(p.grad is None and not p.requires_grad for p in mae.parameters())
+
+
+def test_objective_is_learnt() -> None:
+    mae, ranker = tiny_mae(), tiny()
+    images = torch.randn(8, 3, 48, 48) * torch.rand(8, 1, 6, 6).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    objective = RankingObjective(mae, ranker, mask_ratio=0.6)
+    optimiser = torch.optim.AdamW(ranker.parameters(), lr=3e-3)
+    losses = []
+    for step in range(30):
+        optimiser.zero_grad()
+        loss = objective(images, torch.Generator().manual_seed(step % 2))
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert sum(losses[-2:]) < 0.9 * sum(losses[:2])
+
+
+def test_objective_moves_its_teacher_but_does_not_own_it() -> None:
+    mae, ranker = tiny_mae(), tiny()
+    RankingObjective(mae, ranker).double()
+    assert mae.cls_token.dtype == ranker.cls_token.dtype == torch.float64
+
+
+def test_normalisations_may_differ() -> None:
+    ranker, mae = tiny(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), tiny_mae()
+    pixels = torch.rand(2, 3, 48, 48)
+    expected = (pixels - torch.tensor(mae.mean).view(3, 1, 1)) / torch.tensor(mae.std).view(3, 1, 1)
+    torch.testing.assert_close(renormalise(pixels * 2 - 1, ranker, mae), expected)
+
+
+def test_objective_refuses_what_does_not_fit() -> None:
+    with pytest.raises(UsageError, match="the MAE cuts images into"):
+        RankingObjective(tiny_mae(), Ranker(48, 16, 24, 2, 2))
+    with pytest.raises(UsageError, match="no ranking loss 'hinge'"):
+        RankingObjective(tiny_mae(), tiny(), loss="hinge")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no distance 'l3'"):
+        RankingObjective(tiny_mae(), tiny(), distance="l3")  # type: ignore[arg-type]
