@@ -102,11 +102,13 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+) was not an allowed", str(error))
-        what = f"it wants to run {found[1]}" if found else f"not a torch checkpoint ({_short(error)})"
-        raise InputError(
-            f"cannot read weights {path}: not a plain pickle of tensors, {what}; re-save its state dict alone"
-        ) from None
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found:
+            raise InputError(
+                f"cannot read weights {path}: not a plain pickle of tensors, it asks for {found[1]}; "
+                "re-save its state dict alone"
+            ) from None
+        raise InputError(f"cannot read weights {path}: corrupt, or no torch file") from None
     except Exception as error:
         raise InputError(f"cannot read weights {path}: corrupt or not a torch file ({_short(error)})") from None
     return _unwrap(content, path)
