@@ -1,0 +1,220 @@
+"""`shapes-det` and `coco-det`: any mmdet detector on pictures whose dropped patches are filled before any layer.
+
+Patches are those of the picture as the detector's own resize leaves it: ceil(h / P) x ceil(w / P), padding never
+counts. Average precision and recall are COCO's, of boxes and, where the detector finds them, masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pycocotools import mask as rle_tools
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.base import MetricRow, Reduction, Row, Sample, Task
+from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.coco_evaluation import METRICS, PER_CATEGORY, Kind, TrueImage, evaluate
+from ltrp_bench.tasks.data.shapes import PATCH, WORLD_SEEDS
+from ltrp_bench.tasks.data.sources import CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, SHAPES_WEIGHTS, Detector, load_detector
+from ltrp_bench.tasks.detectors.running import DetectorRunner, Prepared
+from ltrp_bench.tasks.patches import covered_share, patch_edges
+from ltrp_bench.tasks.reduction import patch_grid
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a sample of a detection task carries: its position and the picture as the detector resizes it."""
+
+    index: int
+    prepared: Prepared
+
+
+class DetectionTask(Task):
+    """A detector judged on seen and unseen categories.
+
+    Args:
+        name: as in the registry.
+        source: pictures and objects.
+        split: which of its categories are seen.
+        detector: the model; its classes are matched to the data set's by name.
+        patch: pixels along a patch's side, on the resized picture.
+        score_threshold: detections below are dropped, beside what the config itself drops.
+        narrow_as: group of the "narrow" categories.
+    """
+
+    reduction = "fill"
+    headline = "bbox_AP"
+    supports_downsample = True
+    row_schema: Mapping[str, str] = {
+        "category": "string",
+        "score": "float64",
+        "x": "float64",
+        "y": "float64",
+        "w": "float64",
+        "h": "float64",
+        "rle": "string",  # COCO's compressed run-length code, "" without a mask
+    }
+
+    def __init__(
+        self,
+        name: str,
+        source: ObjectSource,
+        split: CategorySplit,
+        detector: Detector,
+        patch: int,
+        score_threshold: float = 0.0,
+        narrow_as: Literal["seen", "unseen"] = "seen",
+    ) -> None:
+        if patch < 1:
+            raise UsageError(f"patch must be at least 1 pixel, got {patch}")
+        self.name, self.domain, self.source, self.split = name, source.domain, source, split
+        split.check_covers(source.categories, name)
+        self._groups = split.groups(narrow_as)
+        unknown = sorted(set(source.categories) - set(detector.classes))
+        if unknown:
+            raise InputError(
+                f"{name}: the detector has no class {', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}; its "
+                f"classes are {', '.join(detector.classes[:3])}, …: wrong model for this data set"
+            )
+        self.patch = patch
+        self.runner = DetectorRunner(detector, patch, score_threshold)
+        self.kinds: tuple[Kind, ...] = ("bbox", "segm") if detector.finds_masks else ("bbox",)
+        self._identity = {
+            "data": source.revision,
+            "images": len(source),
+            "detector": detector.identity,
+            "patch": patch,
+            "score_threshold": score_threshold,
+            "split": split.fingerprint(),
+            "label_set": split.label_set,
+            "narrow_as": narrow_as,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Data revision, number of pictures, detector's config and weights, patch and split."""
+        return dict(self._identity)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def load(self, index: int) -> Sample:
+        """The picture, and as the detector resizes it."""
+        pixels = self.source.pixels(index)
+        return Sample(self.source.ids[index], pixels, Picture(index, self.runner.prepare(pixels)))
+
+    def grid(self, sample: Sample) -> tuple[int, int]:
+        """(gh, gw) of the resized picture."""
+        height, width = sample.annotations.prepared.content.shape[:2]
+        return patch_grid(height, width, self.patch)
+
+    def objects(self, sample: Sample) -> np.ndarray:
+        """[gh, gw] float32: share of each patch that objects (without crowds) cover."""
+        truth = self.source.truth(sample.annotations.index, masks=True)
+        union = np.zeros((truth.height, truth.width), np.uint8)
+        for item in truth.objects:
+            if not item.crowd:
+                union |= rle_tools.decode(item.rle)
+        height, width = sample.annotations.prepared.content.shape[:2]
+        rows = patch_edges(truth.height, height, self.patch)
+        return covered_share(union, rows, patch_edges(truth.width, width, self.patch))
+
+    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+        """One row per detection of a category of the data set, best first."""
+        known = set(self.source.categories)
+        found = self.runner.rows([sample.annotations.prepared for sample in samples], reductions)
+        return [[row for row in rows if row["category"] in known] for rows in found]
+
+    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+        """COCO's twelve numbers of each group, and three of each category."""
+        order = sorted(records, key=self.source.index)
+        out: list[MetricRow] = []
+        for kind in self.kinds:
+            images: list[TrueImage] = [self.source.truth(self.source.index(i), masks=kind == "segm") for i in order]
+            run = evaluate(images, records, self.source.categories, kind)
+            for metric in METRICS:
+                for group in GROUPS:
+                    chosen = self._groups[group]
+                    value, n = run.metric(metric, chosen), run.count(chosen)
+                    out.append(MetricRow(f"{kind}_{metric}", group, None, value, n))
+            for category in self.source.categories:
+                group = "seen" if category in self._groups["seen"] else "unseen"
+                for metric in PER_CATEGORY:
+                    value, n = run.metric(metric, [category]), run.count([category])
+                    out.append(MetricRow(f"{kind}_{metric}", group, category, value, n))
+        return out
+
+
+def shapes_det(
+    images: int = 1000,
+    seed: int = WORLD_SEEDS["test"],
+    fold: int = 0,
+    model: str | Path | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    score_threshold: float = 0.0,
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+    device: str = "cpu",
+) -> DetectionTask:
+    """Detection on the built-in world, 12 x 12 patches of 8 pixels, by the small detector that ships.
+
+    Args:
+        images: how many pictures.
+        seed: of the world.
+        fold: which half of the categories is seen, 0 or 1.
+        model, model_weights: another detector of the sixteen categories.
+        random_weights: seed of an untrained one.
+        score_threshold: detections below are dropped.
+        limit: only the first so many pictures.
+        narrow_as: without effect: no category of this world is narrow.
+        device: of torch; changes speed alone.
+    """
+    if model is None and model_weights is None and random_weights is None:
+        model_weights = SHAPES_WEIGHTS
+        if not SHAPES_WEIGHTS.is_file():
+            raise InputError(f"{SHAPES_WEIGHTS} is not there; make it with `ltrp-bench train detector`")
+    detector = load_detector(model or SHAPES_CONFIG, model_weights, random_weights, device)
+    source = ShapesSource(images, seed, limit)
+    return DetectionTask("shapes-det", source, shapes_split(fold), detector, PATCH, score_threshold, narrow_as)
+
+
+def coco_det(
+    data: str | Path | None = None,
+    model: str | Path | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    patch: int = 16,
+    score_threshold: float = 0.0,
+    split: str | Path = "imagenet1k_coco80",
+    subset: str = "val2017",
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+    device: str = "cpu",
+) -> DetectionTask:
+    """Detection on a data set in COCO's format by any mmdet detector.
+
+    Args:
+        data: its folder.
+        model: name of a config that mmdet brings, or a file.
+        model_weights: its checkpoint.
+        random_weights: seed of an untrained one, for trials.
+        patch: pixels along a patch's side, on the resized picture.
+        score_threshold: detections below are dropped.
+        split: name or CSV of the seen and unseen categories.
+        subset: which images of the 2017 layout.
+        limit: only the first so many images.
+        narrow_as: group of categories that are seen through one kind only.
+        device: of torch; changes speed alone.
+    """
+    if model is None:
+        raise UsageError(
+            "coco-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
+        )
+    source = CocoSource(data, subset, limit)
+    detector = load_detector(model, model_weights, random_weights, device)
+    return DetectionTask("coco-det", source, load_split(split), detector, patch, score_threshold, narrow_as)
