@@ -213,7 +213,7 @@ def plain_checkpoints() -> Iterator[None]:
         return getattr(owner, name)
 
     # numpy 2 moved its private core; files written with either name are read.
-    core = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    core = importlib.import_module("numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray")
     allowed: list[Any] = [HistoryBuffer, np.ndarray, np.dtype, *(type(np.dtype(t)) for t in ("f4", "f8", "i8"))]
     for name in ("_reconstruct", "scalar"):
         function = getattr(core, name)

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ltrp_bench.selectors.errors import InputError
 from PIL import Image, ImageOps
 from pycocotools import mask as rle_tools
-
-from ltrp_bench.selectors.errors import InputError
 
 HOW_TO_GET = (
     "get 2017 Val images and annotations from https://cocodataset.org/#download and unzip both there, "
@@ -113,8 +112,9 @@ class CocoDataset:
         path = self.folder / image.file_name
         wanted = (image.width, image.height)
         try:
-            with Image.open(path) as picture:
-                picture.load()
+            with Image.open(path) as file:
+                file.load()
+                picture: Image.Image = file
                 if picture.size != wanted and picture.getexif().get(0x0112) in _ROTATED:
                     picture = ImageOps.exif_transpose(picture)
                 if picture.size != wanted:

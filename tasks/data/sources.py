@@ -138,10 +138,10 @@ class ShapesSource(ObjectSource):
         return super().truth(index, True)
 
     def _from(self, picture: ShapesPicture, index: int) -> TrueImage:
-        boxes, masks, labels = picture.boxes, picture.masks, picture.labels
+        boxes, masks, labels = picture.boxes.tolist(), picture.masks, picture.labels
         codes = rle_tools.encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
         objects = [
-            TrueObject(CATEGORIES[label], tuple(float(v) for v in box), float(mask.sum()), False, code)
+            TrueObject(CATEGORIES[label], (box[0], box[1], box[2], box[3]), float(mask.sum()), False, code)
             for box, mask, label, code in zip(boxes, masks, labels, codes, strict=True)
         ]
         return TrueImage(self.ids[index], masks.shape[1], masks.shape[2], objects)

@@ -97,7 +97,7 @@ class DetectorRunner:
         """The picture at `keep_ratio` of the pixels the detector would see, and its scale over the original."""
         import cv2
 
-        height, width = downsampled_size(*picture.content.shape[:2], keep_ratio)
+        height, width = downsampled_size(picture.content.shape[0], picture.content.shape[1], keep_ratio)
         source = picture.content if keep_ratio == 1 else picture.original
         smaller = height <= source.shape[0] and width <= source.shape[1]
         how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # areas: no aliasing on the way down
@@ -105,7 +105,7 @@ class DetectorRunner:
         return content, (width / picture.original.shape[1], height / picture.original.shape[0])
 
     def _predict(self, inputs: list[dict[str, Any]]) -> list[list[Row]]:
-        model = self.detector.model
+        model: Any = self.detector.model
         batch = {key: [item[key] for item in inputs] for key in inputs[0]}
         try:
             with torch.inference_mode(), openmmlab.scope():
