@@ -74,9 +74,7 @@ def load_split(name: str | Path) -> CategorySplit:
         path = _FOLDER / f"{name}.csv"
         if not path.is_file():
             shipped = sorted(p.stem for p in _FOLDER.glob("*.csv") if not p.stem.endswith("_by_hand"))
-            raise UsageError(
-                f"no split '{name}': shipped are {', '.join(shipped)}, shapes/0, shapes/1, or give a CSV"
-            )
+            raise UsageError(f"no split '{name}': shipped are {', '.join(shipped)}, shapes/0, shapes/1, or give a CSV")
     return _read(path)
 
 
@@ -96,13 +94,9 @@ def _read(path: Path) -> CategorySplit:
     for line, row in enumerate(rows, start=2):
         category, state = (row["category"] or "").strip(), (row["state"] or "").strip()
         if state not in get_args(State):
-            raise InputError(
-                f"split file {path}, line {line}: state must be seen, unseen or narrow, got '{state}'"
-            )
+            raise InputError(f"split file {path}, line {line}: state must be seen, unseen or narrow, got '{state}'")
         if not category or category in states:
-            raise InputError(
-                f"split file {path}, line {line}: category '{category}' is empty or listed twice"
-            )
+            raise InputError(f"split file {path}, line {line}: category '{category}' is empty or listed twice")
         states[category] = cast(State, state)
     reasons = {row["category"].strip(): (row.get("reason") or "").strip() for row in rows}
     return CategorySplit(path.stem.split("_")[0], states, reasons)

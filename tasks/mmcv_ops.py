@@ -93,9 +93,7 @@ def roi_align_forward(
     """RoIAlign by averages of rois [K,5] (batch index, x1,y1,x2,y2), written to output [K,C,h,w]."""
     _average_only(pool_mode)
     size = (aligned_height, aligned_width)
-    pooled = torchvision.ops.roi_align(
-        features, rois.to(features.dtype), size, spatial_scale, sampling_ratio, aligned
-    )
+    pooled = torchvision.ops.roi_align(features, rois.to(features.dtype), size, spatial_scale, sampling_ratio, aligned)
     output.copy_(pooled)
 
 
@@ -216,9 +214,7 @@ def modulated_deform_conv_backward(
     **sizes: Any,
 ) -> None:
     """Gradients of `modulated_deform_conv_forward` with respect to all of its tensors."""
-    grads = _gradients(
-        lambda a, w, o, m: _deform(a, o, w, None, m, sizes), [x, weight, offset, mask], grad_output
-    )
+    grads = _gradients(lambda a, w, o, m: _deform(a, o, w, None, m, sizes), [x, weight, offset, mask], grad_output)
     for target, grad in zip((grad_input, grad_weight, grad_offset, grad_mask), grads, strict=True):
         target.copy_(grad)
     if sizes["with_bias"]:

@@ -134,9 +134,7 @@ def available_ops() -> OpsReport:
     states: dict[str, OpState] = {
         name: "stand-in" if name in module._functions else "missing" for name in sorted(module.asked)
     }
-    return OpsReport(
-        states, "mmcv has no compiled operators here: torchvision's stand in for the common ones"
-    )
+    return OpsReport(states, "mmcv has no compiled operators here: torchvision's stand in for the common ones")
 
 
 def config_root(package: Package = "mmdet") -> Path:
@@ -161,9 +159,7 @@ def load_config(name: str | Path, package: Package = "mmdet") -> Any:
         with _silence():
             return Config.fromfile(path)
     except Exception as error:  # a config is Python: it can fail in any way
-        raise InputError(
-            f"config {path} does not load: {type(error).__name__}: {first_line(error)}"
-        ) from error
+        raise InputError(f"config {path} does not load: {type(error).__name__}: {first_line(error)}") from error
 
 
 def _find_config(name: str, package: Package) -> Path:
@@ -180,9 +176,7 @@ def _find_config(name: str, package: Package) -> Path:
     known = {p.stem for p in root.rglob("*.py") if "_base_" not in p.parts}
     near = difflib.get_close_matches(stem, sorted(known), n=3, cutoff=0.4)
     hint = f"; near names: {', '.join(near)}" if near else ""
-    raise InputError(
-        f"no {package} config '{name}': neither a file nor one of the {len(known)} in {root}{hint}"
-    )
+    raise InputError(f"no {package} config '{name}': neither a file nor one of the {len(known)} in {root}{hint}")
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ltrp_bench.selectors.errors import InputError
 from PIL import Image, ImageOps
 from pycocotools import mask as rle_tools
+
+from ltrp_bench.selectors.errors import InputError
 
 HOW_TO_GET = (
     "get 2017 Val images and annotations from https://cocodataset.org/#download and unzip both there, "

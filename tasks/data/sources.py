@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pycocotools import mask as rle_tools
+
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.coco_evaluation import TrueImage, TrueObject, size_bucket
 from ltrp_bench.tasks.data.coco import CocoDataset
 from ltrp_bench.tasks.data.shapes import CATEGORIES, WORLD_SEEDS, WORLD_VERSION, ShapesPicture, ShapesWorld
-from pycocotools import mask as rle_tools
 
 Size = Literal["small", "medium", "large"]
 SIZES: tuple[Size, ...] = ("small", "medium", "large")

@@ -42,9 +42,7 @@ def read_nouns(path: Path = WORDNET) -> tuple[dict[str, str], dict[str, list[str
         wnid, count = "n" + fields[0], int(fields[3], 16)
         pointers = fields[5 + 2 * count :]
         words[wnid] = fields[4].replace("_", " ")
-        above[wnid] = [
-            "n" + pointers[i + 1] for i in range(0, len(pointers), 4) if pointers[i] in ("@", "@i")
-        ]
+        above[wnid] = ["n" + pointers[i + 1] for i in range(0, len(pointers), 4) if pointers[i] in ("@", "@i")]
     return words, above
 
 

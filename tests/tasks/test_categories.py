@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.categories import CategorySplit, load_split, shapes_split
 from ltrp_bench.tasks.splits import build_splits
@@ -29,9 +30,7 @@ def test_every_category_has_a_state_and_a_reason() -> None:
 def test_homographs_and_parts_are_settled() -> None:
     states = load_split("imagenet1k_coco80").states
     assert states["kite"] == states["giraffe"] == states["fork"] == "unseen"
-    assert (
-        states["cow"] == states["mouse"] == states["tv"] == states["potted plant"] == states["cup"] == "seen"
-    )
+    assert states["cow"] == states["mouse"] == states["tv"] == states["potted plant"] == states["cup"] == "seen"
     narrow = {name for name, state in states.items() if state == "narrow"}
     assert narrow == {"person", "horse", "sheep", "apple", "stop sign", "knife", "oven"}
 
@@ -49,8 +48,7 @@ def test_ids_are_cocos(shared_dir: Path) -> None:
     import json
 
     names = {
-        c["name"]: str(c["id"])
-        for c in json.loads((shared_dir / "data/coco/instances.json").read_text())["categories"]
+        c["name"]: str(c["id"]) for c in json.loads((shared_dir / "data/coco/instances.json").read_text())["categories"]
     }
     with build_splits.SPLIT.open(newline="") as file:
         assert {row["category"]: row["coco_id"] for row in csv.DictReader(file)} == names

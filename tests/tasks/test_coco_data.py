@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.coco import CocoDataset
 from PIL import Image
 from pycocotools.coco import COCO
+
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.coco import CocoDataset
 
 Edit = Callable[[dict[str, Any]], object]
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ltrp_bench.tasks.coco_evaluation import METRICS, TrueImage, TrueObject, evaluate, size_bucket
-from ltrp_bench.tasks.data.coco import CocoDataset
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from ltrp_bench.tasks.coco_evaluation import METRICS, TrueImage, TrueObject, evaluate, size_bucket
+from ltrp_bench.tasks.data.coco import CocoDataset
 
 # Printed by pycocotools' own demo for these files (cocodataset/cocoapi, pycocoEvalDemo).
 OFFICIAL = {

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks import openmmlab
 from ltrp_bench.tasks.base import Downsample, Keep
 from ltrp_bench.tasks.categories import load_split
 from ltrp_bench.tasks.detection import DetectionTask, coco_det, shapes_det
 from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, class_names, load_detector
-from PIL import Image
 
 # Kinds: dense with anchors, dense with padding to a square, two stages with masks, a set transformer.
 KINDS = {

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks import mmcv_ops, openmmlab
 
@@ -141,9 +142,7 @@ def test_ms_deform_attn_gradient_goes_through_the_torch_version() -> None:
     other = multi_scale_deformable_attn_pytorch(value, shapes, where, weights)
     torch.testing.assert_close(mine, other)
     leaves = [value, where, weights]
-    for a, b in zip(
-        torch.autograd.grad(mine.sum(), leaves), torch.autograd.grad(other.sum(), leaves), strict=True
-    ):
+    for a, b in zip(torch.autograd.grad(mine.sum(), leaves), torch.autograd.grad(other.sum(), leaves), strict=True):
         torch.testing.assert_close(a, b)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.reduction import downsampled_size, fill, patch_grid
 
