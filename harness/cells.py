@@ -97,7 +97,8 @@ def task_entry(task: Task) -> TaskEntry:
     """Wrap a task; `UsageError` if it has no pictures."""
     if len(task) == 0:
         raise UsageError(f"task {task.name!r} has no pictures; check --data, --limit and the split")
-    return TaskEntry(task, TaskInfo(task.name, task.headline, Identity.of(task.identity())))
+    identity = Identity.of({**task.identity(), "name": task.name})
+    return TaskEntry(task, TaskInfo(task.name, task.headline, identity))
 
 
 def fingerprint(selector: SelectorEntry, task: TaskEntry, keep_ratio: float, seed: int) -> str:

@@ -143,6 +143,19 @@ def test_errors_are_one_line(run: Run, arguments: tuple[str, ...], code: int, me
     assert "Traceback" not in err and out == ""
 
 
+def test_a_selector_from_a_file_here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's way, and what an edit of the file must do: measure anew."""
+    code = "import toy_bench\n\nclass Mine(toy_bench.PlainSelector):\n    pass\n"
+    (tmp_path / "my_selector.py").write_text(code)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    line = ("run", "--selector", "my_selector:Mine", *SMALL[5:], "--keep-ratio", 0.5)
+    for text, measured in ((code, 20), (code, 0), (code + "# edited\n", 20)):
+        (tmp_path / "my_selector.py").write_text(text)
+        got, out, err = run(*line)
+        assert got == 0 and "my_selector:Mine" in out
+        assert f"1 cells, {measured} images measured now" in err
+
+
 def test_debug_shows_where(run: Run) -> None:
     code, _, err = run(*BASIC, "--task-option", "bad=[2]", "--debug")
     assert code == 1 and "Traceback" in err and err.splitlines()[-1].startswith("ltrp-bench: ")
