@@ -164,7 +164,7 @@ def test_perfect_detections_score_one_and_none_zero(tasks: dict[str, DetectionTa
     }
     values = {(m.metric, m.group): m.value for m in task.summarise(perfect) if m.category is None}
     assert values["bbox_AP", "seen"] == values["bbox_AP", "all"] == pytest.approx(1.0)
-    values = {(m.metric, m.group): m.value for m in task.summarise(dict.fromkeys(perfect, [])) if m.category is None}
+    values = {(m.metric, m.group): m.value for m in task.summarise({key: [] for key in perfect}) if m.category is None}
     assert values["bbox_AP", "all"] == 0.0
 
 
