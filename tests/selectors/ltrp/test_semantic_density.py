@@ -74,6 +74,14 @@ def test_golden_anchor_and_decoder_scores(golden: Callable, name: str) -> None:
     assert torch.equal(scores.argsort(1), expected.argsort(1))
 
 
+@pytest.mark.xfail(strict=True, reason="the reference hides differently in the encoder: docs/selectors/ltrp.md")
+def test_golden_encoder_decoder_scores(golden: Callable) -> None:
+    mae, images, out = golden_mae(golden, "mae_leave_one_out_tiny")
+    visible, expected = torch.from_numpy(out["visible"]), torch.from_numpy(out["score_encoder_decoder"])
+    _, scores = semantic_density(mae, images, visible, hide="encoder_decoder")
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("decoder_depth", [1, 2, 3])
 @pytest.mark.parametrize("hide", ["decoder", "encoder_decoder"])
 def test_leaving_out_is_hiding_by_a_mask(hide: Any, decoder_depth: int) -> None:
