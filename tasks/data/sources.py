@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -105,6 +106,12 @@ class CocoSource(ObjectSource):
         return TrueImage(str(image.id), image.height, image.width, objects)
 
 
+@lru_cache(maxsize=1024)
+def _picture(world: ShapesWorld, index: int) -> ShapesPicture:
+    """Drawn once for all selectors and tasks of a run; 60 kB each."""
+    return world.picture(index)
+
+
 class ShapesSource(ObjectSource):
     """The first `images` scenes of a built-in world.
 
@@ -127,12 +134,10 @@ class ShapesSource(ObjectSource):
 
     def pixels(self, index: int) -> np.ndarray:
         """[96, 96, 3] uint8 RGB."""
-        picture = self.world.picture(index)
-        self._truths.setdefault((index, True), self._from(picture, index))
-        return picture.image
+        return _picture(self.world, index).image
 
     def _truth(self, index: int, masks: bool) -> TrueImage:
-        return self._from(self.world.picture(index), index)
+        return self._from(_picture(self.world, index), index)
 
     def truth(self, index: int, masks: bool = True) -> TrueImage:
         """The objects of a picture, always with masks: they cost nothing here."""
