@@ -142,9 +142,7 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def _task_arguments(
-    request: Request, tasks: Sequence[str], notice: Callable[[str], None]
-) -> dict[str, dict[str, Any]]:
+def _task_arguments(request: Request, tasks: Sequence[str], notice: Callable[[str], None]) -> dict[str, dict[str, Any]]:
     """task -> arguments of `create_task`."""
     known = {name: frozenset(option_names(name)) for name in tasks}
     out: dict[str, dict[str, Any]] = {name: {} for name in tasks}

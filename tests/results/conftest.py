@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 import pytest
-
 from ltrp_bench.results.record import (
     CellRecord,
     Identity,
