@@ -41,6 +41,7 @@ def mae(
     size: int = typer.Option(96, min=16, help="Side of the pictures in pixels."),
     patch: int = typer.Option(8, min=2, help="Side of a patch in pixels."),
     mask_ratio: float = typer.Option(0.75, help="Share of patches hidden, in (0, 1)."),
+    init: str | None = typer.Option(None, help="Start from these weights: a file or a shipped tag."),
     norm_pix: bool = typer.Option(True, help="Predict pixels normalised per patch (He et al., section 4.1)."),
     pictures: int = _PICTURES,
     iterations: int = _ITERATIONS,
@@ -72,7 +73,7 @@ def mae(
         seed=seed,
         device=device,
     )
-    made = train_mae(data, options, preset, size, patch, mask_ratio, norm_pix, pictures)
+    made = train_mae(data, options, preset, size, patch, mask_ratio, norm_pix, pictures, init)
     _finish("mae", made, out, export, context.obj)
 
 

@@ -10,6 +10,7 @@ import torch
 from ltrp_bench.harness.pictures import FolderStream, PictureStream, ShapesStream
 from ltrp_bench.harness.training import LossModel, TrainingOptions, train, trained_state
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
+from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.tasks.data import shapes
@@ -82,13 +83,27 @@ def train_mae(
     mask_ratio: float = 0.75,
     norm_pix: bool = True,
     pictures: int = 40_000,
+    init: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Train, and return {"state": state dict, "config": constructor arguments, "training": how it was made}."""
+    """Train, and return {"state": state dict, "config": constructor arguments, "training": how it was made}.
+
+    Args:
+        data: "shapes" or a folder of images.
+        options: of the loop.
+        preset: sizes, see `PRESETS`.
+        size, patch: of pictures and patches, in pixels.
+        mask_ratio: share of patches hidden.
+        norm_pix: predict pixels normalised per patch.
+        pictures: how many different pictures of `shapes`.
+        init: weights to start from (a file or a shipped tag) instead of random ones.
+    """
     if preset not in PRESETS:
         raise UsageError(f"no MAE preset {preset!r}; there are {', '.join(PRESETS)}")
     mean, std = normalisation(data)
     torch.manual_seed(options.seed)
     model = MAE(image_size=size, patch_size=patch, norm_pix_loss=norm_pix, mean=mean, std=std, **PRESETS[preset])
+    if init is not None:
+        load_into(model, load_state(resolve(init)), f"the MAE preset {preset!r}")
 
     def loss(module: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
         assert isinstance(module, MAE)
@@ -100,6 +115,7 @@ def train_mae(
         "data": "shapes" if data == "shapes" else "images",
         "pictures": stream.pictures,
         "mask_ratio": mask_ratio,
+        "init_sha256": None if init is None else sha256_of(resolve(init)),
         **asdict(replace(options, out=Path(), device="", workers=0)),
     }
     training = {k: v for k, v in training.items() if k not in ("out", "device", "workers", "log_every", "save_every")}

@@ -99,6 +99,11 @@ class Block(nn.Module):
         x = x + self.attn.mix(q, k, v)
         return x + self.mlp(self.norm2(x))
 
+    def alone(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., D]: tokens cut off from all others and themselves; their attention gathers zero."""
+        x = x + self.attn.proj.bias
+        return x + self.mlp(self.norm2(x))
+
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
     """[B, 3, H, W] -> [B, L, P*P*3], patches in raster order, within one (row, column, channel)."""

@@ -134,9 +134,7 @@ class MAE(nn.Module):
         """[B, L, P*P*3] -> [B, 3, H, W]."""
         return unpatchify(patches, self.grid, self.patch_size)
 
-    def random_visible(
-        self, batch: int, patches: int, keep: int, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def random_visible(self, batch: int, patches: int, keep: int, generator: torch.Generator | None = None) -> Tensor:
         """See the function of the same name; the indices come back on the model's device."""
         return random_visible(batch, patches, keep, generator, self.cls_token.device)
 

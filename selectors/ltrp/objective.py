@@ -85,9 +85,7 @@ class RankingObjective(nn.Module):
         images = renormalise(images, self.ranker, mae)
         if self.visits == 0:
             return semantic_density(mae, images, visible, **self.density)
-        scores = average_density(
-            mae, images, self.visits, self.mask_ratio, generator=generator, **self.density
-        )
+        scores = average_density(mae, images, self.visits, self.mask_ratio, generator=generator, **self.density)
         return visible, scores.flatten(1).gather(1, visible)
 
 
@@ -99,5 +97,3 @@ def renormalise(images: Tensor, old: Ranker | MAE, new: Ranker | MAE) -> Tensor:
         images.new_tensor(x).view(1, 3, 1, 1) for x in (old.mean, old.std, new.mean, new.std)
     )
     return (images * a_std + a_mean - b_mean) / b_std
-
-

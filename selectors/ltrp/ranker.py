@@ -178,6 +178,4 @@ def load_ranker(path_or_tag: str | Path, **overrides: Any) -> Ranker:
 
 def save_ranker(path: str | Path, ranker: Ranker, **metadata: Any) -> None:
     """Write a ranker as safetensors, atomically, with all that `load_ranker` needs; extra metadata as given."""
-    save_safetensors(
-        path, ranker.state_dict(), {"kind": "ltrp-ranker", "config": ranker.config, **metadata}
-    )
+    save_safetensors(path, ranker.state_dict(), {"kind": "ltrp-ranker", "config": ranker.config, **metadata})

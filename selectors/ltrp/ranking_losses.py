@@ -58,9 +58,7 @@ def rank_net(pred: Tensor, true: Tensor, threshold: float = 0.0, sigma: float = 
     return pairwise(pred, true, threshold, sigma).sum() / pairs.clamp_min(1)
 
 
-def focused_rank(
-    pred: Tensor, true: Tensor, top: int = 10, threshold: float = 0.001, sigma: float = 1.0
-) -> Tensor:
+def focused_rank(pred: Tensor, true: Tensor, top: int = 10, threshold: float = 0.001, sigma: float = 1.0) -> Tensor:
     """FocusedRank, LTRP's list-and-pair hybrid: ListMLE among the `top` best, each of them against the rest.
 
     The second term is the logistic loss of (best, rest) pairs whose true scores differ by more than

@@ -4,6 +4,10 @@ Source: LTRP (Luo et al., CVPR 2024), section 3.1. A masked autoencoder rebuilds
 visible ones (the anchor); each visible patch in turn is hidden, and put back before the next. The farther the
 reconstruction of the masked patches moves, the more that patch told.
 
+Two ways to take a patch away, as the reference has them. `decoder`: the encoder sees it, no decoder block does.
+`encoder_decoder`: in every encoder block it neither asks nor answers, its own attention gathering zero, and the
+decoder is handed all latents, this one now ignorant of the others and they of it.
+
 The published code hides a token with an N x N mask, one decoder pass a removal. Here the token is left out of
 the sequence, which is the same thing computed on fewer tokens; removals of all images run in common batches;
 what no removal can change (the first block's norm, queries, keys and values of the other tokens) is computed
@@ -42,7 +46,7 @@ def semantic_density(
         images: [B, 3, H, W], normalised by the MAE's mean and std.
         visible: [B, n] indices of the visible patches; random ones at `mask_ratio` if None.
         mask_ratio: share of patches masked, in (0, 1).
-        hide: take the patch from the decoder's input only (the paper's default), or from the encoder's too.
+        hide: cut the patch off in the decoder's blocks (the paper's default) or in the encoder's; see above.
         distance: l1, l2 (on predictions) or ssim, psnr, lpips (on pictures), over the masked patches.
         max_memory_mb: rough ceiling for the working memory; None: 64 on a CPU (its caches), 4096 on a GPU.
         generator: for the random visible patches.
@@ -113,9 +117,7 @@ def average_density(
     count = torch.zeros_like(total)
     for visible in padded.reshape(batch, -1, keep).unbind(1):
         visible = visible.sort(dim=1).values
-        _, scores = semantic_density(
-            mae, images, visible, hide=hide, distance=distance, max_memory_mb=max_memory_mb
-        )
+        _, scores = semantic_density(mae, images, visible, hide=hide, distance=distance, max_memory_mb=max_memory_mb)
         if normalise == "rank":
             scores = scores.argsort(dim=1).argsort(dim=1) / max(1, keep - 1)
         total.scatter_add_(1, visible, scores)
@@ -151,32 +153,34 @@ def _density(mae: MAE, images: Tensor, visible: Tensor, hide: Hide, distance: Di
     blank_qkv = first.qkv(blank)[masked]
     blank = blank[masked]
     known_qkv = first.qkv(known)
-    anchor = _predict(
-        mae, torch.cat([known, blank], dim=1), torch.cat([known_qkv, blank_qkv], dim=1), seen + 1
-    )
+    anchor = _predict(mae, torch.cat([known, blank], dim=1), torch.cat([known_qkv, blank_qkv], dim=1), seen + 1)
     if distance in ON_PIXELS:
         on_pixels = PixelDistance(mae, images, visible, masked, anchor, distance)
 
     others = _all_but_one(seen, images.device)
-    tokens_qkv = encoder[0].qkv(tokens) if hide == "encoder_decoder" else None
+    if hide == "encoder_decoder":
+        tokens_qkv, lone = encoder[0].qkv(tokens), tokens[:, 1:]
+        for block in encoder:
+            lone = block.alone(lone)
+        cut_off = _known(mae, mae.norm(torch.cat([tokens[:, :1], lone], dim=1)), visible)[:, 1:]
     scores = torch.empty(batch * seen, device=images.device)
     for pairs in torch.arange(batch * seen, device=images.device).split(step):
-        rows, without = pairs // seen, others[pairs % seen]
-        pick = rows.unsqueeze(1)
-        if tokens_qkv is None:
+        rows, column = pairs // seen, pairs % seen
+        without, pick = others[column], rows.unsqueeze(1)
+        if hide == "decoder":
             some, some_qkv = known[pick, without], known_qkv[pick, without]
         else:
             latent = encoder[0].after_qkv(tokens[pick, without], tokens_qkv[pick, without])
             for block in encoder[1:]:
                 latent = block(latent)
-            places = visible[pick, without[:, 1:] - 1]
-            some = _known(mae, mae.norm(latent), places)
+            some = _known(mae, mae.norm(latent), visible[pick, without[:, 1:] - 1])
+            some = torch.cat([some, cut_off[rows, column].unsqueeze(1)], dim=1)
             some_qkv = first.qkv(some)
         pred = _predict(
             mae,
             torch.cat([some, blank[rows]], dim=1),
             torch.cat([some_qkv, blank_qkv[rows]], dim=1),
-            seen,
+            some.shape[1],
         )
         if distance in ON_PIXELS:
             scores[pairs] = on_pixels(pred, rows)
