@@ -19,9 +19,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
 from ltrp_bench.selectors.ltrp.semantic_density import semantic_density
-from torch import Tensor
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -107,9 +108,7 @@ class PeakMemory:
             self.thread.join()
 
 
-def timed(
-    run: Callable[[], Tensor], repeats: int, device: torch.device
-) -> tuple[float, float, float, Tensor]:
+def timed(run: Callable[[], Tensor], repeats: int, device: torch.device) -> tuple[float, float, float, Tensor]:
     """Best wall time and least processor time in seconds, peak memory in MB, the result."""
     best, busy, peak, out = float("inf"), float("inf"), 0.0, torch.empty(0)
     for _ in range(repeats):

@@ -16,10 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import typer
+from typer.main import get_command
+
 from ltrp_bench.harness import cli_lists, cli_results, cli_run
 from ltrp_bench.results.record import ResultsError
 from ltrp_bench.selectors.errors import BenchError
-from typer.main import get_command
 
 INTERRUPTED: Final = 130
 

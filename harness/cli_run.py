@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
 from ltrp_bench.selectors.errors import InputError, UsageError
 
 _SELECTORS = "A selector; repeat. `ltrp-bench list selectors` shows them."

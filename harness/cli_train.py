@@ -121,7 +121,9 @@ def ltrp(
         seed=seed,
         device=device,
     )
-    ranking = RankingOptions(ranker, loss, distance, hide, mask_ratio, asymmetric, sublist)
+    # Unknown words are refused where they are used, with a list of the known ones.
+    how: Any = (ranker, loss, distance, hide, mask_ratio, asymmetric, sublist)
+    ranking = RankingOptions(*how)
     made = train_ltrp(data, mae, options, ranking, pictures)
     _finish("ltrp", made, out, export, context.obj)
 

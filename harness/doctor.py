@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import typer
+
 from ltrp_bench.harness.cli_lists import shipped_weights
 
 PACKAGES: Final = (

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.shapes import SIZE, WORLD_SEEDS, ShapesWorld
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.shapes import SIZE, WORLD_SEEDS, ShapesWorld
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 

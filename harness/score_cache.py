@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
 from ltrp_bench.harness.cells import CellGroup
 from ltrp_bench.results.record import SCHEMA_VERSION, digest
 from ltrp_bench.results.store import RunStore
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 Grid = tuple[int, int]
 

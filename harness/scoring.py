@@ -9,11 +9,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from ltrp_bench.selectors.base import BatchContext, Selector, check_scores
 from ltrp_bench.selectors.errors import BenchError, InputError
 from ltrp_bench.selectors.topk import resample_scores
 from ltrp_bench.tasks.base import Sample
-from torch import Tensor
 
 Grid = tuple[int, int]
 

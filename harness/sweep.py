@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+
 from ltrp_bench.harness.cells import Cell, CellGroup
 from ltrp_bench.harness.loading import Chunk, Span, load_chunks, spans
 from ltrp_bench.harness.score_cache import Grid, ScoreCache

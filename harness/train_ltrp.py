@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from ltrp_bench.harness.train_mae import open_stream
 from ltrp_bench.harness.training import LossModel, TrainingOptions, train, trained_state
 from ltrp_bench.selectors.checkpoints import resolve as resolve_weights
 from ltrp_bench.selectors.checkpoints import sha256_of
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.distances import Distance
 from ltrp_bench.selectors.ltrp.mae_files import load_mae
 from ltrp_bench.selectors.ltrp.objective import RankingObjective
 from ltrp_bench.selectors.ltrp.ranker import Ranker
-from torch import Tensor, nn
+from ltrp_bench.selectors.ltrp.ranking_losses import Loss
+from ltrp_bench.selectors.ltrp.semantic_density import Hide
 
-SIZES: dict[str, dict[str, int]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "ti": {"embed_dim": 192, "depth": 12, "heads": 3},
     "s": {"embed_dim": 384, "depth": 12, "heads": 6},
     "b": {"embed_dim": 768, "depth": 12, "heads": 12},
@@ -39,9 +43,9 @@ class RankingOptions:
     """
 
     size: str = "s"
-    loss: str = "list_mle"
-    distance: str = "l1"
-    hide: str = "decoder"
+    loss: Loss = "list_mle"
+    distance: Distance = "l1"
+    hide: Hide = "decoder"
     mask_ratio: float = 0.9
     asymmetric: bool = True
     sublist: int = 20
@@ -96,7 +100,7 @@ def train_ltrp(
 def make_ranker(teacher: Any, size: str) -> Ranker:
     """A ranker on the teacher's patches; size "mae" copies the encoder's shape and weights."""
     own = teacher.config
-    common = {
+    common: dict[str, Any] = {
         "image_size": own["image_size"],
         "patch_size": own["patch_size"],
         "mean": own["mean"],

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from ltrp_bench.harness.pictures import FolderStream, PictureStream, ShapesStream
 from ltrp_bench.harness.training import LossModel, TrainingOptions, train, trained_state
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
@@ -14,7 +16,6 @@ from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.tasks.data import shapes
-from torch import Tensor, nn
 
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {

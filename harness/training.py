@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ltrp_bench.selectors.errors import InputError, UsageError
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -19,6 +18,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+
+from ltrp_bench.selectors.errors import InputError, UsageError
 
 LAST = "last_checkpoint"
 

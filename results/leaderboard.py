@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+
 from ltrp_bench.results.files import atomic_write
 from ltrp_bench.results.record import CellRecord, ResultsError
 from ltrp_bench.results.store import RunStore

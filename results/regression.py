@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+
 from ltrp_bench.results.leaderboard import VALUES, read_any
 from ltrp_bench.results.record import ResultsError
 

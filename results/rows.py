@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from ltrp_bench.results.record import ResultsError, canonical_json
 
 Row = dict[str, Any]

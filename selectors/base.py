@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from ltrp_bench.selectors.errors import InputError
 from torch import Tensor, nn
+
+from ltrp_bench.selectors.errors import InputError
 
 Channels = tuple[float, float, float]
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ltrp_bench.selectors.errors import InputError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
+
+from ltrp_bench.selectors.errors import InputError
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")

@@ -6,10 +6,11 @@ import hashlib
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.topk import tie_keys
-from torch import Tensor
 
 
 class Control(Selector):

@@ -16,10 +16,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from torch import Tensor
+
 from ltrp_bench.selectors.base import Channels, Supervision
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
 from ltrp_bench.selectors.errors import InputError, UsageError
-from torch import Tensor
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8

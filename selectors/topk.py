@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ltrp_bench.selectors.errors import InputError, UsageError
 from torch import Tensor
+
+from ltrp_bench.selectors.errors import InputError, UsageError
 
 
 @dataclass(frozen=True)

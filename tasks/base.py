@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+
 from ltrp_bench.tasks.categories import CategorySplit
 
 Row = dict[str, Any]

@@ -70,10 +70,7 @@ class RankingObjective(nn.Module):
         All randomness (visible patches, sub-lists) comes from `generator`.
         """
         visible, true = self.pseudo_scores(images, generator)
-        if self.asymmetric:
-            pred = self.ranker(images, visible)
-        else:
-            pred = self.ranker(images).gather(1, visible)
+        pred = self.ranker(images, visible) if self.asymmetric else self.ranker(images).gather(1, visible)
         return ranking_loss(self.loss, pred.float(), true, self.sublist, generator)
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.shapes_draw import (
     OUTLINES,

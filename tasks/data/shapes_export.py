@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.shapes import CATEGORIES, SIZE, WORLD_SEEDS, ShapesWorld, seen_categories
 from PIL import Image
 from pycocotools import mask as rle_tools
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.shapes import CATEGORIES, SIZE, WORLD_SEEDS, ShapesWorld, seen_categories
 
 
 def coco_json(world: ShapesWorld, count: int, fold: int) -> dict[str, Any]:
     """The first `count` pictures as a COCO "instances" dictionary; category ids are 1 to 16, annotation ids from 1."""
     seen = seen_categories(fold)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for index in range(count):
         picture = world.picture(index)
         images.append({"id": index + 1, "file_name": file_name(index), "height": SIZE, "width": SIZE})

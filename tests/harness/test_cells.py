@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import toy_bench as toy
+
 from ltrp_bench.harness.cells import plan
 from ltrp_bench.harness.loading import load_chunks, spans
 from ltrp_bench.selectors.controls import DownsampleControl, FullControl, OracleControl, RandomControl

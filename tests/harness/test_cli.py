@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from ltrp_bench.harness import cli_progress
 from ltrp_bench.harness.cli import package_version, run_command
 from ltrp_bench.harness.cli_progress import RunProgress

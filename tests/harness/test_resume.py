@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import toy_bench as toy
+
 from ltrp_bench.results.record import ResultsError
 from ltrp_bench.results.store import RunStore
 

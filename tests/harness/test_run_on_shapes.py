@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import toy_bench as toy
+
 from ltrp_bench.harness.cells import plan
 from ltrp_bench.harness.requests import Request, ready
 from ltrp_bench.results.leaderboard import leaderboard

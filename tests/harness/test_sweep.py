@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import toy_bench as toy
+
 from ltrp_bench.harness.score_cache import ScoreCache
 from ltrp_bench.harness.scoring import Scorer
 from ltrp_bench.results.record import ResultsError

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from ltrp_bench.harness.cli import run_command
 from ltrp_bench.harness.pictures import FolderStream, ShapesStream
 from ltrp_bench.harness.training import last_checkpoint, trained_state
@@ -19,7 +21,6 @@ from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae_files import load_mae
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
 from ltrp_bench.selectors.registry import create_selector
-from PIL import Image
 
 
 @pytest.fixture

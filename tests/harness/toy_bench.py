@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from ltrp_bench.harness.cells import CellGroup, SelectorEntry, TaskEntry, plan, selector_entry, task_entry
 from ltrp_bench.harness.sweep import SweepOptions, run_sweep
 from ltrp_bench.results.record import CellRecord
@@ -19,7 +21,6 @@ from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.controls import FullControl, OracleControl, RandomControl
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
-from torch import Tensor, nn
 
 PATCH = 8
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+
 from ltrp_bench.results.record import (
     CellRecord,
     Identity,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from ltrp_bench.results.leaderboard import COLUMNS, leaderboard, load_leaderboard, read_csv, write_csv
 from ltrp_bench.results.record import CellRecord, ResultsError
 from ltrp_bench.results.store import RunStore

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ltrp_bench.results.record import (
     CellRecord,
     Identity,

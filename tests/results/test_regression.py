@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from ltrp_bench.results.leaderboard import leaderboard, write_csv
 from ltrp_bench.results.record import CellRecord, ResultsError
 from ltrp_bench.results.regression import Comparison, compare, compare_frames

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+
 from ltrp_bench.results.files import atomic_write, exclusive
 from ltrp_bench.results.record import CellRecord, ResultsError
 from ltrp_bench.results.rows import normalise_rows, rows_digest

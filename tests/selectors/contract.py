@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.errors import BenchError
 from ltrp_bench.selectors.topk import count_kept, top_k
-from torch import Tensor
 
 RATIOS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from ltrp_bench.selectors import checkpoints
 from ltrp_bench.selectors.checkpoints import (
     load_into,
@@ -23,7 +25,6 @@ from ltrp_bench.selectors.checkpoints import (
     strip_prefix,
 )
 from ltrp_bench.selectors.errors import InputError
-from torch import nn
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 

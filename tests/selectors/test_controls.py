@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.controls import (
     CenterControl,

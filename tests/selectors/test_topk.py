@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.topk import count_kept, rank_patches, resample_scores, top_k
 

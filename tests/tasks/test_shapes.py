@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.topk import top_k
 from ltrp_bench.tasks.data.shapes import CATEGORIES, PATCH, SIZE, VIEWS, ShapesWorld, seen_categories

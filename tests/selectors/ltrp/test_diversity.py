@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ltrp_bench.selectors.ltrp.diversity import density_peaks, diverse_ranking, dpc_knn
 from ltrp_bench.selectors.vit import patchify
 

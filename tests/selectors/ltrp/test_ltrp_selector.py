@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_files import save_mae

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ltrp_bench.selectors.checkpoints import load_metadata
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible

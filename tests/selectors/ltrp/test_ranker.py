@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE, random_visible
 from ltrp_bench.selectors.ltrp.objective import RankingObjective, renormalise

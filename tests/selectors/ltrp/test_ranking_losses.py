@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.ranking_losses import (
     LOSSES,

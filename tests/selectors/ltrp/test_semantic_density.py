@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp import distances
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, random_visible
 from ltrp_bench.selectors.ltrp.mae_files import mae_config_from_state
 from ltrp_bench.selectors.ltrp.semantic_density import average_density, semantic_density
-from torch import Tensor
 
 
 def tiny(**options: Any) -> MAE:
@@ -127,7 +128,7 @@ def test_psnr_and_ssim_are_those_of_torchmetrics() -> None:
         measure = distances.PixelDistance(mae, images, visible, masked, anchor, name)
         rows = torch.arange(2)
         pictures = measure.picture(changed, rows), measure.picture(anchor, rows)
-        assert 0 <= pictures[0].min() and pictures[0].max() <= 1
+        assert pictures[0].min() >= 0 and pictures[0].max() <= 1
         if name == "psnr":
             expected = peak_signal_noise_ratio(*pictures, data_range=1.0, reduction="none", dim=(1, 2, 3))
         else:
@@ -167,7 +168,7 @@ def test_every_patch_is_visited() -> None:
     again = average_density(mae, images, 1, 0.8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(one, again)
     ranks = average_density(mae, images, 2, 0.8, normalise="rank", generator=torch.Generator().manual_seed(0))
-    assert 0 <= ranks.min() and ranks.max() <= 1
+    assert ranks.min() >= 0 and ranks.max() <= 1
 
 
 def test_average_is_the_mean_of_its_maskings() -> None:
