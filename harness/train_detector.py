@@ -175,7 +175,10 @@ def train_detector(
                 {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.002, "gamma": 500, "priority": 49}
             ],
             log_processor={"by_epoch": False, "window_size": log_every},
-            visualizer={"type": "Visualizer", "vis_backends": [{"type": "TensorboardVisBackend"}]},
+            visualizer={
+                "type": "Visualizer",
+                "vis_backends": [{"type": "TensorboardVisBackend"}, {"type": "LocalVisBackend"}],
+            },
             randomness={"seed": options.seed},
             default_scope="mmdet",
             experiment_name=out.name,
