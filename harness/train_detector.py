@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ltrp_bench.harness.training import AtomicCheckpoint, last_checkpoint
+from ltrp_bench.harness.training import AtomicCheckpoint, last_checkpoint, warmup_cosine
 from ltrp_bench.selectors.checkpoints import load_into, load_state, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks import openmmlab
@@ -166,7 +166,7 @@ def train_detector(
                 "fast_forward_on_resume": True,  # the data set itself starts where the training stopped
             },
             optim_wrapper=_optim_wrapper(options),
-            param_scheduler=_schedule(options),
+            param_scheduler=warmup_cosine(options.warmup, options.iterations),
             default_hooks={
                 "checkpoint": AtomicCheckpoint(save_every),
                 "logger": {"type": "LoggerHook", "interval": log_every},
@@ -247,20 +247,6 @@ def _register_bfloat16() -> None:
                 yield
 
     OPTIM_WRAPPERS.register_module(module=BFloat16OptimWrapper)
-
-
-def _schedule(options: DetectorTraining) -> list[dict[str, Any]]:
-    warmup = min(options.warmup, max(options.iterations // 10, 1))
-    return [
-        {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": warmup},
-        {
-            "type": "CosineAnnealingLR",
-            "T_max": max(options.iterations - warmup, 1),
-            "by_epoch": False,
-            "begin": warmup,
-            "end": options.iterations,
-        },
-    ]
 
 
 @contextmanager

@@ -263,14 +263,13 @@ def _optim_wrapper(options: TrainingOptions) -> dict[str, Any]:
 
 def warmup_cosine(warmup: int, iterations: int) -> list[dict[str, Any]]:
     """mmengine schedulers: linear warm-up over at most a tenth of the iterations, cosine decay to zero."""
-    warmup = min(warmup, max(iterations // 10, 1))
-    return [
-        {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": warmup},
-        {
-            "type": "CosineAnnealingLR",
-            "T_max": max(iterations - warmup, 1),
-            "by_epoch": False,
-            "begin": warmup,
-            "end": iterations,
-        },
-    ]
+    warmup = min(warmup, iterations // 10)
+    rise = {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": warmup}
+    fall = {
+        "type": "CosineAnnealingLR",
+        "T_max": iterations - warmup,
+        "by_epoch": False,
+        "begin": warmup,
+        "end": iterations,
+    }
+    return [rise, fall] if warmup else [fall]

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from pycocotools import mask as rle_tools
 
-from ltrp_bench.selectors.base import IMAGENET_MEAN
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks import openmmlab
 from ltrp_bench.tasks.base import Downsample, Reduction
@@ -147,7 +146,7 @@ def fill_value(model: Any) -> tuple[float, float, float]:
     """What the model's normalisation subtracts, in the order of BGR pixels; ImageNet's mean where it has none."""
     preprocessor = model.data_preprocessor
     if not getattr(preprocessor, "_enable_normalize", False):
-        return tuple(255 * value for value in IMAGENET_MEAN[::-1])  # type: ignore[return-value]
+        return tuple(255 * value for value in (0.406, 0.456, 0.485))  # type: ignore[return-value]
     mean = [float(value) for value in preprocessor.mean.flatten()]
     mean = mean * 3 if len(mean) == 1 else mean
     flipped = getattr(preprocessor, "_channel_conversion", False)
