@@ -171,14 +171,17 @@ def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions,
         options: of the loop.
         config: what the training is of; a folder that holds another training's checkpoints is refused.
     """
-    options.out.mkdir(parents=True, exist_ok=True)
-    _same_training(options.out / "training.json", config)
     distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
     cuda = torch.cuda.is_available() and options.device != "cpu"
     if options.amp != "none" and not cuda:
         raise UsageError(f"--amp {options.amp} needs a GPU; leave it out on a CPU")
     if distributed and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    # The first process looks and writes, the others wait for it.
+    options.out.mkdir(parents=True, exist_ok=True)
+    if int(os.environ.get("RANK", "0")) == 0:
+        _same_training(options.out / "training.json", config)
+    _wait_for_all()
     # Built here: the Runner deep-copies configs, which an endless sampler does not allow.
     loader = DataLoader(
         pictures,
@@ -219,6 +222,13 @@ def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions,
     if last is not None:
         runner._load_from, runner._resume = str(last), True
     runner.train()
+    _wait_for_all()
+
+
+def _wait_for_all() -> None:
+    """Until every process of a distributed training has come here."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def last_checkpoint(out: Path) -> Path | None:

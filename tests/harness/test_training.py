@@ -119,3 +119,20 @@ def test_a_ranker_starts_from_its_teacher_and_is_loaded_by_the_selector(tmp_path
     # A learning rate of zero: the ranker still is the teacher's encoder.
     assert len(shared) > 40 and all(torch.equal(encoder[k], learnt[k]) for k in shared)
     assert run_command([*arguments[:3], "no_such_tag", "--out", str(tmp_path / "x"), *options.split()]) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path: Path) -> None:
+    weights = tmp_path / "mae.two.safetensors"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+    arguments = [*command("shapes", tmp_path / "run", 2), "--export", str(weights)]
+    process = subprocess.run(
+        [*launcher, "-m", "ltrp_bench.harness.cli", *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    alone = tmp_path / "alone"
+    assert run_command(command("shapes", alone, 2)) == 0
+    together, single = load_mae(weights).state_dict(), trained_state(alone)
+    moved = [k for k in single if not torch.equal(single[k], together[k])]
+    assert moved, "two processes saw twice the pictures, so their weights must differ from one's"
+    assert all(torch.isfinite(v).all() for v in together.values())
