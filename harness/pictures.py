@@ -5,6 +5,7 @@ The picture at position n, its crop and its flips depend on (seed, n) alone, wha
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.shapes import SIZE, WORLD_SEEDS, ShapesWorld
+from ltrp_bench.tasks.data.shapes import SIZE, WORLD_SEEDS, WORLD_VERSION, ShapesWorld
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 
@@ -25,6 +26,9 @@ class PictureStream(Dataset[Tensor]):
 
     Items are [3, H, W] uint8 RGB tensors.
     """
+
+    revision: str
+    """Of the pictures: a training's folder is not gone on with on others."""
 
     def __init__(self, pictures: int, length: int, seed: int) -> None:
         self.pictures, self.length, self.seed = pictures, length, seed
@@ -56,6 +60,7 @@ class ShapesStream(PictureStream):
     def __init__(self, pictures: int, length: int, seed: int, world_seed: int = WORLD_SEEDS["train"]) -> None:
         super().__init__(pictures, length, seed)
         self.world = ShapesWorld(world_seed)
+        self.revision = f"shapes {WORLD_VERSION}, seed {world_seed}"
         self._kept = np.zeros((pictures, SIZE, SIZE, 3), np.uint8)
         self._drawn = np.zeros(pictures, bool)
 
@@ -83,6 +88,9 @@ class FolderStream(PictureStream):
             raise InputError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) under {folder}")
         super().__init__(len(self.files), length, seed)
         self.size = size
+        # Names and sizes: reading every byte of a million pictures would take longer than it is worth.
+        listing = "\n".join(f"{f.relative_to(folder).as_posix()} {f.stat().st_size}" for f in self.files)
+        self.revision = hashlib.sha256(listing.encode()).hexdigest()
 
     def augmented(self, index: int, rng: np.random.Generator) -> np.ndarray:
         """A random crop of the picture at the training size, perhaps mirrored."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ltrp_bench.harness.training import AtomicCheckpoint, last_checkpoint, warmup_cosine
+from ltrp_bench.harness.training import AtomicCheckpoint, last_checkpoint, same_training, use_device, warmup_cosine
 from ltrp_bench.selectors.checkpoints import load_into, load_state, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks import openmmlab
@@ -29,7 +29,7 @@ from ltrp_bench.tasks.data.shapes_draw import power_noise
 
 CONFIG = "shapes_rtmdet"
 LEAST_LEFT = 0.1
-WORLD_SEED_OFFSET = 1_000_003  # the task judges on world 0: these pictures are never among them
+WORLD_SEED_OFFSET = 1_000_003  # the task judges on WORLD_SEEDS["test"]: these pictures are never among them
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,8 @@ def train_detector(
     if last is not None and not resume:
         raise UsageError(f"{out} holds checkpoints of a training already; resume it or use another --out")
     done = int(last.stem.split("_")[1]) if last is not None else 0
+    same_training(out / "training.json", {"what": "detector", **asdict(options)})
+    use_device(device)
     config = detector_config()
     if done < options.iterations:
         dataset = ShapesDetection(options, done * options.batch_size)
@@ -182,7 +184,6 @@ def train_detector(
             randomness={"seed": options.seed},
             default_scope="mmdet",
             experiment_name=out.name,
-            cfg={"device": device} if device != "auto" else {},
         )
         runner.model.to(memory_format=torch.channels_last)
         if last is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,13 @@ def train_ltrp(
     training = {
         "what": "ltrp",
         "data": "shapes" if data == "shapes" else "images",
-        "pictures": stream.pictures,
+        "pictures": min(stream.pictures, options.draws),
+        "revision": stream.revision,
         "mae_sha256": sha256_of(resolve_weights(mae)),
         **asdict(ranking),
-        **asdict(replace(options, out=Path(), device="", workers=0)),
+        **asdict(
+            replace(options, out=Path(), device="", workers=0, warmup=min(options.warmup, options.iterations // 10))
+        ),
     }
     training = {k: v for k, v in training.items() if k not in ("out", "device", "workers", "log_every", "save_every")}
     model = LossModel(ranker, loss, teacher.mean, teacher.std, options.seed)

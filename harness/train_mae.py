@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +113,13 @@ def train_mae(
     training = {
         "what": "mae",
         "data": "shapes" if data == "shapes" else "images",
-        "pictures": stream.pictures,
+        "pictures": min(stream.pictures, options.draws),
+        "revision": stream.revision,
         "mask_ratio": mask_ratio,
         "init_sha256": None if init is None else sha256_of(resolve(init)),
-        **asdict(replace(options, out=Path(), device="", workers=0)),
+        **asdict(
+            replace(options, out=Path(), device="", workers=0, warmup=min(options.warmup, options.iterations // 10))
+        ),
     }
     training = {k: v for k, v in training.items() if k not in ("out", "device", "workers", "log_every", "save_every")}
     train(LossModel(model, loss, mean, std, options.seed), stream, options, {**training, "model": model.config})

@@ -6,10 +6,11 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import mmengine.device.utils
 import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
@@ -19,7 +20,9 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from ltrp_bench.selectors.checkpoints import load_state
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.openmmlab import plain_checkpoints
 
 LAST = "last_checkpoint"
 
@@ -62,6 +65,12 @@ class TrainingOptions:
     def draws(self) -> int:
         """Pictures drawn over the whole training, by all processes."""
         return self.iterations * self.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
+
+    def recipe(self) -> dict[str, Any]:
+        """The options that make the result, with the warm-up as it is used."""
+        speed = ("out", "device", "workers", "log_every", "save_every")
+        made = {key: value for key, value in asdict(self).items() if key not in speed}
+        return {**made, "warmup": min(self.warmup, self.iterations // 10)}
 
 
 class LossModel(BaseModel):
@@ -172,7 +181,7 @@ def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions,
         config: what the training is of; a folder that holds another training's checkpoints is refused.
     """
     distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    cuda = torch.cuda.is_available() and options.device != "cpu"
+    cuda = use_device(options.device) == "cuda"
     if options.amp != "none" and not cuda:
         raise UsageError(f"--amp {options.amp} needs a GPU; leave it out on a CPU")
     if distributed and not torch.distributed.is_initialized():
@@ -180,7 +189,7 @@ def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions,
     # The first process looks and writes, the others wait for it.
     options.out.mkdir(parents=True, exist_ok=True)
     if int(os.environ.get("RANK", "0")) == 0:
-        _same_training(options.out / "training.json", config)
+        same_training(options.out / "training.json", config)
     _wait_for_all()
     # Built here: the Runner deep-copies configs, which an endless sampler does not allow.
     loader = DataLoader(
@@ -221,8 +230,25 @@ def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions,
     last = last_checkpoint(options.out)
     if last is not None:
         runner._load_from, runner._resume = str(last), True
-    runner.train()
+    try:
+        runner.train()
+    except InputError as error:
+        # A loader process hands its error on inside a traceback; its own line is the last.
+        raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from error
     _wait_for_all()
+
+
+def use_device(device: str) -> str:
+    """Have mmengine train on "cpu" or "cuda" ("auto": a GPU where there is one); returns which."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: write auto, cpu or cuda")
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise UsageError("--device cuda: torch sees no GPU here (ltrp-bench doctor)")
+    chosen = "cuda" if found and device != "cpu" else "cpu"
+    # The Runner moves every model to what mmengine found at import, whatever it is told.
+    mmengine.device.utils.DEVICE = chosen
+    return chosen
 
 
 def _wait_for_all() -> None:
@@ -242,11 +268,13 @@ def trained_state(out: Path) -> dict[str, Tensor]:
     last = last_checkpoint(out)
     if last is None:
         raise InputError(f"no checkpoint iter_*.pth in {out}; has the training saved one yet?")
-    state = torch.load(last, map_location="cpu", weights_only=False)["state_dict"]
+    with plain_checkpoints():
+        state = load_state(last)
     return {k.removeprefix("trained."): v for k, v in state.items() if k.startswith("trained.")}
 
 
-def _same_training(path: Path, config: dict[str, Any]) -> None:
+def same_training(path: Path, config: dict[str, Any]) -> None:
+    """Write what a training is of; `UsageError` where the folder holds another one."""
     text = json.dumps(config, sort_keys=True, indent=1)
     if path.is_file() and path.read_text() != text:
         raise UsageError(f"{path.parent} holds a training with other options (see training.json); use another --out")

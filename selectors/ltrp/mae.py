@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
+from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.vit import (
     Block,
     PatchEmbed,
@@ -28,7 +29,7 @@ def count_visible(mask_ratio: float, patches: int) -> int:
     The product is rounded to 9 digits first: 1 - 0.9 is a little less than 0.1 in floating point.
     """
     if not 0 <= mask_ratio < 1:
-        raise ValueError(f"mask_ratio must lie in [0, 1), not {mask_ratio}")
+        raise UsageError(f"mask_ratio must lie in [0, 1), not {mask_ratio}")
     return max(1, int(round(patches * (1 - mask_ratio), 9)))
 
 
@@ -84,7 +85,7 @@ class MAE(nn.Module):
         super().__init__()
         size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
         if size[0] % patch_size or size[1] % patch_size:
-            raise ValueError(f"patches of {patch_size} pixels do not tile an image of {size[0]}x{size[1]}")
+            raise UsageError(f"patches of {patch_size} pixels do not tile an image of {size[0]}x{size[1]}")
         self.image_size, self.patch_size = size, patch_size
         self.grid = (size[0] // patch_size, size[1] // patch_size)
         self.patches = self.grid[0] * self.grid[1]

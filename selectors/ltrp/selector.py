@@ -123,6 +123,8 @@ class LTRPTeacher(Selector):
         check_distance(distance)
         if visits < 1:
             raise UsageError(f"visits must be at least 1, got {visits}")
+        if normalise not in ("none", "rank"):
+            raise UsageError(f"normalise must be 'none' or 'rank', got {normalise!r}")
         self.mae = load_mae(weights)
         self.mean = cast(Channels, self.mae.mean)
         self.std = cast(Channels, self.mae.std)

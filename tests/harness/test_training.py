@@ -42,8 +42,8 @@ def command(data: str, out: Path, iterations: int = 8) -> list[str]:
 @pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(photos: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert run_command(command(str(photos), whole)) == 0
-    arguments = [sys.executable, "-m", "ltrp_bench.harness.cli", *command(str(photos), killed)]
+    assert run_command(command(str(photos), whole, 40)) == 0
+    arguments = [sys.executable, "-m", "ltrp_bench.harness.cli", *command(str(photos), killed, 40)]
     for stop_at in (2, 5):
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 120
@@ -53,9 +53,10 @@ def test_a_killed_training_ends_with_the_same_weights(photos: Path, tmp_path: Pa
                 break
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert last_checkpoint(killed) is not None
-    assert run_command(command(str(photos), killed)) == 0
+        assert process.wait() == -signal.SIGKILL, "the training ended before it was killed"
+        found = last_checkpoint(killed)
+        assert found is not None and found.name != "iter_40.pth"
+    assert run_command(command(str(photos), killed, 40)) == 0
     expected, got = trained_state(whole), trained_state(killed)
     assert expected.keys() == got.keys()
     for key, value in expected.items():
@@ -136,3 +137,28 @@ def test_two_processes_train_together(tmp_path: Path) -> None:
     moved = [k for k in single if not torch.equal(single[k], together[k])]
     assert moved, "two processes saw twice the pictures, so their weights must differ from one's"
     assert all(torch.isfinite(v).all() for v in together.values())
+
+
+def test_a_corrupt_picture_is_one_line_from_a_loader_process(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "a.png").write_bytes(b"not a picture")
+    arguments = [a if a != "0" else "1" for a in command(str(photos), tmp_path / "run")]
+    assert arguments[arguments.index("--workers") + 1] == "1"
+    assert run_command(arguments) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("ltrp-bench: cannot read training picture") and "Traceback" not in said
+
+
+def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:
+    assert run_command([*command("shapes", tmp_path / "a", 2), "--device", "bogus"]) == 2
+    assert run_command([*command("shapes", tmp_path / "b", 2), "--mask-ratio", "1.5"]) == 2
+    assert run_command([*command("shapes", tmp_path / "c", 2), "--patch", "7"]) == 2
+    assert run_command([*command("shapes", tmp_path / "d", 2), "--preset", "enormous"]) == 2
+
+
+def test_other_pictures_are_another_training(photos: Path, tmp_path: Path) -> None:
+    assert run_command(command(str(photos), tmp_path / "run", 1)) == 0
+    file = next(photos.rglob("*.png"))
+    file.rename(file.with_name("renamed.png"))
+    assert run_command(command(str(photos), tmp_path / "run", 1)) == 2

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_files import save_mae
 from ltrp_bench.selectors.ltrp.ranker import Ranker, save_ranker
 from ltrp_bench.selectors.ltrp.selector import LTRPClusterSelector, LTRPSelector, LTRPTeacher
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from contract import SelectorContract
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +88,32 @@ def test_bad_options(weights: dict[str, Path]) -> None:
         LTRPSelector(weights["mae"])
     with pytest.raises(InputError, match="do not fit a MAE.*looks like an LTRP ranker"):
         LTRPTeacher(weights["patch"])
+
+
+class TestLTRPContract(SelectorContract):
+    @pytest.fixture
+    def selector(self, weights: dict[str, Path]) -> Selector:
+        return LTRPSelector(weights["patch"])
+
+
+class TestLTRPClassTokenContract(SelectorContract):
+    @pytest.fixture
+    def selector(self, weights: dict[str, Path]) -> Selector:
+        return LTRPSelector(weights["class_token"])
+
+
+class TestLTRPClusterContract(SelectorContract):
+    @pytest.fixture
+    def selector(self, weights: dict[str, Path]) -> Selector:
+        return LTRPClusterSelector(weights["patch"])
+
+
+class TestLTRPTeacherContract(SelectorContract):
+    @pytest.fixture
+    def selector(self, weights: dict[str, Path]) -> Selector:
+        return LTRPTeacher(weights["mae"], visits=1)
+
+
+def test_unknown_words_are_usage_errors(weights: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match="normalise"):
+        LTRPTeacher(weights["mae"], normalise="ranks")  # type: ignore[arg-type]

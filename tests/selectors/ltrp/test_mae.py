@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltrp_bench.selectors.checkpoints import load_metadata
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
 from ltrp_bench.selectors.ltrp.mae_files import load_mae, mae_config_from_state, save_mae
 
@@ -89,7 +89,7 @@ def test_visible_and_masked_are_a_partition(batch: int, patches: int, data: st.D
 def test_counts_of_visible_patches() -> None:
     assert [count_visible(r, 196) for r in (0.9, 0.75, 0.5, 0.0, 0.999)] == [19, 49, 98, 196, 1]
     assert count_visible(0.9, 100) == 10  # 100 * (1 - 0.9) is a little less than 10
-    with pytest.raises(ValueError, match="mask_ratio"):
+    with pytest.raises(UsageError, match="mask_ratio"):
         count_visible(1.0, 196)
 
 
