@@ -90,11 +90,8 @@ def train_ltrp(
         "revision": stream.revision,
         "mae_sha256": sha256_of(resolve_weights(mae)),
         **asdict(ranking),
-        **asdict(
-            replace(options, out=Path(), device="", workers=0, warmup=min(options.warmup, options.iterations // 10))
-        ),
+        **options.recipe(),
     }
-    training = {k: v for k, v in training.items() if k not in ("out", "device", "workers", "log_every", "save_every")}
     model = LossModel(ranker, loss, teacher.mean, teacher.std, options.seed)
     train(model, stream, options, {**training, "model": ranker.config})
     return {"state": trained_state(options.out), "config": ranker.config, "training": training}

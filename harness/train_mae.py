@@ -117,10 +117,7 @@ def train_mae(
         "revision": stream.revision,
         "mask_ratio": mask_ratio,
         "init_sha256": None if init is None else sha256_of(resolve(init)),
-        **asdict(
-            replace(options, out=Path(), device="", workers=0, warmup=min(options.warmup, options.iterations // 10))
-        ),
+        **options.recipe(),
     }
-    training = {k: v for k, v in training.items() if k not in ("out", "device", "workers", "log_every", "save_every")}
     train(LossModel(model, loss, mean, std, options.seed), stream, options, {**training, "model": model.config})
     return {"state": trained_state(options.out), "config": model.config, "training": training}
