@@ -12,6 +12,8 @@ from ltrp_bench.tasks.base import Task
 
 FULL: Final = "full"
 DOWNSAMPLE: Final = "downsample"
+SEEDS: Final = 2**63
+"""Seeds are below: what a signed 64-bit integer holds, as results are stored with."""
 
 Notice = Callable[[str], None]
 
@@ -140,8 +142,8 @@ def plan(
         UsageError: for ratios or seeds out of range.
     """
     ratios, given = check_ratios(keep_ratios), tuple(dict.fromkeys(seeds))
-    if not given or min(given) < 0:
-        raise UsageError("seeds are whole numbers from 0 on; give at least one --seed")
+    if not given or min(given) < 0 or max(given) >= SEEDS:
+        raise UsageError("seeds are whole numbers from 0 on, below 2**63; give at least one --seed")
     told: set[str] = set()
     taken: set[str] = set()
     groups = []

@@ -11,14 +11,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import typer
 from typer.main import get_command
 
-from ltrp_bench.harness import cli_lists, cli_results, cli_run
+from ltrp_bench.harness import cli_lists, cli_results, cli_run, cli_train
 from ltrp_bench.results.record import ResultsError
 from ltrp_bench.selectors.errors import BenchError
 
@@ -36,6 +35,7 @@ app.command("leaderboard")(cli_results.leaderboard)
 app.command("compare")(cli_results.compare)
 app.add_typer(cli_lists.list_app, name="list")
 app.add_typer(cli_lists.data_app, name="data")
+app.add_typer(cli_train.train_app, name="train")
 
 
 @app.command()
@@ -65,20 +65,6 @@ def package_version() -> str:
         return version("ltrp-bench")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _add_training() -> None:
-    """`train` comes from its own module, so that this one loads without it."""
-    try:
-        module = import_module("ltrp_bench.harness.cli_train")
-    except ModuleNotFoundError as error:
-        if error.name != "ltrp_bench.harness.cli_train":
-            raise
-        return
-    app.add_typer(module.train_app, name="train")
-
-
-_add_training()
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

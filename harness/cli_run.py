@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 
+if TYPE_CHECKING:
+    from ltrp_bench.results.record import CellRecord
+
 _SELECTORS = "A selector; repeat. `ltrp-bench list selectors` shows them."
 _TASKS = "A task; repeat. `ltrp-bench list tasks` shows them."
+
+_DEVICES = ("cpu", "cuda", "mps")
 
 
 def run(
@@ -47,7 +52,7 @@ def run(
     from ltrp_bench.harness.cells import check_ratios, plan
     from ltrp_bench.harness.cli_progress import RunProgress, console, results_table
     from ltrp_bench.harness.requests import Request, ready
-    from ltrp_bench.harness.sweep import SweepOptions, run_sweep
+    from ltrp_bench.harness.sweep import SweepOptions, run_sweep, skip_reason
     from ltrp_bench.results.leaderboard import leaderboard
     from ltrp_bench.results.store import RunStore
 
@@ -74,13 +79,24 @@ def run(
             )
             raise typer.Exit(130) from None
     console().print(results_table(leaderboard(records)))
-    left_out = {(record.task.name, image) for record in records for image in record.skipped}
-    if left_out:
-        names = ", ".join(f"{image} of {name}" for name, image in sorted(left_out)[:10])
-        more = f" and {len(left_out) - 10} more" if len(left_out) > 10 else ""
-        typer.echo(f"note: {len(left_out)} unreadable images were left out: {names}{more}", err=True)
+    if line := _left_out(records, lambda record, image: skip_reason(store, record, image)):
+        typer.echo(f"note: {line}", err=True)
     done = f"{len(records)} cells, {progress.worked} images measured now"
     typer.echo(f"{done}; results in {out} (ltrp-bench leaderboard {out})", err=True)
+
+
+def _left_out(records: Sequence[CellRecord], reason: Callable[[CellRecord, str], str | None]) -> str | None:
+    """Which pictures were left out, and why the first of them; None for none."""
+    found = {(record.task.name, image): record for record in records for image in record.skipped}
+    if not found:
+        return None
+    names = [f"{image} of {name}" for name, image in found]
+    (_, image), record = next(iter(found.items()))
+    if why := reason(record, image):
+        names[0] += f" ({' '.join(why.split())})"
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    noun = "image" if len(names) == 1 else "images"
+    return f"{len(names)} unreadable {noun} left out: {', '.join(names[:10])}{more}"
 
 
 def provenance(device: str) -> Callable[[], dict[str, Any]]:
@@ -115,6 +131,8 @@ def _device(asked: str) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(asked).type not in _DEVICES:
+            raise UsageError(f"--device {asked}: write auto, cpu, cuda, cuda:1 or mps")
         torch.empty(1, device=asked)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

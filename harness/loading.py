@@ -78,13 +78,7 @@ def _collect(task: Task, span: Span, loaded: Sequence[Sample | InputError]) -> C
     samples, bad = [], {}
     for index, one in zip(range(*span), loaded, strict=True):
         if isinstance(one, InputError):
-            bad[image_id(task, index)] = str(one)
+            bad[task.image_id(index)] = str(one)
         else:
             samples.append(one)
     return Chunk(span, samples, bad)
-
-
-def image_id(task: Task, index: int) -> str:
-    """The id of a picture that may not be readable: the task's own if it tells, else its place, "#12"."""
-    own = getattr(task, "image_id", None)
-    return str(own(index)) if callable(own) else f"#{index}"

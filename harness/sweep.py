@@ -7,6 +7,7 @@ option of speed: on a CPU to the last bit, on a GPU up to the rounding of its ke
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,15 +120,8 @@ class _GroupRun:
 
     def _finished(self, cell: Cell) -> bool:
         record = self.store.finished(cell.fingerprint)
-        if record is None:
-            return False
-        if record.skipped and not self.options.skip_bad_images:
-            self.progress.notice(
-                f"{self.group.label}, keep ratio {cell.keep_ratio:g}: measured earlier without "
-                f"{len(record.skipped)} unreadable pictures; delete {self.store.cell_path(cell.fingerprint)} "
-                "to measure it anew"
-            )
-        return True
+        # A run that wants no picture left out does not take over what one that left some out has measured.
+        return record is not None and (self.options.skip_bad_images or not record.skipped)
 
     def run(self, provenance: Callable[[], dict[str, Any]]) -> None:
         self.progress.current(self.group.label)
@@ -222,7 +216,7 @@ class _GroupRun:
     def _finish(self, cell: Cell, provenance: Mapping[str, Any]) -> None:
         """Sum a cell up from its chunks on disk, so that an interrupted run and another end alike."""
         images: Images = {}
-        skipped: list[str] = []
+        skipped: dict[str, str] = {}
         for first, end in self.spans:
             held = self.store.read_chunk(self.group.key, (first, end), [cell.fingerprint])
             if held is None or cell.fingerprint not in held[0]:
@@ -232,7 +226,7 @@ class _GroupRun:
             if len(part) + len(held[1]) != end - first or part.keys() & images.keys():
                 raise InputError(f"task {self.task.name!r} gives one image id to several pictures")
             images.update(part)
-            skipped += held[1]
+            skipped.update(held[1])
         if not images:
             raise InputError(f"task {self.task.name!r}: not one of its {len(skipped)} pictures could be read")
         record = CellRecord(
@@ -247,4 +241,15 @@ class _GroupRun:
             metrics=metrics_of(self.task.summarise(images)),
             records_sha256="",
         )
-        self.store.write_cell(record, images, self.task.row_schema, provenance)
+        # A record of fewer pictures goes first: beside newer rows, after a kill, it would look altered.
+        self.store.cell_path(cell.fingerprint).unlink(missing_ok=True)
+        self.store.write_cell(record, images, self.task.row_schema, {**provenance, "skipped": skipped})
+
+
+def skip_reason(store: RunStore, record: CellRecord, image: str) -> str | None:
+    """Why a picture was left out of a finished cell; None if that is not known any more."""
+    path = store.root / "provenance" / f"{record.fingerprint}.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["skipped"][image])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -111,7 +111,9 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
             ) from None
         raise InputError(f"cannot read weights {path}: corrupt, or no torch file") from None
     except Exception as error:
-        raise InputError(f"cannot read weights {path}: corrupt or not a torch file ({_short(error)})") from None
+        # What the unpickler raises on other bytes (a KeyError's bare number, say) tells a person nothing.
+        why = f" ({_short(error)})" if isinstance(error, (OSError, RuntimeError)) else ""
+        raise InputError(f"cannot read weights {path}: corrupt or not a torch file{why}") from None
     return _unwrap(content, path)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.topk import tie_keys
 
 
@@ -20,6 +20,8 @@ class Control(Selector):
     is_control = True
 
     def __init__(self, patch_size: int = 16) -> None:
+        if not isinstance(patch_size, int) or isinstance(patch_size, bool) or patch_size < 1:
+            raise UsageError(f"selector {self.name!r}: patch_size is a whole number from 1 on, got {patch_size!r}")
         self.patch_size = patch_size
 
     def _grid(self, images: Tensor, context: BatchContext | None) -> tuple[int, int]:

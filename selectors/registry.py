@@ -55,7 +55,7 @@ class SelectorSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def create(self) -> SelectorLike:
-        """Build it; `UsageError` for options it does not take, `InputError` for weights that do not fit."""
+        """Build it; `UsageError` for options or values it does not take, `InputError` for weights that do not fit."""
         arguments = dict(self.options)
         if self.weights is not None:
             arguments["weights"] = self.weights
@@ -64,7 +64,12 @@ class SelectorSpec:
         except TypeError as error:
             known = ", ".join(option_names(self.factory)) or "none"
             raise UsageError(f"selector {self.name!r}: {error}; its options: {known}") from error
-        selector = self.factory(**arguments)
+        try:
+            selector = self.factory(**arguments)
+        except (TypeError, ValueError) as error:
+            if not self.options:
+                raise
+            raise UsageError(option_error("selector", self.name, self.options, error)) from error
         missing = [a for a in ("name", "supervision", "mean", "std", "scores") if not hasattr(selector, a)]
         if missing:
             raise UsageError(f"selector {self.name!r} lacks {', '.join(missing)}; see docs/selectors/your_own.md")
@@ -151,6 +156,13 @@ def option_names(factory: Any, everything: bool = False) -> list[str]:
     return [p for p in inspect.signature(factory).parameters if everything or p != "weights"]
 
 
+def option_error(kind: str, name: str, options: Mapping[str, Any], error: Exception) -> str:
+    """One line for an option's value that a selector or task (`kind`) cannot take."""
+    given = ", ".join(f"{key}={value}" for key, value in options.items())
+    why = " ".join(str(error).split()) or type(error).__name__
+    return f"{kind} {name!r} cannot be built with {given}: {why}"
+
+
 @lru_cache(maxsize=1)
 def _installed() -> dict[str, EntryPoint]:
     return {e.name: e for e in entry_points(group=GROUP)}
@@ -176,9 +188,15 @@ def _import(name: str) -> Any:
         raise UsageError(f"{name!r} is not of the form package.module:Class")
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise UsageError(f"selector {name!r}: cannot import {error.name!r}; is it on the Python path?") from error
+    except (Exception, SystemExit) as error:
+        # Somebody's own file: whatever its code raises is theirs to read, in one line.
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UsageError(f"selector {name!r}: importing module {module!r} failed: {why}") from error
+    try:
+        return getattr(found, attribute)
     except AttributeError as error:
         raise UsageError(f"selector {name!r}: module {module!r} has no {attribute!r}") from error
 

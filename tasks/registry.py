@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.registry import option_error
 from ltrp_bench.tasks.base import Task
 
 GROUP = "ltrp_bench.tasks"
+SPEED = ("device", "batch_size")
+"""Options that `run` hands to every task that has them; no value of theirs is a slip of the command."""
 
 
 def create_task(name: str, data: str | Path | None = None, **options: Any) -> Task:
@@ -24,7 +27,7 @@ def create_task(name: str, data: str | Path | None = None, **options: Any) -> Ta
         options: keyword arguments of the task, see `option_names`.
 
     Raises:
-        UsageError: unknown name or option. InputError: missing or corrupt data or weights.
+        UsageError: unknown name or option, or a value it cannot take. InputError: missing or corrupt data or weights.
     """
     factory = _load(name)
     arguments = dict(options) if data is None else {"data": Path(data).expanduser(), **options}
@@ -32,7 +35,13 @@ def create_task(name: str, data: str | Path | None = None, **options: Any) -> Ta
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:
         raise UsageError(f"task {name!r}: {error}; its options: {', '.join(option_names(name))}") from error
-    return cast(Task, factory(**arguments))
+    try:
+        return cast(Task, factory(**arguments))
+    except (TypeError, ValueError) as error:
+        given = {key: value for key, value in options.items() if value is not None and key not in SPEED}
+        if not given:
+            raise
+        raise UsageError(option_error("task", name, given, error)) from error
 
 
 def task_names() -> list[str]:

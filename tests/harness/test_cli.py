@@ -62,6 +62,7 @@ def run(
 
 
 BASIC = ("run", "--selector", "plain", "--selector", "random", "--task", "toy-coverage", "--device", "cpu")
+SHAPES = ("run", "--selector", "random", "--task", "shapes-coverage", "--device", "cpu")
 SMALL = (*BASIC, "--task-option", "images=20")
 
 
@@ -111,6 +112,7 @@ def test_an_incomplete_row_is_said_to_be(run: Run) -> None:
         ((*BASIC, "--keep-ratio", "1.5"), 2, "keep ratio 1.5 is not in (0, 1]"),
         ((*BASIC, "--keep-ratio", "half"), 2, "--keep-ratio"),
         ((*BASIC, "--seed", "-1"), 2, "seeds are whole numbers from 0 on"),
+        ((*BASIC, "--seed", str(2**63)), 2, "below 2**63"),
         ((*BASIC, "--selector", "randm"), 2, "did you mean 'random'"),
         ((*BASIC, "--task", "toy-coverag"), 2, "did you mean 'toy-coverage'"),
         ((*BASIC, "--selector", "toy_bench:Nothing"), 2, "Nothing"),
@@ -128,6 +130,11 @@ def test_an_incomplete_row_is_said_to_be(run: Run) -> None:
         ((*BASIC, "--narrow-as", "maybe"), 2, "write seen or unseen"),
         ((*BASIC, "--model-weights", "no.pth"), 1, "--model-weights no.pth: no such file"),
         ((*BASIC, "--device", "warp"), 2, "--device warp cannot be used here"),
+        ((*BASIC, "--device", "meta"), 2, "--device meta: write auto, cpu, cuda"),
+        ((*BASIC, "--task-option", "bad=3"), 2, "task 'toy-coverage' cannot be built with bad=3: 'int' object is not"),
+        ((*SHAPES, "--task-option", "images=abc"), 2, "task 'shapes-coverage' cannot be built with images=abc"),
+        ((*BASIC, "--selector-option", "random.patch_size=abc"), 2, "selector 'random': patch_size is a whole number"),
+        ((*BASIC, "--selector-option", "random.patch_size=0"), 2, "patch_size is a whole number from 1 on, got 0"),
         ((*BASIC, "--task-option", "bad=[2]"), 1, "picture toy 2 is corrupt"),
         (("run", "--selector", "toy_bench:BrokenSelector", *BASIC[5:]), 1, "NaN or infinite scores for image 'toy 0'"),
         (("leaderboard", "nowhere"), 1, "nowhere is no folder"),
@@ -163,8 +170,15 @@ def test_debug_shows_where(run: Run) -> None:
 
 def test_bad_pictures_are_counted_and_named(run: Run) -> None:
     code, out, err = run(*SMALL, "--task-option", "bad=[2]", "--skip-bad-images")
-    assert code == 0 and "1 unreadable images were left out: toy 2 of toy-coverage" in err
+    assert code == 0 and "1 unreadable image left out: toy 2 of toy-coverage (picture toy 2 is corrupt)\n" in err
     assert "1 images left out" in out
+    code, _, err = run(*SMALL, "--task-option", "bad=[2, 7]", "--skip-bad-images", "--out", "other")
+    assert (
+        "2 unreadable images left out: toy 2 of toy-coverage (picture toy 2 is corrupt), toy 7 of toy-coverage" in err
+    )
+    # Without the option, the same pictures stop the run again.
+    code, _, err = run(*SMALL, "--task-option", "bad=[2]")
+    assert code == 1 and err.count("ltrp-bench: ") == 1 and "picture toy 2 is corrupt" in err
 
 
 def test_an_altered_record_is_one_line(run: Run, tmp_path: Path) -> None:
@@ -218,7 +232,7 @@ def test_doctor_tells_what_it_finds(run: Run, tmp_path: Path) -> None:
 def test_light_commands_do_not_load_torch() -> None:
     script = (
         "import sys\nfrom ltrp_bench.harness.cli import run_command\n"
-        "for line in (['--help'], ['run', '--help'], ['list', 'tasks'],\n"
+        "for line in (['--help'], ['run', '--help'], ['train', '--help'], ['list', 'tasks'],\n"
         "             ['list', 'selectors'], ['list', 'categories'],\n"
         "             ['leaderboard', 'nowhere'], ['compare', 'a', 'b']):\n"
         "    run_command(line)\n"

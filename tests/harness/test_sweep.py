@@ -12,6 +12,7 @@ import toy_bench as toy
 
 from ltrp_bench.harness.score_cache import ScoreCache
 from ltrp_bench.harness.scoring import Scorer
+from ltrp_bench.harness.sweep import skip_reason
 from ltrp_bench.results.record import ResultsError
 from ltrp_bench.results.store import RunStore
 from ltrp_bench.selectors.controls import DownsampleControl, OracleControl, RandomControl, VarianceControl
@@ -110,9 +111,34 @@ def test_bad_pictures_stop_or_are_left_out(tmp_path: Path) -> None:
     records = toy.sweep(tmp_path, groups=groups, skip_bad_images=True)
     assert {record.skipped for record in records} == {("toy 5", "toy 149")}
     assert {record.images for record in records} == {148}
-    recorder = toy.Recorder()
-    toy.sweep(tmp_path, recorder, groups)
-    assert len(recorder.notices) == 4 and "without 2 unreadable pictures" in recorder.notices[0]
+    assert skip_reason(RunStore(tmp_path), records[0], "toy 149") == "picture toy 149 is corrupt"
+    # What was measured without them is unfinished for a run that wants none left out, and measured whole once mended.
+    with pytest.raises(InputError, match="toy 5 is corrupt"):
+        toy.sweep(tmp_path, groups=groups)
+    assert toy.sweep(tmp_path, groups=groups, skip_bad_images=True) == records
+    whole = toy.toy_groups(selectors=[toy.NetSelector(), toy.PlainSelector()])
+    assert {record.images for record in toy.sweep(tmp_path, groups=whole)} == {150}
+    toy.sweep(tmp_path / "new", groups=whole)
+    assert toy.contents(tmp_path) == toy.contents(tmp_path / "new")
+
+
+def test_a_kill_while_a_cell_is_measured_anew_leaves_it_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selectors = [toy.NetSelector()]
+    toy.sweep(tmp_path, groups=toy.toy_groups(toy.ToyTask(bad=[5]), selectors), skip_bad_images=True)
+
+    def kill(self: RunStore, path: Path, data: bytes) -> None:
+        if path.parent.name == "provenance":
+            raise KeyboardInterrupt
+        write(self, path, data)
+
+    write = RunStore.write
+    monkeypatch.setattr(RunStore, "write", kill)
+    with pytest.raises(KeyboardInterrupt):
+        toy.sweep(tmp_path, groups=toy.toy_groups(selectors=selectors))
+    monkeypatch.undo()
+    assert {record.images for record in toy.sweep(tmp_path, groups=toy.toy_groups(selectors=selectors))} == {150}
 
 
 def test_chunks_with_holes_are_looked_at_again(tmp_path: Path) -> None:

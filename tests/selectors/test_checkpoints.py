@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,15 @@ def test_the_same_weights_are_the_same_bytes_in_any_process(tmp_path: Path) -> N
     for name in "12":
         subprocess.run([sys.executable, "-c", script, str(tmp_path / name)], check=True)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_a_text_file_is_no_bare_number(tmp_path: Path) -> None:
+    for text in ("hello\n", "# weights\n", "version https://git-lfs.github.com/spec/v1\n", "<!DOCTYPE html>\n"):
+        (tmp_path / "w.pth").write_text(text)
+        with pytest.raises(InputError) as error:
+            load_state(tmp_path / "w.pth")
+        one_line(error, "cannot read weights")
+        assert not re.search(r"\('?\w{1,3}'?\)$", str(error.value)), error.value
 
 
 def test_missing(tmp_path: Path) -> None:

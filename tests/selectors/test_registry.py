@@ -64,6 +64,41 @@ def test_names_that_do_not_exist(here: str, name: str, says: str) -> None:
         create_selector(name)
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("class Mine:\n  x = (\n", "SyntaxError"),
+        ("undefined_name\n", "NameError: name 'undefined_name'"),
+        ("import sys\nsys.nothing_here\n", "AttributeError: module 'sys' has no attribute 'nothing_here'"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_fails_to_import_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, says: str
+) -> None:
+    (tmp_path / "broken_file.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match="importing module 'broken_file' failed") as error:
+        create_selector("broken_file:Mine")
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_values_of_options_that_a_selector_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Picky(Stripes):
+        def __init__(self, period: int = 2) -> None:
+            super().__init__(int(period))
+
+    monkeypatch.setattr(sys.modules[__name__], "Picky", Picky, raising=False)
+    monkeypatch.setitem(sys.modules, "third_party", sys.modules[__name__])
+    for value in ("abc", [1]):
+        with pytest.raises(UsageError, match="selector 'third_party:Picky' cannot be built with period=") as error:
+            create_selector("third_party:Picky", period=value)
+        assert "\n" not in str(error.value)
+    for value in ("abc", 0, -1, 2.0, True):
+        with pytest.raises(UsageError, match="selector 'variance': patch_size is a whole number from 1 on"):
+            create_selector("variance", patch_size=value)
+
+
 def test_options_weights_and_tags_that_do_not_fit(here: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="its options: period"):
         create_selector(here, colour="red")
