@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class BenchError(Exception):
     """Base of all errors whose message is one line for a person: what was wrong, where, what to do."""
@@ -19,3 +22,10 @@ class UsageError(BenchError):
     """The command or call asked for something that does not exist or does not fit (exit code 2)."""
 
     exit_code = 2
+
+
+def option_error(kind: str, name: str, options: Mapping[str, Any], error: Exception) -> str:
+    """One line for an option's value that a selector or task (`kind`) cannot take."""
+    given = ", ".join(f"{key}={value}" for key, value in options.items())
+    why = " ".join(str(error).split()) or type(error).__name__
+    return f"{kind} {name!r} cannot be built with {given}: {why}"

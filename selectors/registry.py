@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.base import Channels, Supervision
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError, UsageError, option_error
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
@@ -154,13 +154,6 @@ def shipped_tags(name: str) -> list[str]:
 def option_names(factory: Any, everything: bool = False) -> list[str]:
     """Names of a factory's keyword arguments (`everything`: "weights" too)."""
     return [p for p in inspect.signature(factory).parameters if everything or p != "weights"]
-
-
-def option_error(kind: str, name: str, options: Mapping[str, Any], error: Exception) -> str:
-    """One line for an option's value that a selector or task (`kind`) cannot take."""
-    given = ", ".join(f"{key}={value}" for key, value in options.items())
-    why = " ".join(str(error).split()) or type(error).__name__
-    return f"{kind} {name!r} cannot be built with {given}: {why}"
 
 
 @lru_cache(maxsize=1)

@@ -97,6 +97,10 @@ class Task(ABC):
         """Number of pictures."""
 
     @abstractmethod
+    def image_id(self, index: int) -> str:
+        """The id of the picture at `index`, without reading its file: `load(index).image_id` where it is readable."""
+
+    @abstractmethod
     def load(self, index: int) -> Sample:
         """The picture at `index`; `InputError` where its file is missing or corrupt."""
 

@@ -52,7 +52,7 @@ class CategorySplit:
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
             raise InputError(
                 f"{where}: {', '.join(absent[:5])}{more} not in the split '{self.label_set}' "
-                f"({len(self.states)} categories); give a split CSV that lists every category (--split FILE)"
+                f"({len(self.states)} categories); give a split CSV that lists all of them (--task-option split=FILE)"
             )
 
     def fingerprint(self) -> str:

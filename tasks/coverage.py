@@ -76,12 +76,16 @@ class CoverageTask(Task):
     def __len__(self) -> int:
         return len(self.source)
 
+    def image_id(self, index: int) -> str:
+        """As in the data set."""
+        return self.source.ids[index]
+
     def load(self, index: int) -> Sample:
         """The picture; its annotations are the objects' areas in each patch."""
         pixels = self.source.pixels(index)
         if index not in self._areas:
             self._areas[index] = self._measure(index)
-        return Sample(self.source.ids[index], pixels, index)
+        return Sample(self.image_id(index), pixels, index)
 
     def _measure(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """[n, L] areas of each counted object in each patch, and [gh, gw] share of each patch covered by any."""

@@ -102,10 +102,14 @@ class DetectionTask(Task):
     def __len__(self) -> int:
         return len(self.source)
 
+    def image_id(self, index: int) -> str:
+        """As in the data set."""
+        return self.source.ids[index]
+
     def load(self, index: int) -> Sample:
         """The picture, and as the detector resizes it."""
         pixels = self.source.pixels(index)
-        return Sample(self.source.ids[index], pixels, Picture(index, self.runner.prepare(pixels)))
+        return Sample(self.image_id(index), pixels, Picture(index, self.runner.prepare(pixels)))
 
     def grid(self, sample: Sample) -> tuple[int, int]:
         """(gh, gw) of the resized picture."""

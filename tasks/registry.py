@@ -9,8 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.registry import option_error
+from ltrp_bench.selectors.errors import UsageError, option_error
 from ltrp_bench.tasks.base import Task
 
 GROUP = "ltrp_bench.tasks"

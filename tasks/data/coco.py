@@ -22,7 +22,9 @@ HOW_TO_GET = (
     "or point --data at a folder with images/ and one .json"
 )
 # COCO rounds to hundredths, and its own boxes reach beyond the picture by up to a pixel.
-_SLACK = 1.0
+_SLACK = 1.01
+# Outlines drawn by hand may leave the picture by more; rasterising cuts them off.
+_OUTLINE_SLACK = 10.0
 _ROTATED = (5, 6, 7, 8)
 
 
@@ -79,7 +81,7 @@ class CocoDataset:
         images: sorted by id.
         categories: id -> name, sorted by id.
         objects: image id -> its objects, crowds included, in the file's order.
-        revision: sha256 of the annotations file and of the images' names.
+        revision: see `revision_of`, of all images.
 
     Raises:
         InputError: nothing found there, a JSON that is corrupt or not COCO's, or an annotation that contradicts
@@ -95,8 +97,20 @@ class CocoDataset:
         self.categories = _categories(content["categories"], self.annotations)
         self._by_id = {image.id: image for image in self.images}
         self.objects = _objects(content["annotations"], self._by_id, self.categories, self.annotations)
-        names = "\n".join(sorted(image.file_name for image in self.images))
-        self.revision = hashlib.sha256(hashlib.sha256(raw).digest() + names.encode()).hexdigest()
+        self._digest = hashlib.sha256(raw).digest()
+
+    @property
+    def revision(self) -> str:
+        """As `revision_of`, of all images."""
+        return self.revision_of(self.images)
+
+    def revision_of(self, images: Sequence[CocoImage]) -> str:
+        """sha256 of the annotations file's bytes, and of the names and file sizes of `images`.
+
+        Files are not read: a picture replaced by one of as many bytes goes unnoticed. A missing one has no size.
+        """
+        used = sorted((image.file_name, _file_size(self.folder / image.file_name)) for image in images)
+        return hashlib.sha256(self._digest + json.dumps(used).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -156,11 +170,21 @@ def _read_bytes(path: Path) -> bytes:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
 
 
+def _file_size(path: Path) -> int:
+    """In bytes; -1 where there is no such file."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):  # ValueError: a name no file can have
+        return -1
+
+
 def _parse(raw: bytes, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(raw)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); download it again") from None
+    except RecursionError:
+        raise InputError(f"{path} is not a COCO instances file: its JSON is nested too deeply") from None
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise InputError(f"{path} is not a COCO instances file: no list '{key}'")
@@ -172,8 +196,14 @@ def _images(entries: Sequence[Any], path: Path) -> list[CocoImage]:
     for entry in entries:
         try:
             image = CocoImage(int(entry["id"]), str(entry["file_name"]), int(entry["height"]), int(entry["width"]))
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f"{path}: an image without id, file_name, height and width: {str(entry)[:80]}") from None
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise InputError(f"{path}: an image without id, file_name, height and width: {entry!r:.80}") from None
+        if not isinstance(entry["file_name"], str) or not image.file_name.strip():
+            raise InputError(f"{path}: image {image.id} has no file_name")
+        if image.width <= 0 or image.height <= 0:
+            raise InputError(
+                f"{path}: image {image.id} has the size {image.width}x{image.height}, must be at least 1x1"
+            )
         if image.id in images:
             raise InputError(f"{path}: image id {image.id} is there twice")
         images[image.id] = image
@@ -185,7 +215,7 @@ def _images(entries: Sequence[Any], path: Path) -> list[CocoImage]:
 def _categories(entries: Sequence[Any], path: Path) -> dict[int, str]:
     try:
         categories = {int(entry["id"]): str(entry["name"]) for entry in entries}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path}: a category without id and name") from None
     if len(set(categories.values())) != len(entries):
         raise InputError(f"{path}: a category id or name is there twice")
@@ -209,9 +239,9 @@ def _objects(
                 bool(entry.get("iscrowd", 0)),
                 entry.get("segmentation"),
             )
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             raise InputError(
-                f"{path}: an annotation without id, image_id, category_id and bbox [x, y, w, h]: {str(entry)[:80]}"
+                f"{path}: an annotation without id, image_id, category_id and bbox [x, y, w, h]: {entry!r:.80}"
             ) from None
         if item.id in seen:
             raise InputError(f"{path}: annotation id {item.id} is there twice")
@@ -246,14 +276,52 @@ def _mask_problem(segmentation: Any, image: CocoImage) -> str | None:
         return None
     where = f"of image {image.file_name}"
     if isinstance(segmentation, list):
-        if all(isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 for p in segmentation):
-            return None
-        return f"{where} has a polygon that is not a list of at least three x, y pairs"
+        problems = (_polygon_problem(polygon, image) for polygon in segmentation)
+        return next((f"{where} has {problem}" for problem in problems if problem), None)
     if not isinstance(segmentation, dict) or "counts" not in segmentation or "size" not in segmentation:
         return f"{where} has a segmentation that is neither polygons nor a run-length code"
-    size, counts = list(segmentation["size"]), segmentation["counts"]
+    size, counts = segmentation["size"], segmentation["counts"]
+    if not isinstance(size, list) or not all(type(v) is int for v in size):
+        return f"{where} has a run-length code whose size is not [height, width]: {size!r:.40}"
     if size != [image.height, image.width]:
         return f"has a mask of {size} (height, width), its image {image.file_name} is {[image.height, image.width]}"
-    if isinstance(counts, list) and sum(counts) != image.height * image.width:
-        return f"has a mask of {sum(counts)} pixels, its image {image.file_name} has {image.height * image.width}"
+    runs = _decode_counts(counts) if isinstance(counts, str) else counts
+    if not isinstance(runs, list) or not all(type(v) is int and v >= 0 for v in runs):
+        return f"{where} has a run-length code whose counts cannot be decoded: {counts!r:.40}"
+    if sum(runs) != image.height * image.width:
+        return f"has a mask of {sum(runs)} pixels, its image {image.file_name} has {image.height * image.width}"
     return None
+
+
+def _polygon_problem(polygon: Any, image: CocoImage) -> str | None:
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        return "a polygon that is not a list of at least three x, y pairs"
+    if not all(type(v) in (int, float) and abs(v) < 1e300 for v in polygon):
+        return "a polygon with a coordinate that is not a finite number"
+    xs, ys = polygon[::2], polygon[1::2]
+    slack = _OUTLINE_SLACK
+    if min(*xs, *ys) < -slack or max(xs) > image.width + slack or max(ys) > image.height + slack:
+        return (
+            f"a polygon from ({min(xs):.6g}, {min(ys):.6g}) to ({max(xs):.6g}, {max(ys):.6g}), outside its "
+            f"{image.width}x{image.height} pixels"
+        )
+    return None
+
+
+def _decode_counts(text: str) -> list[int] | None:
+    """The runs of a compressed code, or None; pycocotools itself reads past the end of a broken one."""
+    runs: list[int] = []
+    value = digits = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64 or digits == 6:  # six digits are 30 bits
+            return None
+        value |= (code & 31) << 5 * digits
+        digits += 1
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << 5 * digits
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = digits = 0
+    return None if digits else runs

@@ -50,7 +50,8 @@ def file_name(index: int) -> str:
 def export(out: Path, fold: int = 0, count: int = 100, split: str = "test") -> None:
     """Write images/*.png, masks/*.png (0 = background, 1 + category), instances.json, classes.txt and seen.txt.
 
-    `--task coco-det --data OUT` reads the folder back. Existing files of the same names are replaced.
+    `--task coco-det --data OUT --task-option split=shapes/0` (or `shapes/1`, as `fold`) reads the folder back.
+    Existing files of the same names are replaced.
 
     Raises:
         UsageError: unknown split or fold. InputError: the folder cannot be written.

@@ -28,7 +28,9 @@ class ObjectSource(ABC):
     Attributes:
         domain: "shapes" or "photos".
         categories: names in the data set's order.
-        revision: of the data: changes whenever a picture or an annotation does.
+        revision: of the data. Of files: changes with any byte of the annotations, and with the name or the size in
+            bytes of an image file that is used; not where an image is replaced by one of the same size in bytes.
+            Of the built-in world: its version and seed.
     """
 
     domain: Literal["shapes", "photos"]
@@ -84,7 +86,7 @@ class CocoSource(ObjectSource):
         self.dataset = CocoDataset(data, subset)
         self._images = self.dataset.images[: check_limit(limit)]
         self.categories = tuple(self.dataset.categories.values())
-        self.revision = self.dataset.revision
+        self.revision = self.dataset.revision_of(self._images)
         super().__init__([str(image.id) for image in self._images])
 
     def pixels(self, index: int) -> np.ndarray:

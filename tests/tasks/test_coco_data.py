@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.base import Task
+from ltrp_bench.tasks.categories import CategorySplit
+from ltrp_bench.tasks.coverage import CoverageTask
 from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.tasks.data.sources import CocoSource
+from ltrp_bench.tasks.detection import DetectionTask
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -75,6 +81,16 @@ def test_revision_follows_the_annotations(tmp_path: Path) -> None:
     assert CocoDataset(write(tmp_path / "z", changed)).revision != first
 
 
+def test_revision_follows_the_sizes_of_the_image_files_in_use(tmp_path: Path) -> None:
+    root = write(tmp_path, content())
+    whole, one = CocoSource(root).revision, CocoSource(root, limit=1).revision
+    used, other = root / "images" / "a.png", root / "images" / "b.png"
+    other.write_bytes(other.read_bytes() + b"x")
+    assert CocoSource(root).revision != whole and CocoSource(root, limit=1).revision == one
+    used.unlink()
+    assert CocoSource(root, limit=1).revision != one
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -87,6 +103,32 @@ def test_revision_follows_the_annotations(tmp_path: Path) -> None:
         (lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3]]), "annotation 0 of image b.png has a polygon"),
         (lambda d: d["annotations"][1]["segmentation"].update(size=[30, 20]), r"annotation 4 has a mask of \[30, 20\]"),
         (lambda d: d["annotations"][1]["segmentation"].update(counts=[5, 5]), "annotation 4 has a mask of 10 pixels"),
+        *[
+            (lambda d, s=s: d["annotations"][0].update(segmentation=s), f"annotation 0 of image b.png has {message}")
+            for s, message in (
+                ([[5, 5, 15, None, 15, 15]], "a polygon with a coordinate that is not a finite"),
+                ([[5, 5, 15, "5", 15, 15]], "a polygon with a coordinate that is not a finite"),
+                ([[5, 5, 15, float("nan"), 15, 15]], "a polygon with a coordinate that is not a finite"),
+                ([[5, 5, 15, float("inf"), 15, 15]], "a polygon with a coordinate that is not a finite"),
+                ([[5, 5, 31.5, 5, 15, 15]], r"a polygon from \(5, 5\) to \(31.5, 15\), outside its 30x20"),
+                ([[5, -1.5, 15, 5, 15, 15]], "a polygon from"),
+                ([[5, 5, 15, 10**400, 15, 15]], "a polygon with a coordinate that is not a finite"),
+                ({"size": 7, "counts": [600]}, "a run-length code whose size"),
+                ({"size": [20, 30.0], "counts": [600]}, "a run-length code whose size"),
+                ({"size": [20, 30], "counts": ["600"]}, "a run-length code whose counts"),
+                ({"size": [20, 30], "counts": [700, -100]}, "a run-length code whose counts"),
+                ({"size": [20, 30], "counts": 600}, "a run-length code whose counts"),
+                ({"size": [20, 30], "counts": "not one"}, "a run-length code whose counts"),
+                ({"size": [20, 30], "counts": "PPPPPPPPPPP"}, "a run-length code whose counts"),
+            )
+        ],
+        (lambda d: d["annotations"][1]["segmentation"].update(counts="5"), "annotation 4 has a mask of 5 pixels"),
+        (lambda d: d["annotations"][1]["segmentation"].update(counts=""), "annotation 4 has a mask of 0 pixels"),
+        (lambda d: d["images"][0].update(width=0), "image 7 has the size 0x20"),
+        (lambda d: d["images"][0].update(height=-3), "image 7 has the size 30x-3"),
+        (lambda d: d["images"][0].update(height=float("inf")), "an image without"),
+        (lambda d: d["images"][0].update(file_name=""), "image 7 has no file_name"),
+        (lambda d: d["images"][0].update(file_name=None), "image 7 has no file_name"),
         (lambda d: d["annotations"][1].update(id=0), "annotation id 0 is there twice"),
         (lambda d: d["images"][0].update(id=3), "image id 3 is there twice"),
         (lambda d: d["images"][0].pop("width"), "an image without"),
@@ -106,6 +148,35 @@ def test_contradictions_are_one_line(tmp_path: Path, edit: Edit, message: str) -
 def test_corrupt_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"instances\.json is not valid JSON"):
         CocoDataset(write(tmp_path, json.dumps(content())[:-40]))
+
+
+def test_deeply_nested_json(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"instances\.json is not a COCO .* nested too deeply"):
+        CocoDataset(write(tmp_path, "[" * 200_000 + "]" * 200_000))
+
+
+def test_compressed_codes_decode_as_pycocotools_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.02, 0.5, 1.0):
+        mask = np.asfortranarray(rng.random((20, 30)) < share).astype(np.uint8, order="F")
+        data = content()
+        code = rle_tools.encode(mask)["counts"].decode("ascii")
+        data["annotations"][1]["segmentation"]["counts"] = code
+        np.testing.assert_array_equal(CocoDataset(write(tmp_path, data)).objects[7][1].mask(20, 30), mask)
+
+
+def test_tasks_name_pictures_without_reading_them(tmp_path: Path) -> None:
+    root = write(tmp_path, content())
+    (root / "images" / "a.png").unlink()
+    split = CategorySplit("x", {"cat": "seen", "dog": "unseen"})
+    task = CoverageTask("toy", CocoSource(root), split, (2, 2))
+    assert [task.image_id(i) for i in range(2)] == ["3", "7"] and task.load(1).image_id == "7"
+    assert "image_id" in Task.__abstractmethods__ and "image_id" in vars(DetectionTask)
+
+
+def test_a_split_that_lacks_categories_names_the_option() -> None:
+    with pytest.raises(InputError, match=r"\(--task-option split=FILE\)"):
+        CategorySplit("x", {"cat": "seen"}).check_covers(["cat", "dog"], "toy")
 
 
 def test_missing_data_set_says_what_where_and_how(tmp_path: Path) -> None:
@@ -167,3 +238,10 @@ def test_the_genuine_subset(shared_dir: Path) -> None:
         for item in data.objects.get(image.id, []):
             mask = official.annToMask(official.anns[item.id])
             np.testing.assert_array_equal(item.mask(image.height, image.width), mask)
+
+
+def test_the_genuine_validation_hundred(shared_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "instances.json").symlink_to(shared_dir / "data" / "coco_eval" / "instances_val2014_100.json")
+    data = CocoDataset(tmp_path)
+    assert len(data) >= 100 and data.objects
