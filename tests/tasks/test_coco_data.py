@@ -73,6 +73,13 @@ def test_both_layouts(tmp_path: Path, layout: str) -> None:
     assert crowd.crowd and crowd.mask(20, 30)[:, 0].all() and crowd.mask(20, 30).sum() == 20
 
 
+def test_outlines_drawn_a_little_beyond_the_picture_are_cut_off(tmp_path: Path) -> None:
+    data = content()
+    data["annotations"][0]["segmentation"] = [[20, -5, 38, -5, 38, 15, 20, 15]]
+    mask = CocoDataset(write(tmp_path, data)).objects[7][0].mask(20, 30)
+    assert mask[:15, 20:].all() and mask.sum() == 150
+
+
 def test_revision_follows_the_annotations(tmp_path: Path) -> None:
     first = CocoDataset(write(tmp_path / "x", content())).revision
     assert CocoDataset(write(tmp_path / "y", content(), "2017")).revision == first
@@ -110,8 +117,8 @@ def test_revision_follows_the_sizes_of_the_image_files_in_use(tmp_path: Path) ->
                 ([[5, 5, 15, "5", 15, 15]], "a polygon with a coordinate that is not a finite"),
                 ([[5, 5, 15, float("nan"), 15, 15]], "a polygon with a coordinate that is not a finite"),
                 ([[5, 5, 15, float("inf"), 15, 15]], "a polygon with a coordinate that is not a finite"),
-                ([[5, 5, 31.5, 5, 15, 15]], r"a polygon from \(5, 5\) to \(31.5, 15\), outside its 30x20"),
-                ([[5, -1.5, 15, 5, 15, 15]], "a polygon from"),
+                ([[5, 5, 41.5, 5, 15, 15]], r"a polygon from \(5, 5\) to \(41.5, 15\), outside its 30x20"),
+                ([[5, -11.5, 15, 5, 15, 15]], "a polygon from"),
                 ([[5, 5, 15, 10**400, 15, 15]], "a polygon with a coordinate that is not a finite"),
                 ({"size": 7, "counts": [600]}, "a run-length code whose size"),
                 ({"size": [20, 30.0], "counts": [600]}, "a run-length code whose size"),

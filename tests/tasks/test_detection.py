@@ -91,8 +91,15 @@ def half(task: DetectionTask, index: int) -> tuple[Any, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_changing_dropped_pixels_changes_nothing(tasks: dict[str, DetectionTask], kind: str) -> None:
+def test_changing_dropped_pixels_changes_nothing(tasks: dict[str, DetectionTask], folder: Path, kind: str) -> None:
     task = tasks[kind]
+    if kind == "padded":
+        # RTMDet starts with a head so small that its scores are all 0.01 after rounding, whatever it is shown.
+        task = wake(coco_det(folder / "coco", model=folder / "padded.py", random_weights=3, patch=16))
+        head = task.runner.detector.model.bbox_head
+        with torch.no_grad():
+            for layer in (*head.rtm_cls, *head.rtm_reg):
+                layer.weight.mul_(30)
     sample, keep = half(task, 0)
     before = task.process([sample], [Keep(keep)])[0]
     assert len(before) > 0
