@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 from typing import Any
 
 
@@ -29,3 +30,10 @@ def option_error(kind: str, name: str, options: Mapping[str, Any], error: Except
     given = ", ".join(f"{key}={value}" for key, value in options.items())
     why = " ".join(str(error).split()) or type(error).__name__
     return f"{kind} {name!r} cannot be built with {given}: {why}"
+
+
+def unknown_name(kind: str, name: str, known: Collection[str]) -> UsageError:
+    """That there is no selector or task (`kind`) of that name; it names the nearest one and all there are."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"no {kind} {name!r}{hint} (there are {', '.join(sorted(known))})")

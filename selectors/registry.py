@@ -5,7 +5,6 @@ A name may carry the tag of weights that ship, "ltrp.photos"; plain "ltrp" takes
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.base import Channels, Supervision
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
-from ltrp_bench.selectors.errors import InputError, UsageError, option_error
+from ltrp_bench.selectors.errors import InputError, UsageError, option_error, unknown_name
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
@@ -169,9 +168,7 @@ def _split_tag(name: str) -> tuple[str, str | None]:
 def _load(name: str) -> Any:
     found = _installed().get(name)
     if found is None:
-        near = difflib.get_close_matches(name, _installed(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"no selector {name!r}{hint} (there are {', '.join(selector_names())})")
+        raise unknown_name("selector", name, _installed())
     return found.load()
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from ltrp_bench.selectors.errors import UsageError, option_error
+from ltrp_bench.selectors.errors import UsageError, option_error, unknown_name
 from ltrp_bench.tasks.base import Task
 
 GROUP = "ltrp_bench.tasks"
@@ -61,7 +60,5 @@ def _installed() -> dict[str, EntryPoint]:
 def _load(name: str) -> Any:
     found = _installed().get(name)
     if found is None:
-        near = difflib.get_close_matches(name, _installed(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"no task {name!r}{hint} (there are {', '.join(task_names())})")
+        raise unknown_name("task", name, _installed())
     return found.load()
