@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import timm
 import torch
 from torch import Tensor
 
@@ -21,10 +24,20 @@ def pictures(count: int, size: tuple[int, int], seed: int = 0) -> Tensor:
 
 
 class SelectorContract:
-    """Every selector keeps exactly k patches, nested over k, the same alone and in a batch, and says what is wrong."""
+    """Every selector keeps exactly k patches, nested over k, the same alone and in a batch, and says what is wrong.
+
+    A subclass for a selector with weights may define `foreign(self, tmp_path)`, which returns what builds one from
+    a file (such as its class): it is then held to refuse a checkpoint of another model.
+    """
 
     size: tuple[int, int] = (96, 96)
     batch: int = 5
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # Only where there is something to load: no test that passes, or is skipped, for want of weights.
+        if hasattr(cls, "foreign"):
+            cls.test_a_foreign_checkpoint_is_one_clear_line = _foreign_checkpoint  # type: ignore[attr-defined]
 
     @pytest.fixture
     def selector(self) -> Selector:
@@ -105,3 +118,14 @@ class SelectorContract:
         monkeypatch.setattr(type(selector), "_scores", lambda *_: broken)
         with pytest.raises(BenchError, match="image-2"):
             selector.scores(images, self.context(selector, images))
+
+
+def _foreign_checkpoint(self: SelectorContract, tmp_path: Path) -> None:
+    """A ResNet's state dict is refused in one line that says what it is, and not an untrained selector."""
+    file = tmp_path / "foreign" / "resnet18.pth"
+    file.parent.mkdir()
+    torch.save(timm.create_model("resnet18", pretrained=False).half().state_dict(), file)
+    with pytest.raises(BenchError) as caught:
+        self.foreign(tmp_path)(file)  # type: ignore[attr-defined]
+    message = str(caught.value)
+    assert "\n" not in message and "looks like a ResNet" in message
