@@ -1,0 +1,158 @@
+"""What the class token of a self-supervised vision transformer attends to: `dino` and `moco`.
+
+Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021 (DINO); Chen et al., "An
+Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021 (MoCo v3).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from ltrp_bench.selectors.backbones import blocks_until, class_attention, load_backbone
+from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
+from ltrp_bench.selectors.errors import UsageError
+
+Rule = Literal["mean", "head", "mass"]
+
+
+class ClassAttentionSelector(Selector):
+    """Attention from the class token to the patches in the last block.
+
+    Args:
+        weights: official file or ours.
+        rule: how the heads become one score: "mean" of the heads, one "head", or "mass" (see `mass_ranking`).
+        head: which head, from 0 on; only with `rule="head"`.
+        mass: share of the attention's mass that the mass rule keeps.
+        heads: attention heads, where they are not the published ones.
+        any_size: take images of any whole number of patches, positions interpolated, instead of the training size only.
+    """
+
+    supervision = Supervision.self_supervised()
+    _drop: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        weights: str | Path,
+        rule: Rule = "mean",
+        head: int | None = None,
+        mass: float = 0.6,
+        heads: int | None = None,
+        any_size: bool = False,
+    ) -> None:
+        backbone = load_backbone(weights, heads=heads, supervised=False, drop=self._drop)
+        self.model = backbone.model
+        count = int(self.model.blocks[-1].attn.num_heads)
+        if rule not in get_args(Rule):
+            raise UsageError(f"selector {self.name!r}: no rule {rule!r}; there are {', '.join(get_args(Rule))}")
+        if (rule == "head") != (head is not None) or (head is not None and not 0 <= head < count):
+            raise UsageError(
+                f"selector {self.name!r}: rule=head takes head=0 to {count - 1}, others none; "
+                f"got rule={rule}, head={head}"
+            )
+        if not 0 < mass <= 1:
+            raise UsageError(f"selector {self.name!r}: mass must be in (0, 1], got {mass}")
+        self.mean, self.std = backbone.mean, backbone.std
+        self.patch_size = backbone.patch_size
+        self.input_size = None if any_size else backbone.image_size
+        self.rule, self.head, self.mass = rule, head, mass
+
+    def attention(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] normalised images -> [B, heads, L]: of the last block's class token, class token left out.
+
+        A softmax over class token and patches, so the L values of a head sum to a little less than 1.
+        """
+        x = tokens_of_any_size(self.model, images)
+        last = len(self.model.blocks) - 1
+        x = blocks_until(self.model, x, last)
+        return class_attention(self.model.blocks[last], x)[..., 1:]
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
+        attention = self.attention(images).float()
+        if self.rule == "mass":
+            scores = mass_ranking(attention, self.mass)
+        else:
+            scores = attention.mean(1) if self.head is None else attention[:, self.head]
+        return scores.unflatten(1, grid)
+
+
+class DinoSelector(ClassAttentionSelector):
+    """DINO: class attention of a ViT taught by self-distillation."""
+
+    name = "dino"
+    weights_family = "dino"
+    _drop = ("head.",)
+
+
+class MocoSelector(ClassAttentionSelector):
+    """MoCo v3: class attention of a ViT taught by contrast. Its published ViT-S and ViT-B have 12 heads both."""
+
+    name = "moco"
+    weights_family = "moco"
+    _drop = ("head.",)
+
+    def __init__(
+        self,
+        weights: str | Path,
+        rule: Rule = "mean",
+        head: int | None = None,
+        mass: float = 0.6,
+        heads: int = 12,
+        any_size: bool = False,
+    ) -> None:
+        super().__init__(weights, rule, head, mass, heads, any_size)
+
+
+def mass_ranking(attention: Tensor, mass: float) -> Tensor:
+    """The published mass rule, summed over heads, as a full ranking.
+
+    A head keeps its strongest patches until they hold the share `mass` of its attention to patches. A patch scores
+    the number of heads that keep it; between patches of as many heads decides the mean over heads of the share of mass
+    that a patch and all weaker ones hold (1 for a head's strongest patch), which is finer than the count.
+
+    Args:
+        attention: [B, heads, L], not negative.
+        mass: in (0, 1].
+
+    Returns:
+        [B, L]: whole part the number of heads that keep the patch, fraction the mean share, below 1.
+    """
+    share = attention / attention.sum(-1, keepdim=True).clamp_min(torch.finfo(attention.dtype).tiny)
+    # Sums in double: which patch crosses the threshold must not depend on the order of additions.
+    ordered, order = share.double().sort(dim=-1, stable=True)
+    held = ordered.cumsum(-1)
+    # From the weakest on: those up to 1 - mass are left out.
+    kept = (held > 1 - mass).double() if mass < 1 else torch.ones_like(held)
+    back = order.argsort(dim=-1)
+    count, level = (x.gather(-1, back) for x in (kept, held))
+    return (count.sum(1) + level.mean(1) * (1 - 1e-6)).float()
+
+
+def tokens_of_any_size(model: VisionTransformer, images: Tensor) -> Tensor:
+    """[B, 3, H, W] -> [B, 1 + L, D]: class token and patches with positions, interpolated where the grid is another."""
+    x = model.patch_embed.proj(images)
+    grid = int(x.shape[2]), int(x.shape[3])
+    x = torch.cat([model.cls_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)], dim=1)
+    return model.norm_pre(x + dino_positions(model.pos_embed, grid))
+
+
+def dino_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """A square grid's [1, 1 + L, D] position embedding at another grid, as official DINO does: [1, 1 + gh*gw, D].
+
+    Bicubic, at the scale (cells + 0.1) / old cells along each side. The 0.1 was put there against rounding, but is part
+    of the scale that samples are taken at, so it moves them all a little.
+    """
+    side = math.isqrt(positions.shape[1] - 1)
+    if grid == (side, side):
+        return positions
+    old = positions[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    scale = ((grid[0] + 0.1) / side, (grid[1] + 0.1) / side)
+    new = F.interpolate(old, scale_factor=scale, mode="bicubic", align_corners=False)
+    return torch.cat([positions[:, :1], new.flatten(2).transpose(1, 2)], dim=1)
