@@ -1,0 +1,191 @@
+"""EViT: token reorganisation by class attention (Liang et al., "Not All Patches are What You Need", ICLR 2022).
+
+Section 3.2 of the paper: inside a block, between attention and MLP, the tokens that the class token looks at most
+are kept, and the others are summed into one token, weighted by that attention.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from ltrp_bench.selectors.backbones import load_backbone, qkv_of, tokens
+from ltrp_bench.selectors.base import BatchContext, Selector
+from ltrp_bench.selectors.checkpoints import load_metadata, save_safetensors
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.staged import Stage, check_rate, check_stages, quarter_stages, staged_scores
+from ltrp_bench.selectors.token_vit import (
+    attend,
+    check_plain,
+    close_attention,
+    config_of,
+    feed_forward,
+    token_layout,
+)
+from ltrp_bench.selectors.vit import take
+
+KEEP_RATE = 0.7
+
+
+class EViT(nn.Module):
+    """A ViT that drops inattentive tokens in some of its blocks. It has no weights beyond the ViT's.
+
+    Args:
+        vit: timm ViT with a class token; held, not copied. Its state dict is what official files hold.
+        stages: blocks (from 0) that drop.
+        keep_rate: share of the tokens entering a stage that it keeps, rounded up. May be changed between steps
+            (`shrinking_keep_rate`).
+        fuse: sum what is dropped into one token, else forget it.
+    """
+
+    def __init__(
+        self,
+        vit: VisionTransformer,
+        stages: Sequence[int] = (3, 6, 9),
+        keep_rate: float = KEEP_RATE,
+        fuse: bool = True,
+    ) -> None:
+        super().__init__()
+        check_plain(vit, "EViT")
+        self.vit = vit
+        self.stages = check_stages(stages, len(vit.blocks))
+        self.keep_rate = check_rate("keep_rate", keep_rate)
+        self.fuse = fuse
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a file's metadata must say to build this again."""
+        return {**config_of(self.vit), "stages": list(self.stages), "keep_rate": self.keep_rate, "fuse": self.fuse}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] normalised -> [B, classes] logits, differentiable."""
+        return self.trace(images)[0]
+
+    def trace(self, images: Tensor) -> tuple[Tensor, list[Stage]]:
+        """[B, 3, H, W] normalised -> logits [B, classes], and what each stage kept.
+
+        A stage's scores are the class attentions (mean of heads) of the tokens that entered; a fused token is -1
+        in `entered` and `kept`, so that it never stands for a patch.
+        """
+        x, stages = self._run(images, len(self.vit.blocks))
+        return self.vit.forward_head(self.vit.norm(x)), stages
+
+    def prune(self, images: Tensor) -> list[Stage]:
+        """`trace` without what follows the last stage."""
+        return self._run(images, self.stages[-1] + 1)[1]
+
+    def _run(self, images: Tensor, last: int) -> tuple[Tensor, list[Stage]]:
+        x = tokens(self.vit, images)
+        prefix, patches = token_layout(self.vit, len(x), x.device)
+        found: list[Stage] = []
+        for number, block in enumerate(self.vit.blocks[:last]):
+            if number not in self.stages:
+                x = block(x)
+                continue
+            x, stage = self._drop(block, x, patches, prefix)
+            patches = stage.kept
+            found.append(stage)
+        return x, found
+
+    def _drop(self, block: Any, x: Tensor, patches: Tensor, prefix: int) -> tuple[Tensor, Stage]:
+        """One dropping block: [B, prefix + n, D] and [B, n] patches -> fewer tokens, and what happened."""
+        attn = block.attn
+        q, k, v = qkv_of(attn, block.norm1(x))
+        looks = ((q[:, :, :1] * attn.scale) @ k.transpose(-2, -1)).float().softmax(-1)[:, :, 0, prefix:].mean(1)
+        x = close_attention(block, x, attend(q, k, v, attn))
+        count = looks.shape[1]
+        keep = math.ceil(self.keep_rate * count)
+        kept = patches
+        if keep < count:
+            order = looks.argsort(dim=1, descending=True, stable=True)
+            rest, best = x[:, prefix:], order[:, :keep]
+            parts, kept = [x[:, :prefix], take(rest, best)], patches.gather(1, best)
+            if self.fuse:
+                others = order[:, keep:]
+                weights = looks.gather(1, others).unsqueeze(-1).to(x.dtype)
+                parts.append((take(rest, others) * weights).sum(1, keepdim=True))
+                kept = torch.cat([kept, kept.new_full((len(kept), 1), -1)], dim=1)
+            x = torch.cat(parts, dim=1)
+        return feed_forward(block, x), Stage(patches, looks, kept)
+
+
+def shrinking_keep_rate(progress: float, keep_rate: float = KEEP_RATE, start: float = 0.1, end: float = 0.4) -> float:
+    """Keep rate at a point of training: 1 at first, then a cosine down to `keep_rate` (the paper's section 3.3).
+
+    Args:
+        progress: share of training done, in [0, 1].
+        start, end: shares between which it falls.
+    """
+    share = min(1.0, max(0.0, (progress - start) / (end - start)))
+    return keep_rate + (1 - keep_rate) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def save_evit(path: str | Path, module: EViT, config: Mapping[str, Any] | None = None, **metadata: Any) -> None:
+    """Write a trained EViT as safetensors under the official keys.
+
+    Args:
+        config: what the module does not know: "label_set", "mean", "std", "classes" (names), also a "keep_rate"
+            other than the module's of this moment.
+        metadata: further entries, e.g. curve= or command=.
+    """
+    full = {**module.config, **(config or {})}
+    save_safetensors(path, module.vit.state_dict(), {"kind": "evit", "config": full, **metadata})
+
+
+class EViTSelector(Selector):
+    """EViT's ranking: by the stage a patch survived to, then by the class attention at the stage that dropped it.
+
+    Given the weights of a plain ViT it is training-free EViT.
+
+    Args:
+        weights: official EViT file, one of ours, or any timm ViT's with a class token.
+        model: timm model name, where the file does not tell.
+        heads: attention heads, where neither file nor width tells.
+        label_set: what the weights were taught with, where neither file nor number of classes tells.
+        keep_rate: share kept at each stage; None: the file's own, else the published 0.7.
+        target_keep_ratio: keep r^(1/3) (with n stages: r^(1/n)) at each stage instead, for this one ratio r: the
+            protocol of the LTRP comparison, which asks the method anew for each ratio.
+        stages: blocks (from 0) that drop; None: the file's own, else a quarter, a half and three quarters of the
+            depth (3, 6, 9 of 12).
+        fuse: sum dropped tokens into one that goes on; None: the file's own, else yes.
+        supervised: False for weights that were taught without labels (DINO, MAE, MoCo).
+    """
+
+    name = "evit"
+    weights_family = "evit"
+
+    def __init__(
+        self,
+        weights: str | Path,
+        model: str | None = None,
+        heads: int | None = None,
+        label_set: str | None = None,
+        keep_rate: float | None = None,
+        target_keep_ratio: float | None = None,
+        stages: Sequence[int] | None = None,
+        fuse: bool | None = None,
+        supervised: bool = True,
+    ) -> None:
+        backbone = load_backbone(weights, model, heads, label_set, supervised)
+        known = json.loads(load_metadata(weights).get("config", "{}"))
+        if stages is None:
+            stages = known.get("stages") or quarter_stages(len(backbone.model.blocks))
+        if target_keep_ratio is not None:
+            if keep_rate is not None:
+                raise UsageError("give keep_rate or target_keep_ratio, not both")
+            keep_rate = check_rate("target_keep_ratio", target_keep_ratio) ** (1 / len(stages))
+        rate = known.get("keep_rate", KEEP_RATE) if keep_rate is None else keep_rate
+        self.net = EViT(backbone.model, stages, rate, known.get("fuse", True) if fuse is None else fuse).eval()
+        self.supervision, self.mean, self.std = backbone.supervision, backbone.mean, backbone.std
+        self.input_size, self.patch_size, self.grid = backbone.image_size, backbone.patch_size, backbone.grid
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        gh, gw = self.grid
+        return staged_scores(self.net.prune(images), gh * gw).view(-1, gh, gw)

@@ -1,0 +1,87 @@
+"""A full ranking from a method that prunes in stages: by the stage a patch survived to, then by its score there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ltrp_bench.selectors.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one pruning stage saw and did.
+
+    Attributes:
+        entered: [B, n] raster index of the input patch behind each token that entered; -1 for a token that is no
+            patch (a fused one).
+        scores: [B, n] the stage's scores of those tokens, greater = keep.
+        kept: [B, m] like `entered`, the tokens that went on (in the order they went on in).
+    """
+
+    entered: Tensor
+    scores: Tensor
+    kept: Tensor
+
+
+def staged_scores(stages: Sequence[Stage], patches: int) -> Tensor:
+    """Scores whose order is: first by the number of stages survived, then by the score at the last stage entered.
+
+    A patch that stage i dropped is scored by stage i; survivors of all stages by the last one. Within the patches
+    that survived equally long, scores are stretched linearly to [0, 0.5] per image, so that float32 keeps them apart
+    and stages never overlap: a patch that survived s stages scores in [s, s + 0.5].
+
+    Args:
+        stages: in order, at least one; all patches enter the first.
+        patches: L.
+
+    Returns:
+        [B, L] float32. Equal scores of a stage stay equal.
+    """
+    batch, device = len(stages[0].entered), stages[0].entered.device
+    # One place more than there are patches: whatever is no patch writes there, never onto a patch.
+    survived = torch.zeros(batch, patches + 1, dtype=torch.long, device=device)
+    score = torch.zeros(batch, patches + 1, dtype=torch.float64, device=device)
+    for stage in stages:
+        score.scatter_(1, _places(stage.entered, patches), stage.scores.double())
+        kept = _places(stage.kept, patches)
+        survived.scatter_add_(1, kept, torch.ones_like(kept))
+    survived, score = survived[:, :patches], score[:, :patches]
+    out = survived.double()
+    for count in range(len(stages) + 1):
+        here = survived == count
+        low = score.masked_fill(~here, torch.inf).amin(1, keepdim=True)
+        high = score.masked_fill(~here, -torch.inf).amax(1, keepdim=True)
+        stretched = (score - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)
+        out = torch.where(here, out + stretched * 0.5, out)
+    return out.float()
+
+
+def _places(index: Tensor, patches: int) -> Tensor:
+    return torch.where(index < 0, patches, index)
+
+
+def quarter_stages(depth: int) -> tuple[int, ...]:
+    """The published places for any depth: before a quarter, a half and three quarters of the blocks (12: 3, 6, 9)."""
+    if depth < 4:
+        raise UsageError(f"a ViT of {depth} blocks has no three places to prune at: give stages=")
+    return tuple(depth * quarter // 4 for quarter in (1, 2, 3))
+
+
+def check_stages(stages: Sequence[int], depth: int) -> tuple[int, ...]:
+    """`stages` as a tuple; `UsageError` unless they are block numbers (from 0) of this depth, rising."""
+    found = tuple(stages)
+    whole = all(isinstance(s, int) and not isinstance(s, bool) for s in found)
+    if not found or not whole or list(found) != sorted(set(found)) or found[0] < 0 or found[-1] >= depth:
+        raise UsageError(f"stages must be rising block numbers from 0 to {depth - 1}, got {list(found)}")
+    return found
+
+
+def check_rate(name: str, rate: float) -> float:
+    """`rate` as a float; `UsageError` unless 0 < rate <= 1."""
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1:
+        raise UsageError(f"{name} must be in (0, 1], got {rate!r}")
+    return float(rate)
