@@ -30,6 +30,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
     (r"^score_head\.", "an LTRP ranker of ltrp-bench"),
     (r"^(mask_token|decoder_blocks\.)", "a MAE pretraining checkpoint"),
     (r"^score_predictor\.", "a DynamicViT"),
+    (r"^policy\.state_encoder\.", "a GFNet"),
     (
         r"^(backbone\.)?.*last_layer\.weight_[gv]|^head\.mlp\.|^student\.|^backbone\.cls_token",
         "a DINO checkpoint",
@@ -91,17 +92,27 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     Raises InputError in one line for a file that is missing, corrupt, or holds anything but plain weights.
     """
     path = Path(path)
+    if path.suffix != ".safetensors":
+        return _unwrap(load_content(path), path)
     _must_be_file(path)
-    if path.suffix == ".safetensors":
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"cannot read weights {path}: corrupt safetensors file ({_short(error)})") from None
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"cannot read weights {path}: corrupt safetensors file ({_short(error)})") from None
+
+
+def load_content(path: str | Path) -> Any:
+    """What a torch file holds, as it was saved, for those whose state dicts come several to a file.
+
+    Plain data only, never code (`weights_only`). Raises InputError as `load_state` does.
+    """
+    path = Path(path)
+    _must_be_file(path)
     try:
         # Official EViT and MAE files carry their command line: a Namespace, plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         if found:
@@ -114,7 +125,6 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
         # What the unpickler raises on other bytes (a KeyError's bare number, say) tells a person nothing.
         why = f" ({_short(error)})" if isinstance(error, (OSError, RuntimeError)) else ""
         raise InputError(f"cannot read weights {path}: corrupt or not a torch file{why}") from None
-    return _unwrap(content, path)
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model") -> None:
