@@ -153,7 +153,10 @@ def cross_entropy(targets: tuple[Tensor, ...], learnt: list[Tensor]) -> Tensor:
 
 
 def _log(targets: tuple[Tensor, ...]) -> None:
-    """Entropy of the teacher's targets, one by one and of their mean: both falling to 0, or both rising, is a collapse."""
+    """Entropy of the teacher's targets, one by one and of their mean.
+
+    The mean's near 0 (one prototype for all), or both near log(prototypes) (all alike), is a collapse.
+    """
     said = torch.cat(targets)
     hub = MessageHub.get_current_instance()
     hub.update_scalar("train/target_entropy", float(torch.special.entr(said).sum(-1).mean()))

@@ -85,9 +85,11 @@ def test_moco_reads_the_official_wrapping_with_its_twelve_heads(tmp_path: Path) 
     state = small_state(1, heads=12)
     encoder = {f"module.base_encoder.{k}": v for k, v in state.items()}
     other = {f"module.momentum_encoder.{k}": v + 1 for k, v in state.items()}
-    mlp = {f"module.{part}.{key}": torch.zeros(3) for part in ("base_encoder.head", "predictor") for key in ("0.weight", "1.running_mean")}  # fmt: skip
+    parts = ("base_encoder.head", "momentum_encoder.head", "predictor")
+    mlp = {f"module.{part}.{key}": torch.zeros(3) for part in parts for key in ("0.weight", "1.running_mean")}
     file = tmp_path / "vit-s-300ep.pth.tar"
-    torch.save({"epoch": 300, "arch": "vit_small", "state_dict": {**encoder, **other, **mlp}, "optimizer": {}}, file)
+    state_dict = {**encoder, **other, **mlp}
+    torch.save({"epoch": 300, "arch": "vit_small", "state_dict": state_dict, "optimizer": {}}, file)
     selector = MocoSelector(file)
     assert selector.name == "moco" and str(selector.supervision) == "self"
     assert selector.model.blocks[0].attn.num_heads == 12
