@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -75,19 +76,21 @@ def build() -> str:
             if unknown:
                 raise ValueError(f"{row['category']}: {sorted(unknown)} are not among the 1,000 synsets")
             state = row["state"] or ("seen" if under else "unseen")
-            reason = f"by hand: {row['reason']}" if row["reason"] else _reason(own, under, words)
+            reason = f"by hand: {row['reason']}" if row["reason"] else rule_reason((own,), under, words)
             writer.writerow([row["category"], row["coco_id"], " ".join(wnids), state, reason])
     return out.getvalue()
 
 
-def _reason(own: str, under: list[str], words: dict[str, str]) -> str:
+def rule_reason(own: Sequence[str], under: Sequence[str], words: Mapping[str, str]) -> str:
+    """Why the rule decides as it does for a category of the synsets `own`; `under` are those of the 1,000 it finds."""
+    name = ", ".join(f"{words[synset]} ({synset})" for synset in own)
     if not under:
-        return f"rule: none of the 1,000 synsets is or lies under {words[own]} ({own})"
-    if under == [own]:
-        return f"rule: {words[own]} is one of the 1,000 synsets"
+        return f"rule: none of the 1,000 synsets is or lies under {name}"
+    if list(under) == list(own):
+        return f"rule: {words[own[0]]} is one of the 1,000 synsets"
     names = ", ".join(words[wnid] for wnid in under[:_NAMED])
     more = f" and {len(under) - _NAMED} more" if len(under) > _NAMED else ""
-    return f"rule: under {words[own]} ({own}): {names}{more}"
+    return f"rule: under {name}: {names}{more}"
 
 
 def main() -> None:
