@@ -1,0 +1,189 @@
+"""GFNet: a glance at the whole picture shrunk, then a sequence of crops (Wang et al., "Glance and Focus", NeurIPS 2020).
+
+Two encoders (of the glance and of the crops), a classifier over the sequence, and the policy that places the crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.gfnet.encoders import Encoder, make_encoder
+from ltrp_bench.selectors.gfnet.policy import ENCODED, PatchProposal, cut, top_left
+
+LONGEST_CASCADE = 5
+"""Looks that the released files without a GRU have classifiers for."""
+
+Place = Callable[[int, Tensor], Tensor]
+"""(step >= 1, [B, 2] mean action) -> the [B, 2] action that is taken."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What GFNet did with a batch; T looks, of which the first is the glance.
+
+    Attributes:
+        actions: [B, T - 1, 2] places of the crops, (row, column) in [0, 1].
+        corners: [B, T - 1, 2] int64 first pixels of the crops.
+        logits: [B, T, classes] after each look.
+        own: [B, T, classes] of the encoders' own classifiers, each look alone.
+        states: [T - 1, B, C, h, w] feature maps that the policy was shown.
+    """
+
+    actions: Tensor
+    corners: Tensor
+    logits: Tensor
+    own: Tensor
+    states: Tensor
+
+
+class SequenceClassifier(nn.Module):
+    """The classifier over the looks so far: a GRU, or one linear layer for each length (names as released)."""
+
+    def __init__(self, width: int, classes: int, hidden: int | None) -> None:
+        super().__init__()
+        self.hidden = hidden
+        if hidden is not None:
+            self.rnn = nn.GRU(width, hidden)
+            self.fc = nn.Linear(hidden, classes)
+        else:
+            for looks in range(2, LONGEST_CASCADE + 1):
+                self.add_module(f"fc_{looks}", nn.Linear(width * looks, classes))
+
+    def forward(self, features: Tensor, memory: Tensor | None) -> tuple[Tensor | None, Tensor]:
+        """[B, F] features of a look and the memory of those before -> logits [B, classes] and memory.
+
+        Without a GRU the first look has no logits here: the encoder's own classifier is asked.
+        """
+        if self.hidden is not None:
+            out, memory = self.rnn(features.unsqueeze(0), memory)
+            return self.fc(out[0]), memory
+        memory = features if memory is None else torch.cat([memory, features], dim=1)
+        looks = memory.shape[1] // features.shape[1]
+        return (None if looks == 1 else self.get_submodule(f"fc_{looks}")(memory)), memory
+
+
+class GFNet(nn.Module):
+    """Glance and focus.
+
+    Args:
+        encoder: configuration of both encoders, see `encoders.make_encoder`.
+        classes: how many categories, or their names.
+        crop: side of a crop in pixels; the glance is the whole picture at this size.
+        glances: looks in all, the glance and `glances` - 1 crops (T of the paper).
+        policy_hidden, policy_convolution, policy_encoded: of the policy, see `PatchProposal`.
+        fc_hidden: width of the classifier's GRU; None: one linear layer for each length.
+        own_first: the glance is classified by the prime encoder's own classifier.
+        glance: "bicubic" or "bilinear" (corners aligned), how the picture is shrunk.
+        image_size: side of the pictures it was trained on.
+        patch_size: side of the patches that it ranks by default.
+        mean, std: normalisation of the pictures, per channel of RGB in [0, 1].
+        label_set: name of the categories' set.
+    """
+
+    def __init__(
+        self,
+        encoder: Mapping[str, Any],
+        classes: int | list[str],
+        crop: int,
+        glances: int,
+        image_size: int,
+        policy_hidden: int = 1024,
+        policy_convolution: bool = False,
+        policy_encoded: int = ENCODED,
+        fc_hidden: int | None = 1024,
+        own_first: bool = False,
+        glance: str = "bicubic",
+        patch_size: int = 16,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+        label_set: str = "",
+    ) -> None:
+        super().__init__()
+        if crop > image_size:
+            raise UsageError(f"a crop of {crop} pixels does not fit into pictures of {image_size}")
+        if fc_hidden is None and not own_first:
+            raise UsageError("without a GRU the glance needs the encoder's own classifier: own_first")
+        self.config: dict[str, Any] = {
+            "encoder": dict(encoder),
+            "classes": classes,
+            "crop": crop,
+            "glances": glances,
+            "image_size": image_size,
+            "policy_hidden": policy_hidden,
+            "policy_convolution": policy_convolution,
+            "policy_encoded": policy_encoded,
+            "fc_hidden": fc_hidden,
+            "own_first": own_first,
+            "glance": glance,
+            "patch_size": patch_size,
+            "mean": list(mean),
+            "std": list(std),
+            "label_set": label_set,
+        }
+        count = len(classes) if isinstance(classes, list) else classes
+        self.crop, self.glances, self.glance, self.own_first = crop, glances, glance, own_first
+        self.image_size, self.patch_size = image_size, patch_size
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.prime: Encoder = make_encoder(encoder, count)
+        self.local: Encoder = make_encoder(encoder, count)
+        size = self.local.map_size(crop)
+        self.policy = PatchProposal(
+            self.local.channels, size, policy_hidden, policy_convolution, encoded=policy_encoded
+        )
+        self.fc = SequenceClassifier(self.local.width, count, fc_hidden)
+
+    def forward(self, images: Tensor, glances: int | None = None, place: Place | None = None) -> Looks:
+        """Glance, then focus `glances` - 1 times.
+
+        Args:
+            images: [B, 3, H, W] normalised, H and W no smaller than the crop.
+            glances: looks in all; None takes the training's. A classifier without a GRU ends at 5.
+            place: turns the policy's mean action into the one taken; None takes the mean, as at inference. The
+                policy's gradient is not wanted here: actions are detached.
+        """
+        total = self.glances if glances is None else glances
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        view = F.interpolate(images, (self.crop, self.crop), mode=self.glance, align_corners=True)
+        pooled, state = self.prime(view)
+        first, memory = self.fc(pooled, None)
+        own = [self.prime.classify(pooled)]
+        logits = [own[0] if first is None or self.own_first else first]
+        actions, corners, states = [], [], []
+        thought: Tensor | None = None
+        for step in range(1, total):
+            states.append(state.detach())
+            with torch.no_grad():
+                action, thought = self.policy(state, thought)
+                action = action if place is None else place(step, action)
+            corner = top_left(action, size, self.crop)
+            pooled, state = self.local(cut(images, corner, self.crop))
+            out, memory = self.fc(pooled, memory)
+            assert out is not None
+            for kept, new in ((actions, action), (corners, corner), (logits, out), (own, self.local.classify(pooled))):
+                kept.append(new)
+        return Looks(_stack(actions), _stack(corners), _stack(logits), _stack(own), torch.stack(states))
+
+    def focus(self, images: Tensor, glances: int | None = None) -> Tensor:
+        """[B, 3, H, W] -> [B, T - 1, 2] first pixels (row, column) of the crops, for those who need no more."""
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        view = F.interpolate(images, (self.crop, self.crop), mode=self.glance, align_corners=True)
+        state, thought, corners = self.prime(view)[1], None, []
+        for step in range(1, self.glances if glances is None else glances):
+            if step > 1:
+                state = self.local(cut(images, corners[-1], self.crop))[1]
+            action, thought = self.policy(state, thought)
+            corners.append(top_left(action, size, self.crop))
+        return _stack(corners)
+
+
+def _stack(steps: list[Tensor]) -> Tensor:
+    """Steps of [B, …] -> [B, T, …]."""
+    return torch.stack(steps, dim=1)
