@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PLAIN_EVERY: Final = 15.0
 """Seconds between lines where there is no terminal."""
 
-PLAIN_WIDTH: Final = 160
+PLAIN_WIDTH: Final = 200
 
 
 def console(stderr: bool = False) -> Console:
@@ -108,12 +108,16 @@ def _clock(seconds: float) -> str:
 
 
 def results_table(frame: pd.DataFrame) -> Table:
-    """The leaderboard for a terminal; incomplete rows say what is missing instead of values."""
+    """The leaderboard for a terminal; incomplete rows say what is missing instead of values.
+
+    A column `gap_adjusted` is shown where the frame has one that says anything (`results/crossover.py`).
+    """
+    adjusted = "gap_adjusted" in frame and bool(frame["gap_adjusted"].notna().any())
     table = Table(box=None, header_style="bold", pad_edge=False)
     mixed = {name: frame.groupby(name)[f"{name}_id"].nunique().max() > 1 for name in ("task", "selector") if len(frame)}
     for name in ("task", "reduction", "keep", "selector", "supervision", "metric"):
         table.add_column(name, justify="right" if name == "keep" else "left", no_wrap=True)
-    for name in ("all", "seen", "unseen", "gap", "seeds", "images"):
+    for name in ("all", "seen", "unseen", "gap", *(["adjusted"] if adjusted else []), "seeds", "images"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     previous: Any = None
@@ -126,6 +130,8 @@ def results_table(frame: pd.DataFrame) -> Table:
             f"{row[name]} {row[f'{name}_id']}" if mixed.get(name) else str(row[name]) for name in ("task", "selector")
         ]
         values = [_value(row, "all"), _value(row, "seen"), _value(row, "unseen"), _value(row, "gap", "+.4f")]
+        if adjusted:
+            values.append("-" if math.isnan(row["gap_adjusted"]) else f"{row['gap_adjusted']:+.4f}")
         notes = [] if row["complete"] else [f"incomplete: lacks {row['missing']}"]
         if row["skipped"]:
             notes.append(f"{row['skipped']} images left out")
