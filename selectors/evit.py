@@ -1,6 +1,6 @@
 """EViT: token reorganisation by class attention (Liang et al., "Not All Patches are What You Need", ICLR 2022).
 
-Section 3.2 of the paper: inside a block, between attention and MLP, the tokens that the class token looks at most
+Section 3 of the paper: inside a block, between attention and MLP, the tokens that the class token looks at most
 are kept, and the others are summed into one token, weighted by that attention.
 """
 
@@ -117,7 +117,7 @@ class EViT(nn.Module):
 
 
 def shrinking_keep_rate(progress: float, keep_rate: float = KEEP_RATE, start: float = 0.1, end: float = 0.4) -> float:
-    """Keep rate at a point of training: 1 at first, then a cosine down to `keep_rate` (the paper's section 3.3).
+    """Keep rate at a point of training: 1 at first, then a cosine down to `keep_rate`, as published.
 
     Args:
         progress: share of training done, in [0, 1].
