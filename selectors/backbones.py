@@ -19,7 +19,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Supervision
-from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, mismatch, strip_prefix
+from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, mismatch, resolve, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_files import HEADS, count_blocks
 
@@ -71,10 +71,12 @@ def load_backbone(
     that is a timm model's ("vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"); the tensors' names and shapes.
 
     Args:
-        weights: torch or safetensors file; official wrappings ("model", "state_dict", "teacher") are taken off.
-        model: a timm model name, with or without "timm:".
+        weights: torch or safetensors file; official wrappings ("model", "state_dict", "teacher") are taken off. Or
+            the name of weights that ship ("vit.shapes0").
+        model: a timm model name, with or without "timm:"; without a tag it means timm's default weights.
         heads: attention heads, where neither file nor width tells.
-        label_set: what the classifier's labels are, where neither file nor number of outputs tells.
+        label_set: what the classifier's labels are, where neither file nor number of outputs tells; "self" for
+            weights that saw none.
         supervised: the method learns from labels; else the supervision is "self" and a classifier is not needed.
         drop: prefixes of keys that belong to another part of the method and are left out here.
 
@@ -82,12 +84,12 @@ def load_backbone(
         InputError: a missing, corrupt or foreign file (its keys and what it looks like are named). UsageError: an
         unknown timm model.
     """
-    path = Path(weights)
+    path = resolve(weights)
     state = {k: v.float() if v.is_floating_point() else v for k, v in _bare(load_state(path)).items()}
     state = {k: v for k, v in state.items() if not k.startswith(drop)} if drop else state
     config = json.loads(load_metadata(path).get("config", "{}"))
-    name = timm_name(model) if model is not None else _name_of_file(path)
-    net = _from_timm(name) if name and not config else _from_state(state, config, heads, f"a plain ViT ({path.name})")
+    name = timm_name(model) if model is not None else name_of_file(path)
+    net = _from_timm(name, state) if name and not config else _from_state(state, config, heads, f"a plain ViT ({path.name})")
     load_into(net, state, f"the ViT {name or path.name}")
     net.eval().requires_grad_(False)
     taught = taught_by(name, config, int(net.num_classes), label_set) if supervised else Supervision.self_supervised()
@@ -107,7 +109,7 @@ def load_backbone(
 def taught_by(name: str | None, config: Mapping[str, Any], classes: int, label_set: str | None) -> Supervision:
     """The label sets of a classifier's weights; `InputError` where nothing tells and `label_set` is not given."""
     if label_set is not None:
-        return Supervision.labels(*label_set.split("+"))
+        return Supervision.self_supervised() if label_set == "self" else Supervision.labels(*label_set.split("+"))
     if config.get("label_set"):
         return Supervision.labels(str(config["label_set"]))
     tag = (name or "").partition(".")[2]
@@ -117,26 +119,43 @@ def taught_by(name: str | None, config: Mapping[str, Any], classes: int, label_s
         return Supervision.labels(*before, LABEL_SETS[classes])
     raise InputError(
         f"cannot tell which labels a classifier of {classes} outputs was taught with: give label_set=NAME "
-        "(imagenet1k, imagenet21k+imagenet1k, …)"
+        "(imagenet1k, imagenet21k+imagenet1k, …; self where it saw none)"
     )
 
 
 def timm_name(name: str) -> str:
-    """A timm model name without "timm:"; `UsageError` for one that timm does not have, or that is no plain ViT."""
+    """A timm model name without "timm:" and with its tag (timm's default one where none is given).
+
+    `UsageError` for a model or tag that timm does not have.
+    """
     bare = name.removeprefix("timm:")
-    if not timm.is_model(bare.partition(".")[0]):
+    base, _, tag = bare.partition(".")
+    if not timm.is_model(base):
         near = ", ".join(timm.list_models(f"{bare.partition('_')[0]}*")[:4]) or "timm.list_models() names them"
         raise UsageError(f"timm has no model {bare!r}; near it: {near}")
-    return bare
+    try:
+        known = timm.get_pretrained_cfg(bare)
+    except RuntimeError:
+        tags = ", ".join(timm.list_models(f"{base}.*", pretrained=True)[:4]) or f"{base} alone"
+        raise UsageError(f"timm knows no weights {tag!r} of {base}; it knows {tags}") from None
+    tag = tag or (known.tag if known is not None else "")
+    return f"{base}.{tag}" if tag else base
 
 
-def _name_of_file(path: Path) -> str | None:
-    stem = path.name.removesuffix(path.suffix)
-    return stem if timm.is_model(stem.partition(".")[0]) else None
+def name_of_file(path: Path) -> str | None:
+    """The timm model name that a file is named after, tag and all; None for any other file name."""
+    try:
+        return timm_name(path.name.removesuffix(path.suffix))
+    except UsageError:
+        return None
 
 
-def _from_timm(name: str) -> VisionTransformer:
-    net = timm.create_model(name, pretrained=False)
+def _from_timm(name: str, state: Mapping[str, Tensor]) -> VisionTransformer:
+    """Built with the classifier that the file holds, which need not be the one timm's own weights have."""
+    if "blocks.0.attn.qkv.weight" not in state:
+        raise mismatch(f"the ViT {name}", state, ["blocks.0.attn.qkv.weight"])
+    classes = int(state["head.weight"].shape[0]) if "head.weight" in state else 0
+    net = timm.create_model(name, pretrained=False, num_classes=classes)
     if not isinstance(net, VisionTransformer):
         raise UsageError(f"timm's {name} is a {type(net).__name__}, not a plain vision transformer")
     return net
@@ -219,6 +238,13 @@ def class_attention(block: nn.Module, x: Tensor) -> Tensor:
     attn = cast(Any, block).attn
     q, k, _ = qkv_of(attn, cast(Any, block).norm1(x))
     return ((q[:, :, :1] * attn.scale) @ k.transpose(-2, -1)).softmax(dim=-1)[:, :, 0]
+
+
+def attention_of(block: nn.Module, x: Tensor) -> Tensor:
+    """[B, N, D] tokens entering a timm block -> [B, heads, N, N]: row i is what token i looks at (sums to 1)."""
+    attn = cast(Any, block).attn
+    q, k, _ = qkv_of(attn, cast(Any, block).norm1(x))
+    return ((q * attn.scale) @ k.transpose(-2, -1)).softmax(dim=-1)
 
 
 def qkv_of(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
