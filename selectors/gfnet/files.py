@@ -18,7 +18,6 @@ from ltrp_bench.selectors.checkpoints import (
     mismatch,
     resolve,
     save_safetensors,
-    strip_prefix,
 )
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gfnet.encoders import PUBLISHED, timm_keys

@@ -1,6 +1,6 @@
-"""GFNet: a glance at the whole picture shrunk, then a sequence of crops (Wang et al., "Glance and Focus", NeurIPS 2020).
+"""GFNet: a glance at the whole picture shrunk, then a sequence of crops.
 
-Two encoders (of the glance and of the crops), a classifier over the sequence, and the policy that places the crops.
+Wang et al., "Glance and Focus", NeurIPS 2020, section 3.1. Two encoders (of the glance and of the crops), a classifier over the sequence, and the policy that places the crops.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class PatchProposal(nn.Module):
 
 
 def top_left(actions: Tensor, image: tuple[int, int], crop: int) -> Tensor:
-    """[..., 2] actions in [0, 1] -> [..., 2] int64 (row, column) of the crop's first pixel: floor(a * (side - crop))."""
+    """[..., 2] actions in [0, 1] -> [..., 2] int64 (row, column) of a crop's first pixel: floor(a * (side - crop))."""
     room = torch.tensor([image[0] - crop, image[1] - crop], device=actions.device)
     return (actions.float() * room).floor().long().clamp(torch.zeros_like(room), room)
 

@@ -24,8 +24,9 @@ def glimpse_ranking(corners: Tensor, crop: int, grid: tuple[int, int], patch: in
     """
     glimpses, device = corners.shape[1], corners.device
     rows, columns = (torch.arange(side, device=device) * patch for side in grid)
-    covered = _overlap(corners[..., 0], rows, crop, patch)[..., :, None] * (
-        _overlap(corners[..., 1], columns, crop, patch)[..., None, :]
+    covered = (
+        _overlap(corners[..., 0], rows, crop, patch)[..., :, None]
+        * (_overlap(corners[..., 1], columns, crop, patch)[..., None, :])
     )
     covered = covered.flatten(2)
     to_centre = _squares(corners, crop, rows, columns, patch, edge=False)
