@@ -1,0 +1,244 @@
+"""AdaViT: which patches, heads and layers each block uses, by the picture (Meng et al., CVPR 2022): `adavit`.
+
+Section 3 of the paper. A decision network in each block reads the tokens that enter it: a patch is kept if its
+probability is above 0.6, a head or a layer if its is above 0.5. Both published models are read: Ada-T2T-ViT-19 and
+Ada-DeiT-S. Parameter names follow the published files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ltrp_bench.selectors.backbones import taught_by
+from ltrp_bench.selectors.base import BatchContext, Selector
+from ltrp_bench.selectors.checkpoints import load_content, load_into, load_state, mismatch
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.ltrp.mae_files import count_blocks
+from ltrp_bench.selectors.t2t import TokensToToken
+
+TOKEN_THRESHOLD = 0.6
+THRESHOLD = 0.5
+T2T_PATCH = 16
+Rule = Literal["decisions", "probability"]
+
+
+class Decision(nn.Module):
+    """A linear layer whose sigmoid is the probability that something is used."""
+
+    def __init__(self, dim: int, outputs: int) -> None:
+        super().__init__()
+        self.mlp_head = nn.Linear(dim, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., outputs] in (0, 1)."""
+        return self.mlp_head(x).float().sigmoid()
+
+
+class AdaAttention(nn.Module):
+    """Attention of the kept tokens among themselves, in the heads that are used."""
+
+    def __init__(self, dim: int, heads: int, bias: bool, selects_tokens: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (nn.Linear(dim, dim, bias=bias) for _ in range(3))
+        self.proj = nn.Linear(dim, dim)
+        self.token_select = Decision(dim, 1) if selects_tokens else None
+
+    def forward(self, x: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 1 + L, D] normalised tokens, [B, heads] of 0 and 1 -> ([B, 1 + L, D], [B, L] probability of each patch).
+
+        A token that is not kept is nobody's key and gathers nothing.
+        """
+        shape = x.shape[0], x.shape[1] - 1
+        sure = torch.ones(shape, device=x.device)
+        probability = sure if self.token_select is None else self.token_select(x[:, 1:])[..., 0]
+        kept = kept_tokens(probability)
+        hidden = torch.zeros_like(kept).masked_fill(kept == 0, -torch.inf)[:, None, None]
+        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=hidden.to(q.dtype)) * used[:, :, None, None]
+        return self.proj(out.transpose(1, 2).flatten(2)) * kept.unsqueeze(-1), probability
+
+
+def kept_tokens(probability: Tensor) -> Tensor:
+    """[B, L] probabilities -> [B, 1 + L] of 0 and 1; the class token is always kept."""
+    kept = (probability > TOKEN_THRESHOLD).to(probability)
+    return torch.cat([torch.ones_like(kept[:, :1]), kept], dim=1)
+
+
+class AdaMlp(nn.Module):
+    """Linear, GELU, linear; channels of heads that are not used do not come in."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor, used: Tensor) -> Tensor:
+        """[B, N, D] and [B, heads] of 0 and 1 -> [B, N, D]."""
+        channels = used.repeat_interleave(x.shape[-1] // used.shape[1], dim=1).unsqueeze(1)
+        return self.fc2(F.gelu(self.fc1(x * channels)))
+
+
+class AdaBlock(nn.Module):
+    """A transformer block that decides what of itself to use; `parts` are those its file has decisions for."""
+
+    def __init__(self, config: Mapping[str, Any], parts: frozenset[str]) -> None:
+        super().__init__()
+        dim, heads, eps = config["embed_dim"], config["heads"], config["layer_norm_eps"]
+        self.heads = heads
+        self.norm_policy = nn.LayerNorm(dim, eps=eps) if "norm_policy" in parts else None
+        self.norm1, self.norm2 = nn.LayerNorm(dim, eps=eps), nn.LayerNorm(dim, eps=eps)
+        self.attn = AdaAttention(dim, heads, config["qkv_bias"], "token_select" in parts)
+        self.mlp = AdaMlp(dim, config["hidden"])
+        self.head_select = Decision(dim, heads) if "head_select" in parts else None
+        self.layer_select = Decision(dim, 2) if "layer_select" in parts else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 1 + L, D] -> the same after the block, and [B, L]: the probability with which it keeps each patch."""
+        asked = x[:, 0] if self.norm_policy is None else self.norm_policy(x[:, 0])
+        used = self._decide(self.head_select, asked, self.heads)
+        layers = self._decide(self.layer_select, asked, 2)[..., None, None]
+        gathered, probability = self.attn(self.norm1(x), used)
+        x = x + layers[:, 0] * gathered
+        return x + layers[:, 1] * self.mlp(self.norm2(x), used) * kept_tokens(probability).unsqueeze(-1), probability
+
+    @staticmethod
+    def _decide(by: Decision | None, asked: Tensor, outputs: int) -> Tensor:
+        if by is None:
+            return asked.new_ones(len(asked), outputs)
+        return (by(asked) > THRESHOLD).to(asked)
+
+
+class AdaViT(nn.Module):
+    """The whole model, built from what `adavit_config` reads off a state dict."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        dim = config["embed_dim"]
+        if config["t2t"]:
+            self.tokens_to_token = TokensToToken(dim, config["token_dim"], config["features"])
+        else:
+            self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, dim, config["patch_size"], config["patch_size"])})
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config["side"] ** 2, dim))
+        self.blocks = nn.ModuleList(AdaBlock(config, parts) for parts in config["parts"])
+        self.norm = nn.LayerNorm(dim, eps=config["layer_norm_eps"])
+        self.head = nn.Linear(dim, config["classes"])
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] -> logits [B, classes] and each block's probabilities of keeping each patch [B, blocks, L]."""
+        if hasattr(self, "tokens_to_token"):
+            x = self.tokens_to_token(images)
+        else:
+            x = self.patch_embed["proj"](images).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
+        probabilities = []
+        for block in self.blocks:
+            x, probability = block(x)
+            probabilities.append(probability)
+        return self.head(self.norm(x)[:, 0]), torch.stack(probabilities, dim=1)
+
+
+class AdaViTSelector(Selector):
+    """AdaViT's decisions about patches, over the last blocks.
+
+    Args:
+        weights: file with the published keys.
+        rule: "decisions" (how many blocks keep the patch, then its mean probability) or "probability" (the mean alone).
+        last_blocks: how many blocks, counted from the end, are asked; 6 in LTRP's comparison.
+        heads: attention heads, where the file has no decisions about heads to tell.
+        label_set: what it was taught with, where the number of classes does not tell.
+    """
+
+    name = "adavit"
+    weights_family = "adavit"
+
+    def __init__(
+        self,
+        weights: str | Path,
+        rule: Rule = "decisions",
+        last_blocks: int = 6,
+        heads: int | None = None,
+        label_set: str | None = None,
+    ) -> None:
+        state = _averaged_state(Path(weights))
+        config = adavit_config(state, heads)
+        if rule not in get_args(Rule):
+            raise UsageError(f"selector 'adavit': no rule {rule!r}; there are {', '.join(get_args(Rule))}")
+        if not 1 <= last_blocks <= len(config["parts"]):
+            raise UsageError(f"selector 'adavit': last_blocks is 1 to {len(config['parts'])}, got {last_blocks}")
+        if not all("token_select" in parts for parts in config["parts"][-last_blocks:]):
+            raise InputError(f"AdaViT: not all of the last {last_blocks} blocks of {weights} decide about patches")
+        self.model = AdaViT(config)
+        load_into(self.model, state, "AdaViT")
+        self.model.eval().requires_grad_(False)
+        self.supervision = taught_by(None, {}, config["classes"], label_set)
+        self.patch_size = int(config["patch_size"])
+        self.input_size = (config["side"] * self.patch_size,) * 2
+        self.rule, self.last_blocks = rule, last_blocks
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
+        probabilities = self.model(images)[1][:, -self.last_blocks :]
+        scores = probabilities.mean(1)
+        if self.rule == "decisions":
+            # A probability that rounds to 1 must not count as one more block.
+            scores = (probabilities > TOKEN_THRESHOLD).sum(1) + scores * 0.999
+        return scores.unflatten(1, grid)
+
+
+def adavit_config(state: Mapping[str, Tensor], heads: int | None = None) -> dict[str, Any]:
+    """What `AdaViT` is built from; `InputError` for another model's state dict."""
+    t2t = "tokens_to_token.project.weight" in state
+    first = "tokens_to_token.attention1.w" if t2t else "patch_embed.proj.weight"
+    needed = (first, "cls_token", "pos_embed", "blocks.0.attn.query.weight", "blocks.0.mlp.fc1.weight", "head.weight")
+    missing = [key for key in needed if key not in state]
+    depth = count_blocks(state, "blocks")
+    if not any(f"blocks.{i}.attn.token_select.mlp_head.weight" in state for i in range(depth)):
+        missing.append("blocks.0.attn.token_select.mlp_head.weight")
+    if missing:
+        raise mismatch("AdaViT", state, missing)
+    width = int(state["pos_embed"].shape[-1])
+    decided = [state[k] for i in range(depth) if (k := f"blocks.{i}.head_select.mlp_head.weight") in state]
+    # Where no decision tells: 64 channels a head, as in T2T-ViT-19 and DeiT.
+    heads = heads or (len(decided[0]) if decided else width // 64)
+    if heads < 1 or width % heads:
+        raise InputError(f"AdaViT: {heads} attention heads do not divide its {width} channels; give heads=N")
+    return {
+        "t2t": t2t,
+        "embed_dim": width,
+        "heads": heads,
+        "hidden": int(state["blocks.0.mlp.fc1.weight"].shape[0]),
+        "qkv_bias": "blocks.0.attn.query.bias" in state,
+        "layer_norm_eps": 1e-5 if t2t else 1e-6,
+        "side": math.isqrt(int(state["pos_embed"].shape[1]) - 1),
+        "patch_size": T2T_PATCH if t2t else int(state[first].shape[-1]),
+        "token_dim": int(state[first].shape[1]),
+        "features": int(state[first].shape[0]),
+        "classes": int(state["head.weight"].shape[0]),
+        "parts": [_parts(state, i) for i in range(depth)],
+    }
+
+
+def _parts(state: Mapping[str, Tensor], block: int) -> frozenset[str]:
+    keys = {
+        "norm_policy": "norm_policy.weight",
+        "token_select": "attn.token_select.mlp_head.weight",
+        "head_select": "head_select.mlp_head.weight",
+        "layer_select": "layer_select.mlp_head.weight",
+    }
+    return frozenset(part for part, key in keys.items() if f"blocks.{block}.{key}" in state)
+
+
+def _averaged_state(path: Path) -> dict[str, Tensor]:
+    """A file's tensors; the averaged ones ("state_dict_ema") where it holds both, as the published code takes them."""
+    content = load_content(path) if path.suffix != ".safetensors" else None
+    if isinstance(content, Mapping) and isinstance(averaged := content.get("state_dict_ema"), Mapping):
+        return {str(k).removeprefix("module."): cast(Tensor, v).float() for k, v in averaged.items()}
+    return {k: v.float() for k, v in load_state(path).items()}
