@@ -81,10 +81,10 @@ class Branch(nn.Module):
         self.backbone, self.head = backbone, head
 
     def forward(self, images: Tensor, frozen: bool = False) -> Tensor:
-        """[B, 3, H, W] of any whole number of patches -> [B, prototypes]."""
+        """[B, 3, H, W] of any whole number of patches -> [B, prototypes], float32 in mixed precision too."""
         x = tokens_of_any_size(self.backbone, images)
         x = self.backbone.norm(self.backbone.blocks(x))
-        return cast(Tensor, self.head(x[:, 0], frozen))
+        return cast(Tensor, self.head(x[:, 0], frozen)).float()
 
 
 class Dino(nn.Module):
