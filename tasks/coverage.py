@@ -1,8 +1,9 @@
-"""`shapes-coverage` and `coco-coverage`: how much of each object a selector keeps. No model at all.
+"""`shapes-`, `coco-`, `stuff-` and `voc-coverage`: how much of each object a selector keeps. No model at all.
 
 An object's coverage is the share of its mask's area that lies in kept patches, areas cut exactly at patch borders.
-Crowds are left out: their masks hold many objects at once. The baseline of every number is the share of the picture
-that is kept: a selector that knows nothing covers objects by just that.
+Crowds are left out: their masks hold many objects at once. Where masks name classes only (`stuff-`, `voc-coverage`) an
+object is a segment: all of a picture's pixels of one class, thing or stuff. The baseline of every number is the share
+of the picture that is kept: a selector that knows nothing covers objects by just that.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
 from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.data.mask_folders import find_stuff, find_voc
+from ltrp_bench.tasks.data.masks import MaskSource
 from ltrp_bench.tasks.data.shapes import PATCH, SIZE, WORLD_SEEDS
 from ltrp_bench.tasks.data.sources import SIZES, CocoSource, ObjectSource, ShapesSource
 from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas
+from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
 
 _DIGITS = 9  # of shares: below that lies what matrix products differ by between machines
 
@@ -88,7 +92,7 @@ class CoverageTask(Task):
         return Sample(self.image_id(index), pixels, index)
 
     def _measure(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """[n, L] areas of each counted object in each patch, and [gh, gw] share of each patch covered by any."""
+        """[n, L] areas of each counted object in each patch, and [gh, gw] what `objects` tells the oracle."""
         truth = self.source.truth(index, masks=True)
         masks = [rle_tools.decode(item.rle) for item in truth.objects if not item.crowd]
         edges = even_edges(truth.height, self._grid[0]), even_edges(truth.width, self._grid[1])
@@ -97,7 +101,11 @@ class CoverageTask(Task):
         for i, mask in enumerate(masks):
             areas[i] = patch_areas(mask, *edges).ravel()
             union |= mask
-        return areas, covered_share(union, *edges)
+        return areas, self._worth(areas, covered_share(union, *edges))
+
+    def _worth(self, areas: np.ndarray, covered: np.ndarray) -> np.ndarray:
+        """The oracle's ranking: here `covered`, the share of each patch that any object covers."""
+        return covered
 
     def grid(self, sample: Sample) -> tuple[int, int]:
         """The same for every picture."""
@@ -141,15 +149,22 @@ class CoverageTask(Task):
                 )
         return rows
 
+    def _kinds(self) -> dict[str, frozenset[str]]:
+        """Kinds of categories that have metrics of their own, as sizes have."""
+        return {}
+
     def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
-        """Mean over objects of each group, size and category; the gaps (seen less unseen); the share kept."""
+        """Mean over objects of each group, size, kind and category; the gaps (seen less unseen); the share kept."""
         rows = [row for image in records.values() for row in image]
         categories = np.array([row["category"] for row in rows], dtype=object)
         sizes = np.array([row["size"] for row in rows], dtype=object)
         kept = np.array([row["kept"] for row in rows], dtype=np.float64)
         out: list[MetricRow] = []
         inside = {group: np.isin(categories, sorted(self._groups[group])) for group in GROUPS}
-        for metric, among in [("coverage", kept == kept), *((f"coverage_{s}", sizes == s) for s in SIZES)]:
+        parts = {"coverage": kept == kept, **{f"coverage_{s}": sizes == s for s in SIZES}}
+        for name, members in self._kinds().items():
+            parts[f"coverage_{name}"] = np.isin(categories, sorted(members))
+        for metric, among in parts.items():
             means = {group: _mean(kept[inside[group] & among]) for group in GROUPS}
             out += [MetricRow(metric, group, None, *means[group]) for group in GROUPS]
             gap = means["seen"][0] - means["unseen"][0]
@@ -159,6 +174,30 @@ class CoverageTask(Task):
             group = "seen" if category in self._groups["seen"] else "unseen"
             out.append(MetricRow("coverage", group, category, *_mean(kept[categories == category])))
         return out
+
+
+class SegmentCoverageTask(CoverageTask):
+    """Share of each segment that is kept: of all pixels of one class in one picture, thing or stuff.
+
+    Metrics as of `CoverageTask`, and where the data has both kinds the same for `coverage_things` (COCO's 80 things)
+    and `coverage_stuff` (all other classes).
+    """
+
+    def _worth(self, areas: np.ndarray, covered: np.ndarray) -> np.ndarray:
+        """[gh, gw] float32 in [0, 1]: the sum over segments of the share of each that lies in a patch, up to a factor.
+
+        Mean coverage is a sum over kept patches of just this, so its first k patches are the best k there are. (The
+        share of a patch that segments cover would be 1 nearly everywhere.)
+        """
+        whole = areas.sum(axis=1, keepdims=True)
+        worth = (areas / np.maximum(whole, 1)).sum(axis=0).reshape(covered.shape)
+        return (worth / max(worth.max(), np.finfo(float).tiny)).astype(np.float32)
+
+    def _kinds(self) -> dict[str, frozenset[str]]:
+        """Things and stuff; nothing where all classes are of one kind."""
+        everything = frozenset(self.source.categories)
+        things = everything & (set(load_split("imagenet1k_coco80").states) | set(VOC_NAMES))
+        return {"things": things, "stuff": everything - things} if things and everything - things else {}
 
 
 def _mean(values: np.ndarray) -> tuple[float, int]:
@@ -205,8 +244,59 @@ def coco_coverage(
         limit: only the first so many images.
         narrow_as: group of categories that are seen through one kind only.
     """
+    source = CocoSource(data, subset, limit)
+    return CoverageTask("coco-coverage", source, load_split(split), _sides(grid), narrow_as)
+
+
+def stuff_coverage(
+    data: str | Path | None = None,
+    grid: int | Iterable[int] = 14,
+    split: str | Path | None = None,
+    subset: str = "val2017",
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+) -> SegmentCoverageTask:
+    """Coverage of the segments, things and stuff, of a data set with class masks.
+
+    Args:
+        data: its folder, in one of the layouts of `find_stuff`.
+        grid: patches along each side, one number or (gh, gw), over the whole picture as a classifier sees it.
+        split: name or CSV of the seen and unseen classes; by default ImageNet-1K against the layout's own:
+            COCO's panoptic classes, or COCO-Stuff's.
+        subset: which pictures of the COCO-Stuff layout.
+        limit: only the first so many pictures.
+        narrow_as: group of classes that are seen through one kind only.
+    """
+    folder = find_stuff(data, subset)
+    states = load_split(folder.split if split is None else split)
+    return SegmentCoverageTask("stuff-coverage", MaskSource(folder, limit), states, _sides(grid), narrow_as)
+
+
+def voc_coverage(
+    data: str | Path | None = None,
+    grid: int | Iterable[int] = 14,
+    split: str | Path = "imagenet1k_voc20",
+    subset: str = "val",
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+) -> SegmentCoverageTask:
+    """Coverage of the class regions of a VOC devkit's SegmentationClass/.
+
+    Args:
+        data: the devkit's folder, see `find_voc`.
+        grid: patches along each side, one number or (gh, gw), over the whole picture as a classifier sees it.
+        split: name or CSV of the seen and unseen classes.
+        subset: a list of ImageSets/Segmentation/; without that folder all masks are taken.
+        limit: only the first so many pictures.
+        narrow_as: group of classes that are seen through one kind only.
+    """
+    source = MaskSource(find_voc(data, subset), limit)
+    return SegmentCoverageTask("voc-coverage", source, load_split(split), _sides(grid), narrow_as)
+
+
+def _sides(grid: int | Iterable[int]) -> tuple[int, int]:
+    """(gh, gw) of one number or two; else UsageError."""
     sides = (grid, grid) if isinstance(grid, int) else tuple(grid)
     if len(sides) != 2:
         raise UsageError(f"grid must be one number or two, got {grid}")
-    source = CocoSource(data, subset, limit)
-    return CoverageTask("coco-coverage", source, load_split(split), (sides[0], sides[1]), narrow_as)
+    return sides[0], sides[1]

@@ -1,0 +1,141 @@
+"""Pictures with class-index masks: a pixel's value names its class, every class region of a picture is an object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps
+from pycocotools import mask as rle_tools
+
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.coco_evaluation import TrueImage, TrueObject
+from ltrp_bench.tasks.data.mask_folders import PICTURES, MaskFolder, pictures_by_stem
+from ltrp_bench.tasks.data.sources import ObjectSource, check_limit
+
+T = TypeVar("T")
+
+_INDEXED = ("L", "P", "I", "I;16")
+_ROTATED = (5, 6, 7, 8)
+_ORIENTATION = 0x0112
+
+
+class MaskSource(ObjectSource):
+    """A data set of pictures with class masks, by their names. A picture's objects are its class regions.
+
+    One object is all pixels of one class in one picture, connected or not, as semantic segmentation counts them: the
+    masks do not tell neighbours of one class apart. Unlabelled pixels are nobody's.
+
+    Args:
+        folder: found by `find_stuff` or `find_voc`.
+        limit: only the first so many pictures.
+
+    Raises:
+        InputError: a mask cannot be read at all; one line that names it. Later, by `pixels` and `truth`: a picture
+            that is missing, corrupt or of another size than its mask; a mask that is corrupt, has several channels or
+            holds a value that is no class.
+    """
+
+    domain = "photos"
+
+    def __init__(self, folder: MaskFolder, limit: int | None = None) -> None:
+        self.folder = folder
+        self.categories = tuple(folder.names.values())
+        super().__init__(folder.stems[: check_limit(limit)])
+        self._pictures = pictures_by_stem(folder.pictures)
+        self.revision = self._revision()
+
+    def _revision(self) -> str:
+        """sha256 of the classes, every used mask's bytes and the names and sizes in bytes of the pictures."""
+        digest = hashlib.sha256(json.dumps([sorted(self.folder.names.items()), sorted(self.folder.nobody)]).encode())
+        for stem in self.ids:
+            picture = self._pictures.get(stem)
+            size = picture.stat().st_size if picture else -1
+            digest.update(json.dumps([stem, picture.name if picture else None, size]).encode())
+            try:
+                digest.update(hashlib.sha256(self._mask_path(stem).read_bytes()).digest())
+            except OSError as error:
+                raise InputError(f"cannot read mask {self._mask_path(stem)}: {error.strerror}") from None
+        return digest.hexdigest()
+
+    def _mask_path(self, stem: str) -> Path:
+        return self.folder.masks / f"{stem}.png"
+
+    def pixels(self, index: int) -> np.ndarray:
+        """[H, W, 3] uint8 RGB as the mask sees it: EXIF is ignored unless the sizes only fit with it."""
+        mask_path = self._mask_path(self.ids[index])
+        path = self._pictures.get(self.ids[index])
+        if path is None:
+            raise InputError(
+                f"mask {mask_path} has no picture: looked for {self.ids[index]} with {', '.join(PICTURES)} "
+                f"in {self.folder.pictures}"
+            )
+        wanted = _open(mask_path, "mask", lambda image: image.size)
+        picture = _open(path, "image", lambda image: _fitting(image, wanted))
+        if picture.shape[1::-1] != wanted:
+            raise InputError(
+                f"image {path} has {picture.shape[1]}x{picture.shape[0]} pixels, its mask {mask_path} has "
+                f"{wanted[0]}x{wanted[1]}: they must be the same"
+            )
+        return picture
+
+    def _truth(self, index: int, masks: bool) -> TrueImage:
+        values = read_mask(self._mask_path(self.ids[index]))
+        present = [int(v) for v in np.unique(values) if int(v) not in self.folder.nobody]
+        unknown = [v for v in present if v not in self.folder.names]
+        if unknown:
+            raise InputError(
+                f"mask {self._mask_path(self.ids[index])} holds {', '.join(map(str, unknown[:5]))}, which "
+                f"{self.folder.listed_in} does not list: correct the mask or the list"
+            )
+        objects = [self._region(values == v, self.folder.names[v], masks) for v in present]
+        return TrueImage(self.ids[index], values.shape[0], values.shape[1], objects)
+
+    @staticmethod
+    def _region(mask: np.ndarray, name: str, masks: bool) -> TrueObject:
+        ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = (float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1))
+        code = rle_tools.encode(np.asfortranarray(mask.astype(np.uint8))) if masks else None
+        return TrueObject(name, box, float(mask.sum()), False, code)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """[H, W] integers: the pixel values of a class-index PNG, of a palette picture its indices.
+
+    Raises InputError for a file that is missing, corrupt or has several channels.
+    """
+
+    def values(image: Image.Image) -> np.ndarray:
+        if image.mode not in _INDEXED:
+            raise InputError(
+                f"mask {path} is a picture of mode {image.mode}; a class mask has one channel that holds class "
+                "numbers (panoptic PNGs must be converted first)"
+            )
+        return np.asarray(image)
+
+    return _open(path, "mask", values)
+
+
+def _open(path: Path, kind: str, use: Callable[[Image.Image], T]) -> T:
+    """What `use` makes of an image file; any trouble as one line."""
+    try:
+        with Image.open(path) as image:
+            return use(image)
+    except FileNotFoundError:
+        raise InputError(f"{kind} {path} is missing") from None
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise whatever they like
+        raise InputError(f"{kind} {path} is corrupt: {str(error) or type(error).__name__}") from None
+
+
+def _fitting(image: Image.Image, wanted: tuple[int, int]) -> np.ndarray:
+    """RGB; turned as EXIF says only where the size (width, height) asks for it."""
+    image.load()
+    if image.size != wanted and image.getexif().get(_ORIENTATION) in _ROTATED:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
