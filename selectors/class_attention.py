@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.backbones import blocks_until, class_attention, load_backbone
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import InputError, UsageError
 
 Rule = Literal["mean", "head", "mass"]
 
@@ -48,6 +48,7 @@ class ClassAttentionSelector(Selector):
     ) -> None:
         backbone = load_backbone(weights, heads=heads, supervised=False, drop=self._drop)
         self.model = backbone.model
+        check_layout(self.model, self.name)
         count = int(self.model.blocks[-1].attn.num_heads)
         if rule not in get_args(Rule):
             raise UsageError(f"selector {self.name!r}: no rule {rule!r}; there are {', '.join(get_args(Rule))}")
@@ -108,6 +109,16 @@ class MocoSelector(ClassAttentionSelector):
         any_size: bool = False,
     ) -> None:
         super().__init__(weights, rule, head, mass, heads, any_size)
+
+
+def check_layout(model: VisionTransformer, name: str) -> None:
+    """Raise `InputError` unless a ViT's tokens are one class token and the patches, with a position for each."""
+    positions, patches = int(model.pos_embed.shape[1]), int(model.patch_embed.num_patches)
+    if model.num_prefix_tokens != 1 or model.cls_token is None or positions != 1 + patches:
+        raise InputError(
+            f"selector {name!r} reads ViTs with one class token and a position for every token; these weights have "
+            f"{model.num_prefix_tokens} tokens before {patches} patches, and {positions} positions"
+        )
 
 
 def mass_ranking(attention: Tensor, mass: float) -> Tensor:

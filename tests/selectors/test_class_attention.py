@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ltrp_bench.selectors.backbones import build_vit
@@ -16,6 +18,7 @@ from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.class_attention import (
     DinoSelector,
     MocoSelector,
+    check_layout,
     dino_positions,
     mass_ranking,
     tokens_of_any_size,
@@ -96,6 +99,9 @@ def test_moco_reads_the_official_wrapping_with_its_twelve_heads(tmp_path: Path) 
     torch.save(state, tmp_path / "bare.pth")
     same = DinoSelector(tmp_path / "bare.pth", heads=12)
     assert torch.equal(selector.scores(images()), same.scores(images()))
+    linear = {f"module.{k}": v for k, v in state.items()} | {"module.head.weight": torch.ones(1000, 24)}
+    torch.save({"state_dict": {**linear, "module.head.bias": torch.ones(1000)}}, tmp_path / "linear-vit-s.pth.tar")
+    assert torch.equal(MocoSelector(tmp_path / "linear-vit-s.pth.tar").scores(images()), selector.scores(images()))
     fewer = MocoSelector(file, heads=3)
     assert not torch.allclose(selector.scores(images()), fewer.scores(images()))
 
@@ -194,10 +200,21 @@ def test_foreign_files_are_named(tmp_path: Path) -> None:
         DinoSelector(tmp_path / "odd.pth")
 
 
+def test_vits_with_other_tokens_are_refused() -> None:
+    sizes: dict[str, Any] = {"img_size": 16, "patch_size": 8, "embed_dim": 8, "depth": 1, "num_heads": 1}
+    check_layout(VisionTransformer(**sizes), "dino")
+    for other in ({"reg_tokens": 4}, {"no_embed_class": True}, {"class_token": False, "global_pool": "avg"}):
+        with pytest.raises(InputError, match="one class token and a position"):
+            check_layout(VisionTransformer(**sizes, **other), "dino")
+
+
 class TestDinoContract(SelectorContract):
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
         return DinoSelector(weights)
+
+    def foreign(self, tmp_path: Path) -> Callable[[Path], Any]:
+        return DinoSelector
 
 
 class TestDinoMassContract(SelectorContract):
