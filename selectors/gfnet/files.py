@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import (
@@ -20,13 +21,13 @@ from ltrp_bench.selectors.checkpoints import (
     save_safetensors,
 )
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.gfnet.encoders import PUBLISHED, timm_keys
+from ltrp_bench.selectors.gfnet.encoders import PUBLISHED, CnnEncoder, timm_keys
 from ltrp_bench.selectors.gfnet.model import GFNet
-from ltrp_bench.selectors.gfnet.policy import ENCODED
+from ltrp_bench.selectors.gfnet.policy import CONVOLVED, ENCODED
 
 PARTS = ("model_prime_state_dict", "model_state_dict", "policy", "fc")
-STRIDE = 32
-"""Pixels of a crop to one place of a published backbone's feature map."""
+CROPS = {9.0: 96, 16.0: 128}
+"""Places of a feature map to pixels of the published crops that alone give so many (144 gives 25, as 160 would)."""
 
 
 def load_gfnet(
@@ -86,10 +87,12 @@ def _from_released(
     published = PUBLISHED[name]
     first, recurrent = policy["state_encoder.0.weight"], "rnn.weight_hh_l0" in fc
     convolution = first.ndim == 4
+    with torch.device("meta"):
+        channels = CnnEncoder(name).channels
     net = GFNet(
         {"backbone": name},
         classes=int(fc["fc.weight" if recurrent else "fc_2.weight"].shape[0]),
-        crop=crop or int(content.get("patch_size") or _crop_from(prime, policy, path)),
+        crop=crop or int(content.get("patch_size") or _crop_from(policy, channels, path)),
         glances=glances or len(content.get("flops") or range(5)),
         image_size=published.image_size,
         policy_hidden=int(policy["gru.weight_hh_l0"].shape[1]),
@@ -133,11 +136,12 @@ def _part(content: Mapping[str, Any], part: str, path: Path) -> dict[str, Tensor
     return state
 
 
-def _crop_from(prime: Mapping[str, Tensor], policy: Mapping[str, Tensor], path: Path) -> int:
-    """The crop that the policy's first linear layer was made for, in whole strides."""
-    linear = policy["state_encoder.0.weight"]
-    if linear.ndim == 2 and "layer4.2.conv3.weight" in prime:
-        return STRIDE * round((linear.shape[1] / prime["layer4.2.conv3.weight"].shape[0]) ** 0.5)
+def _crop_from(policy: Mapping[str, Tensor], channels: int, path: Path) -> int:
+    """The crop that the policy's first linear layer was made for; `InputError` where several sizes share it."""
+    first = policy["state_encoder.0.weight"]
+    places = policy["state_encoder.3.weight"].shape[1] / CONVOLVED if first.ndim == 4 else first.shape[1] / channels
+    if places in CROPS:
+        return CROPS[places]
     raise InputError(f"{path.name} does not say how large its crops are (no patch_size): give crop=PIXELS")
 
 

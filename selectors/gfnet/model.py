@@ -1,6 +1,7 @@
 """GFNet: a glance at the whole picture shrunk, then a sequence of crops.
 
-Wang et al., "Glance and Focus", NeurIPS 2020, section 3.1. Two encoders (of the glance and of the crops), a classifier over the sequence, and the policy that places the crops.
+Wang et al., "Glance and Focus", NeurIPS 2020, section 3.1. Two encoders (of the glance and of the crops), a
+classifier over the sequence, and the policy that places the crops.
 """
 
 from __future__ import annotations
@@ -150,6 +151,8 @@ class GFNet(nn.Module):
                 policy's gradient is not wanted here: actions are detached.
         """
         total = self.glances if glances is None else glances
+        if self.fc.hidden is None and total > LONGEST_CASCADE:
+            raise UsageError(f"a GFNet without a GRU classifies at most {LONGEST_CASCADE} looks, not {total}")
         size = (int(images.shape[-2]), int(images.shape[-1]))
         view = F.interpolate(images, (self.crop, self.crop), mode=self.glance, align_corners=True)
         pooled, state = self.prime(view)
