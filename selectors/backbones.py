@@ -89,7 +89,11 @@ def load_backbone(
     state = {k: v for k, v in state.items() if not k.startswith(drop)} if drop else state
     config = json.loads(load_metadata(path).get("config", "{}"))
     name = timm_name(model) if model is not None else name_of_file(path)
-    net = _from_timm(name, state) if name and not config else _from_state(state, config, heads, f"a plain ViT ({path.name})")
+    net = (
+        _from_timm(name, state)
+        if name and not config
+        else _from_state(state, config, heads, f"a plain ViT ({path.name})")
+    )
     load_into(net, state, f"the ViT {name or path.name}")
     net.eval().requires_grad_(False)
     taught = taught_by(name, config, int(net.num_classes), label_set) if supervised else Supervision.self_supervised()
