@@ -39,12 +39,16 @@ class PictureStream(Dataset[Tensor]):
         return self.length
 
     def __getitem__(self, position: int) -> Tensor:
+        pixels = self.augmented(*self.draw(position))
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+    def draw(self, position: int) -> tuple[int, np.random.Generator]:
+        """The picture's index at a position of the stream, and the randomness of its augmentation."""
         epoch, place = divmod(int(position), self.pictures)
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, 1, epoch]).permutation(self.pictures)
             self._epoch = epoch
-        pixels = self.augmented(int(self._order[place]), np.random.default_rng([self.seed, 2, position]))
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return int(self._order[place]), np.random.default_rng([self.seed, 2, position])
 
     @abstractmethod
     def augmented(self, index: int, rng: np.random.Generator) -> np.ndarray:
@@ -69,8 +73,13 @@ class ShapesStream(PictureStream):
         if not self._drawn[index]:
             self._kept[index] = self.world.picture(index).image
             self._drawn[index] = True
-        turned = np.rot90(self._kept[index], int(rng.integers(4)))
-        return turned[:, ::-1] if rng.integers(2) else turned
+        return turned(self._kept[index], int(rng.integers(4)), bool(rng.integers(2)))
+
+
+def turned(pixels: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
+    """[H, W, ...] after so many quarter turns, then perhaps mirrored left to right."""
+    out = np.rot90(pixels, turns)
+    return out[:, ::-1] if mirror else out
 
 
 class FolderStream(PictureStream):

@@ -18,7 +18,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ltrp_bench.selectors.checkpoints import load_state
 from ltrp_bench.selectors.errors import InputError, UsageError
@@ -78,7 +78,7 @@ class LossModel(BaseModel):
 
     Args:
         module: what is trained and saved.
-        loss: (module, normalised images, generator) -> scalar loss.
+        loss: (module, normalised images, what else a sample holds (labels, boxes), ..., generator) -> scalar loss.
         mean, std: normalisation of the pictures, per channel of RGB in [0, 1].
         seed: of the generator that `loss` is given.
     """
@@ -86,7 +86,7 @@ class LossModel(BaseModel):
     def __init__(
         self,
         module: nn.Module,
-        loss: Callable[[nn.Module, Tensor, torch.Generator], Tensor],
+        loss: Callable[..., Tensor],
         mean: tuple[float, ...],
         std: tuple[float, ...],
         seed: int,
@@ -99,15 +99,16 @@ class LossModel(BaseModel):
         self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
         self.iteration = 0
 
-    def forward(self, images: Tensor, mode: str = "tensor") -> dict[str, Tensor]:  # type: ignore[override]
-        """[B, 3, H, W] uint8 -> {"loss": scalar}; randomness depends on (seed, iteration, rank) alone."""
+    def forward(self, images: Tensor, *more: Tensor, mode: str = "tensor") -> dict[str, Tensor]:  # type: ignore[override]
+        """[B, 3, H, W] uint8, labels, ... -> {"loss": scalar}; randomness depends on (seed, iteration, rank) alone."""
         if mode != "loss":
             raise ValueError(f"a training model only has mode 'loss', not {mode!r}")
         rank = int(os.environ.get("RANK", 0))
         key = (self._seed * 1_000_003 + self.iteration) * 1_009 + rank
         generator = torch.Generator().manual_seed(key)
         pixels = (images.to(self._mean.device).float() - self._mean) / self._std
-        return {"loss": self._loss(self.trained, pixels, generator)}
+        more = tuple(x.to(pixels.device) for x in more)
+        return {"loss": self._loss(self.trained, pixels, *more, generator)}
 
 
 @HOOKS.register_module(force=True)
@@ -159,9 +160,9 @@ class IterationClock(Hook):
         self._last = now
 
 
-def _as_list(items: list[Tensor]) -> list[Tensor]:
-    """A batch in the list that mmengine's data preprocessors take."""
-    return [torch.stack(items)]
+def _as_list(items: list[Any]) -> list[Tensor]:
+    """A batch of pictures, or of tuples that begin with one, in the list that mmengine's data preprocessors take."""
+    return [torch.stack(items)] if isinstance(items[0], Tensor) else list(default_collate(items))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -171,7 +172,7 @@ def write_text(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def train(model: LossModel, pictures: Dataset[Tensor], options: TrainingOptions, config: dict[str, Any]) -> None:
+def train(model: LossModel, pictures: Dataset[Any], options: TrainingOptions, config: dict[str, Any]) -> None:
     """Train to `options.iterations`, going on from the last checkpoint in `options.out` where there is one.
 
     Args:

@@ -1,0 +1,81 @@
+"""Labelled training pictures: the single-label view of the built-in world, as a stream by position."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ltrp_bench.harness.pictures import ShapesStream, turned
+from ltrp_bench.tasks.data.shapes import CATEGORIES, SIZE, WORLD_SEEDS, ShapesWorld
+
+CLASSES = len(CATEGORIES) // 2
+
+
+class LabelledShapes(Dataset[tuple[Tensor, ...]]):
+    """`pictures` different pictures of one fold's single-label view, shuffled anew each epoch; `length` draws in all.
+
+    Each holds one object of a seen category, which is the label, and up to three unseen, unlabelled ones. Order, flips
+    and quarter turns depend on (seed, position) alone, and are those of `ShapesStream`.
+
+    Items are (image [3, 96, 96] uint8, label in 0 .. 7); with `boxes`, also the labelled object's
+    box [4] float32 (x, y, width, height) in pixels.
+
+    Args:
+        fold: 0 or 1, which half of the categories is seen.
+        pictures: how many different ones.
+        length: draws.
+        seed: of order and augmentation.
+        boxes: give the labelled object's box.
+        world_seed: of the world; training and validation have their own.
+    """
+
+    def __init__(
+        self,
+        fold: int,
+        pictures: int,
+        length: int,
+        seed: int,
+        boxes: bool = False,
+        world_seed: int = WORLD_SEEDS["train"],
+    ) -> None:
+        self.fold, self.boxes = fold, boxes
+        self.world = ShapesWorld(world_seed, f"single-label/{fold}")
+        self._stream = ShapesStream(pictures, length, seed, world_seed)
+        self.pictures, self.revision = pictures, f"{self._stream.revision}, {self.world.view}"
+        self._kept = np.zeros((pictures, SIZE, SIZE, 3), np.uint8)
+        self._labels = np.full(pictures, -1, np.int64)
+        self._boxes = np.zeros((pictures, 4), np.float32)
+
+    def __len__(self) -> int:
+        return len(self._stream)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, ...]:
+        index, rng = self._stream.draw(position)
+        if self._labels[index] < 0:
+            self._draw(index)
+        turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+        pixels = turned(self._kept[index], turns, mirror)
+        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        label = torch.tensor(self._labels[index])
+        if not self.boxes:
+            return image, label
+        return image, label, torch.from_numpy(turned_box(self._boxes[index], turns, mirror))
+
+    def _draw(self, index: int) -> None:
+        """Make a picture once and keep it (27 kB)."""
+        picture = self.world.picture(index)
+        seen = self.fold * CLASSES <= picture.labels
+        seen &= picture.labels < (self.fold + 1) * CLASSES
+        place = int(np.flatnonzero(seen)[0])
+        self._kept[index], self._boxes[index] = picture.image, picture.boxes[place]
+        self._labels[index] = picture.labels[place] - self.fold * CLASSES
+
+
+def turned_box(box: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
+    """A box (x, y, width, height) on the picture that `turned` makes of its own."""
+    x, y, w, h = (float(v) for v in box)
+    for _ in range(turns):
+        x, y, w, h = y, SIZE - x - w, h, w
+    return np.array([SIZE - x - w if mirror else x, y, w, h], np.float32)
