@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,4 +189,7 @@ class EViTSelector(Selector):
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         gh, gw = self.grid
-        return staged_scores(self.net.prune(images), gh * gw).view(-1, gh, gw)
+        # Attention has a long tail; its logarithm, of the same order, keeps small ones apart in float32.
+        tiny = torch.finfo(torch.float32).tiny
+        stages = [replace(stage, scores=stage.scores.clamp_min(tiny).log()) for stage in self.net.prune(images)]
+        return staged_scores(stages, gh * gw).view(-1, gh, gw)

@@ -30,9 +30,8 @@ class Stage:
 def staged_scores(stages: Sequence[Stage], patches: int) -> Tensor:
     """Scores whose order is: first by the number of stages survived, then by the score at the last stage entered.
 
-    A patch that stage i dropped is scored by stage i; survivors of all stages by the last one. Within the patches
-    that survived equally long, scores are stretched linearly to [0, 0.5] per image, so that float32 keeps them apart
-    and stages never overlap: a patch that survived s stages scores in [s, s + 0.5].
+    A patch that stage i dropped is scored by stage i; survivors of all stages by the last one. A patch that survived
+    s stages scores in [s, s + 0.5] (`level_scores`).
 
     Args:
         stages: in order, at least one; all patches enter the first.
@@ -49,10 +48,23 @@ def staged_scores(stages: Sequence[Stage], patches: int) -> Tensor:
         score.scatter_(1, _places(stage.entered, patches), stage.scores.double())
         kept = _places(stage.kept, patches)
         survived.scatter_add_(1, kept, torch.ones_like(kept))
-    survived, score = survived[:, :patches], score[:, :patches]
-    out = survived.double()
-    for count in range(len(stages) + 1):
-        here = survived == count
+    return level_scores(survived[:, :patches], score[:, :patches])
+
+
+def level_scores(levels: Tensor, scores: Tensor) -> Tensor:
+    """Scores whose order is: by level first, then by score within the level.
+
+    Args:
+        levels: [B, L] whole numbers from 0 on.
+        scores: [B, L] finite, comparable within an image's level.
+
+    Returns:
+        [B, L] float32: level + [0, 0.5], the scores of an image's level stretched linearly over that range (a level
+        of equal scores, or of one patch, lies at its foot).
+    """
+    score, out = scores.double(), levels.double()
+    for level in range(int(levels.max()) + 1):
+        here = levels == level
         low = score.masked_fill(~here, torch.inf).amin(1, keepdim=True)
         high = score.masked_fill(~here, -torch.inf).amax(1, keepdim=True)
         stretched = (score - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)

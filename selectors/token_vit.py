@@ -14,9 +14,9 @@ from ltrp_bench.selectors.backbones import vit_config
 from ltrp_bench.selectors.errors import InputError
 
 
-def check_plain(vit: VisionTransformer, method: str) -> None:
-    """Raise `InputError` unless `vit` has a class token and plain pre-norm blocks with softmax attention."""
-    if vit.cls_token is None:
+def check_plain(vit: VisionTransformer, method: str, class_token: bool = True) -> None:
+    """Raise `InputError` unless `vit` has plain pre-norm blocks with softmax attention, and a class token if asked."""
+    if class_token and vit.cls_token is None:
         raise InputError(f"{method} needs a ViT with a class token, which these weights do not have")
     for block in vit.blocks:
         attn = getattr(block, "attn", None)
