@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ltrp_bench.harness.labelled import LabelledShapes
+from ltrp_bench.harness.labelled import CLASSES, LabelledShapes
 from ltrp_bench.harness.training import (
     LossModel,
     TrainingOptions,
@@ -86,10 +86,10 @@ class PolicyModel(LossModel):
             self._seen = roll_out(module, images, labels, self._options, generator)
         return policy_loss(module.policy, self._seen, self._options)
 
-    def forward(self, *arguments: Any, **named: Any) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, *more: Tensor, mode: str = "tensor") -> dict[str, Tensor]:
         """One update on new looks (all that is done on several processes)."""
         self._seen = None
-        return super().forward(*arguments, **named)
+        return super().forward(images, *more, mode=mode)
 
     def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
         """All updates on one batch's looks; logs the loss of the first and the mean reward of a crop."""
@@ -126,6 +126,7 @@ def train_gfnet(
         "what": "gfnet",
         "data": f"shapes, single-label/{teaching.fold}",
         "pictures": pictures,
+        "revision": LabelledShapes(teaching.fold, 1, 1, 0).revision,
         "init_sha256": sha256_of(resolve(init)),
         **_recipe(teaching),
         **replace(options, iterations=sum(teaching.iterations), lr=teaching.lr[0]).recipe(),
@@ -241,9 +242,10 @@ def seen_accuracy(net: GFNet, fold: int, count: int, batch: int = 50) -> list[fl
     right = np.zeros(net.glances)
     net.eval()
     for start in range(0, count, batch):
-        which = range(start, min(start + batch, count))
-        drawn = torch.from_numpy(np.stack([world.picture(i).image for i in which])).permute(0, 3, 1, 2).to(device)
-        labels = torch.tensor([world.label(i) for i in which], device=device) - fold * (len(shapes.CATEGORIES) // 2)
-        found = net((drawn.float() - mean) / std).logits.argmax(-1)
-        right += (found == labels[:, None]).sum(0).cpu().numpy()
+        drawn = [world.picture(i) for i in range(start, min(start + batch, count))]
+        images = torch.from_numpy(np.stack([p.image for p in drawn])).permute(0, 3, 1, 2).to(device)
+        # The one object of this fold's half; the others are not labelled.
+        labels = [int(p.labels[p.labels // CLASSES == fold][0]) - fold * CLASSES for p in drawn]
+        found = net((images.float() - mean) / std).logits.argmax(-1)
+        right += (found == torch.tensor(labels, device=device)[:, None]).sum(0).cpu().numpy()
     return [float(n) / count for n in right]

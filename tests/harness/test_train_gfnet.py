@@ -1,0 +1,144 @@
+"""GFNet's trainer: three stages, each teaching its own part; a killed one goes on to the same weights."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from ltrp_bench.harness.train_gfnet import (
+    STAGES,
+    GFNetOptions,
+    make_gfnet,
+    seen_accuracy,
+    train_gfnet,
+)
+from ltrp_bench.harness.training import TrainingOptions, last_checkpoint, trained_state
+from ltrp_bench.selectors.base import Supervision
+from ltrp_bench.selectors.checkpoints import save_safetensors
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.gfnet.objective import PolicyOptions
+from ltrp_bench.selectors.gfnet.selector import GFNetSelector
+from ltrp_bench.selectors.ltrp.mae_files import load_mae
+from ltrp_bench.selectors.vit import resample_positions
+from ltrp_bench.tasks.data import shapes
+
+LOOP = {"batch_size": 4, "workers": 0, "save_every": 1, "device": "cpu"}
+TEACHING = GFNetOptions(fold=1, iterations=(2, 2, 2), hidden=16, policy=PolicyOptions(epochs=2))
+
+
+def options(out: Path) -> TrainingOptions:
+    return TrainingOptions(out, 1, **LOOP)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("gfnet")
+    return out, train_gfnet(options(out), TEACHING, pictures=6, judged=4)
+
+
+def folder(out: Path, stage: int) -> Path:
+    return out / f"{stage + 1}-{STAGES[stage]}"
+
+
+def test_each_stage_teaches_its_part_alone(made: tuple[Path, dict]) -> None:
+    out, _ = made
+    states = [trained_state(folder(out, stage)) for stage in range(3)]
+    torch.manual_seed(0)
+    states.insert(0, make_gfnet(load_mae("mae.shapes"), TEACHING).state_dict())
+    for stage, (before, after) in enumerate(pairwise(states)):
+        moved = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+        assert moved == ({"policy"} if stage == 1 else {"prime", "local", "fc"}), stage
+
+
+def test_the_export_is_a_selector(made: tuple[Path, dict], tmp_path: Path) -> None:
+    _, result = made
+    weights = tmp_path / "gfnet.test.safetensors"
+    save_safetensors(weights, result["state"], {"kind": "gfnet", "config": result["config"]})
+    selector = GFNetSelector(weights)
+    assert selector.supervision == Supervision.labels("shapes-seen/1")
+    assert selector.mean == shapes.MEAN and selector.patch_size == 8 and selector.input_size == (96, 96)
+    assert set(selector.net.config["classes"]) == shapes.seen_categories(1)
+    assert selector.scores(torch.zeros(2, 3, 96, 96)).shape == (2, 12, 12)
+    training = result["training"]
+    assert training["what"] == "gfnet" and training["iterations"] == [2, 2, 2] and training["policy_epochs"] == 2
+    assert len(training["accuracy"]) == 5 and "policy" not in training
+
+
+def test_done_stages_are_not_done_again_and_others_refused(made: tuple[Path, dict]) -> None:
+    out, result = made
+    before = [(f, f.stat().st_mtime_ns) for stage in range(3) for f in folder(out, stage).glob("iter_*.pth")]
+    again = train_gfnet(options(out), TEACHING, pictures=6, judged=0)
+    assert [(f, f.stat().st_mtime_ns) for f, _ in before] == before and len(before) == 3
+    assert all(torch.equal(again["state"][k], v) for k, v in result["state"].items())
+    with pytest.raises(UsageError, match="another --out"):
+        train_gfnet(options(out), replace(TEACHING, own=0.5), pictures=6, judged=0)
+
+
+def test_encoders_start_from_the_mae(made: tuple[Path, dict]) -> None:
+    mae = load_mae("mae.shapes")
+    net = make_gfnet(mae, TEACHING)
+    for encoder in (net.prime, net.local):
+        state = encoder.get_submodule("net").state_dict()
+        for key, value in state.items():
+            if key != "pos_embed":
+                assert torch.equal(value, mae.state_dict()[key]), key
+    positions = [e.get_submodule("net").pos_embed for e in (net.prime, net.local)]
+    torch.testing.assert_close(positions[0].data, resample_positions(mae.pos_embed.data, (12, 12), (6, 6)))
+    assert torch.equal(positions[1][0, 1 + 6 + 2], mae.pos_embed[0, 1 + 4 * 12 + 5])
+    with pytest.raises(UsageError, match="crops of 50 pixels"):
+        make_gfnet(mae, replace(TEACHING, crop=50))
+
+
+def test_accuracy_counts_right_answers() -> None:
+    net = make_gfnet(load_mae("mae.shapes"), replace(TEACHING, fold=0))
+    net.fc.get_submodule("fc").weight.data.zero_()  # type: ignore[operator, union-attr]
+    net.fc.get_submodule("fc").bias.data = torch.eye(8)[3]
+    world = shapes.ShapesWorld(shapes.WORLD_SEEDS["val"], "single-label/0")
+    expected = sum(world.label(i) == 3 for i in range(24)) / 24
+    assert seen_accuracy(net, 0, 24, batch=10) == [expected] * 5 and expected > 0
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_train_gfnet import TEACHING, options, train_gfnet
+from dataclasses import replace
+from itertools import pairwise
+train_gfnet(options(Path(sys.argv[1])), replace(TEACHING, iterations=(6, 6, 6)), pictures=6, judged=0)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+    teaching = replace(TEACHING, iterations=(6, 6, 6))
+    whole = train_gfnet(options(tmp_path / "whole"), teaching, pictures=6, judged=0)["state"]
+    killed = tmp_path / "killed"
+    for stage in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(killed), str(Path(__file__).parent)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + 200
+        while time.monotonic() < until and process.poll() is None:
+            found = last_checkpoint(folder(killed, stage))
+            if found is not None and int(found.stem.split("_")[1]) >= 2:
+                break
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the training ended before it was killed"
+        found = last_checkpoint(folder(killed, stage))
+        assert found is not None
+    again = train_gfnet(options(killed), teaching, pictures=6, judged=0)["state"]
+    for key, value in whole.items():
+        assert torch.equal(value, again[key]), key
