@@ -311,7 +311,8 @@ def test_measures_of_the_controls() -> None:
     measures = center["measures"]
     assert measures["centre_bias"] == {"value": pytest.approx(1, abs=0.01), "images": 10}
     assert measures["tied_neighbours"] > 0.7 and measures["constant_images"] == 0
-    assert measures["flip_invariance"]["vertical"]["value"] == pytest.approx(1)
+    # Not 1: patches as far from the centre as each other differ by rounding in its float32 scores.
+    assert measures["flip_invariance"]["vertical"]["value"] == pytest.approx(1, abs=0.01)
     assert measures["agreement"]["center"]["overlap_at_0.25"]["value"] == 1
     assert measures["agreement"]["random"]["spearman"]["value"] == pytest.approx(0, abs=0.1)
 
