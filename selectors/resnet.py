@@ -1,0 +1,70 @@
+"""Classifying ResNets from timm's or torchvision's checkpoints, for the methods that read one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import timm
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import Tensor
+
+from ltrp_bench.selectors.backbones import name_of_file, taught_by, timm_name
+from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Supervision
+from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.mae_files import count_blocks
+
+STRIDE = 32
+"""Pixels along the side of a cell of the last stage's feature grid."""
+
+
+@dataclass
+class ResNetBackbone:
+    """A frozen ResNet and what its weights ask for; attributes as in `backbones.Backbone`."""
+
+    model: ResNet
+    mean: Channels
+    std: Channels
+    supervision: Supervision
+
+
+def is_resnet(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of a classifying ResNet (timm and torchvision name its tensors alike)."""
+    return {"conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight", "fc.weight"} <= set(state)
+
+
+def load_resnet(weights: str | Path, model: str | None = None, label_set: str | None = None) -> ResNetBackbone:
+    """A ResNet from a file.
+
+    The architecture is told by `model` (a timm name), else a file name that is a timm model's, else the tensors:
+    plain ResNets (18 to 152, stride in the 3x3 convolution) of any depth and number of classes.
+
+    Raises:
+        InputError: a missing, corrupt or foreign file. UsageError: an unknown timm model, or one that is no ResNet.
+    """
+    path = resolve(weights)
+    state = {k: v.float() if v.is_floating_point() else v for k, v in load_state(path).items()}
+    name = timm_name(model) if model is not None else name_of_file(path)
+    if not is_resnet(state):
+        raise mismatch(f"a ResNet ({path.name})", state, ["layer4.0.conv1.weight", "fc.weight"])
+    classes = int(state["fc.weight"].shape[0])
+    net = timm.create_model(name, num_classes=classes) if name else _from_state(state, classes)
+    if not isinstance(net, ResNet):
+        raise UsageError(f"timm's {name} is a {type(net).__name__}, not a ResNet")
+    # Counters that only training reads; old files lack them.
+    counters = {k: v for k, v in net.state_dict().items() if k.endswith("num_batches_tracked")}
+    load_into(net, {**counters, **state}, f"the ResNet {name or path.name}")
+    net.eval().requires_grad_(False)
+    known = timm.get_pretrained_cfg(name) if name else None
+    mean, std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)
+    return ResNetBackbone(
+        net, cast(Channels, tuple(mean)), cast(Channels, tuple(std)), taught_by(name, {}, classes, label_set)
+    )
+
+
+def _from_state(state: Mapping[str, Tensor], classes: int) -> ResNet:
+    block = Bottleneck if "layer1.0.conv3.weight" in state else BasicBlock
+    return ResNet(block, tuple(count_blocks(state, f"layer{i}") for i in range(1, 5)), num_classes=classes)
