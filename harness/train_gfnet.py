@@ -6,6 +6,7 @@ Stage 2: the policy alone, by PPO. Stage 3: encoders and classifier again, crops
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,9 +25,10 @@ from ltrp_bench.harness.training import (
     train,
     trained_state,
 )
-from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
+from ltrp_bench.selectors.backbones import load_backbone
+from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.gfnet.encoders import Encoder, Pool
+from ltrp_bench.selectors.gfnet.encoders import Pool
 from ltrp_bench.selectors.gfnet.model import GFNet
 from ltrp_bench.selectors.gfnet.objective import (
     PolicyOptions,
@@ -37,7 +39,6 @@ from ltrp_bench.selectors.gfnet.objective import (
     policy_loss,
     roll_out,
 )
-from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_files import load_mae
 from ltrp_bench.selectors.vit import resample_positions
 from ltrp_bench.tasks.data import shapes
@@ -117,11 +118,11 @@ def train_gfnet(
         options: of the loop; its `iterations` and `lr` are replaced by each stage's.
         teaching: how the net is made and taught.
         pictures: how many different pictures of `shapes`.
-        init: the masked autoencoder that both encoders start from, a file or a shipped tag.
+        init: what both encoders start from, a file or a shipped tag; see `load_start`.
         judged: pictures of the validation world for the accuracy in "training"; 0 measures none.
     """
     torch.manual_seed(options.seed)
-    net = make_gfnet(load_mae(init), teaching)
+    net = make_gfnet(load_start(init, teaching.fold), teaching)
     training: dict[str, Any] = {
         "what": "gfnet",
         "data": f"shapes, single-label/{teaching.fold}",
@@ -142,26 +143,47 @@ def train_gfnet(
     return {"state": net.state_dict(), "config": net.config, "training": training}
 
 
-def make_gfnet(mae: MAE, teaching: GFNetOptions) -> GFNet:
-    """A GFNet for `shapes` whose encoders start from a masked autoencoder's.
+@dataclass(frozen=True)
+class Start:
+    """The plain ViT that both encoders start from: its state dict under timm's keys, its sizes, its patch grid."""
 
-    The glance is the whole picture, so its positions are the autoencoder's, interpolated; a crop is a part of the
-    picture at its own scale, so its positions are those of the grid's middle.
+    state: dict[str, Tensor]
+    config: dict[str, Any]
+    grid: tuple[int, int]
+
+
+def load_start(init: str | Path, fold: int) -> Start:
+    """A masked autoencoder's encoder, or a ViT that was taught this fold's labels (the paper starts from such).
+
+    Raises:
+        UsageError: the ViT was taught other labels than this fold's: it would know the unseen ones.
     """
-    own = mae.config
-    if teaching.crop % own["patch_size"] or teaching.crop > shapes.SIZE:
-        raise UsageError(f"crops of {teaching.crop} pixels cannot be cut into patches of {own['patch_size']}")
-    encoder = {
-        "backbone": "vit",
-        "pool": teaching.pool,
-        "image_size": teaching.crop,
-        "patch_size": own["patch_size"],
-        "embed_dim": own["embed_dim"],
-        "depth": own["depth"],
-        "heads": own["heads"],
-    }
+    path = resolve(init)
+    if "mask_token" in load_state(path):
+        mae = load_mae(path)
+        return Start(mae.state_dict(), mae.config, (int(mae.grid[0]), int(mae.grid[1])))
+    vit = load_backbone(path, label_set="self")
+    taught = json.loads(load_metadata(path).get("config", "{}")).get("label_set")
+    if taught is not None and taught != f"shapes-seen/{fold}":
+        raise UsageError(f"{path.name} was taught {taught}, not shapes-seen/{fold}: start from another --init")
+    state = {key.replace("fc_norm.", "norm."): value for key, value in vit.model.state_dict().items()}
+    blocks = vit.model.blocks
+    sizes = {"embed_dim": vit.model.embed_dim, "depth": len(blocks), "heads": blocks[0].attn.num_heads}
+    return Start(state, {**sizes, "patch_size": vit.patch_size, "mean": vit.mean, "std": vit.std}, vit.grid)
+
+
+def make_gfnet(start: Start, teaching: GFNetOptions) -> GFNet:
+    """A GFNet for `shapes` whose encoders start from a plain ViT's weights.
+
+    The glance is the whole picture, so its positions are the ViT's, interpolated; a crop is a part of the picture at
+    its own scale, so its positions are those of the grid's middle.
+    """
+    own, patch = start.config, int(start.config["patch_size"])
+    if teaching.crop % patch or teaching.crop > shapes.SIZE:
+        raise UsageError(f"crops of {teaching.crop} pixels cannot be cut into patches of {patch}")
+    encoder = {"backbone": "vit", "pool": teaching.pool, "image_size": teaching.crop, "patch_size": patch}
     net = GFNet(
-        encoder,
+        {**encoder, **{key: own[key] for key in ("embed_dim", "depth", "heads")}},
         classes=sorted(shapes.seen_categories(teaching.fold), key=shapes.CATEGORIES.index),
         crop=teaching.crop,
         glances=teaching.glances,
@@ -174,20 +196,15 @@ def make_gfnet(mae: MAE, teaching: GFNetOptions) -> GFNet:
         std=tuple(own["std"]),
         label_set=f"shapes-seen/{teaching.fold}",
     )
-    old, side = mae.grid, teaching.crop // own["patch_size"]
-    top, left = ((n - side) // 2 for n in old)
-    grid = mae.pos_embed[:, 1:].unflatten(1, old)[:, top : top + side, left : left + side].flatten(1, 2)
-    middle = torch.cat([mae.pos_embed[:, :1], grid], dim=1)
-    for module, positions in ((net.prime, resample_positions(mae.pos_embed, old, (side, side))), (net.local, middle)):
-        _start_from(module, mae, positions)
+    positions, side = start.state["pos_embed"], teaching.crop // patch
+    top, left = ((n - side) // 2 for n in start.grid)
+    grid = positions[:, 1:].unflatten(1, start.grid)[:, top : top + side, left : left + side].flatten(1, 2)
+    shrunk = resample_positions(positions, start.grid, (side, side))
+    for module, places in ((net.prime, shrunk), (net.local, torch.cat([positions[:, :1], grid], dim=1))):
+        vit = module.get_submodule("net")
+        state = {key: value for key, value in start.state.items() if key in vit.state_dict()}
+        load_into(vit, {**state, "pos_embed": places}, "the encoders of this GFNet")
     return net
-
-
-def _start_from(encoder: Encoder, mae: MAE, positions: Tensor) -> None:
-    """Copy a masked autoencoder's encoder, with the positions given; its decoder stays behind."""
-    net = encoder.get_submodule("net")
-    theirs = {**mae.state_dict(), "pos_embed": positions}
-    load_into(net, {key: value for key, value in theirs.items() if key in net.state_dict()}, "the encoder of a MAE")
 
 
 def _run_stage(

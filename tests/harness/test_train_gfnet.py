@@ -17,14 +17,17 @@ import torch
 from ltrp_bench.harness.train_gfnet import (
     STAGES,
     GFNetOptions,
+    load_start,
     make_gfnet,
     seen_accuracy,
     train_gfnet,
 )
 from ltrp_bench.harness.training import TrainingOptions, last_checkpoint, trained_state
+from ltrp_bench.selectors.backbones import build_vit
 from ltrp_bench.selectors.base import Supervision
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.gfnet.model import GFNet
 from ltrp_bench.selectors.gfnet.objective import PolicyOptions
 from ltrp_bench.selectors.gfnet.selector import GFNetSelector
 from ltrp_bench.selectors.ltrp.mae_files import load_mae
@@ -53,7 +56,7 @@ def test_each_stage_teaches_its_part_alone(made: tuple[Path, dict]) -> None:
     out, _ = made
     states = [trained_state(folder(out, stage)) for stage in range(3)]
     torch.manual_seed(0)
-    states.insert(0, make_gfnet(load_mae("mae.shapes"), TEACHING).state_dict())
+    states.insert(0, make_gfnet(load_start("mae.shapes", 1), TEACHING).state_dict())
     for stage, (before, after) in enumerate(pairwise(states)):
         moved = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
         assert moved == ({"policy"} if stage == 1 else {"prime", "local", "fc"}), stage
@@ -83,23 +86,39 @@ def test_done_stages_are_not_done_again_and_others_refused(made: tuple[Path, dic
         train_gfnet(options(out), replace(TEACHING, own=0.5), pictures=6, judged=0)
 
 
-def test_encoders_start_from_the_mae(made: tuple[Path, dict]) -> None:
-    mae = load_mae("mae.shapes")
-    net = make_gfnet(mae, TEACHING)
+def check_start(net: GFNet, state: dict[str, torch.Tensor]) -> None:
+    """Both encoders are the ViT of `state`, but for their positions."""
     for encoder in (net.prime, net.local):
-        state = encoder.get_submodule("net").state_dict()
-        for key, value in state.items():
+        for key, value in encoder.get_submodule("net").state_dict().items():
             if key != "pos_embed":
-                assert torch.equal(value, mae.state_dict()[key]), key
-    positions = [e.get_submodule("net").pos_embed for e in (net.prime, net.local)]
-    torch.testing.assert_close(positions[0].data, resample_positions(mae.pos_embed.data, (12, 12), (6, 6)))
-    assert torch.equal(positions[1][0, 1 + 6 + 2], mae.pos_embed[0, 1 + 4 * 12 + 5])
+                assert torch.equal(value, state[key]), key
+    shrunk, middle = (e.get_submodule("net").pos_embed for e in (net.prime, net.local))
+    torch.testing.assert_close(shrunk.data, resample_positions(state["pos_embed"], (12, 12), (6, 6)))
+    assert torch.equal(middle[0, 1 + 6 + 2], state["pos_embed"][0, 1 + 4 * 12 + 5])
+
+
+def test_encoders_start_from_the_mae() -> None:
+    start = load_start("mae.shapes", 0)
+    check_start(make_gfnet(start, TEACHING), load_mae("mae.shapes").state_dict())
     with pytest.raises(UsageError, match="crops of 50 pixels"):
-        make_gfnet(mae, replace(TEACHING, crop=50))
+        make_gfnet(start, replace(TEACHING, crop=50))
+
+
+@pytest.mark.parametrize("fc_norm", [False, True])
+def test_encoders_may_start_from_a_vit_of_the_same_labels_alone(fc_norm: bool, tmp_path: Path) -> None:
+    config = {"image_size": 96, "patch_size": 8, "embed_dim": 24, "depth": 2, "heads": 2, "classes": 8}
+    config |= {"fc_norm": fc_norm, "label_set": "shapes-seen/1", "mean": [0.4] * 3, "std": [0.2] * 3}
+    vit = build_vit(config)
+    save_safetensors(tmp_path / "vit.safetensors", vit.state_dict(), {"kind": "vit", "config": config})
+    net = make_gfnet(load_start(tmp_path / "vit.safetensors", 1), TEACHING)
+    assert net.mean == (0.4, 0.4, 0.4) and net.std == (0.2, 0.2, 0.2) and net.local.width == 24
+    check_start(net, {k.replace("fc_norm", "norm"): v for k, v in vit.state_dict().items()})
+    with pytest.raises(UsageError, match=r"was taught shapes-seen/1, not shapes-seen/0"):
+        load_start(tmp_path / "vit.safetensors", 0)
 
 
 def test_accuracy_counts_right_answers() -> None:
-    net = make_gfnet(load_mae("mae.shapes"), replace(TEACHING, fold=0))
+    net = make_gfnet(load_start("mae.shapes", 0), replace(TEACHING, fold=0))
     net.fc.get_submodule("fc").weight.data.zero_()  # type: ignore[operator, union-attr]
     net.fc.get_submodule("fc").bias.data = torch.eye(8)[3]
     world = shapes.ShapesWorld(shapes.WORLD_SEEDS["val"], "single-label/0")
