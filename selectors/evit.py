@@ -117,12 +117,14 @@ class EViT(nn.Module):
         return feed_forward(block, x), Stage(patches, looks, kept)
 
 
-def shrinking_keep_rate(progress: float, keep_rate: float = KEEP_RATE, start: float = 0.1, end: float = 0.4) -> float:
+def shrinking_keep_rate(
+    progress: float, keep_rate: float = KEEP_RATE, start: float = 10 / 300, end: float = 110 / 300
+) -> float:
     """Keep rate at a point of training: 1 at first, then a cosine down to `keep_rate`, as published.
 
     Args:
         progress: share of training done, in [0, 1].
-        start, end: shares between which it falls.
+        start, end: shares between which it falls; published: epochs 10 and 110 of 300.
     """
     share = min(1.0, max(0.0, (progress - start) / (end - start)))
     return keep_rate + (1 - keep_rate) * 0.5 * (1 + math.cos(math.pi * share))

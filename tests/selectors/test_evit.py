@@ -129,9 +129,10 @@ def test_it_learns() -> None:
 
 
 def test_the_keep_rate_shrinks_by_a_cosine() -> None:
-    assert shrinking_keep_rate(0.0) == shrinking_keep_rate(0.1) == 1.0
-    assert shrinking_keep_rate(0.25) == pytest.approx(0.85)
-    assert shrinking_keep_rate(0.4) == shrinking_keep_rate(1.0) == pytest.approx(0.7)
+    assert shrinking_keep_rate(0.0) == shrinking_keep_rate(10 / 300) == 1.0
+    assert shrinking_keep_rate(60 / 300) == pytest.approx(0.85)
+    assert shrinking_keep_rate(110 / 300) == shrinking_keep_rate(1.0) == pytest.approx(0.7)
+    assert shrinking_keep_rate(0.5, 0.5, start=0.25, end=0.75) == pytest.approx(0.75)
 
 
 def test_file_of_ours_tells_all(weights: Path) -> None:
