@@ -159,7 +159,9 @@ class GFNet(nn.Module):
         first, memory = self.fc(pooled, None)
         own = [self.prime.classify(pooled)]
         logits = [own[0] if first is None or self.own_first else first]
-        actions, corners, states = [], [], []
+        actions: list[Tensor] = []
+        corners: list[Tensor] = []
+        states: list[Tensor] = []
         thought: Tensor | None = None
         for step in range(1, total):
             states.append(state.detach())
@@ -178,7 +180,8 @@ class GFNet(nn.Module):
         """[B, 3, H, W] -> [B, T - 1, 2] first pixels (row, column) of the crops, for those who need no more."""
         size = (int(images.shape[-2]), int(images.shape[-1]))
         view = F.interpolate(images, (self.crop, self.crop), mode=self.glance, align_corners=True)
-        state, thought, corners = self.prime(view)[1], None, []
+        state, thought = self.prime(view)[1], None
+        corners: list[Tensor] = []
         for step in range(1, self.glances if glances is None else glances):
             if step > 1:
                 state = self.local(cut(images, corners[-1], self.crop))[1]
