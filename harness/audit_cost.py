@@ -28,8 +28,8 @@ DEFAULT: Final = {"shapes": SHAPES_DETECTOR, "photos": "vit_base_patch16_224"}
 """The model of each domain of pictures."""
 
 ROUNDS: Final = 5
-TIMED: Final = 16
-"""Most pictures of a round."""
+TIMED: Final = 8
+"""Pictures of a round, or one whole batch if that is more."""
 
 Run = Callable[[Pictures], object]
 
@@ -67,13 +67,13 @@ def measure_cost(subject: Subject, pictures: Pictures, name: str) -> Cost:
 
     Args:
         subject: the selector.
-        pictures: of one size; the first `TIMED` of them are used.
+        pictures: of one size; the first `TIMED` of them, or a batch, are used.
         name: `SHAPES_DETECTOR`, or a timm model's name (untrained: that changes no cost).
 
     Raises:
         UsageError: timm knows no such model.
     """
-    some = pictures.at(range(min(TIMED, len(pictures))))
+    some = pictures.at(range(min(max(TIMED, subject.together), len(pictures))))
     batch = min(subject.together, len(some))
     scorer = Scorer(subject.selector, torch.device(subject.device), batch)
 
