@@ -15,6 +15,7 @@ from typing import Any
 from ltrp_bench.harness.cells import SelectorEntry, TaskEntry, selector_entry, task_entry
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.registry import SelectorSpec, resolve
+from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.registry import create_task, option_names
 
 Options = Mapping[str, Any]
@@ -55,7 +56,7 @@ def ready(request: Request, notice: Callable[[str], None]) -> list[tuple[Selecto
 
     Returns:
         Each task with each selector, task by task. A selector whose weights depend on the task's domain is
-        built once a domain.
+        built once a domain and fold.
 
     Raises:
         UsageError: unknown names or options. InputError: data or weights that are missing or do not fit.
@@ -75,17 +76,23 @@ def ready(request: Request, notice: Callable[[str], None]) -> list[tuple[Selecto
         # Looked up before any data is read, so that a wrong name fails at once; weights come with the domain.
         with contextlib.suppress(InputError):
             resolve(name, weights.get(name), "photos", **options.get(name, {}))
-    built: dict[tuple[str, str], SelectorEntry] = {}
+    built: dict[tuple[str, tuple[str, ...]], SelectorEntry] = {}
     pairs = []
     for task_name in tasks:
         task = task_entry(create_task(task_name, **own[task_name]))
         for name in selectors:
-            key = (name, task.task.domain)
-            if key not in built:
-                spec = resolve(name, weights.get(name), task.task.domain, **options.get(name, {}))
-                built[key] = _entry(spec)
-            pairs.append((built[key], task))
+            tags = weights_tags(task.task)
+            if (name, tags) not in built:
+                built[name, tags] = _entry(resolve(name, weights.get(name), tags, **options.get(name, {})))
+            pairs.append((built[name, tags], task))
     return pairs
+
+
+def weights_tags(task: Task) -> tuple[str, ...]:
+    """Tags under which weights for a task may ship: its domain, then its domain and fold ("shapes", "shapes0")."""
+    split = getattr(task, "split", None)
+    fold = "" if split is None else split.label_set.partition("/")[2]
+    return (task.domain, f"{task.domain}{fold}") if fold else (task.domain,)
 
 
 def _entry(spec: SelectorSpec) -> SelectorEntry:
@@ -104,14 +111,14 @@ def _source_digest(factory: Any) -> str | None:
     return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def _weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, Path]:
-    out: dict[str, Path] = {}
+def _weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, str]:
+    out: dict[str, str] = {}
     for text in given:
         name, equals, file = text.partition("=")
         if equals and name in selectors:
-            out[name] = Path(file)
+            out[name] = file
         elif len(selectors) == 1:
-            out[selectors[0]] = Path(text)
+            out[selectors[0]] = text
         else:
             raise UsageError(f"--weights {text}: of which selector? write NAME=FILE ({', '.join(selectors)})")
     return out

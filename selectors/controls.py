@@ -17,7 +17,7 @@ class Control(Selector):
     """A control on the task's own patch grid: no weights, no labels."""
 
     supervision = Supervision.none()
-    is_control = True
+    task_patch = True
 
     def __init__(self, patch_size: int = 16) -> None:
         if not isinstance(patch_size, int) or isinstance(patch_size, bool) or patch_size < 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -23,6 +23,7 @@ from ltrp_bench.selectors.errors import InputError, UsageError, option_error, un
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
+TIMM = "timm:"
 
 
 class SelectorLike(Protocol):
@@ -89,13 +90,17 @@ class SelectorSpec:
         }
 
 
-def resolve(name: str, weights: str | Path | None = None, domain: str | None = None, **options: Any) -> SelectorSpec:
+def resolve(
+    name: str, weights: str | Path | None = None, domain: str | Sequence[str] | None = None, **options: Any
+) -> SelectorSpec:
     """Find a selector by name without building it.
 
     Args:
         name: "random", "ltrp", "ltrp.photos" or "package.module:Class".
-        weights: file of weights; None takes those that ship under the tag or for the domain.
-        domain: the task's, "shapes" or "photos".
+        weights: file of weights, or "timm:MODEL" (from the hub or its cache); None takes those that ship under the
+            tag or for the domain.
+        domain: the task's, "shapes" or "photos"; or several tags, of which the first that ships is taken
+            (("shapes", "shapes0"): supervised weights ship for each fold).
         options: keyword arguments of the selector.
 
     Raises:
@@ -104,21 +109,20 @@ def resolve(name: str, weights: str | Path | None = None, domain: str | None = N
     base, tag = (name, None) if ":" in name else _split_tag(name)
     factory = _import(name) if ":" in name else _load(base)
     family = getattr(factory, "weights_family", None)
-    path = None
+    domains = (domain,) if isinstance(domain, str) else tuple(domain or ())
+    path: Path | None = None
     if weights is not None:
-        path = Path(weights).expanduser()
-        if not path.is_file():
-            raise InputError(f"weights of selector {name!r}: no file {path}")
-        if family is None and "weights" not in option_names(factory, everything=True):
-            raise UsageError(f"selector {name!r} takes no weights, got {path}")
+        path = _given(name, str(weights))
+        if "weights" not in option_names(factory, everything=True):
+            raise UsageError(f"selector {name!r} takes no weights, got {weights}")
+        if str(weights).startswith(TIMM):
+            options.setdefault("model", str(weights))
     elif family is not None:
-        if tag is None and domain is None:
-            raise UsageError(f"selector {name!r} needs weights: give a file, or a tag such as {name}.photos")
-        tag = tag or domain
+        tag = _shipping_tag(name, base, tag, domains)
         path = shipped(f"{family}.{tag}")
     elif tag is not None:
         raise UsageError(f"selector {base!r} has no weights, so no tag {tag!r}; use {base!r}")
-    if domain == "shapes" and "patch_size" not in options and getattr(factory, "is_control", False):
+    if "shapes" in domains and "patch_size" not in options and path is None and getattr(factory, "task_patch", False):
         options["patch_size"] = SHAPES_PATCH
     full = base if tag is None or weights is not None else f"{base}.{tag}"
     return SelectorSpec(full, factory, path, options)
@@ -133,7 +137,7 @@ def identity(
     name: str,
     weights: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
-    domain: str | None = None,
+    domain: str | Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What a selector's scores depend on, JSON-able; see `SelectorSpec.identity`."""
     return resolve(name, weights, domain, **dict(options or {})).identity()
@@ -158,6 +162,35 @@ def option_names(factory: Any, everything: bool = False) -> list[str]:
 @lru_cache(maxsize=1)
 def _installed() -> dict[str, EntryPoint]:
     return {e.name: e for e in entry_points(group=GROUP)}
+
+
+def _given(name: str, weights: str) -> Path:
+    """The file that `weights` names; `InputError` where there is none."""
+    if weights.startswith(TIMM):
+        # Imported here: timm takes seconds, and few commands need it.
+        from ltrp_bench.selectors.hub import timm_file
+
+        return timm_file(weights)
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise InputError(f"weights of selector {name!r}: no file {path}")
+    return path
+
+
+def _shipping_tag(name: str, base: str, tag: str | None, domains: Sequence[str]) -> str:
+    """The tag to take of the weights that ship; one that was asked for is not doubted here."""
+    tags = shipped_tags(base)
+    there = f"those that ship: {', '.join(tags) or 'none'}"
+    if tag is not None:
+        return tag
+    if not domains:
+        raise UsageError(f"selector {name!r} needs weights: give a file, or a tag of {there}")
+    found = next((d for d in domains if d in tags), None)
+    if found is None:
+        raise InputError(
+            f"selector {name!r} has no weights for {domains[0]} ({there}); give some: --weights {name}=FILE"
+        )
+    return found
 
 
 def _split_tag(name: str) -> tuple[str, str | None]:

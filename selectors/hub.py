@@ -1,0 +1,35 @@
+"""Weights by timm's names: from the hub where there is a network, from its cache on this disk where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+
+from ltrp_bench.selectors.backbones import timm_name
+from ltrp_bench.selectors.errors import InputError, UsageError
+
+
+def timm_file(name: str) -> Path:
+    """The file of a timm model's pretrained weights, "timm:vit_small_patch16_224.augreg_in21k_ft_in1k".
+
+    Raises:
+        UsageError: timm has no such model, or no weights for it. InputError: no network, and not in the cache.
+    """
+    from huggingface_hub import hf_hub_download
+    from timm.models._hub import download_cached_file
+
+    bare = timm_name(name)
+    known = timm.get_pretrained_cfg(bare)
+    if known is None or not (known.hf_hub_id or known.url):
+        raise UsageError(f"timm has no pretrained weights for {bare!r}")
+    try:
+        if known.hf_hub_id:
+            return Path(hf_hub_download(known.hf_hub_id, known.hf_hub_filename or "model.safetensors"))
+        return Path(download_cached_file(known.url, progress=False))
+    except Exception as error:
+        # Whatever the hub's many layers raise: what a person can do about it is the same.
+        raise InputError(
+            f"cannot fetch the weights of timm:{bare} ({type(error).__name__}); without a network give the file: "
+            f"--weights FILE --selector-option SELECTOR.model={bare}"
+        ) from error
