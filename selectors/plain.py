@@ -125,13 +125,14 @@ class PatchNormSelector(PlainSelector):
 
 def luminance(rgb: Tensor) -> Tensor:
     """[B, 3, H, W] RGB in [0, 1] -> BT.601 luma [B, H, W]."""
-    return sum(weight * rgb[:, i] for i, weight in enumerate(LUMA))  # type: ignore[return-value]
+    red, green, blue = rgb.unbind(1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
 def luminance_8bit(rgb: Tensor) -> Tensor:
     """[B, 3, H, W] RGB in [0, 1] -> luma 0..255, int64 [B, H, W]: channels rounded to 8 bits, then as Pillow's "L"."""
-    channels = (rgb * 255).round().clamp(0, 255).long()
-    return (sum(weight * channels[:, i] for i, weight in enumerate(LUMA_16BIT)) + 0x8000) >> 16
+    red, green, blue = (rgb * 255).round().clamp(0, 255).long().unbind(1)
+    return (LUMA_16BIT[0] * red + LUMA_16BIT[1] * green + LUMA_16BIT[2] * blue + 0x8000) >> 16
 
 
 def sobel_magnitude(plane: Tensor) -> Tensor:
