@@ -227,7 +227,8 @@ def train(model: LossModel, pictures: Dataset[Any], options: TrainingOptions, co
         experiment_name=options.out.name,
     )
     # One line a parameter otherwise.
-    runner.logger.addFilter(lambda record: "paramwise_options" not in record.getMessage())
+    noise = ("paramwise_options", "since its requires_grad=False")
+    runner.logger.addFilter(lambda record: not any(text in record.getMessage() for text in noise))
     last = last_checkpoint(options.out)
     if last is not None:
         runner._load_from, runner._resume = str(last), True
