@@ -14,53 +14,53 @@ train_app = typer.Typer(
     name="train", no_args_is_help=True, help="Train what the bench needs; the same command again goes on after a kill."
 )
 
-_DATA = typer.Option("shapes", help="`shapes` or a folder of images (searched through).")
-_OUT = typer.Option(..., help="Folder of checkpoints, logs and TensorBoard events.")
-_EXPORT = typer.Option(None, help="Write the trained weights here (.safetensors), with a card beside them.")
-_PICTURES = typer.Option(40_000, min=1, help="How many different pictures of shapes.")
-_ITERATIONS = typer.Option(3_400, min=1, help="Iterations; optimiser steps are as many over --accumulate.")
-_BATCH = typer.Option(64, min=1, help="Pictures an iteration and process.")
-_LR = typer.Option(1.5e-3, help="Peak learning rate (linear warm-up, cosine decay to zero).")
-_ACCUMULATE = typer.Option(1, min=1, help="Iterations an optimiser step.")
-_AMP = typer.Option("none", metavar="none | float16 | bfloat16", help="Mixed precision; needs a GPU.")
-_WORKERS = typer.Option(1, min=0, help="Loader processes. Changes speed alone.")
-_SAVE = typer.Option(500, min=1, help="Iterations between checkpoints.")
-_SEED = typer.Option(0, min=0, help="Of weights, order, augmentation and masks.")
-_DEVICE = typer.Option("auto", metavar="auto | cpu | cuda", help="Where to train; several GPUs through torchrun.")
-_THREADS = typer.Option(0, min=0, help="CPU threads; 0 leaves it to torch.")
-_DEBUG = typer.Option(False, "--debug", help="Show where an error came from.")
+DATA = typer.Option("shapes", help="`shapes` or a folder of images (searched through).")
+OUT = typer.Option(..., help="Folder of checkpoints, logs and TensorBoard events.")
+EXPORT = typer.Option(None, help="Write the trained weights here (.safetensors), with a card beside them.")
+PICTURES = typer.Option(40_000, min=1, help="How many different pictures of shapes.")
+ITERATIONS = typer.Option(3_400, min=1, help="Iterations; optimiser steps are as many over --accumulate.")
+BATCH = typer.Option(64, min=1, help="Pictures an iteration and process.")
+LR = typer.Option(1.5e-3, help="Peak learning rate (linear warm-up, cosine decay to zero).")
+ACCUMULATE = typer.Option(1, min=1, help="Iterations an optimiser step.")
+AMP = typer.Option("none", metavar="none | float16 | bfloat16", help="Mixed precision; needs a GPU.")
+WORKERS = typer.Option(1, min=0, help="Loader processes. Changes speed alone.")
+SAVE = typer.Option(500, min=1, help="Iterations between checkpoints.")
+SEED = typer.Option(0, min=0, help="Of weights, order, augmentation and masks.")
+DEVICE = typer.Option("auto", metavar="auto | cpu | cuda", help="Where to train; several GPUs through torchrun.")
+THREADS = typer.Option(0, min=0, help="CPU threads; 0 leaves it to torch.")
+DEBUG = typer.Option(False, "--debug", help="Show where an error came from.")
 
 
 @train_app.command()
 def mae(
     context: typer.Context,
-    out: Path = _OUT,
-    data: str = _DATA,
-    export: Path | None = _EXPORT,
+    out: Path = OUT,
+    data: str = DATA,
+    export: Path | None = EXPORT,
     preset: str = typer.Option("tiny", help="tiny, small, base, large or huge."),
     size: int = typer.Option(96, min=16, help="Side of the pictures in pixels."),
     patch: int = typer.Option(8, min=2, help="Side of a patch in pixels."),
     mask_ratio: float = typer.Option(0.75, help="Share of patches hidden, in (0, 1)."),
     init: str | None = typer.Option(None, help="Start from these weights: a file or a shipped tag."),
     norm_pix: bool = typer.Option(True, help="Predict pixels normalised per patch (He et al., section 4.1)."),
-    pictures: int = _PICTURES,
-    iterations: int = _ITERATIONS,
-    batch_size: int = _BATCH,
-    lr: float = _LR,
-    accumulate: int = _ACCUMULATE,
-    amp: str = _AMP,
-    workers: int = _WORKERS,
-    save_every: int = _SAVE,
-    seed: int = _SEED,
-    device: str = _DEVICE,
-    threads: int = _THREADS,
-    debug: bool = _DEBUG,
+    pictures: int = PICTURES,
+    iterations: int = ITERATIONS,
+    batch_size: int = BATCH,
+    lr: float = LR,
+    accumulate: int = ACCUMULATE,
+    amp: str = AMP,
+    workers: int = WORKERS,
+    save_every: int = SAVE,
+    seed: int = SEED,
+    device: str = DEVICE,
+    threads: int = THREADS,
+    debug: bool = DEBUG,
 ) -> None:
     """A masked autoencoder from scratch, without labels."""
     from ltrp_bench.harness.train_mae import train_mae
     from ltrp_bench.harness.training import TrainingOptions
 
-    _use_threads(threads)
+    use_threads(threads)
     options = TrainingOptions(
         out=out,
         iterations=iterations,
@@ -74,16 +74,16 @@ def mae(
         device=device,
     )
     made = train_mae(data, options, preset, size, patch, mask_ratio, norm_pix, pictures, init)
-    _finish("mae", made, out, export, context.obj)
+    finish("mae", made, out, export, context.obj)
 
 
 @train_app.command()
 def ltrp(
     context: typer.Context,
-    out: Path = _OUT,
+    out: Path = OUT,
     mae: str = typer.Option(..., help="The frozen teacher: a file or a shipped tag such as mae.shapes."),
-    data: str = _DATA,
-    export: Path | None = _EXPORT,
+    data: str = DATA,
+    export: Path | None = EXPORT,
     ranker: str = typer.Option("s", metavar="ti | s | b | mae", help="Size; `mae` copies the teacher's encoder."),
     loss: str = typer.Option("list_mle", help="list_mle, list_net, rank_net, focused_rank or pointwise."),
     distance: str = typer.Option("l1", help="Of reconstructions: l1, l2, ssim, psnr or lpips."),
@@ -91,24 +91,24 @@ def ltrp(
     mask_ratio: float = typer.Option(0.9, help="Share of patches the teacher does not see, in (0, 1)."),
     asymmetric: bool = typer.Option(True, help="The ranker sees the visible patches only, not the whole picture."),
     sublist: int = typer.Option(20, min=0, help="Patches a random sub-list of ListMLE; 0 takes all."),
-    pictures: int = _PICTURES,
-    iterations: int = _ITERATIONS,
-    batch_size: int = _BATCH,
-    lr: float = _LR,
-    accumulate: int = _ACCUMULATE,
-    amp: str = _AMP,
-    workers: int = _WORKERS,
-    save_every: int = _SAVE,
-    seed: int = _SEED,
-    device: str = _DEVICE,
-    threads: int = _THREADS,
-    debug: bool = _DEBUG,
+    pictures: int = PICTURES,
+    iterations: int = ITERATIONS,
+    batch_size: int = BATCH,
+    lr: float = LR,
+    accumulate: int = ACCUMULATE,
+    amp: str = AMP,
+    workers: int = WORKERS,
+    save_every: int = SAVE,
+    seed: int = SEED,
+    device: str = DEVICE,
+    threads: int = THREADS,
+    debug: bool = DEBUG,
 ) -> None:
     """LTRP's ranker, without labels, from the semantic density of a frozen masked autoencoder."""
     from ltrp_bench.harness.train_ltrp import RankingOptions, train_ltrp
     from ltrp_bench.harness.training import TrainingOptions
 
-    _use_threads(threads)
+    use_threads(threads)
     options = TrainingOptions(
         out=out,
         iterations=iterations,
@@ -125,30 +125,30 @@ def ltrp(
     how: Any = (ranker, loss, distance, hide, mask_ratio, asymmetric, sublist)
     ranking = RankingOptions(*how)
     made = train_ltrp(data, mae, options, ranking, pictures)
-    _finish("ltrp", made, out, export, context.obj)
+    finish("ltrp", made, out, export, context.obj)
 
 
 @train_app.command()
 def detector(
     context: typer.Context,
-    out: Path = _OUT,
-    export: Path | None = _EXPORT,
+    out: Path = OUT,
+    export: Path | None = EXPORT,
     iterations: int = typer.Option(4_000, min=1, help="Optimiser steps."),
     batch_size: int = typer.Option(32, min=1, help="Pictures a step."),
     lr: float = typer.Option(2e-3, help="Peak learning rate."),
     amp: str = typer.Option("none", metavar="none | bfloat16", help="Mixed precision."),
     save_every: int = typer.Option(250, min=1, help="Iterations between checkpoints."),
-    seed: int = _SEED,
-    device: str = _DEVICE,
-    threads: int = _THREADS,
-    debug: bool = _DEBUG,
+    seed: int = SEED,
+    device: str = DEVICE,
+    threads: int = THREADS,
+    debug: bool = DEBUG,
 ) -> None:
     """The small detector of `shapes-det`, half of its pictures with patches filled."""
     from dataclasses import asdict
 
     from ltrp_bench.harness.train_detector import DetectorTraining, export_detector, train_detector
 
-    _use_threads(threads)
+    use_threads(threads)
     options = DetectorTraining(iterations=iterations, batch_size=batch_size, lr=lr, amp=amp, seed=seed)
     state = train_detector(out, options, device=device, save_every=save_every)
     if export is not None:
@@ -156,14 +156,15 @@ def detector(
         _write_card(export, "detector", {"what": "detector", **asdict(options)}, out, context.obj)
 
 
-def _use_threads(threads: int) -> None:
+def use_threads(threads: int) -> None:
+    """Let torch use so many CPU threads; 0 leaves it as it is."""
     if threads:
         import torch
 
         torch.set_num_threads(threads)
 
 
-def _finish(kind: str, made: dict[str, Any], out: Path, export: Path | None, arguments: list[str]) -> None:
+def finish(kind: str, made: dict[str, Any], out: Path, export: Path | None, arguments: list[str]) -> None:
     """Write weights and card, where asked; only the first process of several does."""
     from ltrp_bench.selectors.checkpoints import save_safetensors
 

@@ -22,6 +22,7 @@ from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Sup
 from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, mismatch, resolve, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_files import HEADS, count_blocks
+from ltrp_bench.selectors.stem import ConvStem, stem_patch_size
 
 LABEL_SETS: Mapping[int, str] = {1000: "imagenet1k", 21841: "imagenet21k", 21843: "imagenet21k", 11221: "imagenet21k"}
 """What the number of a classifier's outputs says about its labels."""
@@ -185,7 +186,8 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
     missing = [key for key in needed if key not in state]
     if missing:
         raise mismatch(what, state, missing)
-    width, patch = int(state["pos_embed"].shape[-1]), int(state["patch_embed.proj.weight"].shape[-1])
+    width, convolved = int(state["pos_embed"].shape[-1]), stem_patch_size(state)
+    patch = convolved or int(state["patch_embed.proj.weight"].shape[-1])
     heads = heads or HEADS.get(width)
     if heads is None:
         raise InputError(f"cannot tell the number of attention heads of {what} from its width {width}: give heads=N")
@@ -200,13 +202,14 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
         "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
         "qkv_bias": "blocks.0.attn.qkv.bias" in state,
         "fc_norm": "fc_norm.weight" in state,
+        "stem": "conv" if convolved else "patch",
     }
 
 
 def build_vit(config: Mapping[str, Any]) -> VisionTransformer:
     """timm's ViT from `vit_config`'s words (also those in the metadata of weights made here)."""
     classes = config.get("classes", 0)
-    return VisionTransformer(
+    net = VisionTransformer(
         img_size=config["image_size"],
         patch_size=config["patch_size"],
         embed_dim=config["embed_dim"],
@@ -218,6 +221,9 @@ def build_vit(config: Mapping[str, Any]) -> VisionTransformer:
         global_pool="avg" if config.get("fc_norm") else "token",
         norm_layer=partial(nn.LayerNorm, eps=config.get("layer_norm_eps", 1e-6)),
     )
+    if config.get("stem", "patch") == "conv":
+        net.patch_embed = ConvStem(config["image_size"], config["patch_size"], config["embed_dim"])
+    return net
 
 
 def _from_state(

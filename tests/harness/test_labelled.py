@@ -16,7 +16,7 @@ def test_items_are_pictures_of_the_labelled_category(fold: int) -> None:
     assert len(stream) == 12
     for image, label, box in (stream[i] for i in range(6)):
         assert image.shape == (3, SIZE, SIZE) and 0 <= int(label) < CLASSES
-        assert 0 <= box[0] and box[0] + box[2] <= SIZE and 0 <= box[1] and box[1] + box[3] <= SIZE
+        assert box[0] >= 0 and box[0] + box[2] <= SIZE and box[1] >= 0 and box[1] + box[3] <= SIZE
     labels = {stream.world.label(i) - fold * CLASSES for i in range(6)}
     assert {int(stream[i][1]) for i in range(6)} == labels
 

@@ -1,0 +1,256 @@
+"""`ltrp-bench train vit|evit|dynamicvit`: the supervised rivals, on one fold's single-label view of the built-in world.
+
+All start from the same masked autoencoder's encoder, or from a ViT made so. An object fills a twentieth of a picture,
+and a small plain ViT that is shown whole pictures stays at chance for a long time. Two things help: a convolutional
+stem in the place of the patch projection, and windows: at first only the patches around the labelled object are shown,
+at their own places; the windows then widen to the whole picture.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from ltrp_bench.harness.labelled import CLASSES, LabelledShapes
+from ltrp_bench.harness.training import LossModel, TrainingOptions, train, trained_state
+from ltrp_bench.selectors.backbones import build_vit, load_backbone, tokens
+from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
+from ltrp_bench.selectors.dynamicvit import DynamicViT
+from ltrp_bench.selectors.dynamicvit_losses import dynamicvit_loss, teacher_outputs
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.evit import KEEP_RATE, EViT, shrinking_keep_rate
+from ltrp_bench.selectors.ltrp.mae_files import load_mae
+from ltrp_bench.selectors.staged import quarter_stages
+from ltrp_bench.selectors.token_vit import config_of
+from ltrp_bench.selectors.vit import take
+from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS, seen_categories
+
+GRID = SIZE // PATCH
+
+Loss = Callable[..., Tensor]
+"""(module, images, labels, boxes, generator, progress=share of the training done) -> scalar."""
+
+
+@dataclass(frozen=True)
+class ClassifierOptions:
+    """How a supervised rival is taught.
+
+    Attributes:
+        fold: 0 or 1: which half of the categories is labelled.
+        stem: "conv" (see `selectors.stem`) or "patch", the masked autoencoder's own projection; where `init` is a ViT,
+            its own stays.
+        windows: sides, in patches, of what is shown of a picture, each for an equal share of the training; 12 is the
+            whole picture. Only "vit" can be shown less.
+        smoothing: of the labels.
+    """
+
+    fold: int = 0
+    stem: str = "conv"
+    windows: tuple[int, ...] = (GRID,)
+    smoothing: float = 0.1
+
+
+def train_classifier(
+    kind: str,
+    options: TrainingOptions,
+    teaching: ClassifierOptions,
+    init: str | Path = "mae.shapes",
+    pictures: int = 40_000,
+    judged: int = 1000,
+) -> dict[str, Any]:
+    """Train, and return {"state": state dict, "config": for `build_vit`, "training": how it was made}.
+
+    Args:
+        kind: "vit", "evit" or "dynamicvit".
+        options: of the loop.
+        teaching: how it is taught.
+        init: a masked autoencoder, whose encoder is taken, or a ViT made by this command, of the same fold; for
+            "dynamicvit" such a ViT is the teacher too, as published.
+        pictures: how many different ones.
+        judged: pictures of the validation world for the accuracy in "training"; 0 measures none.
+    """
+    _check(kind, teaching)
+    torch.manual_seed(options.seed)
+    vit = start_from(init, teaching)
+    net, loss = _OBJECTIVES[kind](vit, options, teaching)
+    training = {
+        "what": kind,
+        "data": f"shapes, single-label/{teaching.fold}",
+        "pictures": pictures,
+        "init_sha256": sha256_of(resolve(init)),
+        **asdict(teaching),
+        "windows": list(teaching.windows),
+        **options.recipe(),
+    }
+    stream = LabelledShapes(teaching.fold, pictures, options.draws, options.seed, boxes=True)
+
+    def at_this_point(*given: Any) -> Tensor:
+        return loss(*given, progress=model.iteration / options.iterations)
+
+    model = LossModel(net, at_this_point, MEAN, STD, options.seed)
+    train(model, stream, options, training)
+    load_into(net, trained_state(options.out), f"the {kind} trained in {options.out.name}")
+    if isinstance(net, EViT):
+        net.keep_rate = KEEP_RATE
+    if judged:
+        training["accuracy"] = round(seen_accuracy(net, teaching.fold, judged), 4)
+    return {"state": _published(net), "config": _config(net, teaching.fold), "training": training}
+
+
+def _check(kind: str, teaching: ClassifierOptions) -> None:
+    if kind not in _OBJECTIVES:
+        raise UsageError(f"no classifier {kind!r}; there are {', '.join(_OBJECTIVES)}")
+    if teaching.fold not in (0, 1):
+        raise UsageError(f"shapes has folds 0 and 1, got {teaching.fold}")
+    if teaching.stem not in ("conv", "patch"):
+        raise UsageError(f"a stem is conv or patch, got {teaching.stem!r}")
+    if not teaching.windows or any(not 2 <= side <= GRID for side in teaching.windows):
+        raise UsageError(f"windows are sides of 2 to {GRID} patches, got {list(teaching.windows)}")
+    if kind != "vit" and set(teaching.windows) != {GRID}:
+        raise UsageError(f"{kind} ranks whole pictures: windows are for vit")
+
+
+def start_from(init: str | Path, teaching: ClassifierOptions) -> VisionTransformer:
+    """A classifier of the fold's seen categories: a trained ViT, or a new one on a masked autoencoder's encoder.
+
+    Raises:
+        UsageError: a ViT that was taught another label set.
+    """
+    path = resolve(init)
+    metadata = load_metadata(path)
+    if metadata.get("kind") == "vit":
+        found = load_backbone(path)
+        if str(found.supervision) != label_set(teaching.fold):
+            raise UsageError(f"{path.name} was taught {found.supervision}, not {label_set(teaching.fold)}")
+        vit = found.model.train().requires_grad_(True)
+    else:
+        own = load_mae(path).config
+        shape = {key: own[key] for key in ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio")}
+        vit = build_vit({**shape, "classes": CLASSES, "stem": teaching.stem})
+        mine = vit.state_dict()
+        stem = "patch_embed." if teaching.stem == "conv" else "-"
+        taken = {k: v for k, v in load_state(path).items() if k in mine and not k.startswith(stem)}
+        load_into(vit, {**mine, **taken}, "the encoder of a MAE")
+    # Sine-cosine positions stay as the autoencoder knew them.
+    vit.pos_embed.requires_grad_(False)
+    return vit
+
+
+def label_set(fold: int) -> str:
+    """The name of a fold's labels."""
+    return f"shapes-seen/{fold}"
+
+
+def _vit(vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierOptions) -> tuple[nn.Module, Loss]:
+    windows = teaching.windows
+
+    def loss(
+        module: Any, images: Tensor, labels: Tensor, boxes: Tensor, generator: torch.Generator, progress: float
+    ) -> Tensor:
+        side = windows[min(len(windows) - 1, int(progress * len(windows)))]
+        seen = None if side == GRID else window_around(boxes, side, generator)
+        return F.cross_entropy(classify(module, images, seen), labels, label_smoothing=teaching.smoothing)
+
+    return vit, loss
+
+
+def _evit(vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierOptions) -> tuple[nn.Module, Loss]:
+    """EViT, its keep rate falling as published."""
+
+    def loss(
+        module: Any, images: Tensor, labels: Tensor, boxes: Tensor, generator: torch.Generator, progress: float
+    ) -> Tensor:
+        module.keep_rate = shrinking_keep_rate(progress)
+        return F.cross_entropy(module(images), labels, label_smoothing=teaching.smoothing)
+
+    return EViT(vit, quarter_stages(len(vit.blocks)), KEEP_RATE), loss
+
+
+def _dynamicvit(
+    vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierOptions
+) -> tuple[nn.Module, Loss]:
+    """DynamicViT, distilled from the whole ViT it starts from."""
+    teacher = copy.deepcopy(vit).eval().requires_grad_(False)
+
+    def loss(
+        module: Any, images: Tensor, labels: Tensor, boxes: Tensor, generator: torch.Generator, progress: float
+    ) -> Tensor:
+        teacher.to(images.device)
+        out = module.training_forward(images, generator)
+        return torch.stack(
+            [*dynamicvit_loss(out, labels, module.token_ratio, teacher_outputs(teacher, images)).values()]
+        ).sum()
+
+    return DynamicViT(vit, quarter_stages(len(vit.blocks))), loss
+
+
+_OBJECTIVES = {"vit": _vit, "evit": _evit, "dynamicvit": _dynamicvit}
+
+
+def window_around(boxes: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Patches of a random square window that holds the box, or as much of it as it can.
+
+    Args:
+        boxes: [B, 4] (x, y, width, height) in pixels.
+        side: of the window, in patches.
+        generator: of the window's place.
+
+    Returns:
+        [B, side * side] int64 raster indices.
+    """
+    start, end = boxes[:, :2].cpu() / PATCH, (boxes[:, :2] + boxes[:, 2:]).cpu() / PATCH
+    least = (end - side).ceil().clamp(0, GRID - side)
+    most = start.floor().clamp(0, GRID - side)
+    # A box larger than the window: the window lies in its middle.
+    middle = ((start + end - side) / 2).round().clamp(0, GRID - side)
+    least, most = torch.where(most < least, middle, least), torch.where(most < least, middle, most)
+    corner = least + (torch.rand(least.shape, generator=generator) * (most - least + 1)).floor().minimum(most - least)
+    column, row = corner.long().unbind(1)
+    step = torch.arange(side)
+    return ((row[:, None] + step)[:, :, None] * GRID + (column[:, None] + step)[:, None, :]).flatten(1)
+
+
+def classify(vit: VisionTransformer, images: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Logits [B, classes] from all patches, or from the `seen` ones alone ([B, n] raster indices)."""
+    x = tokens(vit, images)
+    if seen is not None:
+        x = torch.cat([x[:, :1], take(x[:, 1:], seen.to(x.device))], dim=1)
+    return vit.forward_head(vit.norm(vit.blocks(x)))
+
+
+def _published(net: nn.Module) -> dict[str, Tensor]:
+    """The state dict under the keys that official files have."""
+    if isinstance(net, DynamicViT):
+        return net.published_state()
+    return (net.vit if isinstance(net, EViT) else net).state_dict()
+
+
+def _config(net: Any, fold: int) -> dict[str, Any]:
+    """What a file says of itself, for `load_backbone`."""
+    own = config_of(net) if isinstance(net, VisionTransformer) else net.config
+    names = sorted(seen_categories(fold), key=CATEGORIES.index)
+    return {**own, "classes": names, "label_set": label_set(fold), "mean": list(MEAN), "std": list(STD)}
+
+
+@torch.no_grad()
+def seen_accuracy(net: nn.Module, fold: int, count: int, batch: int = 50) -> float:
+    """Top-1 accuracy on `count` pictures of the validation world's single-label view of `fold`."""
+    stream = LabelledShapes(fold, count, count, 0, world_seed=WORLD_SEEDS["val"])
+    device = next(net.parameters()).device
+    mean, std = (torch.tensor(x, device=device).view(1, 3, 1, 1) * 255 for x in (MEAN, STD))
+    right = 0
+    net.eval()
+    for start in range(0, count, batch):
+        items = [stream[i] for i in range(start, min(start + batch, count))]
+        images = torch.stack([item[0] for item in items]).to(device).float()
+        found = net((images - mean) / std).argmax(-1).cpu()
+        right += int((found == torch.stack([item[1] for item in items])).sum())
+    return right / count
