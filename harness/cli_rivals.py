@@ -11,6 +11,7 @@ from ltrp_bench.harness.cli_train import (
     ACCUMULATE,
     AMP,
     BATCH,
+    DATA,
     DEBUG,
     DEVICE,
     EXPORT,
@@ -85,3 +86,81 @@ for _kind, _what in (
     ("dynamicvit", "DynamicViT, distilled from the ViT it starts from."),
 ):
     train_app.command(_kind)(_classifier(_kind, _what))
+
+
+@train_app.command()
+def gfnet(
+    context: typer.Context,
+    out: Path = OUT,
+    fold: int = FOLD,
+    init: str = INIT,
+    stage_iterations: tuple[int, int, int] = typer.Option((3000, 1500, 1000), min=0, help="Of the three stages."),
+    stage_lr: tuple[float, float, float] = typer.Option((1e-3, 1e-3, 3e-4), help="Peak learning rate of each stage."),
+    crop: int = typer.Option(48, min=8, help="Side of a crop in pixels."),
+    glances: int = typer.Option(5, min=2, help="Looks in all: the glance and the crops."),
+    pool: str = typer.Option("avg", metavar="avg | max | token", help="What the classifier reads of a crop's tokens."),
+    export: Path | None = EXPORT,
+    pictures: int = PICTURES,
+    batch_size: int = BATCH,
+    workers: int = WORKERS,
+    save_every: int = SAVE,
+    seed: int = SEED,
+    device: str = DEVICE,
+    threads: int = THREADS,
+    debug: bool = DEBUG,
+) -> None:
+    """GFNet (glance and focus) in its three stages; the second teaches where to look, by PPO."""
+    from typing import Any, cast
+
+    from ltrp_bench.harness.train_gfnet import GFNetOptions, train_gfnet
+    from ltrp_bench.harness.training import TrainingOptions
+
+    use_threads(threads)
+    # Iterations and learning rate are each stage's own.
+    options = TrainingOptions(
+        out=out, iterations=1, batch_size=batch_size, workers=workers, save_every=save_every, seed=seed, device=device
+    )
+    teaching = GFNetOptions(fold, stage_iterations, stage_lr, crop, glances, pool=cast(Any, pool))
+    finish("gfnet", train_gfnet(options, teaching, pictures, init), out, export, context.obj)
+
+
+@train_app.command()
+def dino(
+    context: typer.Context,
+    out: Path = OUT,
+    data: str = DATA,
+    mae: str = typer.Option("mae.shapes", help="The masked autoencoder whose encoder it starts from."),
+    local_crops: int = typer.Option(4, min=0, help="Small crops a picture, beside the two large ones."),
+    export: Path | None = EXPORT,
+    pictures: int = PICTURES,
+    iterations: int = typer.Option(2000, min=1, help="Optimiser steps."),
+    batch_size: int = BATCH,
+    lr: float = typer.Option(2e-4, help="Peak learning rate."),
+    weight_decay: float = typer.Option(0.04, min=0, help="Of AdamW."),
+    amp: str = AMP,
+    workers: int = WORKERS,
+    save_every: int = SAVE,
+    seed: int = SEED,
+    device: str = DEVICE,
+    threads: int = THREADS,
+    debug: bool = DEBUG,
+) -> None:
+    """DINO, without labels: a student that agrees with its own slow average on crops of a picture."""
+    from ltrp_bench.harness.train_dino import CropOptions, DinoOptions, train_dino
+    from ltrp_bench.harness.training import TrainingOptions
+
+    use_threads(threads)
+    options = TrainingOptions(
+        out=out,
+        iterations=iterations,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        amp=amp,
+        workers=workers,
+        save_every=save_every,
+        seed=seed,
+        device=device,
+    )
+    how = DinoOptions(crops=CropOptions(local_crops=local_crops))
+    finish("dino", train_dino(data, options, how, mae, pictures), out, export, context.obj)

@@ -181,7 +181,8 @@ def _write_card(weights: Path, kind: str, training: dict[str, Any], out: Path, a
     from ltrp_bench.harness.training import write_text
     from ltrp_bench.selectors.checkpoints import sha256_of
 
-    curve = loss_curve(out)
+    # A training in several stages has a folder for each.
+    stages = sorted(part.parent for part in out.glob("*/training.json")) or [out]
     lines = [
         f"# {weights.stem}",
         "",
@@ -195,11 +196,11 @@ def _write_card(weights: Path, kind: str, training: dict[str, Any], out: Path, a
         "| --- | --- |",
         *[f"| {key} | {value} |" for key, value in sorted(training.items())],
         "",
-        "| iteration | loss |",
-        "| --- | --- |",
-        *[f"| {step} | {loss:.4f} |" for step, loss in curve],
-        "",
     ]
+    for stage in stages:
+        title = "iteration" if stage == out else f"iteration of {stage.name}"
+        lines += [f"| {title} | loss |", "| --- | --- |"]
+        lines += [*[f"| {step} | {loss:.4f} |" for step, loss in loss_curve(stage)], ""]
     write_text(weights.with_suffix(".md"), "\n".join(lines))
 
 
@@ -211,7 +212,7 @@ def _portable(arguments: list[str]) -> list[str]:
 def loss_curve(out: Path, points: int = 12) -> list[tuple[int, float]]:
     """(iteration, loss) at about `points` places, from the JSON logs that mmengine wrote under `out`."""
     found: dict[int, float] = {}
-    for log in sorted(out.glob("*/vis_data/scalars.json")) + sorted(out.glob("*/vis_data/*.json")):
+    for log in sorted(out.glob("*/vis_data/*.json")):
         for line in log.read_text().splitlines():
             entry = json.loads(line) if line.startswith("{") else {}
             if "loss" in entry and "step" in entry:

@@ -40,6 +40,7 @@ from ltrp_bench.selectors.gfnet.objective import (
     roll_out,
 )
 from ltrp_bench.selectors.ltrp.mae_files import load_mae
+from ltrp_bench.selectors.token_vit import config_of
 from ltrp_bench.selectors.vit import resample_positions
 from ltrp_bench.tasks.data import shapes
 
@@ -80,6 +81,14 @@ class PolicyModel(LossModel):
         super().__init__(net, self._one_update, net.mean, net.std, seed)
         self._options = options
         self._seen: Rollout | None = None
+
+    def train(self, mode: bool = True) -> PolicyModel:
+        """Encoders and classifier are fixed in this stage: their normalisation must not follow the crops."""
+        super().train(mode)
+        for name, part in self.trained.named_children():
+            if name != "policy":
+                part.eval()
+        return self
 
     def _one_update(self, module: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         assert isinstance(module, GFNet)
@@ -167,9 +176,7 @@ def load_start(init: str | Path, fold: int) -> Start:
     if taught is not None and taught != f"shapes-seen/{fold}":
         raise UsageError(f"{path.name} was taught {taught}, not shapes-seen/{fold}: start from another --init")
     state = {key.replace("fc_norm.", "norm."): value for key, value in vit.model.state_dict().items()}
-    blocks = vit.model.blocks
-    sizes = {"embed_dim": vit.model.embed_dim, "depth": len(blocks), "heads": blocks[0].attn.num_heads}
-    return Start(state, {**sizes, "patch_size": vit.patch_size, "mean": vit.mean, "std": vit.std}, vit.grid)
+    return Start(state, {**config_of(vit.model), "mean": vit.mean, "std": vit.std}, vit.grid)
 
 
 def make_gfnet(start: Start, teaching: GFNetOptions) -> GFNet:
@@ -183,7 +190,7 @@ def make_gfnet(start: Start, teaching: GFNetOptions) -> GFNet:
         raise UsageError(f"crops of {teaching.crop} pixels cannot be cut into patches of {patch}")
     encoder = {"backbone": "vit", "pool": teaching.pool, "image_size": teaching.crop, "patch_size": patch}
     net = GFNet(
-        {**encoder, **{key: own[key] for key in ("embed_dim", "depth", "heads")}},
+        {**encoder, **{key: own[key] for key in ("embed_dim", "depth", "heads", "stem") if key in own}},
         classes=sorted(shapes.seen_categories(teaching.fold), key=shapes.CATEGORIES.index),
         crop=teaching.crop,
         glances=teaching.glances,
