@@ -43,6 +43,7 @@ def _classifier(kind: str, what: str) -> Callable[..., None]:
             [12], help="Side, in patches, of what is shown around the labelled object; repeats, in order (vit alone)."
         ),
         smoothing: float = typer.Option(0.1, min=0, max=0.9, help="Of the labels."),
+        stem_loss: float = typer.Option(0.5, min=0, help="Weight of the stem's own loss (vit alone)."),
         export: Path | None = EXPORT,
         pictures: int = PICTURES,
         iterations: int = ITERATIONS,
@@ -73,7 +74,7 @@ def _classifier(kind: str, what: str) -> Callable[..., None]:
             seed=seed,
             device=device,
         )
-        teaching = ClassifierOptions(fold, stem, tuple(window), smoothing)
+        teaching = ClassifierOptions(fold, stem, tuple(window), smoothing, stem_loss)
         finish(kind, train_classifier(kind, options, teaching, init, pictures), out, export, context.obj)
 
     command.__doc__ = what
@@ -146,7 +147,8 @@ def dino(
     debug: bool = DEBUG,
 ) -> None:
     """DINO, without labels: a student that agrees with its own slow average on crops of a picture."""
-    from ltrp_bench.harness.train_dino import CropOptions, DinoOptions, train_dino
+    from ltrp_bench.harness.dino_crops import CropOptions
+    from ltrp_bench.harness.train_dino import DinoOptions, train_dino
     from ltrp_bench.harness.training import TrainingOptions
 
     use_threads(threads)

@@ -2,8 +2,9 @@
 
 All start from the same masked autoencoder's encoder, or from a ViT made so. An object fills a twentieth of a picture,
 and a small plain ViT that is shown whole pictures stays at chance for a long time. Two things help: a convolutional
-stem in the place of the patch projection, and windows: at first only the patches around the labelled object are shown,
-at their own places; the windows then widen to the whole picture.
+stem in the place of the patch projection, with a classifier of its own in training (the mean of its tokens, linear;
+deep supervision, Lee et al., AISTATS 2015), and windows: at first only the patches around the labelled object are
+shown, at their own places; the windows then widen to the whole picture.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from ltrp_bench.harness.labelled import CLASSES, LabelledShapes
 from ltrp_bench.harness.training import LossModel, TrainingOptions, train, trained_state
-from ltrp_bench.selectors.backbones import build_vit, load_backbone, tokens
+from ltrp_bench.selectors.backbones import build_vit, embedded, load_backbone
 from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
 from ltrp_bench.selectors.dynamicvit import DynamicViT
 from ltrp_bench.selectors.dynamicvit_losses import dynamicvit_loss, teacher_outputs
@@ -50,12 +51,14 @@ class ClassifierOptions:
         windows: sides, in patches, of what is shown of a picture, each for an equal share of the training; 12 is the
             whole picture. Only "vit" can be shown less.
         smoothing: of the labels.
+        stem_loss: weight of the loss of the stem's own classifier, which is left behind after training ("vit").
     """
 
     fold: int = 0
     stem: str = "conv"
     windows: tuple[int, ...] = (GRID,)
     smoothing: float = 0.1
+    stem_loss: float = 0.5
 
 
 def train_classifier(
@@ -149,6 +152,19 @@ def label_set(fold: int) -> str:
     return f"shapes-seen/{fold}"
 
 
+class TaughtVit(nn.Module):
+    """A ViT and the classifier of its stem's tokens, as they are trained."""
+
+    def __init__(self, vit: VisionTransformer) -> None:
+        super().__init__()
+        self.vit = vit
+        self.stem_head = nn.Linear(vit.embed_dim, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, classes], the ViT's."""
+        return self.vit(images)
+
+
 def _vit(vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierOptions) -> tuple[nn.Module, Loss]:
     windows = teaching.windows
 
@@ -156,10 +172,16 @@ def _vit(vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierO
         module: Any, images: Tensor, labels: Tensor, boxes: Tensor, generator: torch.Generator, progress: float
     ) -> Tensor:
         side = windows[min(len(windows) - 1, int(progress * len(windows)))]
-        seen = None if side == GRID else window_around(boxes, side, generator)
-        return F.cross_entropy(classify(module, images, seen), labels, label_smoothing=teaching.smoothing)
+        seen = None if side == GRID else window_around(boxes, side, generator).to(images.device)
+        pixels = module.vit.patch_embed(images)
+        x = embedded(module.vit, pixels)
+        if seen is not None:
+            x, pixels = torch.cat([x[:, :1], take(x[:, 1:], seen)], dim=1), take(pixels, seen)
+        logits = module.vit.forward_head(module.vit.norm(module.vit.blocks(x)))
+        early = F.cross_entropy(module.stem_head(pixels.mean(1)), labels)
+        return F.cross_entropy(logits, labels, label_smoothing=teaching.smoothing) + teaching.stem_loss * early
 
-    return vit, loss
+    return TaughtVit(vit), loss
 
 
 def _evit(vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierOptions) -> tuple[nn.Module, Loss]:
@@ -218,24 +240,16 @@ def window_around(boxes: Tensor, side: int, generator: torch.Generator) -> Tenso
     return ((row[:, None] + step)[:, :, None] * GRID + (column[:, None] + step)[:, None, :]).flatten(1)
 
 
-def classify(vit: VisionTransformer, images: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Logits [B, classes] from all patches, or from the `seen` ones alone ([B, n] raster indices)."""
-    x = tokens(vit, images)
-    if seen is not None:
-        x = torch.cat([x[:, :1], take(x[:, 1:], seen.to(x.device))], dim=1)
-    return vit.forward_head(vit.norm(vit.blocks(x)))
-
-
 def _published(net: nn.Module) -> dict[str, Tensor]:
     """The state dict under the keys that official files have."""
     if isinstance(net, DynamicViT):
         return net.published_state()
-    return (net.vit if isinstance(net, EViT) else net).state_dict()
+    return cast(nn.Module, net.vit).state_dict()
 
 
 def _config(net: Any, fold: int) -> dict[str, Any]:
     """What a file says of itself, for `load_backbone`."""
-    own = config_of(net) if isinstance(net, VisionTransformer) else net.config
+    own = config_of(net.vit) if isinstance(net, TaughtVit) else net.config
     names = sorted(seen_categories(fold), key=CATEGORIES.index)
     return {**own, "classes": names, "label_set": label_set(fold), "mean": list(MEAN), "std": list(STD)}
 

@@ -237,7 +237,12 @@ def tokens(model: VisionTransformer, images: Tensor) -> Tensor:
 
     Other sizes than the training's need interpolated positions: see `resample_positions`.
     """
-    return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+    return embedded(model, model.patch_embed(images))
+
+
+def embedded(model: VisionTransformer, patches: Tensor) -> Tensor:
+    """Patch embeddings -> tokens as `tokens` gives them: class token before, positions added."""
+    return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
 
 
 def class_attention(block: nn.Module, x: Tensor) -> Tensor:
