@@ -28,6 +28,8 @@ from ltrp_bench.harness.cli_train import (
     use_threads,
 )
 
+__all__ = ["train_app"]  # with the rivals' commands on it
+
 FOLD = typer.Option(0, min=0, max=1, help="Which half of the categories is labelled.")
 INIT = typer.Option("mae.shapes", help="Start from this masked autoencoder's encoder, or a ViT of the same fold.")
 
