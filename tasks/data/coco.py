@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.exif import oriented
 
 HOW_TO_GET = (
     "get 2017 Val images and annotations from https://cocodataset.org/#download and unzip both there, "
@@ -25,7 +26,6 @@ HOW_TO_GET = (
 _SLACK = 1.01
 # Outlines drawn by hand may leave the picture by more; rasterising cuts them off.
 _OUTLINE_SLACK = 10.0
-_ROTATED = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,7 @@ class CocoDataset:
         wanted = (image.width, image.height)
         try:
             with Image.open(path) as file:
-                file.load()
-                picture: Image.Image = file
-                if picture.size != wanted and picture.getexif().get(0x0112) in _ROTATED:
-                    picture = ImageOps.exif_transpose(picture)
+                picture = oriented(file, wanted)
                 if picture.size != wanted:
                     raise InputError(
                         f"image {path} has {picture.size[0]}x{picture.size[1]} pixels, {self.annotations.name} "

@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.coco_evaluation import TrueImage, TrueObject
+from ltrp_bench.tasks.data.exif import oriented
 from ltrp_bench.tasks.data.mask_folders import PICTURES, MaskFolder, pictures_by_stem
 from ltrp_bench.tasks.data.sources import ObjectSource, check_limit
 
 T = TypeVar("T")
 
 _INDEXED = ("L", "P", "I", "I;16")
-_ROTATED = (5, 6, 7, 8)
-_ORIENTATION = 0x0112
 
 
 class MaskSource(ObjectSource):
@@ -75,7 +74,7 @@ class MaskSource(ObjectSource):
                 f"in {self.folder.pictures}"
             )
         wanted = _open(mask_path, "mask", lambda image: image.size)
-        picture = _open(path, "image", lambda image: _fitting(image, wanted))
+        picture = _open(path, "image", lambda image: np.asarray(oriented(image, wanted).convert("RGB")))
         if picture.shape[1::-1] != wanted:
             raise InputError(
                 f"image {path} has {picture.shape[1]}x{picture.shape[0]} pixels, its mask {mask_path} has "
@@ -131,11 +130,3 @@ def _open(path: Path, kind: str, use: Callable[[Image.Image], T]) -> T:
         raise
     except Exception as error:  # decoders raise whatever they like
         raise InputError(f"{kind} {path} is corrupt: {str(error) or type(error).__name__}") from None
-
-
-def _fitting(image: Image.Image, wanted: tuple[int, int]) -> np.ndarray:
-    """RGB; turned as EXIF says only where the size (width, height) asks for it."""
-    image.load()
-    if image.size != wanted and image.getexif().get(_ORIENTATION) in _ROTATED:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
