@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,21 +76,22 @@ def train_classifier(
         options: of the loop.
         teaching: how it is taught.
         init: a masked autoencoder, whose encoder is taken, or a ViT made by this command, of the same fold; for
-            "dynamicvit" such a ViT is the teacher too, as published.
+            "dynamicvit" such a ViT is the teacher too, as published (none otherwise).
         pictures: how many different ones.
         judged: pictures of the validation world for the accuracy in "training"; 0 measures none.
     """
     _check(kind, teaching)
     torch.manual_seed(options.seed)
     vit = start_from(init, teaching)
-    net, loss = _OBJECTIVES[kind](vit, options, teaching)
+    # An autoencoder's encoder under a new classifier has nothing to teach a DynamicViT.
+    taught = load_metadata(resolve(init)).get("kind") == "vit"
+    net, loss = _OBJECTIVES[kind](vit, teaching, taught)
     training = {
         "what": kind,
         "data": f"shapes, single-label/{teaching.fold}",
         "pictures": pictures,
         "init_sha256": sha256_of(resolve(init)),
-        **asdict(teaching),
-        "windows": list(teaching.windows),
+        **_used(kind, teaching, net),
         **options.recipe(),
     }
     stream = LabelledShapes(teaching.fold, pictures, options.draws, options.seed, boxes=True)
@@ -106,6 +107,17 @@ def train_classifier(
     if judged:
         training["accuracy"] = round(seen_accuracy(net, teaching.fold, judged), 4)
     return {"state": _published(net), "config": _config(net, teaching.fold), "training": training}
+
+
+def _used(kind: str, teaching: ClassifierOptions, net: nn.Module) -> dict[str, Any]:
+    """The options that made a net, and no others."""
+    vit = cast(VisionTransformer, net.vit)
+    used: dict[str, Any] = {"fold": teaching.fold, "stem": config_of(vit)["stem"]}
+    if kind != "dynamicvit":
+        used["smoothing"] = teaching.smoothing
+    if kind == "vit":
+        used |= {"windows": list(teaching.windows), "stem_loss": teaching.stem_loss}
+    return used
 
 
 def _check(kind: str, teaching: ClassifierOptions) -> None:
@@ -165,7 +177,7 @@ class TaughtVit(nn.Module):
         return self.vit(images)
 
 
-def _vit(vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierOptions) -> tuple[nn.Module, Loss]:
+def _vit(vit: VisionTransformer, teaching: ClassifierOptions, taught: bool) -> tuple[nn.Module, Loss]:
     windows = teaching.windows
 
     def loss(
@@ -173,18 +185,14 @@ def _vit(vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierO
     ) -> Tensor:
         side = windows[min(len(windows) - 1, int(progress * len(windows)))]
         seen = None if side == GRID else window_around(boxes, side, generator).to(images.device)
-        pixels = module.vit.patch_embed(images)
-        x = embedded(module.vit, pixels)
-        if seen is not None:
-            x, pixels = torch.cat([x[:, :1], take(x[:, 1:], seen)], dim=1), take(pixels, seen)
-        logits = module.vit.forward_head(module.vit.norm(module.vit.blocks(x)))
-        early = F.cross_entropy(module.stem_head(pixels.mean(1)), labels)
+        logits, patches = look(module.vit, images, seen)
+        early = F.cross_entropy(module.stem_head(patches.mean(1)), labels)
         return F.cross_entropy(logits, labels, label_smoothing=teaching.smoothing) + teaching.stem_loss * early
 
     return TaughtVit(vit), loss
 
 
-def _evit(vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierOptions) -> tuple[nn.Module, Loss]:
+def _evit(vit: VisionTransformer, teaching: ClassifierOptions, taught: bool) -> tuple[nn.Module, Loss]:
     """EViT, its keep rate falling as published."""
 
     def loss(
@@ -196,10 +204,8 @@ def _evit(vit: VisionTransformer, options: TrainingOptions, teaching: Classifier
     return EViT(vit, quarter_stages(len(vit.blocks)), KEEP_RATE), loss
 
 
-def _dynamicvit(
-    vit: VisionTransformer, options: TrainingOptions, teaching: ClassifierOptions
-) -> tuple[nn.Module, Loss]:
-    """DynamicViT, distilled from the whole ViT it starts from."""
+def _dynamicvit(vit: VisionTransformer, teaching: ClassifierOptions, taught: bool) -> tuple[nn.Module, Loss]:
+    """DynamicViT, distilled from the whole ViT it starts from, where that was `taught`."""
     teacher = copy.deepcopy(vit).eval().requires_grad_(False)
 
     def loss(
@@ -207,14 +213,22 @@ def _dynamicvit(
     ) -> Tensor:
         teacher.to(images.device)
         out = module.training_forward(images, generator)
-        return torch.stack(
-            [*dynamicvit_loss(out, labels, module.token_ratio, teacher_outputs(teacher, images)).values()]
-        ).sum()
+        known = teacher_outputs(teacher, images) if taught else None
+        return torch.stack([*dynamicvit_loss(out, labels, module.token_ratio, known).values()]).sum()
 
     return DynamicViT(vit, quarter_stages(len(vit.blocks))), loss
 
 
 _OBJECTIVES = {"vit": _vit, "evit": _evit, "dynamicvit": _dynamicvit}
+
+
+def look(vit: VisionTransformer, images: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Logits [B, classes] and embeddings [B, n, D] of all patches, or of the `seen` ones ([B, n] indices) alone."""
+    patches = vit.patch_embed(images)
+    x = embedded(vit, patches)
+    if seen is not None:
+        x, patches = torch.cat([x[:, :1], take(x[:, 1:], seen)], dim=1), take(patches, seen)
+    return vit.forward_head(vit.norm(vit.blocks(x))), patches
 
 
 def window_around(boxes: Tensor, side: int, generator: torch.Generator) -> Tensor:

@@ -13,10 +13,10 @@ PREFIX = "patch_embed.stem."
 
 
 class ConvStem(nn.Module):
-    """Images to patch tokens: a 3x3 convolution of stride 2 for each halving of the patch, one of stride 1, one of 1x1.
+    """Images to patch tokens: a 4x4 convolution of stride 2 for each halving of the patch, one of 3x3, one of 1x1.
 
-    A token is then of its patch and some pixels around it. Channels double up to the ViT's width; each 3x3 convolution
-    is followed by batch normalisation and ReLU.
+    Kernels of four, not of three, so that a token's field is centred on its patch; it reaches some pixels beyond it.
+    Channels double up to the ViT's width; all but the last convolution are followed by batch normalisation and ReLU.
 
     Args:
         image_size: side of the pictures, in pixels.
@@ -34,7 +34,9 @@ class ConvStem(nn.Module):
         widths = [3, *(max(8, 3 * embed_dim // 4 >> (halvings - 1 - i)) for i in range(halvings)), embed_dim]
         self.stem = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(before, after, 3, 2 if i < halvings else 1, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()
+                nn.Conv2d(before, after, *((4, 2) if i < halvings else (3, 1)), 1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
             )
             for i, (before, after) in enumerate(itertools.pairwise(widths))
         )

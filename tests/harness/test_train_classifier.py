@@ -11,6 +11,7 @@ from ltrp_bench.harness.labelled import CLASSES
 from ltrp_bench.harness.train_classifier import (
     GRID,
     ClassifierOptions,
+    look,
     start_from,
     train_classifier,
     window_around,
@@ -44,6 +45,18 @@ def test_every_place_that_holds_the_box_occurs() -> None:
     box = torch.tensor([[40.0, 40.0, 8.0, 8.0]]).expand(500, 4)
     corners = window_around(box, 4, torch.Generator().manual_seed(0))[:, 0]
     assert {(int(c) // GRID, int(c) % GRID) for c in corners} == {(r, c) for r in range(2, 6) for c in range(2, 6)}
+
+
+def test_all_patches_seen_is_the_whole_picture_and_the_rest_is_not_looked_at() -> None:
+    vit = start_from("mae.shapes", ClassifierOptions(stem="patch")).eval()
+    images = torch.randn(2, 3, 96, 96)
+    torch.testing.assert_close(look(vit, images, torch.arange(GRID * GRID).expand(2, -1))[0], vit(images))
+    corner = (torch.arange(6)[:, None] * GRID + torch.arange(6)).flatten().expand(2, -1)
+    elsewhere = images.clone()
+    elsewhere[..., 48:, :] = elsewhere[..., 48:] = 0
+    logits, patches = look(vit, images, corner)
+    assert patches.shape == (2, 36, 128) and not torch.allclose(logits, vit(images))
+    torch.testing.assert_close(look(vit, elsewhere, corner)[0], logits)
 
 
 @pytest.mark.parametrize("stem", ["conv", "patch"])

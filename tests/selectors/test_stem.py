@@ -33,6 +33,22 @@ def test_a_file_tells_of_its_stem(tmp_path: Path) -> None:
     torch.testing.assert_close(load_backbone(file).model(images), vit(images))
 
 
+@pytest.mark.parametrize("patch", [4, 8])
+def test_a_tokens_field_is_centred_on_its_patch(patch: int) -> None:
+    stem = ConvStem(96, patch, 32).eval()
+    for layer in stem.stem:
+        torch.nn.init.ones_(layer[0].weight)
+    images = torch.rand(1, 3, 96, 96, requires_grad=True)
+    side = 96 // patch
+    middle = side // 2 * side + side // 2
+    stem(images)[0, middle].sum().backward()
+    assert images.grad is not None
+    reached = images.grad.abs().sum((0, 1))
+    ys, xs = reached.sum(1).nonzero().squeeze(1), reached.sum(0).nonzero().squeeze(1)
+    centre = side // 2 * patch + (patch - 1) / 2
+    assert (ys.min() + ys.max()) / 2 == (xs.min() + xs.max()) / 2 == centre
+
+
 @pytest.mark.parametrize(("image", "patch"), [(96, 12), (90, 8), (96, 1)])
 def test_patches_that_do_not_halve_are_refused(image: int, patch: int) -> None:
     with pytest.raises(UsageError, match="convolutional stem"):
