@@ -224,6 +224,8 @@ class TestDinoMassContract(SelectorContract):
 
 
 class TestMocoContract(SelectorContract):
+    foreign = staticmethod(lambda _: MocoSelector)
+
     @pytest.fixture
     def selector(self, tmp_path: Path) -> Selector:
         torch.save(small_state(1), tmp_path / "moco.pth")

@@ -243,6 +243,8 @@ def test_bad_options(weights: Path) -> None:
 
 
 class TestDynamicViTContract(SelectorContract):
+    foreign = staticmethod(lambda _: DynamicViTSelector)
+
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
         return DynamicViTSelector(weights)

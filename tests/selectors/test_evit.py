@@ -221,6 +221,8 @@ def test_bad_options(weights: Path) -> None:
 
 
 class TestEViTContract(SelectorContract):
+    foreign = staticmethod(lambda _: EViTSelector)
+
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
         return EViTSelector(weights)

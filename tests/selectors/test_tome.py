@@ -215,6 +215,8 @@ def test_foreign_files_are_one_line(tmp_path: Path) -> None:
 
 
 class TestToMeContract(SelectorContract):
+    foreign = staticmethod(lambda _: ToMeSelector)
+
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
         return ToMeSelector(weights)

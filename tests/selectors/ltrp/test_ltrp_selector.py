@@ -91,6 +91,8 @@ def test_bad_options(weights: dict[str, Path]) -> None:
 
 
 class TestLTRPContract(SelectorContract):
+    foreign = staticmethod(lambda _: LTRPSelector)
+
     @pytest.fixture
     def selector(self, weights: dict[str, Path]) -> Selector:
         return LTRPSelector(weights["patch"])
@@ -103,12 +105,16 @@ class TestLTRPClassTokenContract(SelectorContract):
 
 
 class TestLTRPClusterContract(SelectorContract):
+    foreign = staticmethod(lambda _: LTRPClusterSelector)
+
     @pytest.fixture
     def selector(self, weights: dict[str, Path]) -> Selector:
         return LTRPClusterSelector(weights["patch"])
 
 
 class TestLTRPTeacherContract(SelectorContract):
+    foreign = staticmethod(lambda _: LTRPTeacher)
+
     @pytest.fixture
     def selector(self, weights: dict[str, Path]) -> Selector:
         return LTRPTeacher(weights["mae"], visits=1)
