@@ -27,6 +27,17 @@ from ltrp_bench.selectors.stem import ConvStem, stem_patch_size
 LABEL_SETS: Mapping[int, str] = {1000: "imagenet1k", 21841: "imagenet21k", 21843: "imagenet21k", 11221: "imagenet21k"}
 """What the number of a classifier's outputs says about its labels."""
 
+TAGS: Mapping[str, str] = {
+    "in1k": "imagenet1k",
+    "in12k": "imagenet12k",
+    "in21k": "imagenet21k",
+    "in22k": "imagenet21k",
+}
+"""Parts of timm's tags that name label sets."""
+
+CAPTIONED = ("laion", "openai", "clip", "datacomp", "webli", "dfn")
+"""Parts of timm's tags that name collections of captioned pictures."""
+
 
 @dataclass
 class Backbone:
@@ -91,7 +102,7 @@ def load_backbone(
     config = json.loads(load_metadata(path).get("config", "{}"))
     name = timm_name(model) if model is not None else name_of_file(path)
     net = (
-        _from_timm(name, state)
+        _from_timm(name, state, heads, path)
         if name and not config
         else _from_state(state, config, heads, f"a plain ViT ({path.name})")
     )
@@ -118,10 +129,15 @@ def taught_by(name: str | None, config: Mapping[str, Any], classes: int, label_s
     if config.get("label_set"):
         return Supervision.labels(str(config["label_set"]))
     tag = (name or "").partition(".")[2]
-    if classes in LABEL_SETS:
+    if classes in LABEL_SETS and not any(text in tag for text in CAPTIONED):
         # timm's tags tell the order of training: augreg_in21k_ft_in1k.
-        before = ("imagenet21k",) if "in21k_ft_in1k" in tag or "in22k_ft_in1k" in tag else ()
-        return Supervision.labels(*before, LABEL_SETS[classes])
+        told = [TAGS[part] for part in tag.split("_") if part in TAGS]
+        return Supervision.labels(*dict.fromkeys([*told, LABEL_SETS[classes]]))
+    if tag and any(text in tag for text in CAPTIONED):
+        raise InputError(
+            f"the weights {tag!r} were taught captions too, which are no label set here: give label_set=NAME "
+            "(captions+imagenet1k, …)"
+        )
     raise InputError(
         f"cannot tell which labels a classifier of {classes} outputs was taught with: give label_set=NAME "
         "(imagenet1k, imagenet21k+imagenet1k, …; self where it saw none)"
@@ -148,19 +164,25 @@ def timm_name(name: str) -> str:
 
 
 def name_of_file(path: Path) -> str | None:
-    """The timm model name that a file is named after, tag and all; None for any other file name."""
+    """The timm model name that a file is named after, tag and all; None for any other file name.
+
+    Without a tag a name tells nothing of the weights: many an official file is called after its architecture.
+    """
+    stem = path.name.removesuffix(path.suffix)
+    if "." not in stem:
+        return None
     try:
-        return timm_name(path.name.removesuffix(path.suffix))
+        return timm_name(stem)
     except UsageError:
         return None
 
 
-def _from_timm(name: str, state: Mapping[str, Tensor]) -> VisionTransformer:
+def _from_timm(name: str, state: Mapping[str, Tensor], heads: int | None, path: Path) -> VisionTransformer:
     """Built with the classifier that the file holds, which need not be the one timm's own weights have."""
     if "blocks.0.attn.qkv.weight" not in state:
-        raise mismatch(f"the ViT {name}", state, ["blocks.0.attn.qkv.weight"])
+        raise mismatch(f"a plain ViT ({path.name})", state, ["blocks.0.attn.qkv.weight"])
     classes = int(state["head.weight"].shape[0]) if "head.weight" in state else 0
-    net = timm.create_model(name, pretrained=False, num_classes=classes)
+    net = timm.create_model(name, pretrained=False, num_classes=classes, **({"num_heads": heads} if heads else {}))
     if not isinstance(net, VisionTransformer):
         raise UsageError(f"timm's {name} is a {type(net).__name__}, not a plain vision transformer")
     return net

@@ -6,6 +6,7 @@ Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021 (MoC
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,9 +16,11 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from ltrp_bench.selectors.backbones import blocks_until, class_attention, load_backbone
+from ltrp_bench.selectors.backbones import TAGS, blocks_until, class_attention, load_backbone, name_of_file
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
+from ltrp_bench.selectors.checkpoints import load_metadata, load_state, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.stem import ConvStem
 
 Rule = Literal["mean", "head", "mass"]
 
@@ -36,6 +39,7 @@ class ClassAttentionSelector(Selector):
 
     supervision = Supervision.self_supervised()
     _drop: tuple[str, ...] = ()
+    _probes = False
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class ClassAttentionSelector(Selector):
         heads: int | None = None,
         any_size: bool = False,
     ) -> None:
+        refuse_labels(resolve(weights), self.name, self._probes)
         backbone = load_backbone(weights, heads=heads, supervised=False, drop=self._drop)
         self.model = backbone.model
         check_layout(self.model, self.name)
@@ -98,6 +103,7 @@ class MocoSelector(ClassAttentionSelector):
     name = "moco"
     weights_family = "moco"
     _drop = ("head.",)
+    _probes = True
 
     def __init__(
         self,
@@ -109,6 +115,25 @@ class MocoSelector(ClassAttentionSelector):
         any_size: bool = False,
     ) -> None:
         super().__init__(weights, rule, head, mass, heads, any_size)
+
+
+def refuse_labels(path: Path, name: str, probes: bool) -> None:
+    """Raise `InputError` for weights that were taught labels: such a selector would be called label-free and is not.
+
+    Args:
+        path: their file.
+        name: the selector's.
+        probes: a classifier is no sign of it: published files hold one that was trained on the frozen backbone.
+    """
+    told = json.loads(load_metadata(path).get("config", "{}")).get("label_set")
+    model = name_of_file(path)
+    # Of timm's tags only those of self-supervised weights name no label set.
+    told = told or next((part for part in (model or "").partition(".")[2].split("_") if part in TAGS), None)
+    heads = [v for k, v in load_state(path).items() if k.endswith("head.weight") and v.ndim == 2 and v.shape[0] > 1]
+    if told is None and heads and not probes:
+        told = f"a classifier of {heads[0].shape[0]} classes"
+    if told is not None:
+        raise InputError(f"{path.name} was taught with labels ({told}); selector {name!r} reads weights taught without")
 
 
 def check_layout(model: VisionTransformer, name: str) -> None:
@@ -148,9 +173,11 @@ def mass_ranking(attention: Tensor, mass: float) -> Tensor:
 
 def tokens_of_any_size(model: VisionTransformer, images: Tensor) -> Tensor:
     """[B, 3, H, W] -> [B, 1 + L, D]: class token and patches with positions, interpolated where the grid is another."""
-    x = model.patch_embed.proj(images)
-    grid = int(x.shape[2]), int(x.shape[3])
-    x = torch.cat([model.cls_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)], dim=1)
+    side = int(model.patch_embed.patch_size[0])
+    grid = int(images.shape[2]) // side, int(images.shape[3]) // side
+    stem = isinstance(model.patch_embed, ConvStem)
+    x = model.patch_embed(images) if stem else model.patch_embed.proj(images).flatten(2).transpose(1, 2)
+    x = torch.cat([model.cls_token.expand(len(x), -1, -1), x], dim=1)
     return model.norm_pre(x + dino_positions(model.pos_embed, grid))
 
 

@@ -22,6 +22,7 @@ from ltrp_bench.selectors.checkpoints import (
     load_metadata,
     load_state,
     mismatch,
+    resolve,
     save_safetensors,
     strip_prefix,
 )
@@ -232,6 +233,7 @@ class DynamicViTSelector(Selector):
         keep_rate: float | None = None,
         stages: Sequence[int] | None = None,
     ) -> None:
+        weights = resolve(weights)
         known = json.loads(load_metadata(weights).get("config", "{}"))
         state = load_state(weights)
         what = f"the DynamicViT {Path(weights).name}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.backbones import load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.base import BatchContext, Selector
-from ltrp_bench.selectors.checkpoints import load_metadata, save_safetensors
+from ltrp_bench.selectors.checkpoints import load_content, load_metadata, resolve, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.staged import Stage, check_rate, check_stages, quarter_stages, staged_scores
 from ltrp_bench.selectors.token_vit import (
@@ -142,6 +144,22 @@ def save_evit(path: str | Path, module: EViT, config: Mapping[str, Any] | None =
     save_safetensors(path, module.vit.state_dict(), {"kind": "evit", "config": full, **metadata})
 
 
+def _told(path: Path) -> dict[str, Any]:
+    """What a file says of its stages, rate and fusion: our metadata, or an official file's command line (`args`)."""
+    if path.suffix == ".safetensors":
+        return dict(json.loads(load_metadata(path).get("config", "{}")))
+    content = load_content(path)
+    arguments = (
+        vars(content["args"]) if isinstance(content, dict) and isinstance(content.get("args"), Namespace) else {}
+    )
+    names = {"base_keep_rate": "keep_rate", "fuse_token": "fuse", "drop_loc": "stages"}
+    told = {ours: arguments[theirs] for theirs, ours in names.items() if arguments.get(theirs) is not None}
+    if isinstance(told.get("stages"), str):
+        # As on their command line: "(3, 6, 9)".
+        told["stages"] = [int(number) for number in re.findall(r"\d+", told["stages"])]
+    return told
+
+
 class EViTSelector(Selector):
     """EViT's ranking: by the stage a patch survived to, then by the class attention at the stage that dropped it.
 
@@ -176,8 +194,9 @@ class EViTSelector(Selector):
         fuse: bool | None = None,
         supervised: bool = True,
     ) -> None:
-        backbone = load_backbone(weights, model, heads, label_set, supervised)
-        known = json.loads(load_metadata(weights).get("config", "{}"))
+        path = resolve(weights)
+        backbone = load_backbone(path, model, heads, label_set, supervised)
+        known = _told(path)
         if stages is None:
             stages = known.get("stages") or quarter_stages(len(backbone.model.blocks))
         if target_keep_ratio is not None:

@@ -10,8 +10,10 @@ from ltrp_bench.selectors.backbones import timm_name
 from ltrp_bench.selectors.errors import InputError, UsageError
 
 
-def timm_file(name: str) -> Path:
+def timm_file(name: str, selector: str) -> Path:
     """The file of a timm model's pretrained weights, "timm:vit_small_patch16_224.augreg_in21k_ft_in1k".
+
+    `selector` is named in errors.
 
     Raises:
         UsageError: timm has no such model, or no weights for it. InputError: no network, and not in the cache.
@@ -30,6 +32,6 @@ def timm_file(name: str) -> Path:
     except Exception as error:
         # Whatever the hub's many layers raise: what a person can do about it is the same.
         raise InputError(
-            f"cannot fetch the weights of timm:{bare} ({type(error).__name__}); without a network give the file: "
-            f"--weights FILE --selector-option SELECTOR.model={bare}"
+            f"cannot fetch the weights of timm:{bare} ({type(error).__name__}); without a network give the file, under "
+            f"the model's name: --weights {selector}={bare}.safetensors"
         ) from error

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.backbones import load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.base import BatchContext, Selector
-from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, strip_prefix
+from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.staged import Stage, staged_scores
 from ltrp_bench.selectors.token_vit import attend, check_plain, close_attention, feed_forward
@@ -115,7 +115,7 @@ class IARed2Selector(Selector):
         heads: int | None = None,
         label_set: str | None = None,
     ) -> None:
-        state = load_state(weights)
+        state = load_state(resolve(weights))
         agents = _agent_state(state)
         backbone = load_backbone(weights, heads=heads, label_set=label_set, drop=("groups.",))
         self.model = IARed2(backbone.model, _groups(state, len(backbone.model.blocks)), interpreter_heads)

@@ -57,6 +57,7 @@ class SelectorSpec:
     def create(self) -> SelectorLike:
         """Build it; `UsageError` for options or values it does not take, `InputError` for weights that do not fit."""
         arguments = dict(self.options)
+        self._check_flags()
         if self.weights is not None:
             arguments["weights"] = self.weights
         try:
@@ -74,6 +75,13 @@ class SelectorSpec:
         if missing:
             raise UsageError(f"selector {self.name!r} lacks {', '.join(missing)}; see docs/selectors/your_own.md")
         return cast(SelectorLike, selector)
+
+    def _check_flags(self) -> None:
+        """`UsageError` for text where true or false belongs: every text would count as true."""
+        for p in inspect.signature(self.factory).parameters.values():
+            value = self.options.get(p.name)
+            if "bool" in str(p.annotation) and not isinstance(value, (bool, type(None))):
+                raise UsageError(f"selector {self.name!r}: option {p.name} is true or false, got {value!r}")
 
     def identity(self) -> dict[str, Any]:
         """What its scores depend on, for the fingerprint: name, options with defaults, weights' hash, version."""
@@ -115,7 +123,7 @@ def resolve(
         path = _given(name, str(weights))
         if "weights" not in option_names(factory, everything=True):
             raise UsageError(f"selector {name!r} takes no weights, got {weights}")
-        if str(weights).startswith(TIMM):
+        if str(weights).startswith(TIMM) and "model" in option_names(factory):
             options.setdefault("model", str(weights))
     elif family is not None:
         tag = _shipping_tag(name, base, tag, domains)
@@ -170,7 +178,7 @@ def _given(name: str, weights: str) -> Path:
         # Imported here: timm takes seconds, and few commands need it.
         from ltrp_bench.selectors.hub import timm_file
 
-        return timm_file(weights)
+        return timm_file(weights, name)
     path = Path(weights).expanduser()
     if not path.is_file():
         raise InputError(f"weights of selector {name!r}: no file {path}")
@@ -178,9 +186,11 @@ def _given(name: str, weights: str) -> Path:
 
 
 def _shipping_tag(name: str, base: str, tag: str | None, domains: Sequence[str]) -> str:
-    """The tag to take of the weights that ship; one that was asked for is not doubted here."""
+    """The tag to take of the weights that ship."""
     tags = shipped_tags(base)
     there = f"those that ship: {', '.join(tags) or 'none'}"
+    if tag is not None and tag not in tags:
+        raise UsageError(f"no weights ship as {name!r} ({there}); for a file of your own: --weights {base}=FILE")
     if tag is not None:
         return tag
     if not domains:

@@ -111,6 +111,37 @@ def test_heads_that_nothing_tells_are_asked_for(tmp_path: Path) -> None:
         load_backbone(tmp_path / "w.pth", label_set="mine")
 
 
+def test_heads_asked_for_are_not_those_of_the_name(tmp_path: Path) -> None:
+    torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "w.pt")
+    backbone = load_backbone(tmp_path / "w.pt", model="vit_tiny_patch16_224", heads=6)
+    assert backbone.model.blocks[0].attn.num_heads == 6
+
+
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [
+        ("augreg_in21k_ft_in1k", "imagenet21k+imagenet1k"),
+        ("augreg_in1k", "imagenet1k"),
+        ("sw_in12k_ft_in1k", "imagenet12k+imagenet1k"),
+        ("", "imagenet1k"),
+    ],
+)
+def test_tags_tell_the_label_sets_in_order(tag: str, told: str) -> None:
+    assert str(taught_by(f"vit_small_patch16_224.{tag}" if tag else None, {}, 1000, None)) == told
+
+
+def test_captions_are_not_passed_over() -> None:
+    for tag in ("laion2b_ft_in12k_in1k", "openai_ft_in1k"):
+        with pytest.raises(InputError, match="captions"):
+            taught_by(f"vit_base_patch16_clip_224.{tag}", {}, 1000, None)
+
+
+def test_a_file_called_after_its_architecture_alone_is_told_by_its_tensors(tmp_path: Path) -> None:
+    torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "vit_tiny_patch16_224.pth")
+    backbone = load_backbone(tmp_path / "vit_tiny_patch16_224.pth")
+    assert str(backbone.supervision) == "imagenet1k" and backbone.mean == (0.485, 0.456, 0.406)
+
+
 def test_labels_that_nothing_tells_are_asked_for(tmp_path: Path) -> None:
     torch.save(state_of(), tmp_path / "w.pth")
     with pytest.raises(InputError, match="8 outputs.*label_set=NAME"):

@@ -230,3 +230,32 @@ class TestMocoContract(SelectorContract):
     def selector(self, tmp_path: Path) -> Selector:
         torch.save(small_state(1), tmp_path / "moco.pth")
         return MocoSelector(tmp_path / "moco.pth")
+
+
+@pytest.mark.parametrize("selector", [DinoSelector, MocoSelector])
+def test_weights_taught_with_labels_are_refused(selector: type[Selector], tmp_path: Path) -> None:
+    ours = tmp_path / "vit.safetensors"
+    save_safetensors(ours, small_state(classes=8), {"config": {**SMALL, "classes": 8, "label_set": "shapes-seen/0"}})
+    with pytest.raises(InputError, match="vit.safetensors was taught with labels .shapes-seen/0."):
+        selector(ours, heads=3)  # type: ignore[call-arg]
+    named = tmp_path / "vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"
+    torch.save(small_state(classes=1000), named)
+    with pytest.raises(InputError, match="taught with labels .in21k."):
+        selector(named, heads=3)  # type: ignore[call-arg]
+
+
+def test_a_classifier_on_dino_is_refused(tmp_path: Path) -> None:
+    torch.save(small_state(classes=8), tmp_path / "w.pth")
+    with pytest.raises(InputError, match="a classifier of 8 classes"):
+        DinoSelector(tmp_path / "w.pth", heads=3)
+
+
+def test_a_stem_takes_the_place_of_the_projection(tmp_path: Path) -> None:
+    config = {**SMALL, "stem": "conv"}
+    save_safetensors(tmp_path / "w.safetensors", build_vit(config).state_dict(), {"config": config})
+    selector = DinoSelector(tmp_path / "w.safetensors")
+    images = torch.rand(2, 3, 48, 48)
+    plain = selector.model.forward_features(images)
+    torch.testing.assert_close(
+        selector.model.norm(selector.model.blocks(tokens_of_any_size(selector.model, images))), plain
+    )

@@ -232,3 +232,13 @@ class TestEViTWithoutFusionContract(SelectorContract):
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
         return EViTSelector(weights, fuse=False, target_keep_ratio=0.1)
+
+
+def test_an_official_file_tells_its_rate_fusion_and_stages(tmp_path: Path) -> None:
+    vit = small_vit(depth=4)
+    args = argparse.Namespace(base_keep_rate=0.5, fuse_token=False, drop_loc="(1, 2)")
+    torch.save({"model": vit.state_dict(), "args": args}, tmp_path / "evit.pth")
+    net = EViTSelector(tmp_path / "evit.pth", heads=2, label_set="imagenet1k").net
+    assert (net.keep_rate, net.fuse, net.stages) == (0.5, False, (1, 2))
+    net = EViTSelector(tmp_path / "evit.pth", heads=2, label_set="imagenet1k", keep_rate=0.7, fuse=True).net
+    assert (net.keep_rate, net.fuse) == (0.7, True)

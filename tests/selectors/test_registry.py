@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ltrp_bench.selectors import checkpoints, registry
 from ltrp_bench.selectors.base import Selector, Supervision
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.registry import create_selector, identity, resolve, selector_names, shipped_tags
@@ -107,8 +108,45 @@ def test_options_weights_and_tags_that_do_not_fit(here: str, tmp_path: Path) -> 
     (tmp_path / "w.pth").write_bytes(b"x")
     with pytest.raises(UsageError, match="takes no weights"):
         create_selector("random", weights=tmp_path / "w.pth")
-    with pytest.raises(InputError, match="no weights ship"):
+    with pytest.raises(UsageError, match=r"no weights ship as 'ltrp.nowhere' \(those that ship: photos, shapes\)"):
         create_selector("ltrp.nowhere")
+
+
+def test_text_is_not_true_or_false() -> None:
+    with pytest.raises(UsageError, match="selector 'ltrp.shapes': option any_size is true or false, got 'no'"):
+        create_selector("ltrp.shapes", any_size="no")
+    assert create_selector("ltrp.shapes", any_size=True).input_size is None  # type: ignore[attr-defined]
+
+
+def test_supervised_weights_go_by_the_tasks_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for tag in ("vit.shapes0", "vit.shapes1"):
+        (tmp_path / f"{tag}.safetensors").write_bytes(tag.encode())
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(checkpoints, "WEIGHTS", tmp_path)
+    for fold in (0, 1):
+        spec = resolve("gradcam", domain=("shapes", f"shapes{fold}"))
+        assert spec.name == f"gradcam.shapes{fold}" and spec.weights == tmp_path / f"vit.shapes{fold}.safetensors"
+    with pytest.raises(InputError, match="selector 'gradcam' has no weights for photos .*shapes0, shapes1.*--weights"):
+        resolve("gradcam", domain=("photos",))
+
+
+def test_timm_names_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def no_network(*_: object, **__: object) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_network)
+    name = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    with pytest.raises(InputError, match=f"without a network give the file.*--weights gradcam={name}.safetensors"):
+        resolve("gradcam", weights=f"timm:{name}")
+    with pytest.raises(UsageError, match="timm has no model 'vit_huge_of_mine'"):
+        resolve("gradcam", weights="timm:vit_huge_of_mine")
+    # A file in the hub's cache is found: the selector is told which model it is, where it asks.
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: str(tmp_path / "model.safetensors"))
+    assert resolve("gradcam", weights=f"timm:{name}").options == {"model": f"timm:{name}"}
+    assert resolve("dino", weights="timm:vit_small_patch16_224.dino").options == {}
 
 
 def test_plain_names_take_the_weights_of_the_tasks_domain() -> None:
