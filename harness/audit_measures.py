@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy import stats
 
+from ltrp_bench.selectors.controls import centre_map
 from ltrp_bench.selectors.topk import top_k
 
 OVERLAP_RATIO: Final = 0.25
@@ -46,12 +47,6 @@ def tied(scores: np.ndarray) -> float:
     if scores.size < 2:
         return 0.0
     return float(np.mean(np.diff(np.sort(scores.ravel())) == 0))
-
-
-def centre_map(grid: tuple[int, int]) -> np.ndarray:
-    """[gh, gw]: nearness of each patch to the picture's centre, as the control `center` scores it."""
-    y, x = ((np.arange(cells) + 0.5) / cells - 0.5 for cells in grid)
-    return -(y[:, None] ** 2 + x[None] ** 2)
 
 
 def centre_bias(scores: Sequence[np.ndarray]) -> Mean:

@@ -25,7 +25,7 @@ from ltrp_bench.harness.cli_train import (
     WORKERS,
     finish,
     train_app,
-    use_threads,
+    training_options,
 )
 
 __all__ = ["train_app"]  # with the rivals' commands on it
@@ -61,21 +61,8 @@ def _classifier(kind: str, what: str) -> Callable[..., None]:
         debug: bool = DEBUG,
     ) -> None:
         from ltrp_bench.harness.train_classifier import ClassifierOptions, train_classifier
-        from ltrp_bench.harness.training import TrainingOptions
 
-        use_threads(threads)
-        options = TrainingOptions(
-            out=out,
-            iterations=iterations,
-            batch_size=batch_size,
-            lr=lr,
-            accumulate=accumulate,
-            amp=amp,
-            workers=workers,
-            save_every=save_every,
-            seed=seed,
-            device=device,
-        )
+        options = training_options(context)
         teaching = ClassifierOptions(fold, stem, tuple(window), smoothing, stem_loss)
         finish(kind, train_classifier(kind, options, teaching, init, pictures), out, export, context.obj)
 
@@ -105,6 +92,7 @@ def gfnet(
     export: Path | None = EXPORT,
     pictures: int = PICTURES,
     batch_size: int = BATCH,
+    amp: str = AMP,
     workers: int = WORKERS,
     save_every: int = SAVE,
     seed: int = SEED,
@@ -116,13 +104,9 @@ def gfnet(
     from typing import Any, cast
 
     from ltrp_bench.harness.train_gfnet import GFNetOptions, train_gfnet
-    from ltrp_bench.harness.training import TrainingOptions
 
-    use_threads(threads)
     # Iterations and learning rate are each stage's own.
-    options = TrainingOptions(
-        out=out, iterations=1, batch_size=batch_size, workers=workers, save_every=save_every, seed=seed, device=device
-    )
+    options = training_options(context, iterations=1)
     teaching = GFNetOptions(fold, stage_iterations, stage_lr, crop, glances, pool=cast(Any, pool))
     finish("gfnet", train_gfnet(options, teaching, pictures, init), out, export, context.obj)
 
@@ -151,20 +135,7 @@ def dino(
     """DINO, without labels: a student that agrees with its own slow average on crops of a picture."""
     from ltrp_bench.harness.dino_crops import CropOptions
     from ltrp_bench.harness.train_dino import DinoOptions, train_dino
-    from ltrp_bench.harness.training import TrainingOptions
 
-    use_threads(threads)
-    options = TrainingOptions(
-        out=out,
-        iterations=iterations,
-        batch_size=batch_size,
-        lr=lr,
-        weight_decay=weight_decay,
-        amp=amp,
-        workers=workers,
-        save_every=save_every,
-        seed=seed,
-        device=device,
-    )
+    options = training_options(context)
     how = DinoOptions(crops=CropOptions(local_crops=local_crops))
     finish("dino", train_dino(data, options, how, mae, pictures), out, export, context.obj)

@@ -6,9 +6,12 @@ import json
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ltrp_bench.harness.training import TrainingOptions
 
 train_app = typer.Typer(
     name="train", no_args_is_help=True, help="Train what the bench needs; the same command again goes on after a kill."
@@ -22,7 +25,7 @@ ITERATIONS = typer.Option(3_400, min=1, help="Iterations; optimiser steps are as
 BATCH = typer.Option(64, min=1, help="Pictures an iteration and process.")
 LR = typer.Option(1.5e-3, help="Peak learning rate (linear warm-up, cosine decay to zero).")
 ACCUMULATE = typer.Option(1, min=1, help="Iterations an optimiser step.")
-AMP = typer.Option("none", metavar="none | float16 | bfloat16", help="Mixed precision; needs a GPU.")
+AMP = typer.Option("none", metavar="none | float16 | bfloat16", help="Mixed precision; float16 needs a GPU.")
 WORKERS = typer.Option(1, min=0, help="Loader processes. Changes speed alone.")
 SAVE = typer.Option(500, min=1, help="Iterations between checkpoints.")
 SEED = typer.Option(0, min=0, help="Of weights, order, augmentation and masks.")
@@ -58,21 +61,8 @@ def mae(
 ) -> None:
     """A masked autoencoder from scratch, without labels."""
     from ltrp_bench.harness.train_mae import train_mae
-    from ltrp_bench.harness.training import TrainingOptions
 
-    use_threads(threads)
-    options = TrainingOptions(
-        out=out,
-        iterations=iterations,
-        batch_size=batch_size,
-        lr=lr,
-        accumulate=accumulate,
-        amp=amp,
-        workers=workers,
-        save_every=save_every,
-        seed=seed,
-        device=device,
-    )
+    options = training_options(context)
     made = train_mae(data, options, preset, size, patch, mask_ratio, norm_pix, pictures, init)
     finish("mae", made, out, export, context.obj)
 
@@ -106,21 +96,8 @@ def ltrp(
 ) -> None:
     """LTRP's ranker, without labels, from the semantic density of a frozen masked autoencoder."""
     from ltrp_bench.harness.train_ltrp import RankingOptions, train_ltrp
-    from ltrp_bench.harness.training import TrainingOptions
 
-    use_threads(threads)
-    options = TrainingOptions(
-        out=out,
-        iterations=iterations,
-        batch_size=batch_size,
-        lr=lr,
-        accumulate=accumulate,
-        amp=amp,
-        workers=workers,
-        save_every=save_every,
-        seed=seed,
-        device=device,
-    )
+    options = training_options(context)
     # Unknown words are refused where they are used, with a list of the known ones.
     how: Any = (ranker, loss, distance, hide, mask_ratio, asymmetric, sublist)
     ranking = RankingOptions(*how)
@@ -154,6 +131,17 @@ def detector(
     if export is not None:
         export_detector(state, export, options)
         _write_card(export, "detector", {"what": "detector", **asdict(options)}, out, context.obj)
+
+
+def training_options(context: typer.Context, **more: Any) -> TrainingOptions:
+    """`TrainingOptions` from a command's options of the same names, and `more`; takes the command's threads too."""
+    from dataclasses import fields
+
+    from ltrp_bench.harness.training import TrainingOptions
+
+    use_threads(context.params["threads"])
+    given = {f.name: context.params[f.name] for f in fields(TrainingOptions) if f.name in context.params}
+    return TrainingOptions(**{**given, "out": Path(given["out"]), **more})
 
 
 def use_threads(threads: int) -> None:

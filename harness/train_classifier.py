@@ -186,8 +186,8 @@ def _vit(vit: VisionTransformer, teaching: ClassifierOptions, taught: bool) -> t
         side = windows[min(len(windows) - 1, int(progress * len(windows)))]
         seen = None if side == GRID else window_around(boxes, side, generator).to(images.device)
         logits, patches = look(module.vit, images, seen)
-        early = F.cross_entropy(module.stem_head(patches.mean(1)), labels)
-        return F.cross_entropy(logits, labels, label_smoothing=teaching.smoothing) + teaching.stem_loss * early
+        early = F.cross_entropy(module.stem_head(patches.mean(1)).float(), labels)
+        return F.cross_entropy(logits.float(), labels, label_smoothing=teaching.smoothing) + teaching.stem_loss * early
 
     return TaughtVit(vit), loss
 
@@ -199,7 +199,7 @@ def _evit(vit: VisionTransformer, teaching: ClassifierOptions, taught: bool) -> 
         module: Any, images: Tensor, labels: Tensor, boxes: Tensor, generator: torch.Generator, progress: float
     ) -> Tensor:
         module.keep_rate = shrinking_keep_rate(progress)
-        return F.cross_entropy(module(images), labels, label_smoothing=teaching.smoothing)
+        return F.cross_entropy(module(images).float(), labels, label_smoothing=teaching.smoothing)
 
     return EViT(vit, quarter_stages(len(vit.blocks)), KEEP_RATE), loss
 

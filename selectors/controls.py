@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import numpy as np
 import torch
@@ -59,15 +60,29 @@ class RandomControl(Control):
 
 
 class CenterControl(Control):
-    """Nearness to the picture's centre: photographers put their subject there."""
+    """Nearness to the picture's centre: photographers put their subject there.
+
+    Patches equally far from it tie exactly, and are ordered as ties are.
+    """
 
     name = "center"
+    version = 2
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        gh, gw = self._grid(images, context)
-        y = (torch.arange(gh, device=images.device) + 0.5) / gh - 0.5
-        x = (torch.arange(gw, device=images.device) + 0.5) / gw - 0.5
-        return -(y[:, None] ** 2 + x[None] ** 2).expand(len(images), gh, gw)
+        near = torch.from_numpy(centre_map(self._grid(images, context))).float()
+        return near.to(images.device).expand(len(images), -1, -1)
+
+
+def centre_map(grid: tuple[int, int]) -> np.ndarray:
+    """[gh, gw] int64 nearness of each patch to the centre: minus its squared distance, on a square picture.
+
+    Whole numbers, so that mirrored patches are equally near to the last bit.
+    """
+    gh, gw = grid
+    common = math.gcd(gh, gw)
+    # Twice the steps from the centre, both in units that go into either side.
+    y, x = (2 * np.arange(gh) + 1 - gh) * (gw // common), (2 * np.arange(gw) + 1 - gw) * (gh // common)
+    return -(y[:, None] ** 2 + x[None] ** 2)
 
 
 class VarianceControl(Control):

@@ -39,6 +39,7 @@ class DPCKNNSelector(PlainSelector):
     """
 
     name = "dpc-knn"
+    version = 2
 
     def __init__(
         self,

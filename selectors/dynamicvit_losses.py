@@ -65,7 +65,7 @@ def dynamicvit_loss(
         teacher: of `teacher_outputs`; None leaves distillation out.
     """
     terms = {
-        "classes": F.cross_entropy(out.logits, labels),
+        "classes": F.cross_entropy(out.logits.float(), labels),
         "ratio": RATIO_WEIGHT * ratio_loss(out.decisions, token_ratio),
     }
     if teacher is not None:

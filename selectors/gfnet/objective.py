@@ -80,14 +80,14 @@ def look_loss(looks: Looks, labels: Tensor, own: float) -> Tensor:
     """Mean over looks of the sequence's cross entropy plus `own` times that of the encoders' own classifiers."""
     steps = looks.logits.shape[1]
     wanted = labels.repeat_interleave(steps)
-    together = F.cross_entropy(looks.logits.flatten(0, 1), wanted)
-    return together + own * F.cross_entropy(looks.own.flatten(0, 1), wanted)
+    together = F.cross_entropy(looks.logits.flatten(0, 1).float(), wanted)
+    return together + own * F.cross_entropy(looks.own.flatten(0, 1).float(), wanted)
 
 
 def confidence(looks: Looks, labels: Tensor) -> Tensor:
     """[B, T] softmax of the true class after each look."""
     picked = labels.view(-1, 1, 1).expand(-1, looks.logits.shape[1], 1)
-    return looks.logits.softmax(-1).gather(2, picked).squeeze(-1)
+    return looks.logits.float().softmax(-1).gather(2, picked).squeeze(-1)
 
 
 def discounted(rewards: Tensor, discount: float) -> Tensor:

@@ -66,7 +66,7 @@ class PatchProposal(nn.Module):
         flat = states.flatten(0, 1)
         encoded = self.state_encoder(flat if self.convolution else flat.flatten(1))
         out, _ = self.gru(encoded.view(steps, batch, -1))
-        return self.actor(out), self.critic(out).squeeze(-1)
+        return self.actor(out).float(), self.critic(out).squeeze(-1).float()
 
 
 def top_left(actions: Tensor, image: tuple[int, int], crop: int) -> Tensor:

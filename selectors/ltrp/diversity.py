@@ -31,12 +31,14 @@ def density_peaks(
     Returns:
         Peak values [B, L], and distances between all patches [B, L, L] (divided by sqrt(C)).
     """
-    distance = torch.cdist(features.float(), features.float()) / features.shape[-1] ** 0.5
+    # In double precision: the noise must show, and a patch be at distance zero of its likes.
+    features = features.double()
+    distance = torch.cdist(features, features) / features.shape[-1] ** 0.5
     nearest = distance.topk(min(neighbours, features.shape[1]), dim=-1, largest=False).values
     density = (-nearest.square().mean(dim=-1)).exp()
     if noise:
         source = generator.device if generator is not None else torch.device("cpu")
-        drawn = torch.rand(features.shape[1], generator=generator, device=source)
+        drawn = torch.rand(features.shape[1], generator=generator, device=source, dtype=torch.float64)
         density = density + noise * drawn.to(density.device)
     denser = density[:, None, :] > density[:, :, None]
     farthest = distance.flatten(1).max(dim=-1).values[:, None, None]

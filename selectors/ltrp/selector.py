@@ -78,6 +78,8 @@ class LTRPSelector(Selector):
 class LTRPClusterSelector(LTRPSelector):
     """`LTRPSelector` with diversity: 70 % by score, 30 % from density-peak clusters of the patches' pixels."""
 
+    version = 2
+
     def __init__(
         self,
         weights: str | Path,

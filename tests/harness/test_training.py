@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -155,6 +156,22 @@ def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:
     assert run_command([*command("shapes", tmp_path / "b", 2), "--mask-ratio", "1.5"]) == 2
     assert run_command([*command("shapes", tmp_path / "c", 2), "--patch", "7"]) == 2
     assert run_command([*command("shapes", tmp_path / "d", 2), "--preset", "enormous"]) == 2
+    assert run_command([*command("shapes", tmp_path / "e", 2), "--amp", "float32"]) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")
+def test_mixed_precision_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    losses = {}
+    for amp in ("none", "bfloat16"):
+        assert run_command([*command("shapes", tmp_path / amp, 1), "--amp", amp]) == 0
+        state = trained_state(tmp_path / amp)
+        assert all(x.dtype != torch.bfloat16 for x in state.values())
+        log = next((tmp_path / amp).glob("*/vis_data/scalars.json")).read_text().splitlines()
+        losses[amp] = json.loads(log[-1])["loss"]
+    # The forward pass alone was rounded.
+    assert losses["none"] != losses["bfloat16"] == pytest.approx(losses["none"], rel=0.02)
+    assert run_command([*command("shapes", tmp_path / "half", 1), "--amp", "float16"]) == 2
+    assert "needs a GPU" in capsys.readouterr().err
 
 
 def test_other_pictures_are_another_training(photos: Path, tmp_path: Path) -> None:

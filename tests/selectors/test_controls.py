@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from ltrp_bench.selectors.controls import (
     OracleControl,
     RandomControl,
     VarianceControl,
+    centre_map,
 )
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.topk import top_k
@@ -40,6 +42,15 @@ class TestCenter(SelectorContract):
     @pytest.fixture
     def selector(self) -> Selector:
         return CenterControl(patch_size=8)
+
+    @pytest.mark.parametrize("grid", [(12, 12), (7, 10), (25, 38)])
+    def test_patches_equally_far_tie_exactly_and_nearness_is_euclidean(self, grid: tuple[int, int]) -> None:
+        near = centre_map(grid)
+        assert (near == near[::-1]).all() and (near == near[:, ::-1]).all()
+        gh, gw = grid
+        y, x = (np.arange(gh) + 0.5) / gh - 0.5, (np.arange(gw) + 0.5) / gw - 0.5
+        squared = y[:, None] ** 2 + x[None] ** 2
+        assert np.allclose(near / near.min(), squared / squared.max(), atol=1e-12)
 
     def test_the_centre_is_kept_and_corners_are_not(self, selector: Selector) -> None:
         mask = top_k(selector.scores(torch.zeros(1, 3, 96, 96)), 0.25).mask()[0]
