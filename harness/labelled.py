@@ -1,14 +1,23 @@
-"""Labelled training pictures: the single-label view of the built-in world, as a stream by position."""
+"""The single-label view of the built-in world: a stream of labelled pictures, what may learn from it, and how well."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from ltrp_bench.harness.pictures import ShapesStream, turned
-from ltrp_bench.tasks.data.shapes import CATEGORIES, SIZE, WORLD_SEEDS, ShapesWorld
+from ltrp_bench.selectors.backbones import Backbone, load_backbone
+from ltrp_bench.selectors.base import Channels
+from ltrp_bench.selectors.checkpoints import load_state, resolve
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae_files import load_mae
+from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, SIZE, STD, WORLD_SEEDS, ShapesWorld
 
 CLASSES = len(CATEGORIES) // 2
 
@@ -66,9 +75,7 @@ class LabelledShapes(Dataset[tuple[Tensor, ...]]):
     def _draw(self, index: int) -> None:
         """Make a picture once and keep it (27 kB)."""
         picture = self.world.picture(index)
-        seen = self.fold * CLASSES <= picture.labels
-        seen &= picture.labels < (self.fold + 1) * CLASSES
-        place = int(np.flatnonzero(seen)[0])
+        place = picture.seen_object(self.fold)
         self._kept[index], self._boxes[index] = picture.image, picture.boxes[place]
         self._labels[index] = picture.labels[place] - self.fold * CLASSES
 
@@ -79,3 +86,57 @@ def turned_box(box: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
     for _ in range(turns):
         x, y, w, h = y, SIZE - x - w, h, w
     return np.array([SIZE - x - w if mirror else x, y, w, h], np.float32)
+
+
+def label_set(fold: int) -> str:
+    """The name of a fold's labels."""
+    return f"shapes-seen/{fold}"
+
+
+def vit_or_mae(init: str | Path, fold: int) -> Backbone | MAE:
+    """What a rival of `fold` may start from: a ViT taught this fold's labels, or a masked autoencoder.
+
+    Raises:
+        UsageError: a ViT that was taught other labels, or nobody knows which: it might know the unseen ones.
+    """
+    path = resolve(init)
+    if "mask_token" in load_state(path):
+        return load_mae(path)
+    found = load_backbone(path)
+    if str(found.supervision) != label_set(fold):
+        taught = f"{path.name} was taught {found.supervision}, not {label_set(fold)}"
+        raise UsageError(f"{taught}: start from another --init")
+    return found
+
+
+@torch.no_grad()
+def seen_accuracy(
+    logits: Callable[[Tensor], Tensor],
+    fold: int,
+    count: int,
+    mean: Channels = MEAN,
+    std: Channels = STD,
+    device: torch.device | str = "cpu",
+    batch: int = 50,
+) -> Tensor:
+    """Top-1 accuracy on `count` pictures of the validation world's single-label view.
+
+    Args:
+        logits: [B, 3, 96, 96] normalised images -> [B, ..., classes], of a model in evaluation mode.
+        fold: of the view.
+        count: pictures.
+        mean, std: of the model's normalisation.
+        device: of the images.
+        batch: pictures at a time.
+
+    Returns:
+        [...] float64 on the CPU, one for each of a picture's answers.
+    """
+    stream = LabelledShapes(fold, count, count, 0, world_seed=WORLD_SEEDS["val"])
+    shift, scale = (torch.tensor(x, device=device).view(1, 3, 1, 1) * 255 for x in (mean, std))
+    right = torch.zeros((), dtype=torch.float64)
+    for start in range(0, count, batch):
+        images, labels = default_collate([stream[i] for i in range(start, min(start + batch, count))])
+        found = logits((images.to(device).float() - shift) / scale).argmax(-1).cpu()
+        right = right + (found.movedim(0, -1) == labels).sum(-1)
+    return right / count

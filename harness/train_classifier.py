@@ -20,19 +20,18 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.harness.labelled import CLASSES, LabelledShapes
+from ltrp_bench.harness.labelled import CLASSES, LabelledShapes, label_set, seen_accuracy, vit_or_mae
 from ltrp_bench.harness.training import LossModel, TrainingOptions, train, trained_state
-from ltrp_bench.selectors.backbones import build_vit, embedded, load_backbone
-from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
+from ltrp_bench.selectors.backbones import Backbone, build_vit, embedded
+from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha256_of
 from ltrp_bench.selectors.dynamicvit import DynamicViT
 from ltrp_bench.selectors.dynamicvit_losses import dynamicvit_loss, teacher_outputs
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.evit import KEEP_RATE, EViT, shrinking_keep_rate
-from ltrp_bench.selectors.ltrp.mae_files import load_mae
 from ltrp_bench.selectors.staged import quarter_stages
 from ltrp_bench.selectors.token_vit import config_of
 from ltrp_bench.selectors.vit import take
-from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS, seen_categories
+from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, seen_categories
 
 GRID = SIZE // PATCH
 
@@ -84,7 +83,7 @@ def train_classifier(
     torch.manual_seed(options.seed)
     vit = start_from(init, teaching)
     # An autoencoder's encoder under a new classifier has nothing to teach a DynamicViT.
-    taught = load_metadata(resolve(init)).get("kind") == "vit"
+    taught = "mask_token" not in load_state(resolve(init))
     net, loss = _OBJECTIVES[kind](vit, teaching, taught)
     training = {
         "what": kind,
@@ -105,7 +104,8 @@ def train_classifier(
     if isinstance(net, EViT):
         net.keep_rate = KEEP_RATE
     if judged:
-        training["accuracy"] = round(seen_accuracy(net, teaching.fold, judged), 4)
+        device = next(net.eval().parameters()).device
+        training["accuracy"] = round(float(seen_accuracy(net, teaching.fold, judged, device=device)), 4)
     return {"state": _published(net), "config": _config(net, teaching.fold), "training": training}
 
 
@@ -139,29 +139,20 @@ def start_from(init: str | Path, teaching: ClassifierOptions) -> VisionTransform
     Raises:
         UsageError: a ViT that was taught another label set.
     """
-    path = resolve(init)
-    metadata = load_metadata(path)
-    if metadata.get("kind") == "vit":
-        found = load_backbone(path)
-        if str(found.supervision) != label_set(teaching.fold):
-            raise UsageError(f"{path.name} was taught {found.supervision}, not {label_set(teaching.fold)}")
+    found = vit_or_mae(init, teaching.fold)
+    if isinstance(found, Backbone):
         vit = found.model.train().requires_grad_(True)
     else:
-        own = load_mae(path).config
+        own = found.config
         shape = {key: own[key] for key in ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio")}
         vit = build_vit({**shape, "classes": CLASSES, "stem": teaching.stem})
         mine = vit.state_dict()
         stem = "patch_embed." if teaching.stem == "conv" else "-"
-        taken = {k: v for k, v in load_state(path).items() if k in mine and not k.startswith(stem)}
+        taken = {k: v for k, v in found.state_dict().items() if k in mine and not k.startswith(stem)}
         load_into(vit, {**mine, **taken}, "the encoder of a MAE")
     # Sine-cosine positions stay as the autoencoder knew them.
     vit.pos_embed.requires_grad_(False)
     return vit
-
-
-def label_set(fold: int) -> str:
-    """The name of a fold's labels."""
-    return f"shapes-seen/{fold}"
 
 
 class TaughtVit(nn.Module):
@@ -266,19 +257,3 @@ def _config(net: Any, fold: int) -> dict[str, Any]:
     own = config_of(net.vit) if isinstance(net, TaughtVit) else net.config
     names = sorted(seen_categories(fold), key=CATEGORIES.index)
     return {**own, "classes": names, "label_set": label_set(fold), "mean": list(MEAN), "std": list(STD)}
-
-
-@torch.no_grad()
-def seen_accuracy(net: nn.Module, fold: int, count: int, batch: int = 50) -> float:
-    """Top-1 accuracy on `count` pictures of the validation world's single-label view of `fold`."""
-    stream = LabelledShapes(fold, count, count, 0, world_seed=WORLD_SEEDS["val"])
-    device = next(net.parameters()).device
-    mean, std = (torch.tensor(x, device=device).view(1, 3, 1, 1) * 255 for x in (MEAN, STD))
-    right = 0
-    net.eval()
-    for start in range(0, count, batch):
-        items = [stream[i] for i in range(start, min(start + batch, count))]
-        images = torch.stack([item[0] for item in items]).to(device).float()
-        found = net((images - mean) / std).argmax(-1).cpu()
-        right += int((found == torch.stack([item[1] for item in items])).sum())
-    return right / count

@@ -6,17 +6,15 @@ Stage 2: the policy alone, by PPO. Stage 3: encoders and classifier again, crops
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ltrp_bench.harness.labelled import CLASSES, LabelledShapes
+from ltrp_bench.harness.labelled import LabelledShapes, label_set, seen_accuracy, vit_or_mae
 from ltrp_bench.harness.training import (
     LossModel,
     TrainingOptions,
@@ -25,8 +23,8 @@ from ltrp_bench.harness.training import (
     train,
     trained_state,
 )
-from ltrp_bench.selectors.backbones import load_backbone
-from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
+from ltrp_bench.selectors.backbones import Backbone
+from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.gfnet.encoders import Pool
 from ltrp_bench.selectors.gfnet.model import GFNet
@@ -39,7 +37,6 @@ from ltrp_bench.selectors.gfnet.objective import (
     policy_loss,
     roll_out,
 )
-from ltrp_bench.selectors.ltrp.mae_files import load_mae
 from ltrp_bench.selectors.token_vit import config_of
 from ltrp_bench.selectors.vit import resample_positions
 from ltrp_bench.tasks.data import shapes
@@ -148,7 +145,9 @@ def train_gfnet(
             net, number, replace(options, out=options.out / f"{number + 1}-{stage}"), teaching, pictures, training
         )
     if judged:
-        training["accuracy"] = [round(a, 4) for a in seen_accuracy(net, teaching.fold, judged)]
+        device = next(net.eval().parameters()).device
+        found = seen_accuracy(lambda x: net(x).logits, teaching.fold, judged, net.mean, net.std, device)
+        training["accuracy"] = [round(float(a), 4) for a in found]
     return {"state": net.state_dict(), "config": net.config, "training": training}
 
 
@@ -167,16 +166,11 @@ def load_start(init: str | Path, fold: int) -> Start:
     Raises:
         UsageError: the ViT was taught other labels than this fold's: it would know the unseen ones.
     """
-    path = resolve(init)
-    if "mask_token" in load_state(path):
-        mae = load_mae(path)
-        return Start(mae.state_dict(), mae.config, (int(mae.grid[0]), int(mae.grid[1])))
-    vit = load_backbone(path, label_set="self")
-    taught = json.loads(load_metadata(path).get("config", "{}")).get("label_set")
-    if taught is not None and taught != f"shapes-seen/{fold}":
-        raise UsageError(f"{path.name} was taught {taught}, not shapes-seen/{fold}: start from another --init")
-    state = {key.replace("fc_norm.", "norm."): value for key, value in vit.model.state_dict().items()}
-    return Start(state, {**config_of(vit.model), "mean": vit.mean, "std": vit.std}, vit.grid)
+    found = vit_or_mae(init, fold)
+    if isinstance(found, Backbone):
+        state = {key.replace("fc_norm.", "norm."): value for key, value in found.model.state_dict().items()}
+        return Start(state, {**config_of(found.model), "mean": found.mean, "std": found.std}, found.grid)
+    return Start(found.state_dict(), found.config, (int(found.grid[0]), int(found.grid[1])))
 
 
 def make_gfnet(start: Start, teaching: GFNetOptions) -> GFNet:
@@ -201,7 +195,7 @@ def make_gfnet(start: Start, teaching: GFNetOptions) -> GFNet:
         patch_size=shapes.PATCH,
         mean=tuple(own["mean"]),
         std=tuple(own["std"]),
-        label_set=f"shapes-seen/{teaching.fold}",
+        label_set=label_set(teaching.fold),
     )
     positions, side = start.state["pos_embed"], teaching.crop // patch
     top, left = ((n - side) // 2 for n in start.grid)
@@ -255,21 +249,3 @@ def _recipe(teaching: GFNetOptions) -> dict[str, Any]:
     flat = asdict(teaching)
     policy = flat.pop("policy")
     return {**flat, **{f"policy_{key}": value for key, value in policy.items()}}
-
-
-@torch.no_grad()
-def seen_accuracy(net: GFNet, fold: int, count: int, batch: int = 50) -> list[float]:
-    """Top-1 accuracy after each look on `count` pictures of the validation world's single-label view of `fold`."""
-    world = shapes.ShapesWorld(shapes.WORLD_SEEDS["val"], f"single-label/{fold}")
-    device = next(net.parameters()).device
-    mean, std = (torch.tensor(x, device=device).view(1, 3, 1, 1) * 255 for x in (net.mean, net.std))
-    right = np.zeros(net.glances)
-    net.eval()
-    for start in range(0, count, batch):
-        drawn = [world.picture(i) for i in range(start, min(start + batch, count))]
-        images = torch.from_numpy(np.stack([p.image for p in drawn])).permute(0, 3, 1, 2).to(device)
-        # The one object of this fold's half; the others are not labelled.
-        labels = [int(p.labels[p.labels // CLASSES == fold][0]) - fold * CLASSES for p in drawn]
-        found = net((images.float() - mean) / std).logits.argmax(-1)
-        right += (found == torch.tensor(labels, device=device)[:, None]).sum(0).cpu().numpy()
-    return [float(n) / count for n in right]

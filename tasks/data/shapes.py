@@ -67,6 +67,11 @@ class ShapesPicture:
     labels: np.ndarray
     semantic: np.ndarray
 
+    def seen_object(self, fold: int) -> int:
+        """Position of the first object of a category that is seen in `fold`; single-label views have one."""
+        half = len(CATEGORIES) // 2
+        return int(np.flatnonzero(self.labels // half == fold)[0])
+
 
 @dataclass(frozen=True)
 class ShapesWorld:
@@ -102,8 +107,8 @@ class ShapesWorld:
         """Single-label views: the category of the one seen object, as an index into `CATEGORIES`."""
         if self.view == "scenes":
             raise UsageError("view 'scenes' has no single label; use 'single-label/0' or 'single-label/1'")
-        seen = seen_categories(int(self.view[-1]))
-        return next(int(k) for k in self.picture(index).labels if CATEGORIES[k] in seen)
+        picture = self.picture(index)
+        return int(picture.labels[picture.seen_object(int(self.view[-1]))])
 
     def _draw_labels(self, rng: Rng) -> np.ndarray:
         count, half = int(rng.integers(1, MOST_OBJECTS + 1)), len(CATEGORIES) // 2

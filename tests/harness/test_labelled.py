@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from ltrp_bench.harness.labelled import CLASSES, LabelledShapes, turned_box
+from ltrp_bench.harness.labelled import CLASSES, LabelledShapes, seen_accuracy, turned_box
 from ltrp_bench.harness.pictures import turned
-from ltrp_bench.tasks.data.shapes import SIZE
+from ltrp_bench.tasks.data.shapes import SIZE, WORLD_SEEDS, ShapesWorld
 
 
 @pytest.mark.parametrize("fold", [0, 1])
@@ -37,3 +38,16 @@ def test_boxes_turn_with_their_pictures(turns: int, mirror: bool) -> None:
     x, y, w, h = turned_box(np.array([50, 10, 40, 12]), turns, mirror)
     ys, xs = np.nonzero(turned(mask, turns, mirror))
     assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x, y, x + w, y + h)
+
+
+@pytest.mark.parametrize("answers", [(), (3,)])
+def test_accuracy_counts_right_answers(answers: tuple[int, ...]) -> None:
+    world = ShapesWorld(WORLD_SEEDS["val"], "single-label/1")
+    right = sum(world.label(i) == 8 + 3 for i in range(24)) / 24
+
+    def always_three(images: torch.Tensor) -> torch.Tensor:
+        assert images.shape[1:] == (3, SIZE, SIZE) and -2.5 < float(images.min()) < float(images.max()) < 2.5
+        return torch.eye(CLASSES)[3].expand(len(images), *answers, CLASSES)
+
+    found = seen_accuracy(always_three, 1, 24, batch=10)
+    assert found.shape == answers and (found == right).all() and right > 0
