@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
+from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.gfnet.encoders import Encoder, make_encoder
 from ltrp_bench.selectors.gfnet.policy import ENCODED, PatchProposal, cut, top_left
@@ -103,8 +103,8 @@ class GFNet(nn.Module):
         own_first: bool = False,
         glance: str = "bicubic",
         patch_size: int = 16,
-        mean: tuple[float, ...] = IMAGENET_MEAN,
-        std: tuple[float, ...] = IMAGENET_STD,
+        mean: Channels = IMAGENET_MEAN,
+        std: Channels = IMAGENET_STD,
         label_set: str = "",
     ) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class GFNet(nn.Module):
         count = len(classes) if isinstance(classes, list) else classes
         self.crop, self.glances, self.glance, self.own_first = crop, glances, glance, own_first
         self.image_size, self.patch_size = image_size, patch_size
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.mean, self.std = cast(Channels, tuple(mean)), cast(Channels, tuple(std))
         self.prime: Encoder = make_encoder(encoder, count)
         self.local: Encoder = make_encoder(encoder, count)
         size = self.local.map_size(crop)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from torch import Tensor
 
-from ltrp_bench.selectors.base import BatchContext, Channels, Selector, Supervision
+from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gfnet.files import load_gfnet
 from ltrp_bench.selectors.gfnet.ranking import glimpse_ranking
@@ -49,7 +48,7 @@ class GFNetSelector(Selector):
         if not taught:
             raise InputError(f"{weights} does not say what its labels are: give label_set=NAME")
         self.supervision = Supervision.labels(*str(taught).split("+"))
-        self.mean, self.std = cast(Channels, self.net.mean), cast(Channels, self.net.std)
+        self.mean, self.std = self.net.mean, self.net.std
         self.input_size = (self.net.image_size, self.net.image_size)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
