@@ -7,6 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+from torchvision.models import alexnet
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp import distances
@@ -152,13 +154,21 @@ def test_lpips_without_its_weights_is_one_clear_line(monkeypatch: pytest.MonkeyP
     assert "\n" not in str(caught.value)
 
 
-def test_lpips_with_untrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plumbing, with a backbone that needs no download."""
-    monkeypatch.setattr(
-        distances, "_lpips_network", lambda device: lambda a, b, normalize: (a - b).abs().mean((1, 2, 3))
-    )
-    _, scores = semantic_density(tiny(), torch.rand(2, 3, 48, 48), mask_ratio=0.8, distance="lpips")
+def test_lpips_is_that_of_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own layers, on a backbone of random weights in the place of those that a network would fetch."""
+    torch.manual_seed(0)
+    backbone = alexnet(weights=None).state_dict()
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: backbone)
+    mae, images = tiny(), torch.rand(2, 3, 48, 48)
+    visible, scores = semantic_density(mae, images, mask_ratio=0.8, distance="lpips")
     assert scores.shape == (2, 7) and torch.isfinite(scores).all() and (scores > 0).all()
+    masked = complement(visible, 36)
+    anchor, changed = (0.3 * torch.randn(2, 29, 192) for _ in range(2))
+    measure = distances.PixelDistance(mae, images, visible, masked, anchor, "lpips")
+    pictures = [F.interpolate(measure.picture(x, torch.arange(2)), size=(64, 64)) for x in (anchor, changed)]
+    metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
+    expected = torch.stack([metric(a[None], b[None]) for a, b in zip(*pictures, strict=True)])
+    torch.testing.assert_close(measure(changed, torch.arange(2)), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_every_patch_is_visited() -> None:
