@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,23 @@ import numpy as np
 import pytest
 import torch
 import toy_bench as toy
+from broken_selectors import (
+    PATCH,
+    BatchStatistics,
+    ChangesInput,
+    FirstOfBatch,
+    FlatScores,
+    GlobalChance,
+    HiddenSeed,
+    NaNOnOne,
+    OnlySaysChance,
+    PlaceInBatch,
+    Plain,
+    Raises,
+    ScoresAnything,
+    Sound,
+    WrongElsewhere,
+)
 from torch import Tensor, nn
 
 from ltrp_bench.harness import audit_checks
@@ -20,13 +36,11 @@ from ltrp_bench.harness.audit_cost import count_flops, measure_cost
 from ltrp_bench.harness.audit_measures import flip_invariance, overlap, spearman, tied
 from ltrp_bench.harness.audit_subject import Pictures, Subject
 from ltrp_bench.harness.cells import selector_entry, task_entry
-from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
+from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.controls import CenterControl, FullControl, OracleControl, RandomControl, VarianceControl
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.topk import PatchSelection, top_k
 from ltrp_bench.tasks.coverage import shapes_coverage
-
-PATCH = 8
 
 
 @pytest.fixture(scope="module")
@@ -40,95 +54,6 @@ def subject(selector: Any) -> Subject:
 
 def findings(selector: Any, pictures: Pictures) -> dict[str, Finding]:
     return {finding.check: finding for finding in Contract(subject(selector), pictures).findings()}
-
-
-class Sound(Selector):
-    """Contrast of a patch, with something to break."""
-
-    name = "sound"
-    patch_size = PATCH
-
-    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        assert context is not None
-        return self.broken(nn.functional.avg_pool2d(images.mean(1).square(), PATCH), images, context)
-
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        return scores
-
-
-class NaNOnOne(Sound):
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        for row, image in enumerate(context.image_ids):
-            if image == "000004":
-                scores[row, 2, 3] = math.nan
-        return scores
-
-
-class FlatScores(Sound):
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        return scores.flatten(1)
-
-
-class Raises(Sound):
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        raise ZeroDivisionError("division by zero")
-
-
-class ChangesInput(Sound):
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        if "000003" in context.image_ids:
-            images.mul_(0.5)
-        return scores
-
-
-class GlobalChance(Sound):
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        return torch.rand_like(scores)
-
-
-class BatchStatistics(Sound):
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        return scores - scores.mean(0, keepdim=True) if len(scores) > 1 else scores
-
-
-class PlaceInBatch(Sound):
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        ramp = torch.linspace(0, 1, scores[0].numel()).view_as(scores[0])
-        return scores + torch.arange(len(scores)).view(-1, 1, 1) * ramp
-
-
-class FirstOfBatch(Sound):
-    """Right for a batch's first picture, and so when asked alone."""
-
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        return torch.cat([scores[:1], scores[:1].expand(len(scores) - 1, -1, -1)])
-
-
-class HiddenSeed(Sound):
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        return scores if context.seed == 0 else -scores
-
-
-class OnlySaysChance(Sound):
-    stochastic = True
-
-
-class ScoresAnything(Sound):
-    def scores(self, images: Tensor, context: BatchContext | None = None) -> Tensor:
-        return self._scores(images, context)
-
-
-class WrongElsewhere(Sound):
-    """Goes wrong on the device "cpu:0", which stands for another one."""
-
-    elsewhere = False
-
-    def to(self, device: torch.device | str) -> Selector:
-        self.elsewhere = torch.device(device).index == 0
-        return super().to(device)
-
-    def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-        return -scores if self.elsewhere else scores
 
 
 @pytest.mark.parametrize(
@@ -183,21 +108,6 @@ def test_rounding_and_other_units_are_no_breach(pictures: Pictures) -> None:
             return (scores + 1e-7 * len(scores) * torch.sin(1e3 * scores)) * len(scores) + scores.max()
 
     assert all(f.status != "broken" for f in findings(Rounds(), pictures).values())
-
-
-class Plain:
-    """No base class, no context."""
-
-    name = "plain"
-    supervision = Supervision.none()
-    mean = std = (0.5, 0.5, 0.5)
-    patch_size = PATCH
-
-    def __init__(self, wrap: Callable[[Tensor], Any] = lambda scores: scores) -> None:
-        self.wrap = wrap
-
-    def scores(self, images: Tensor) -> Any:
-        return self.wrap(nn.functional.avg_pool2d(images.mean(1), PATCH))
 
 
 @pytest.mark.parametrize(
