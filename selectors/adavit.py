@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -240,5 +240,6 @@ def _averaged_state(path: Path) -> dict[str, Tensor]:
     """A file's tensors; the averaged ones ("state_dict_ema") where it holds both, as the published code takes them."""
     content = load_content(path) if path.suffix != ".safetensors" else None
     if isinstance(content, Mapping) and isinstance(averaged := content.get("state_dict_ema"), Mapping):
-        return {str(k).removeprefix("module."): cast(Tensor, v).float() for k, v in averaged.items()}
+        tensors = {str(k).removeprefix("module."): v for k, v in averaged.items() if isinstance(v, Tensor)}
+        return {k: v.float() for k, v in tensors.items()}
     return {k: v.float() for k, v in load_state(path).items()}
