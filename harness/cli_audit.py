@@ -55,12 +55,12 @@ def audit(
     from ltrp_bench.harness.audit import audit as audit_selector
     from ltrp_bench.harness.audit_cost import DEFAULT, check_model
     from ltrp_bench.harness.cli_progress import console
-    from ltrp_bench.harness.cli_run import _device, provenance
+    from ltrp_bench.harness.machine import provenance, usable_device
     from ltrp_bench.harness.requests import Request, ready
     from ltrp_bench.harness.sweep import SweepOptions
     from ltrp_bench.results.files import atomic_write
 
-    place = _device(device)
+    place = usable_device(device)
     names = tuple(dict.fromkeys([selector, *_OTHERS, *against]))
     whose = task or ("coco-coverage" if data is not None else "shapes-coverage")
     if cost_model not in (None, _NO_COST):

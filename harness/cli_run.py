@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,8 +15,6 @@ if TYPE_CHECKING:
 
 _SELECTORS = "A selector; repeat. `ltrp-bench list selectors` shows them."
 _TASKS = "A task; repeat. `ltrp-bench list tasks` shows them."
-
-_DEVICES = ("cpu", "cuda", "mps")
 
 
 def run(
@@ -51,6 +44,7 @@ def run(
     """Measure selectors on tasks at keep ratios; start it again after an interruption and it goes on."""
     from ltrp_bench.harness.cells import check_ratios, plan
     from ltrp_bench.harness.cli_progress import RunProgress, console, results_table
+    from ltrp_bench.harness.machine import provenance, usable_device
     from ltrp_bench.harness.requests import Request, ready
     from ltrp_bench.harness.sweep import SweepOptions, run_sweep, skip_reason
     from ltrp_bench.results.leaderboard import leaderboard
@@ -61,7 +55,7 @@ def run(
         raise UsageError(f"--narrow-as {narrow_as}: write seen or unseen")
     if model_weights is not None and not model_weights.is_file():
         raise InputError(f"--model-weights {model_weights}: no such file")
-    place = _device(device)
+    place = usable_device(device)
     shared = {"limit": limit, "model": model, "model_weights": model_weights, "narrow_as": narrow_as}
     options = SweepOptions(batch_size, workers, place, skip_bad_images)
     request = Request(selector, task, weights, selector_option, data, task_option, shared, place, options.together)
@@ -97,51 +91,3 @@ def _left_out(records: Sequence[CellRecord], reason: Callable[[CellRecord, str],
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     noun = "image" if len(names) == 1 else "images"
     return f"{len(names)} unreadable {noun} left out: {', '.join(names[:10])}{more}"
-
-
-def provenance(device: str) -> Callable[[], dict[str, Any]]:
-    """Makes what is stored beside each cell: when, where, with which versions and command."""
-
-    def now() -> dict[str, Any]:
-        return {
-            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "machine": platform.node(),
-            "system": platform.platform(),
-            "cpus": os.cpu_count(),
-            "device": device_name(device),
-            "python": platform.python_version(),
-            "versions": {name: _version(name) for name in ("ltrp-bench", "torch", "torchvision", "numpy", "timm")},
-            "command": sys.argv,
-        }
-
-    return now
-
-
-def device_name(device: str) -> str:
-    """ "cpu", or a GPU's device string and model."""
-    import torch
-
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
-
-
-def _device(asked: str) -> str:
-    """A device string that torch accepts here; UsageError otherwise."""
-    import torch
-
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        if torch.device(asked).type not in _DEVICES:
-            raise UsageError(f"--device {asked}: write auto, cpu, cuda, cuda:1 or mps")
-        torch.empty(1, device=asked)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {asked} cannot be used here: {reason}") from error
-    return asked
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -17,10 +17,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ltrp_bench.harness.cells import CellGroup
+from ltrp_bench.harness.scoring import Grid
 from ltrp_bench.results.record import SCHEMA_VERSION, digest
 from ltrp_bench.results.store import RunStore
-
-Grid = tuple[int, int]
 
 
 class ScoreCache:

@@ -18,8 +18,8 @@ import torch
 
 from ltrp_bench.harness.cells import Cell, CellGroup
 from ltrp_bench.harness.loading import Chunk, Span, load_chunks, spans
-from ltrp_bench.harness.score_cache import Grid, ScoreCache
-from ltrp_bench.harness.scoring import Scorer, batches_by
+from ltrp_bench.harness.score_cache import ScoreCache
+from ltrp_bench.harness.scoring import Grid, Scorer, batches_by
 from ltrp_bench.results.record import CellRecord, ResultsError, metrics_of
 from ltrp_bench.results.rows import Images, Row, normalise_rows
 from ltrp_bench.results.store import RunStore

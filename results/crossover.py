@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ltrp_bench.results.leaderboard import GROUPS, VALUES, leaderboard
+from ltrp_bench.results.leaderboard import GROUPS, LEADING, VALUES, leaderboard
 from ltrp_bench.results.record import CellRecord, Identity, SelectorInfo, TaskInfo
 from ltrp_bench.results.store import RunStore
 
@@ -33,13 +33,7 @@ LABEL_FREE: Final = ("variance", "center")
 ADJUSTED: Final = "gap_adjusted"
 
 COLUMNS: Final = (
-    "task",
-    "reduction",
-    "keep_ratio",
-    "selector",
-    "supervision",
-    "metric",
-    *VALUES,
+    *LEADING,
     ADJUSTED,
     *(f"{name}_std" for name in VALUES),
     *(f"{name}_{fold}" for fold in FOLDS for name in VALUES),

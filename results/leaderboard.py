@@ -22,21 +22,14 @@ from ltrp_bench.results.store import RunStore
 
 GROUPS: Final = ("all", "seen", "unseen")
 
+VALUES: Final = (*GROUPS, "gap")
+
+LEADING: Final = ("task", "reduction", "keep_ratio", "selector", "supervision", "metric", *VALUES)
+"""Columns that this table and the crossover begin with."""
+
 COLUMNS: Final = (
-    "task",
-    "reduction",
-    "keep_ratio",
-    "selector",
-    "supervision",
-    "metric",
-    "all",
-    "seen",
-    "unseen",
-    "gap",
-    "all_std",
-    "seen_std",
-    "unseen_std",
-    "gap_std",
+    *LEADING,
+    *(f"{name}_std" for name in VALUES),
     "seeds",
     "images",
     "skipped",
@@ -47,8 +40,6 @@ COLUMNS: Final = (
     "fingerprints",
 )
 """Columns of the table and of the CSV, in this order; docs/results.md says what each holds."""
-
-VALUES: Final = ("all", "seen", "unseen", "gap")
 
 FULL: Final = "full"
 """The control that keeps every patch. It runs at keep ratio 1 alone, and nobody else is owed that ratio."""

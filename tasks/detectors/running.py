@@ -12,12 +12,10 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks import openmmlab
-from ltrp_bench.tasks.base import Downsample, Reduction
+from ltrp_bench.tasks.base import Downsample, Reduction, Row
 from ltrp_bench.tasks.coco_evaluation import MAX_DETECTIONS
 from ltrp_bench.tasks.detectors.loading import Detector, pipeline_steps
 from ltrp_bench.tasks.reduction import downsampled_size, fill
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

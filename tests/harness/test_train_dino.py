@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from killed import run_until
 
 from ltrp_bench.harness.dino_crops import CropOptions, colour_jitter, random_crops, views
 from ltrp_bench.harness.train_dino import (
@@ -23,7 +21,7 @@ from ltrp_bench.harness.train_dino import (
     train_dino,
     vit_of_mae,
 )
-from ltrp_bench.harness.training import TrainingOptions, last_checkpoint, trained_state
+from ltrp_bench.harness.training import TrainingOptions, trained_state
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.class_attention import DinoSelector
 from ltrp_bench.selectors.errors import UsageError
@@ -179,17 +177,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     run = [sys.executable, "-c", SCRIPT]
     subprocess.run([*run, str(whole)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for stop_at in (2, 5):
-        process = subprocess.Popen([*run, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 120
-        while time.monotonic() < until and process.poll() is None:
-            found = last_checkpoint(killed)
-            if found is not None and int(found.stem.split("_")[1]) >= stop_at:
-                break
-            time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "the training ended before it was killed"
-        found = last_checkpoint(killed)
-        assert found is not None and found.name != "iter_30.pth"
+        assert run_until([*run, str(killed)], killed, stop_at).name != "iter_30.pth"
     subprocess.run([*run, str(killed)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     expected, got = trained_state(whole), trained_state(killed)
     assert expected.keys() == got.keys() and any(k.startswith("teacher.") for k in got)

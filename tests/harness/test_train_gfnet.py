@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from killed import run_until
 
 from ltrp_bench.harness.train_gfnet import (
     STAGES,
@@ -21,7 +18,7 @@ from ltrp_bench.harness.train_gfnet import (
     make_gfnet,
     train_gfnet,
 )
-from ltrp_bench.harness.training import TrainingOptions, last_checkpoint, trained_state
+from ltrp_bench.harness.training import TrainingOptions, trained_state
 from ltrp_bench.selectors.backbones import build_vit
 from ltrp_bench.selectors.base import Supervision
 from ltrp_bench.selectors.checkpoints import save_safetensors
@@ -133,21 +130,8 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = train_gfnet(options(tmp_path / "whole"), teaching, pictures=6, judged=0)["state"]
     killed = tmp_path / "killed"
     for stage in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(killed), str(Path(__file__).parent)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        until = time.monotonic() + 200
-        while time.monotonic() < until and process.poll() is None:
-            found = last_checkpoint(folder(killed, stage))
-            if found is not None and int(found.stem.split("_")[1]) >= 2:
-                break
-            time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "the training ended before it was killed"
-        found = last_checkpoint(folder(killed, stage))
-        assert found is not None
+        command = [sys.executable, "-c", SCRIPT, str(killed), str(Path(__file__).parent)]
+        run_until(command, folder(killed, stage), 2)
     again = train_gfnet(options(killed), teaching, pictures=6, judged=0)["state"]
     for key, value in whole.items():
         assert torch.equal(value, again[key]), key

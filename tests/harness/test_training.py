@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from killed import run_until
 from PIL import Image
 
 from ltrp_bench.harness.cli import run_command
 from ltrp_bench.harness.pictures import FolderStream, ShapesStream
-from ltrp_bench.harness.training import last_checkpoint, trained_state
+from ltrp_bench.harness.training import trained_state
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae_files import load_mae
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
@@ -46,17 +44,7 @@ def test_a_killed_training_ends_with_the_same_weights(photos: Path, tmp_path: Pa
     assert run_command(command(str(photos), whole, 40)) == 0
     arguments = [sys.executable, "-m", "ltrp_bench.harness.cli", *command(str(photos), killed, 40)]
     for stop_at in (2, 5):
-        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 120
-        while time.monotonic() < until and process.poll() is None:
-            found = last_checkpoint(killed)
-            if found is not None and int(found.stem.split("_")[1]) >= stop_at:
-                break
-            time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "the training ended before it was killed"
-        found = last_checkpoint(killed)
-        assert found is not None and found.name != "iter_40.pth"
+        assert run_until(arguments, killed, stop_at).name != "iter_40.pth"
     assert run_command(command(str(photos), killed, 40)) == 0
     expected, got = trained_state(whole), trained_state(killed)
     assert expected.keys() == got.keys()

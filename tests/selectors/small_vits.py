@@ -48,3 +48,12 @@ def save_vit(path: Path, vit: VisionTransformer, **config: Any) -> Path:
 def pictures(batch: int = 4, size: int = 48, seed: int = 0) -> torch.Tensor:
     """Normalised by mean 0.5 and std 0.25: in [-2, 2]."""
     return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 4 - 2
+
+
+def noise_vit(path: Path, **config: Any) -> Path:
+    """A file of a ViT whose every weight is small noise, taught with "shapes-seen0"."""
+    torch.manual_seed(0)
+    config = {**CONFIG, "label_set": "shapes-seen0", **config}
+    state = {k: torch.randn_like(v) * 0.2 for k, v in build_vit(config).state_dict().items()}
+    save_safetensors(path, state, {"kind": "vit", "config": config})
+    return path

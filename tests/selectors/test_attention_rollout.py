@@ -12,24 +12,17 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.attention_rollout import AttentionRolloutSelector
-from ltrp_bench.selectors.backbones import build_vit
 from ltrp_bench.selectors.base import Selector, Supervision
-from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import UsageError
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract import SelectorContract, pictures
-
-CONFIG = {"image_size": 48, "patch_size": 8, "embed_dim": 32, "depth": 3, "heads": 4, "classes": 8}
+from small_vits import noise_vit
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    state = {k: torch.randn_like(v) * 0.2 for k, v in build_vit(CONFIG).state_dict().items()}
-    file = tmp_path_factory.mktemp("vit") / "vit.safetensors"
-    save_safetensors(file, state, {"kind": "vit", "config": {**CONFIG, "label_set": "shapes-seen0"}})
-    return file
+    return noise_vit(tmp_path_factory.mktemp("vit") / "vit.safetensors", depth=3)
 
 
 def attention_by_hand(selector: AttentionRolloutSelector, images: Tensor) -> list[np.ndarray]:

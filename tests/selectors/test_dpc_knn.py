@@ -10,9 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ltrp_bench.selectors.backbones import build_vit
 from ltrp_bench.selectors.base import IMAGENET_STD, Selector, Supervision
-from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.dpc_knn import DPCKNNSelector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.diversity import dpc_knn
@@ -20,17 +18,12 @@ from ltrp_bench.selectors.topk import top_k
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract import SelectorContract, pictures
-
-CONFIG = {"image_size": 48, "patch_size": 8, "embed_dim": 32, "depth": 2, "heads": 4, "classes": 8}
+from small_vits import noise_vit
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    state = {k: torch.randn_like(v) * 0.2 for k, v in build_vit(CONFIG).state_dict().items()}
-    file = tmp_path_factory.mktemp("vit") / "vit.safetensors"
-    save_safetensors(file, state, {"kind": "vit", "config": {**CONFIG, "label_set": "shapes-seen0"}})
-    return file
+    return noise_vit(tmp_path_factory.mktemp("vit") / "vit.safetensors", depth=2)
 
 
 def peaks_by_hand(features: np.ndarray, neighbours: int) -> np.ndarray:
