@@ -1,0 +1,134 @@
+"""Which class a picture of a flat ImageNet-1K folder is of: the files that say so.
+
+* text, a line "FILE WNID" or "FILE INDEX", the index counting from 0 in the order of sorted wnids (as Caffe's val.txt);
+* Kaggle's LOC_val_solution.csv, "ImageId,PredictionString": the first word of the string is the wnid;
+* the development kit's ILSVRC2012_validation_ground_truth.txt, one number a line, the n-th for picture n. Those
+  numbers are ILSVRC's own ids, in another order than the wnids: only meta.mat of the same kit says which is which.
+
+Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath, PurePosixPath
+
+from ltrp_bench.selectors.errors import InputError
+
+_KIT = Path("ILSVRC2012_devkit_t12") / "data"
+_KAGGLE = "LOC_val_solution.csv"
+_GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+NAMES = ("val.txt", "val_map.txt", "map.txt", _KAGGLE, _GROUND_TRUTH)
+"""Where a map is looked for if none is given, in this order."""
+_CLASSES = 1000
+
+
+def find_map(root: Path, folder: Path, given: str | Path | None) -> Path:
+    """The map of a flat folder: the one given, else the first of `NAMES` in DIR, the folder or the development kit.
+
+    Raises InputError where there is none.
+    """
+    if given is not None:
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise InputError(f"no file {path} with the classes of the pictures in {folder}")
+        return path
+    places = dict.fromkeys((root, folder, folder.parent, root / "data", root / _KIT, root.parent / _KIT))
+    found = next((place / name for name in NAMES for place in places if (place / name).is_file()), None)
+    if found is None:
+        raise InputError(
+            f"{folder} has pictures but no class folders, and nothing says which class they are of: looked for "
+            f"{', '.join(NAMES)} in {root}, {folder} and {_KIT}; give a file of lines 'FILE WNID' or 'FILE INDEX' "
+            "with --task-option labels=FILE, or sort the pictures into folders named by wnid"
+        )
+    return found
+
+
+def read_map(path: Path, wnids: Sequence[str]) -> dict[str, int]:
+    """Name of a picture without suffix -> index into `wnids`.
+
+    Args:
+        path: in one of the forms at the head of this file; told apart by its first line.
+        wnids: of the classes, sorted.
+
+    Raises:
+        InputError: a file that cannot be read or is in no such form; a line with a wnid or index that is no class;
+            ILSVRC's own ids without their meta.mat. One line that names file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    first = lines[0].strip() if lines else ""
+    if first.replace(" ", "").startswith("ImageId,"):
+        entries: Iterable[tuple[int, list[str]]] = (
+            (number, [row[0], *row[1].split()[:1]] if len(row) > 1 else row)
+            for number, row in enumerate(csv.reader(lines[1:]), start=2)
+        )
+    elif first.isdecimal():
+        return _by_ground_truth(path, lines, wnids)
+    else:
+        entries = ((number, line.split()) for number, line in enumerate(lines, start=1))
+    number_of = {wnid: i for i, wnid in enumerate(wnids)}
+    found: dict[str, int] = {}
+    for line, words in entries:
+        if not words:
+            continue
+        if len(words) != 2:
+            raise InputError(f"{path}, line {line}: must be 'FILE WNID' or 'FILE INDEX', got {' '.join(words)[:60]!r}")
+        label = int(words[1]) if words[1].isdecimal() else number_of.get(words[1], -1)
+        if not 0 <= label < len(wnids):
+            raise InputError(f"{path}, line {line}: {words[1]!r} is neither a wnid of ImageNet-1K nor 0 to 999")
+        name = _stem(words[0])
+        if found.setdefault(name, label) != label:
+            raise InputError(f"{path}, line {line}: {words[0]} is there twice, with two classes")
+    if not found:
+        raise InputError(f"{path} lists no pictures: must have lines 'FILE WNID' or 'FILE INDEX'")
+    return found
+
+
+def _stem(name: str) -> str:
+    file = PurePosixPath(name.replace("\\", "/"))
+    return file.stem if is_picture(file) else file.name
+
+
+def is_picture(path: PurePath) -> bool:
+    """Whether torchvision's ImageFolder takes a file of that name."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
+
+
+def _by_ground_truth(path: Path, lines: Sequence[str], wnids: Sequence[str]) -> dict[str, int]:
+    meta = path.parent / "meta.mat"
+    if not meta.is_file():
+        raise InputError(
+            f"{path} numbers classes by ILSVRC's own ids, which only meta.mat of ILSVRC2012_devkit_t12.tar.gz (data/) "
+            f"turns into wnids: put it beside that file, or give a file of lines 'FILE WNID'"
+        )
+    number_of = {wnid: i for i, wnid in enumerate(wnids)}
+    label_of = {key: number_of[wnid] for key, wnid in read_meta(meta).items() if wnid in number_of}
+    found: dict[str, int] = {}
+    for line, text in enumerate(lines, start=1):
+        if not text.strip().isdecimal() or int(text) not in label_of:
+            raise InputError(f"{path}, line {line}: {text[:40]!r} is not an ILSVRC id of 1 to {_CLASSES}")
+        found[f"ILSVRC2012_val_{line:08d}"] = label_of[int(text)]
+    return found
+
+
+def read_meta(path: Path) -> dict[int, str]:
+    """ILSVRC id -> wnid, from the development kit's meta.mat (MATLAB 5).
+
+    Raises InputError for a file that is not it.
+    """
+    from scipy.io import loadmat
+
+    try:
+        synsets = loadmat(str(path), squeeze_me=True)["synsets"]
+        return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+    except Exception as error:  # a parser of a foreign format
+        why = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(
+            f"{path} is not the development kit's meta.mat (no 'synsets' with ILSVRC2012_ID and WNID): {why}"
+        ) from None
