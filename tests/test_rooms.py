@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "results": (),
     "selectors": (),
-    "tasks": ("selectors.topk", "selectors.vit", "selectors.checkpoints", "selectors.errors"),
+    # selectors.backbones: a task's ViT is read by the same rules as a selector's.
+    "tasks": ("selectors.topk", "selectors.vit", "selectors.backbones", "selectors.checkpoints", "selectors.errors"),
     "harness": ("selectors", "tasks", "results"),
 }
 

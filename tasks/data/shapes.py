@@ -36,7 +36,8 @@ CATEGORIES: tuple[str, ...] = tuple(f"{texture} {outline}" for outline, texture 
 WORLD_SEEDS = {"train": 1, "val": 1000, "test": 2000}
 """The seed of each split: models are trained on the first, judged on the last."""
 
-VIEWS = ("scenes", "single-label/0", "single-label/1")
+# A picture's bytes depend on its view's place here: new ones go to the end.
+VIEWS = ("scenes", "single-label/0", "single-label/1", "single-object")
 MOST_OBJECTS = 4
 LEAST_VISIBLE = 0.5
 
@@ -79,8 +80,9 @@ class ShapesWorld:
 
     Args:
         seed: of the world; worlds of other seeds share no picture.
-        view: "scenes" (categories drawn from all sixteen; detection, segmentation, multi-label, unlabelled) or
-            "single-label/FOLD" (exactly one object of a category seen in that fold, the label; others unseen).
+        view: "scenes" (categories drawn from all sixteen; detection, segmentation, multi-label, unlabelled),
+            "single-label/FOLD" (exactly one object of a category seen in that fold, the label; others unseen) or
+            "single-object" (one object in all, of any category, the label).
     """
 
     seed: int = 0
@@ -104,14 +106,21 @@ class ShapesWorld:
         return ShapesPicture(image, _boxes(masks), masks, labels, semantic)
 
     def label(self, index: int) -> int:
-        """Single-label views: the category of the one seen object, as an index into `CATEGORIES`."""
+        """The category of the one object, or of the one seen object, as an index into `CATEGORIES`."""
         if self.view == "scenes":
-            raise UsageError("view 'scenes' has no single label; use 'single-label/0' or 'single-label/1'")
+            raise UsageError(
+                "view 'scenes' has no single label; use 'single-label/0', 'single-label/1', 'single-object'"
+            )
         picture = self.picture(index)
+        if self.view == "single-object":
+            return int(picture.labels[0])
         return int(picture.labels[picture.seen_object(int(self.view[-1]))])
 
     def _draw_labels(self, rng: Rng) -> np.ndarray:
-        count, half = int(rng.integers(1, MOST_OBJECTS + 1)), len(CATEGORIES) // 2
+        half = len(CATEGORIES) // 2
+        if self.view == "single-object":
+            return rng.integers(0, 2 * half, 1)
+        count = int(rng.integers(1, MOST_OBJECTS + 1))
         if self.view == "scenes":
             return rng.integers(0, 2 * half, count)
         fold = int(self.view[-1])

@@ -38,7 +38,7 @@ def test_the_same_bytes_in_another_process_and_any_order() -> None:
 
 
 def test_seed_view_and_index_all_matter() -> None:
-    assert len({digest(ShapesWorld(s, v), range(i, i + 1)) for s in (0, 1) for v in VIEWS for i in (0, 1)}) == 12
+    assert len({digest(ShapesWorld(s, v), range(i, i + 1)) for s in (0, 1) for v in VIEWS for i in (0, 1)}) == 16
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -77,6 +77,38 @@ def test_single_label_view_has_exactly_one_seen_object(fold: int) -> None:
         assert len(named) == 1 and CATEGORIES[world.label(index)] == named[0]
         others += len(labels) - 1
     assert others > 80  # unseen objects stand there too, unlabelled
+
+
+# Means of blocks of 24 x 24 pixels of picture 11 of world 7, as they were before "single-object" was added.
+OLDER_VIEWS = {
+    "scenes": ([12], [86.8, 94.33, 98.67, 90.85, 92.23, 92.37, 108.01, 104.27, 103.98, 71.97, 92.22, 117.08]),
+    "single-label/0": (
+        [0, 12],
+        [211.8, 130.49, 182.36, 171.62, 217.77, 145.98, 144.42, 131.14, 122.66, 130.29, 117.45, 129.07],
+    ),
+    "single-label/1": (
+        [10],
+        [69.99, 65.59, 85.63, 73.02, 103.37, 104.71, 185.61, 149.31, 153.23, 157.13, 194.17, 124.34],
+    ),
+}
+
+
+@pytest.mark.parametrize("view", OLDER_VIEWS)
+def test_older_views_keep_their_pictures_when_one_is_added(view: str) -> None:
+    picture = ShapesWorld(7, view).picture(11)
+    labels, blocks = OLDER_VIEWS[view]
+    assert picture.labels.tolist() == labels
+    found = picture.image.reshape(4, 24, 4, 24, 3).mean((1, 3, 4)).ravel()
+    np.testing.assert_allclose(found[: len(blocks)], blocks, atol=0.02)
+
+
+def test_single_object_view_has_one_object_of_any_category() -> None:
+    world = ShapesWorld(3, "single-object")
+    pictures = [world.picture(i) for i in range(160)]
+    assert all(len(p.labels) == 1 for p in pictures)
+    assert [world.label(i) for i in range(20)] == [int(p.labels[0]) for p in pictures[:20]]
+    counts = np.bincount([int(p.labels[0]) for p in pictures], minlength=16)
+    assert len(counts) == 16 and counts.min() >= 2 and counts.max() <= 25
 
 
 def test_unknown_view_and_label_of_scenes_are_usage_errors() -> None:
