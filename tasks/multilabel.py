@@ -1,0 +1,307 @@
+"""`coco-`, `voc-`, `nuswide-` and `shapes-multilabel`: which categories a picture shows, of kept patches.
+
+Plain ViTs get the kept patches alone (`drop`), any timm model pictures whose dropped patches are the mean (`fill`),
+both with a linear head or an ML-Decoder. Pictures are squashed to the model's input size, without a crop; selectors
+are shown just that, so that their patches and the model's are of the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from pycocotools import mask as rle_tools
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.base import MetricRow, Row, Sample
+from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.classification import ClassificationTask
+from ltrp_bench.tasks.data.imagenet import LabelledSource
+from ltrp_bench.tasks.data.label_sets import LabelSetSource, ObjectLabels, label_sets, label_vector
+from ltrp_bench.tasks.data.nuswide import NusWideSource
+from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
+from ltrp_bench.tasks.data.sources import CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.data.voc import VocSource
+from ltrp_bench.tasks.multilabel_evaluation import SIZES, MultiLabel, pack
+from ltrp_bench.tasks.vits.loading import TimmModel
+from ltrp_bench.tasks.vits.multilabel_models import Head, load_multilabel
+
+SHAPES_WEIGHTS = Path(__file__).parent / "weights" / "multilabel.shapes.safetensors"
+
+SHAPES_VIT: Mapping[str, Any] = {
+    "image_size": SIZE,
+    "patch_size": PATCH,
+    "embed_dim": 128,
+    "depth": 6,
+    "heads": 4,
+    "classes": list(CATEGORIES),
+    "mean": list(MEAN),
+    "std": list(STD),
+    "decoder": {"dim": 128, "heads": 4, "hidden": 256},
+}
+"""The untrained ViT and ML-Decoder of `shapes-multilabel`, in `build_multilabel_vit`'s words."""
+
+
+class MultiLabelTask(ClassificationTask):
+    """A model of several labels, judged on seen and unseen categories.
+
+    How pictures are prepared, reduced and run is `ClassificationTask`'s.
+
+    Args:
+        name: as in the registry.
+        source: pictures and which categories each shows; the categories are the model's outputs, in order.
+        split: which of them are seen.
+        model: gives a logit for each category.
+        reduction: "drop" (plain ViTs only, their default) or "fill".
+        patch: pixels along a patch's side, for models that have none of their own; 16 if not given.
+        threshold: scores (sigmoids) from here on say "present", for F1; in (0, 1).
+        narrow_as: group of the "narrow" categories.
+        device: where the model is.
+    """
+
+    headline = "mAP"
+    row_schema: Mapping[str, str] = {
+        "scores": "binary",  # one row a picture, in the order of the categories: `multilabel_evaluation.unpack`
+        "labels": "binary",
+        "sizes": "binary",
+    }
+
+    def __init__(
+        self,
+        name: str,
+        source: LabelSetSource | ObjectSource,
+        split: CategorySplit,
+        model: TimmModel,
+        reduction: Literal["drop", "fill"] | None = None,
+        patch: int | None = None,
+        threshold: float = 0.5,
+        narrow_as: Literal["seen", "unseen"] = "seen",
+        device: str = "cpu",
+    ) -> None:
+        if not 0 < threshold < 1:
+            raise UsageError(f"{name}: threshold must be in (0, 1), got {threshold}")
+        self.labelled = label_sets(source)
+        boxes = self.labelled.boxes
+        # Of a labelled source, its single labels alone have no counterpart here, and nothing that is inherited asks
+        # for them but `_row`, which is not.
+        pictures = cast(LabelledSource, self.labelled)
+        super().__init__(
+            name, pictures, split, model, reduction, patch, narrow_as, device, None if boxes is None else self._region
+        )
+        self.threshold = threshold
+        self._identity["threshold"] = threshold
+        self._sizes: dict[int, np.ndarray] = {}
+
+    def _region(self, index: int) -> np.ndarray:
+        """[h, w] bool: the picture's objects, without crowds."""
+        truth = cast(ObjectSource, self.labelled.boxes).truth(index, masks=True)
+        union = np.zeros((truth.height, truth.width), bool)
+        for item in truth.objects:
+            if not item.crowd:
+                union |= rle_tools.decode(item.rle).astype(bool)
+        return union
+
+    def _row(self, sample: Sample, scores: np.ndarray) -> Row:
+        """Sigmoids of the logits `scores`, beside what is true."""
+        if not np.isfinite(scores).all():
+            raise InputError(f"{self.name}: the model gave NaN or infinities on image {sample.image_id!r}")
+        index = sample.annotations
+        # Two branches of one function: neither overflows.
+        small = np.exp(-np.abs(scores.astype(np.float64)))
+        sigmoids = np.where(scores >= 0, 1 / (1 + small), small / (1 + small))
+        return dict(pack(sigmoids, label_vector(self.labelled, index), self._sizes_of(index)))
+
+    def _sizes_of(self, index: int) -> np.ndarray:
+        """[C] uint8, see `MultiLabel.sizes`; crowds count where they make a label, as in the published code."""
+        if index not in self._sizes:
+            boxes, bits = self.labelled.boxes, dict.fromkeys(self.labelled.categories, 0)
+            for item in boxes.truth(index).objects if boxes is not None else ():
+                if not item.crowd or isinstance(self.labelled, ObjectLabels):
+                    bits[item.category] |= 1 << SIZES.index(boxes.size(item.area))  # type: ignore[union-attr]
+            self._sizes[index] = np.array(list(bits.values()), np.uint8)
+        return self._sizes[index]
+
+    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+        """mAP, precision, recall and F1 of each group, mAP of sizes where objects are known, AP of each category."""
+        # In the order of the data set, so that sums end alike whoever hands the records in.
+        rows: Sequence[Row] = [row for i in sorted(records, key=self.labelled.index) for row in records[i]]
+        run = MultiLabel.of(rows, self.labelled.categories, self.threshold)
+        out = []
+        for group in GROUPS:
+            found = run.summary(self._groups[group], with_sizes=self.labelled.boxes is not None)
+            out += [MetricRow(metric, group, None, value, n) for metric, (value, n) in found.items()]
+        for category, value in zip(run.categories, run.average_precisions(), strict=True):
+            group = "seen" if category in self._groups["seen"] else "unseen"
+            out.append(MetricRow("AP", group, category, float(value), run.count((category,))))
+        return out
+
+
+def shapes_multilabel(
+    images: int = 1000,
+    seed: int = WORLD_SEEDS["test"],
+    fold: int = 0,
+    model: str | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    head: Head | None = None,
+    reduction: Literal["drop", "fill"] | None = None,
+    patch: int | None = None,
+    image_size: Any = None,
+    threshold: float = 0.5,
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+    device: str = "cpu",
+) -> MultiLabelTask:
+    """The categories of each picture of the built-in world, sixteen in all, half of them seen.
+
+    Args:
+        images: how many pictures.
+        seed: of the world.
+        fold: which half of the categories is seen, 0 or 1.
+        model: a timm name, where the file does not tell.
+        model_weights: a model of the sixteen categories.
+        random_weights: seed of an untrained one (a small ViT 96/8 with an ML-Decoder, or `model`).
+        head, reduction, patch, image_size, threshold: as in `coco_multilabel`.
+        limit: only the first so many pictures.
+        narrow_as: without effect: no category of this world is narrow.
+        device: of torch; changes speed alone.
+    """
+    if model_weights is None and random_weights is None:
+        model_weights = SHAPES_WEIGHTS
+        if not SHAPES_WEIGHTS.is_file():
+            raise InputError(
+                "no multi-label model of the built-in world ships: give one of its sixteen categories with "
+                "--model-weights FILE, or --task-option random_weights=0 for an untrained one"
+            )
+    found = load_multilabel(model_weights, model, random_weights, len(CATEGORIES), head, image_size, SHAPES_VIT, device)
+    source = ShapesSource(images, seed, limit)
+    return MultiLabelTask(
+        "shapes-multilabel", source, shapes_split(fold), found, reduction, patch, threshold, narrow_as, device
+    )
+
+
+def coco_multilabel(
+    data: str | Path | None = None,
+    model: str | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    head: Head | None = None,
+    reduction: Literal["drop", "fill"] | None = None,
+    patch: int | None = None,
+    image_size: Any = None,
+    threshold: float = 0.5,
+    split: str | Path = "imagenet1k_coco80",
+    subset: str = "val2017",
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+    device: str = "cpu",
+) -> MultiLabelTask:
+    """The categories of a data set in COCO's format.
+
+    Args:
+        data: its folder.
+        model: a timm name, where the file does not tell.
+        model_weights: a model of the data set's categories, in their order.
+        random_weights: seed of an untrained one, for trials; needs `model`.
+        head: "ml-decoder" or "linear": of an untrained model, or what the checkpoint must have.
+        reduction: "drop" or "fill"; a plain ViT drops by default, other models can only be filled.
+        patch: pixels along a patch's side, for models that have none; 16 by default.
+        image_size: another input size, one number or [H, W].
+        threshold: scores from here on say "present", for precision, recall and F1.
+        split: name or CSV of the seen and unseen categories.
+        subset: which images of the 2017 layout.
+        limit: only the first so many images.
+        narrow_as: group of categories that are seen through one kind only.
+        device: of torch; changes speed alone.
+    """
+    source = CocoSource(data, subset, limit)
+    found = _model("coco", source, model, model_weights, random_weights, head, image_size, device)
+    states = load_split(split)
+    return MultiLabelTask("coco-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
+
+
+def voc_multilabel(
+    data: str | Path | None = None,
+    model: str | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    head: Head | None = None,
+    reduction: Literal["drop", "fill"] | None = None,
+    patch: int | None = None,
+    image_size: Any = None,
+    threshold: float = 0.5,
+    split: str | Path = "imagenet1k_voc20",
+    subset: str = "val",
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+    device: str = "cpu",
+) -> MultiLabelTask:
+    """The twenty classes of a VOC devkit's annotations; of classes with difficult objects only nothing is asked.
+
+    Args:
+        data: the devkit's folder, see `VocSource`.
+        subset: a list of ImageSets/Main/ ("test" for VOC2007); without that folder all pictures are taken.
+        model, model_weights, random_weights, head, reduction, patch, image_size: as in `coco_multilabel`.
+        threshold, split, limit, narrow_as, device: as there.
+    """
+    source = VocSource(data, subset, limit)
+    found = _model("voc", source, model, model_weights, random_weights, head, image_size, device)
+    states = load_split(split)
+    return MultiLabelTask("voc-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
+
+
+def nuswide_multilabel(
+    data: str | Path | None = None,
+    model: str | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    head: Head | None = None,
+    reduction: Literal["drop", "fill"] | None = None,
+    patch: int | None = None,
+    image_size: Any = None,
+    threshold: float = 0.5,
+    split: str | Path | None = None,
+    subset: str = "test",
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+    device: str = "cpu",
+) -> MultiLabelTask:
+    """The 81 concepts of NUS-WIDE. Nobody knows where they are in a picture: no sizes, no `oracle`.
+
+    Args:
+        data: its folder, see `NusWideSource`.
+        split: name or CSV of the seen and unseen concepts; none ships.
+        subset: "test" or "train".
+        model, model_weights, random_weights, head, reduction, patch, image_size: as in `coco_multilabel`.
+        threshold, limit, narrow_as, device: as there.
+    """
+    if split is None:
+        raise UsageError(
+            "nuswide-multilabel: no split of NUS-WIDE's 81 concepts ships: give a CSV of category, state and reason "
+            "with --task-option split=FILE"
+        )
+    source = NusWideSource(data, subset, limit)
+    found = _model("nuswide", source, model, model_weights, random_weights, head, image_size, device)
+    states = load_split(split)
+    return MultiLabelTask("nuswide-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
+
+
+def _model(
+    data: str,
+    source: LabelSetSource | ObjectSource,
+    model: str | None,
+    weights: str | Path | None,
+    seed: int | None,
+    head: Head | None,
+    image_size: Any,
+    device: str,
+) -> TimmModel:
+    if weights is None and seed is None:
+        raise UsageError(
+            f"{data}-multilabel needs a model of the data set's {len(source.categories)} categories: give its "
+            "checkpoint with --model-weights (and --model a timm name where the file does not tell), or --task-option "
+            "random_weights=SEED for an untrained one"
+        )
+    return load_multilabel(weights, model, seed, len(source.categories), head, image_size, device=device)
