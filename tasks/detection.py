@@ -1,7 +1,8 @@
-"""`shapes-det` and `coco-det`: any mmdet detector on pictures whose dropped patches are filled before any layer.
+"""`shapes-`, `coco-` and `voc-det`: any mmdet detector on pictures whose dropped patches are filled before any layer.
 
 Patches are those of the picture as the detector's own resize leaves it: ceil(h / P) x ceil(w / P), padding never
-counts. Average precision and recall are COCO's, of boxes and, where the detector finds them, masks.
+counts. Average precision and recall are COCO's, of boxes and, where the detector finds them, masks; on VOC also VOC's
+own average precision of boxes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pycocotools import mask as rle_tools
@@ -20,10 +21,13 @@ from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shape
 from ltrp_bench.tasks.coco_evaluation import METRICS, PER_CATEGORY, Kind, TrueImage, evaluate
 from ltrp_bench.tasks.data.shapes import PATCH, WORLD_SEEDS
 from ltrp_bench.tasks.data.sources import CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.data.voc import VocSource
 from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, SHAPES_WEIGHTS, Detector, load_detector
 from ltrp_bench.tasks.detectors.running import DetectorRunner, Prepared
 from ltrp_bench.tasks.patches import covered_share, patch_edges
 from ltrp_bench.tasks.reduction import patch_grid
+from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
+from ltrp_bench.tasks.voc_evaluation import Rule, evaluate_voc
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class DetectionTask(Task):
         patch: pixels along a patch's side, on the resized picture.
         score_threshold: detections below are dropped, beside what the config itself drops.
         narrow_as: group of the "narrow" categories.
+        also_called: category -> another name by which a detector may know it.
     """
 
     reduction = "fill"
@@ -69,13 +74,17 @@ class DetectionTask(Task):
         patch: int,
         score_threshold: float = 0.0,
         narrow_as: Literal["seen", "unseen"] = "seen",
+        also_called: Mapping[str, str] | None = None,
     ) -> None:
         if patch < 1:
             raise UsageError(f"patch must be at least 1 pixel, got {patch}")
         self.name, self.domain, self.source, self.split = name, source.domain, source, split
         split.check_covers(source.categories, name)
         self._groups = split.groups(narrow_as)
-        unknown = sorted(set(source.categories) - set(detector.classes))
+        other = also_called or {}
+        called = {c: c if c in detector.classes else other.get(c, c) for c in source.categories}
+        self._category = {name: category for category, name in called.items()}
+        unknown = sorted(category for category, name in called.items() if name not in detector.classes)
         if unknown:
             raise InputError(
                 f"{name}: the detector has no class {', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}; its "
@@ -129,9 +138,12 @@ class DetectionTask(Task):
 
     def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
         """One row per detection of a category of the data set, best first."""
-        known = set(self.source.categories)
+        category = self._category
         found = self.runner.rows([sample.annotations.prepared for sample in samples], reductions)
-        return [[row for row in rows if row["category"] in known] for rows in found]
+        return [
+            [{**row, "category": category[row["category"]]} for row in rows if row["category"] in category]
+            for rows in found
+        ]
 
     def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """COCO's twelve numbers of each group, and three of each category."""
@@ -151,6 +163,61 @@ class DetectionTask(Task):
                     value, n = run.metric(metric, [category]), run.count([category])
                     out.append(MetricRow(f"{kind}_{metric}", group, category, value, n))
         return out
+
+
+class VocDetectionTask(DetectionTask):
+    """A detector judged as VOC judges: its own average precision beside COCO's, of boxes alone.
+
+    Args:
+        name: as in the registry.
+        source: VOC's pictures and boxes.
+        split: which of its categories are seen.
+        detector: the model; its classes are called as VOC calls them, or as COCO does.
+        patch: pixels along a patch's side, on the resized picture.
+        rule: of VOC's average precision.
+        score_threshold: detections below are dropped.
+        narrow_as: group of the "narrow" categories.
+    """
+
+    source: VocSource
+
+    def __init__(
+        self,
+        name: str,
+        source: VocSource,
+        split: CategorySplit,
+        detector: Detector,
+        patch: int,
+        rule: Rule = "area",
+        score_threshold: float = 0.0,
+        narrow_as: Literal["seen", "unseen"] = "seen",
+    ) -> None:
+        if rule not in get_args(Rule):
+            raise UsageError(f"rule must be {' or '.join(get_args(Rule))}, got {rule!r}")
+        super().__init__(name, source, split, detector, patch, score_threshold, narrow_as, VOC_NAMES)
+        self.kinds = ("bbox",)  # VOC has no masks of these objects
+        self.rule = rule
+        self.headline = "voc_AP50" if rule == "area" else "voc_AP50_11points"
+        self._identity["rule"] = rule
+
+    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+        """One row per detection of a category of the data set, best first, without masks."""
+        found = super().process(samples, reductions)
+        return [[{**row, "rle": ""} for row in rows] for rows in found]
+
+    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+        """VOC's average precision of each group and category, then COCO's numbers as of `DetectionTask`."""
+        order = sorted(records, key=self.source.index)
+        images = [self.source.truth(self.source.index(i)) for i in order]
+        run = evaluate_voc(images, records, self.source.categories, self.rule)
+        out = [
+            MetricRow(self.headline, group, None, run.metric(self._groups[group]), run.count(self._groups[group]))
+            for group in GROUPS
+        ]
+        for category in self.source.categories:
+            group = "seen" if category in self._groups["seen"] else "unseen"
+            out.append(MetricRow(self.headline, group, category, run.precision[category], run.counts[category]))
+        return out + super().summarise(records)
 
 
 def shapes_det(
@@ -222,3 +289,42 @@ def coco_det(
     source = CocoSource(data, subset, limit)
     detector = load_detector(model, model_weights, random_weights, device)
     return DetectionTask("coco-det", source, load_split(split), detector, patch, score_threshold, narrow_as)
+
+
+def voc_det(
+    data: str | Path | None = None,
+    model: str | Path | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    patch: int = 16,
+    rule: Rule = "area",
+    score_threshold: float = 0.0,
+    split: str | Path = "imagenet1k_voc20",
+    subset: str = "val",
+    limit: int | None = None,
+    narrow_as: Literal["seen", "unseen"] = "seen",
+    device: str = "cpu",
+) -> VocDetectionTask:
+    """Detection on VOC2007 or VOC2012 by any mmdet detector of its twenty classes or of COCO's eighty.
+
+    Args:
+        data: the devkit's folder, see `VocSource`.
+        model: name of a config that mmdet brings, or a file.
+        model_weights: its checkpoint.
+        random_weights: seed of an untrained one, for trials.
+        patch: pixels along a patch's side, on the resized picture.
+        rule: of VOC's average precision, "area" (2010 and later) or "11points" (2007).
+        score_threshold: detections below are dropped.
+        split: name or CSV of the seen and unseen categories.
+        subset: a list of ImageSets/Main/; without that folder all annotated pictures are taken.
+        limit: only the first so many pictures.
+        narrow_as: group of categories that are seen through one kind only.
+        device: of torch; changes speed alone.
+    """
+    if model is None:
+        raise UsageError(
+            "voc-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
+        )
+    source = VocSource(data, subset, limit)
+    detector = load_detector(model, model_weights, random_weights, device)
+    return VocDetectionTask("voc-det", source, load_split(split), detector, patch, rule, score_threshold, narrow_as)
