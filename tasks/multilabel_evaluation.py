@@ -40,9 +40,11 @@ def pack(scores: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> dict[str,
 
 def unpack(row: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(scores, labels, sizes) of a packed row."""
-    kinds = {"scores": "<f8", "labels": np.int8, "sizes": np.uint8}
-    scores, labels, sizes = (np.frombuffer(row[key], kind) for key, kind in kinds.items())
-    return scores, labels, sizes
+    return (
+        np.frombuffer(row["scores"], "<f8"),
+        np.frombuffer(row["labels"], np.int8),
+        np.frombuffer(row["sizes"], np.uint8),
+    )
 
 
 def average_precision(scores: np.ndarray, present: np.ndarray) -> float:
