@@ -144,7 +144,7 @@ def _from_file(weights: str | Path, model: str | None, size: Size | None, heads:
     path = resolve(weights)
     config = json.loads(load_metadata(path).get("config", "{}")) if model is None else {}
     name = timm_name(model) if model is not None else (None if config else name_of_file(path))
-    identity = {"model": name or "of the file", "weights": sha256_of(path)}
+    identity: dict[str, Any] = {"model": name or "of the file", "weights": sha256_of(path)}
     if heads is not None:
         identity["heads"] = heads
     if name is None:
