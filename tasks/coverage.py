@@ -23,7 +23,7 @@ from ltrp_bench.tasks.data.mask_folders import find_stuff, find_voc
 from ltrp_bench.tasks.data.masks import MaskSource
 from ltrp_bench.tasks.data.shapes import PATCH, SIZE, WORLD_SEEDS
 from ltrp_bench.tasks.data.sources import SIZES, CocoSource, ObjectSource, ShapesSource
-from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas
+from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas, segment_worth
 from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
 
 _DIGITS = 9  # of shares: below that lies what matrix products differ by between machines
@@ -184,14 +184,8 @@ class SegmentCoverageTask(CoverageTask):
     """
 
     def _worth(self, areas: np.ndarray, covered: np.ndarray) -> np.ndarray:
-        """[gh, gw] float32 in [0, 1]: the sum over segments of the share of each that lies in a patch, up to a factor.
-
-        Mean coverage is a sum over kept patches of just this, so its first k patches are the best k there are. (The
-        share of a patch that segments cover would be 1 nearly everywhere.)
-        """
-        whole = areas.sum(axis=1, keepdims=True)
-        worth = (areas / np.maximum(whole, 1)).sum(axis=0).reshape(covered.shape)
-        return (worth / max(worth.max(), np.finfo(float).tiny)).astype(np.float32)
+        """[gh, gw] float32: `segment_worth`. The share of a patch that segments cover would be 1 nearly everywhere."""
+        return segment_worth(areas.reshape(-1, *covered.shape))
 
     def _kinds(self) -> dict[str, frozenset[str]]:
         """Things and stuff; nothing where all classes are of one kind."""
