@@ -24,9 +24,9 @@ from typing import Literal
 import numpy as np
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.folders import data_folder
 from ltrp_bench.tasks.data.imagenet_maps import find_map, is_picture, read_map
-from ltrp_bench.tasks.data.mask_folders import _root as data_folder
-from ltrp_bench.tasks.data.masks import _open as open_picture
+from ltrp_bench.tasks.data.masks import open_picture
 from ltrp_bench.tasks.data.sources import check_limit
 from ltrp_bench.tasks.splits.build_splits import imagenet_wnids
 

@@ -5,26 +5,42 @@ Layouts that are read:
 * DIR/images/, DIR/masks/ and DIR/classes.txt ("id: name" a line), as converters of COCO's panoptic annotations write;
 * COCO-Stuff 164k (Caesar et al., CVPR 2018): the pictures of SUBSET and the maps of `stuffthingmaps_trainval2017`,
   whose values are COCO-Stuff's ids less one, 255 = unlabelled;
-* a VOC devkit (Everingham et al., 2010): JPEGImages/, SegmentationClass/, 1 to 20, 0 = background, 255 = void.
+* a VOC devkit (Everingham et al., 2010): JPEGImages/, SegmentationClass/, 1 to 20, 0 = background, 255 = void;
+* Pascal-Context's 59 categories beside a VOC devkit's pictures: SegmentationClassContext/, 1 to 59, 0 = background;
+* ADE20K's 150: images/SUBSET/, annotations/SUBSET/, 1 to 150, 0 = other.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.categories import load_split
+from ltrp_bench.tasks.data.folders import (
+    VOC_HOW_TO_GET,
+    absent,
+    data_folder,
+    either,
+    find_devkit,
+    pictures_by_stem,
+    read_list,
+)
 from ltrp_bench.tasks.splits.build_mask_splits import COCO_STUFF, PANOPTIC, VOC, VOC_NAMES
+from ltrp_bench.tasks.splits.build_scene_splits import ADE20K, CONTEXT
 
 STUFF_HOW_TO_GET = (
     "get the 2017 pictures from https://cocodataset.org/#download and stuffthingmaps_trainval2017.zip from "
     "https://github.com/nightrome/cocostuff, or point --data at a folder with images/, masks/ and classes.txt"
 )
-VOC_HOW_TO_GET = "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it"
+CONTEXT_HOW_TO_GET = (
+    "get VOC2010's pictures from http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ and write the masks with mmseg's "
+    "tools/dataset_converters/pascal_context.py"
+)
+ADE20K_HOW_TO_GET = "get ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu/ and unpack it"
 _UNLABELLED = ("unlabeled", "unlabelled", "void")
-PICTURES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -61,7 +77,7 @@ def find_stuff(data: str | Path | None, subset: str = "val2017") -> MaskFolder:
         UsageError: no folder given. InputError: nothing found there (what was looked for, and how to get it), a
             classes.txt that is no list of classes, or pictures without masks.
     """
-    root = _root(data, "pictures with class masks")
+    root = data_folder(data, "pictures with class masks")
     own = (root / "images", root / "masks", root / "classes.txt")
     if all(path.exists() for path in own):
         names, nobody = _read_classes(own[2])
@@ -74,8 +90,8 @@ def find_stuff(data: str | Path | None, subset: str = "val2017") -> MaskFolder:
         listed = "COCO-Stuff (its ids less one, 255 = unlabelled)"
         return _paired(MaskFolder(found[0], found[1], (), shifted, frozenset({255}), listed, COCO_STUFF.stem))
     raise InputError(
-        f"no pictures with class masks in {root}: looked for {_absent(own)}; or {_either(pictures)}, with "
-        f"{_either(maps)}; {STUFF_HOW_TO_GET}"
+        f"no pictures with class masks in {root}: looked for {absent(own)}; or {either(pictures)}, with "
+        f"{either(maps)}; {STUFF_HOW_TO_GET}"
     )
 
 
@@ -83,62 +99,94 @@ def find_voc(data: str | Path | None, subset: str = "val") -> MaskFolder:
     """The folder of a VOC devkit with class masks.
 
     Args:
-        data: with JPEGImages/ and SegmentationClass/, itself or below VOC2012/ or VOCdevkit/VOC2012/.
+        data: with JPEGImages/ and SegmentationClass/, itself or below VOC2012/ or VOC2007/, or VOCdevkit/ with one of
+            them.
         subset: "train", "val" or "trainval": the pictures that ImageSets/Segmentation/SUBSET.txt lists. A folder
             without ImageSets/Segmentation/ is taken whole.
+
+    Raises:
+        UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there, or
+            a listed picture without a mask.
+    """
+    top = find_devkit(data, ("JPEGImages", "SegmentationClass"))
+    names = dict(enumerate(VOC_NAMES, start=1))
+    folder = MaskFolder(
+        top / "JPEGImages", top / "SegmentationClass", (), names, frozenset({0, 255}), "VOC (1 to 20)", VOC.stem
+    )
+    return _listed(folder, top / "ImageSets" / "Segmentation", subset, VOC_HOW_TO_GET)
+
+
+def find_context(data: str | Path | None, subset: str = "val") -> MaskFolder:
+    """The folder of Pascal-Context (Mottaghi et al., CVPR 2014) as OpenMMLab's converter writes it.
+
+    The 59 categories, values 1 to 59 in alphabetical order. Background, 0 (what is annotated as none of them), is
+    nobody's, as in mmseg's `PascalContextDataset59`: it is no category that a label set could contain. Masks that are
+    numbered from 0, with 255 for background, cannot be told from these and must be converted.
+
+    Args:
+        data: with JPEGImages/ and SegmentationClassContext/, itself or below VOC2010/ or VOCdevkit/VOC2010/.
+        subset: "train" or "val": the pictures that ImageSets/SegmentationContext/SUBSET.txt lists. A folder without
+            ImageSets/SegmentationContext/ is taken whole.
 
     Raises:
         UsageError: no folder given, or a subset without a list. InputError: nothing found there, or a listed picture
             without a mask.
     """
-    root = _root(data, "a VOC devkit")
-    tops = [root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"]
-    needed = ("JPEGImages", "SegmentationClass")
-    top = next((t for t in tops if all((t / name).is_dir() for name in needed)), None)
-    if top is None:
+    needed = ("JPEGImages", "SegmentationClassContext")
+    top = find_devkit(data, needed, ("VOC2010",), CONTEXT_HOW_TO_GET)
+    names = dict(enumerate(load_split(CONTEXT.stem).states, start=1))
+    folder = MaskFolder(
+        top / needed[0], top / needed[1], (), names, frozenset({0, 255}), "Pascal-Context (1 to 59)", CONTEXT.stem
+    )
+    return _listed(folder, top / "ImageSets" / "SegmentationContext", subset, CONTEXT_HOW_TO_GET)
+
+
+def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFolder:
+    """The folder of ADE20K's scene parsing benchmark (Zhou et al., CVPR 2017): 150 categories, values 1 to 150.
+
+    Value 0, "other objects", is nobody's.
+
+    Args:
+        data: with images/SUBSET/ and annotations/SUBSET/, itself or below ADEChallengeData2016/; or a selection, with
+            its files in images/ and annotations/ themselves.
+        subset: "validation" or "training"; a selection is taken whole.
+
+    Raises:
+        UsageError: no folder given. InputError: nothing found there, or pictures without masks.
+    """
+    root = data_folder(data, "ADE20K")
+    tried = [(top / "images" / subset, top / "annotations" / subset) for top in (root, root / "ADEChallengeData2016")]
+    if any((root / "images").glob("*.jpg")):
+        tried.append((root / "images", root / "annotations"))
+    found = next((pair for pair in tried if all(path.is_dir() for path in pair)), None)
+    if found is None:
         raise InputError(
-            f"no VOC devkit in {root}: looked for {_absent(root / name for name in needed)}, there and in VOC2012/ "
-            f"and VOCdevkit/VOC2012/; {VOC_HOW_TO_GET}"
+            f"no ADE20K in {root}: looked for {absent(tried[0])}, there and in ADEChallengeData2016/; "
+            f"{ADE20K_HOW_TO_GET}"
         )
-    masks = top / "SegmentationClass"
-    stems = [path.stem for path in masks.glob("*.png")]
-    lists = top / "ImageSets" / "Segmentation"
+    names = dict(enumerate(load_split(ADE20K.stem).states, start=1))
+    folder = MaskFolder(found[0], found[1], (), names, frozenset({0}), "ADE20K (1 to 150)", ADE20K.stem)
+    return _paired(folder, ADE20K_HOW_TO_GET)
+
+
+def _listed(folder: MaskFolder, lists: Path, subset: str, how_to_get: str) -> MaskFolder:
+    """With the pictures of a devkit's list, each of which must have a mask; without lists those of all masks."""
+    stems = [path.stem for path in folder.masks.glob("*.png")]
     if lists.is_dir():
-        stems = _read_list(lists, subset)
-        bare = [stem for stem in stems if not (masks / f"{stem}.png").is_file()]
+        stems = read_list(lists, subset)
+        if not stems or len(set(stems)) != len(stems):
+            raise InputError(f"{lists / subset}.txt lists {'a picture twice' if stems else 'no pictures'}")
+        bare = [stem for stem in stems if not (folder.masks / f"{stem}.png").is_file()]
         if bare:
             raise InputError(
-                f"{lists / subset}.txt lists {len(bare)} pictures without a mask in {masks}, e.g. {bare[0]}"
+                f"{lists / subset}.txt lists {len(bare)} pictures without a mask in {folder.masks}, e.g. {bare[0]}"
             )
     if not stems:
-        raise InputError(f"no masks (*.png) in {masks}; {VOC_HOW_TO_GET}")
-    names = dict(enumerate(VOC_NAMES, start=1))
-    return MaskFolder(
-        top / "JPEGImages", masks, tuple(sorted(stems)), names, frozenset({0, 255}), "VOC (1 to 20)", VOC.stem
-    )
+        raise InputError(f"no masks (*.png) in {folder.masks}; {how_to_get}")
+    return replace(folder, stems=tuple(sorted(stems)))
 
 
-def pictures_by_stem(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by their names without suffix; InputError where two share one."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PICTURES:
-            if path.stem in found:
-                raise InputError(f"{folder} has two pictures of one name: {found[path.stem].name} and {path.name}")
-            found[path.stem] = path
-    return found
-
-
-def _root(data: str | Path | None, what: str) -> Path:
-    if data is None:
-        raise UsageError(f"this task reads {what}: give the folder with --data DIR")
-    root = Path(data).expanduser()
-    if not root.is_dir():
-        raise InputError(f"no folder {root}: --data must name a folder with {what}")
-    return root
-
-
-def _paired(folder: MaskFolder) -> MaskFolder:
+def _paired(folder: MaskFolder, how_to_get: str = STUFF_HOW_TO_GET) -> MaskFolder:
     """With the names of all its masks; every picture must have one."""
     # OpenMMLab's converter writes its own maps beside COCO-Stuff's.
     masks = {path.stem for path in folder.masks.glob("*.png") if not path.stem.endswith("_labelTrainIds")}
@@ -149,7 +197,7 @@ def _paired(folder: MaskFolder) -> MaskFolder:
             f"{folder.masks / bare[0]}.png; add the masks or take the pictures away"
         )
     if not masks:
-        raise InputError(f"no masks (*.png) in {folder.masks}; {STUFF_HOW_TO_GET}")
+        raise InputError(f"no masks (*.png) in {folder.masks}; {how_to_get}")
     return replace(folder, stems=tuple(sorted(masks)))
 
 
@@ -179,19 +227,3 @@ def _coco_stuff_names() -> dict[int, str]:
     """COCO-Stuff's 171 classes by id."""
     with COCO_STUFF.open(newline="", encoding="utf-8") as file:
         return {int(row["coco_id"]): row["category"] for row in csv.DictReader(file)}
-
-
-def _read_list(lists: Path, subset: str) -> list[str]:
-    path = lists / f"{subset}.txt"
-    if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in lists.glob("*.txt"))) or "none"
-        raise UsageError(f"no subset {subset!r} in {lists}: there are {there}")
-    return path.read_text(encoding="utf-8").split()
-
-
-def _absent(paths: Iterable[Path]) -> str:
-    return ", ".join(str(path) for path in paths if not path.exists())
-
-
-def _either(paths: Iterable[Path]) -> str:
-    return " or ".join(str(path) for path in paths)

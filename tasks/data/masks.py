@@ -15,7 +15,8 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.coco_evaluation import TrueImage, TrueObject
 from ltrp_bench.tasks.data.exif import oriented
-from ltrp_bench.tasks.data.mask_folders import PICTURES, MaskFolder, pictures_by_stem
+from ltrp_bench.tasks.data.folders import PICTURES, pictures_by_stem
+from ltrp_bench.tasks.data.mask_folders import MaskFolder
 from ltrp_bench.tasks.data.sources import ObjectSource, check_limit
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class MaskSource(ObjectSource):
     masks do not tell neighbours of one class apart. Unlabelled pixels are nobody's.
 
     Args:
-        folder: found by `find_stuff` or `find_voc`.
+        folder: found by `find_stuff`, `find_voc`, `find_context` or `find_ade20k`.
         limit: only the first so many pictures.
 
     Raises:
@@ -73,8 +74,8 @@ class MaskSource(ObjectSource):
                 f"mask {mask_path} has no picture: looked for {self.ids[index]} with {', '.join(PICTURES)} "
                 f"in {self.folder.pictures}"
             )
-        wanted = _open(mask_path, "mask", lambda image: image.size)
-        picture = _open(path, "image", lambda image: np.asarray(oriented(image, wanted).convert("RGB")))
+        wanted = open_picture(mask_path, "mask", lambda image: image.size)
+        picture = open_picture(path, "image", lambda image: np.asarray(oriented(image, wanted).convert("RGB")))
         if picture.shape[1::-1] != wanted:
             raise InputError(
                 f"image {path} has {picture.shape[1]}x{picture.shape[0]} pixels, its mask {mask_path} has "
@@ -116,11 +117,11 @@ def read_mask(path: Path) -> np.ndarray:
             )
         return np.asarray(image)
 
-    return _open(path, "mask", values)
+    return open_picture(path, "mask", values)
 
 
-def _open(path: Path, kind: str, use: Callable[[Image.Image], T]) -> T:
-    """What `use` makes of an image file; any trouble as one line."""
+def open_picture(path: Path, kind: str, use: Callable[[Image.Image], T]) -> T:
+    """What `use` makes of an image file; InputError in one line for any trouble, `kind` ("mask", "image") in it."""
     try:
         with Image.open(path) as image:
             return use(image)

@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.mask_folders import _root as data_folder
-from ltrp_bench.tasks.data.masks import _open as open_picture
+from ltrp_bench.tasks.data.folders import data_folder
+from ltrp_bench.tasks.data.masks import open_picture
 from ltrp_bench.tasks.data.sources import ObjectSource, check_limit
 
 HOW_TO_GET = (

@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +22,12 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.coco_evaluation import TrueImage, TrueObject
 from ltrp_bench.tasks.data.exif import oriented
-from ltrp_bench.tasks.data.mask_folders import PICTURES, VOC_HOW_TO_GET
-from ltrp_bench.tasks.data.mask_folders import _root as data_folder
-from ltrp_bench.tasks.data.masks import _open as open_picture
+from ltrp_bench.tasks.data.folders import PICTURES, VOC_HOW_TO_GET, find_devkit
+from ltrp_bench.tasks.data.masks import open_picture
 from ltrp_bench.tasks.data.sources import ObjectSource, check_limit
 from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
 
 _SLACK = 1.01  # pixels a box may reach beyond its picture, as in COCO's files
-_YEARS = ("VOC2012", "VOC2007")
 
 
 class VocSource(ObjectSource):
@@ -105,31 +102,6 @@ class VocSource(ObjectSource):
     def boxes(self) -> ObjectSource:
         """Where the labelled objects are: known here."""
         return self
-
-
-def find_devkit(data: str | Path | None, needed: Iterable[str]) -> Path:
-    """The folder of one year of a VOC devkit that has the folders `needed`.
-
-    Args:
-        data: it itself, or a folder with VOC2012/ or VOC2007/, or with VOCdevkit/ above these.
-        needed: names of folders.
-
-    Raises:
-        UsageError: no folder given, or both years found. InputError: nothing found there.
-    """
-    root = data_folder(data, "a VOC devkit")
-    names = tuple(needed)
-    tops = [root, *(root / year for year in _YEARS), *(root / "VOCdevkit" / year for year in _YEARS)]
-    found = [top for top in tops if all((top / name).is_dir() for name in names)]
-    if not found:
-        absent = ", ".join(str(root / name) for name in names if not (root / name).is_dir())
-        raise InputError(
-            f"no VOC devkit in {root}: looked for {absent}, there and in VOC2012/, VOC2007/ and below VOCdevkit/; "
-            f"{VOC_HOW_TO_GET}"
-        )
-    if found[0] != root and len(found) > 1:
-        raise UsageError(f"{root} holds {' and '.join(str(top) for top in found)}: name one of them with --data")
-    return found[0]
 
 
 def _listed(devkit: Path, subset: str) -> list[str]:

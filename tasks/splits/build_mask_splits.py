@@ -61,16 +61,16 @@ Line = dict[str, str]
 
 def build() -> dict[Path, str]:
     """The text of each split file."""
-    things = _read(SPLIT)
-    by_hand = {row["coco_id"]: row for row in _read(BY_HAND)}
+    things = read_lines(SPLIT)
+    by_hand = {row["coco_id"]: row for row in read_lines(BY_HAND)}
     stuff = _stuff(by_hand.values(), {wnid for line in things for wnid in line["wnids"].split()})
     gone = {i for row in by_hand.values() for i in row["panoptic"].split()}
     gone |= {i for i, row in by_hand.items() if row["panoptic"] == "dropped"}
     by_name = {line["category"]: line for line in things}
     return {
-        PANOPTIC: _text(things + [line for i, line in stuff.items() if i not in gone]),
-        COCO_STUFF: _text(things + [line for i, line in stuff.items() if int(i) <= _LAST_STUFF]),
-        VOC: _text({**by_name[coco], "category": name} for name, coco in VOC_NAMES.items()),
+        PANOPTIC: write_lines(things + [line for i, line in stuff.items() if i not in gone]),
+        COCO_STUFF: write_lines(things + [line for i, line in stuff.items() if int(i) <= _LAST_STUFF]),
+        VOC: write_lines({**by_name[coco], "category": name} for name, coco in VOC_NAMES.items()),
     }
 
 
@@ -113,14 +113,16 @@ def _line(row: Line, wnids: Iterable[str], state: str, reason: str) -> Line:
     }
 
 
-def _read(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a CSV file by its columns' names."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def _text(lines: Iterable[Line]) -> str:
+def write_lines(lines: Iterable[Line], columns: Sequence[str] = COLUMNS) -> str:
+    """The text of a CSV file."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return out.getvalue()

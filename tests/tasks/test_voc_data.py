@@ -9,7 +9,8 @@ from PIL import Image
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.voc import VocSource, find_devkit
+from ltrp_bench.tasks.data.folders import find_devkit
+from ltrp_bench.tasks.data.voc import VocSource
 
 PERSON = (
     "<object><name>person</name><difficult>0</difficult>"

@@ -1,0 +1,44 @@
+"""The official class lists and colours of data sets with class masks, as OpenMMLab's mmseg has them."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks import openmmlab
+
+_WHERE = {
+    "ADE20K": ("ade", "ADE20KDataset"),
+    "Context-59": ("pascal_context", "PascalContextDataset59"),
+    "VOC": ("voc", "PascalVOCDataset"),
+    "COCO-Stuff": ("coco_stuff", "COCOStuffDataset"),
+}
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """Names and colours, in the order of a model's outputs.
+
+    Attributes:
+        names: of the classes.
+        palette: (red, green, blue) of each, 0 to 255.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+
+def class_list(dataset: str) -> ClassList:
+    """The classes of "ADE20K" (150), "Context-59", "VOC" (21 with background) or "COCO-Stuff" (171).
+
+    mmseg's METAINFO, without the spaces around names that one of its lists has. Raises UsageError for another name,
+    InputError where mmseg is not installed.
+    """
+    if dataset not in _WHERE:
+        raise UsageError(f"no class list {dataset!r}: there are {', '.join(_WHERE)}")
+    openmmlab.setup("mmseg")
+    module, name = _WHERE[dataset]
+    info = getattr(importlib.import_module(f"mmseg.datasets.{module}"), name).METAINFO
+    colours = tuple((int(c[0]), int(c[1]), int(c[2])) for c in info["palette"])
+    return ClassList(tuple(text.strip() for text in info["classes"]), colours)
