@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+from ltrp_bench.selectors.errors import UsageError
+
+if TYPE_CHECKING:
+    from ltrp_bench.tasks.categories import CategorySplit
+
+_WNIDS = 2  # of a category that a line of text shows
 
 list_app = typer.Typer(no_args_is_help=True, help="Show what is installed.")
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
@@ -32,19 +40,56 @@ def tasks() -> None:
 
 @list_app.command("categories")
 def categories(
-    split: str = typer.Argument("imagenet1k_coco80", help="A split that ships, shapes/0, shapes/1, or a CSV."),
+    name: str | None = typer.Argument(None, metavar="[SPLIT]", help="A split that ships, or a CSV; as --split."),
+    task: str | None = typer.Option(None, help="Show what this task takes if no --split is given."),
+    split: str | None = typer.Option(None, metavar="FILE", help="Your own CSV, or a split that ships."),
+    as_json: bool = typer.Option(False, "--json", help="All of it, with every wnid, as JSON."),
+    debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
 ) -> None:
-    """Categories of a data set and whether a label set contains them: seen, unseen or narrow."""
-    from ltrp_bench.tasks.categories import load_split
+    """Categories of a data set and whether a label set contains them: seen, narrow or unseen, and why."""
+    from ltrp_bench.tasks.categories import load_split, shipped_splits
 
-    found = load_split(split)
-    width = max((len(name) for name in found.states), default=0)
-    for name, state in found.states.items():
-        reason = found.reasons.get(name, "")
-        typer.echo(f"{name:{width}}  {state:6}  {reason}".rstrip())
-    counts = Counter(found.states.values())
-    text = ", ".join(f"{counts[state]} {state}" for state in ("seen", "unseen", "narrow") if counts[state])
-    typer.echo(f"{len(found.states)} categories under {found.label_set}: {text}")
+    if name is not None and split is not None:
+        raise UsageError(f"two splits: {name} and --split {split}; give one")
+    note, chosen = "", split if split is not None else name
+    if task is not None:
+        from ltrp_bench.tasks.task_splits import default_split
+
+        own, note = default_split(task)  # a wrong task is an error with --split too
+        if chosen is None and own is None:
+            raise UsageError(f"{task}: {note}; give --split FILE, or one of {', '.join(shipped_splits())}")
+        chosen, note = (own, note) if chosen is None else (chosen, "")
+    chosen = chosen or "imagenet1k_coco80"
+    found = load_split(chosen)
+    typer.echo(_split_json(found, task, chosen) if as_json else _split_text(found))
+    if note:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _split_text(split: CategorySplit) -> str:
+    """A line a category, the numbers of each state last."""
+    width = max((len(name) for name in split.states), default=0)
+    lines = []
+    for name, state in split.states.items():
+        wnids = split.wnids.get(name, ())
+        shown = " ".join(wnids[:_WNIDS]) + (f" +{len(wnids) - _WNIDS}" if len(wnids) > _WNIDS else "")
+        lines.append(f"{name:{width}}  {state:6}  {shown:{10 * _WNIDS + 4}}  {split.reasons.get(name, '')}".rstrip())
+    text = ", ".join(f"{count} {state}" for state, count in split.counts().items())
+    return "\n".join([*lines, f"{len(split.states)} categories under {split.label_set}: {text}"])
+
+
+def _split_json(split: CategorySplit, task: str | None, name: str) -> str:
+    listed = [
+        {
+            "category": category,
+            "state": state,
+            "wnids": list(split.wnids.get(category, ())),
+            "reason": split.reasons.get(category, ""),
+        }
+        for category, state in split.states.items()
+    ]
+    whole = {"task": task, "split": name, "label_set": split.label_set, "counts": split.counts(), "categories": listed}
+    return json.dumps(whole, indent=1, ensure_ascii=False)
 
 
 @export_app.command("shapes")

@@ -32,6 +32,9 @@ def run(
     narrow_as: str | None = typer.Option(
         None, metavar="seen | unseen", help="How categories count that are seen through one kind only."
     ),
+    split: str | None = typer.Option(
+        None, metavar="FILE", help="Your own CSV of seen and unseen categories (columns category, state), or a name."
+    ),
     out: Path = typer.Option(Path("runs"), help="Folder of the results; what is finished there is skipped."),
     batch_size: int = typer.Option(16, min=1, help="Most images at a time on a GPU; a CPU takes one at a time."),
     workers: int = typer.Option(2, min=0, help="Threads that read images. Changes speed alone."),
@@ -56,7 +59,7 @@ def run(
     if model_weights is not None and not model_weights.is_file():
         raise InputError(f"--model-weights {model_weights}: no such file")
     place = usable_device(device)
-    shared = {"limit": limit, "model": model, "model_weights": model_weights, "narrow_as": narrow_as}
+    shared = {"limit": limit, "model": model, "model_weights": model_weights, "narrow_as": narrow_as, "split": split}
     options = SweepOptions(batch_size, workers, place, skip_bad_images)
     request = Request(selector, task, weights, selector_option, data, task_option, shared, place, options.together)
     store = RunStore(out)

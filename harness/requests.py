@@ -16,6 +16,7 @@ from ltrp_bench.harness.cells import SelectorEntry, TaskEntry, selector_entry, t
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.registry import SelectorSpec, resolve
 from ltrp_bench.tasks.base import Task
+from ltrp_bench.tasks.categories import load_split
 from ltrp_bench.tasks.registry import create_task, option_names
 
 Options = Mapping[str, Any]
@@ -32,7 +33,7 @@ class Request:
         selector_options: "NAME.key=value".
         data: "DIR" (for every task that reads files) or "TASK=DIR".
         task_options: "TASK.key=value" or "key=value" (for every task that has such an option).
-        shared: options of every task that has them, None where not asked for: limit, model, ...
+        shared: options of every task that has them, None where not asked for: limit, model, split, ...
         device, batch_size: handed to tasks that have such options.
     """
 
@@ -72,6 +73,8 @@ def ready(request: Request, notice: Callable[[str], None]) -> list[tuple[Selecto
     weights = _weights(request.weights, selectors)
     options = _by_name(request.selector_options, selectors, "--selector-option", "NAME.key=value")
     own = _task_arguments(request, tasks, notice)
+    if (split := request.shared.get("split")) is not None:
+        load_split(split)  # a slip in it must not wait for a task's model
     for name in selectors:
         # Looked up before any data is read, so that a wrong name fails at once; weights come with the domain.
         with contextlib.suppress(InputError):

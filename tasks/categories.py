@@ -15,9 +15,9 @@ from typing import Literal, cast, get_args
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 
-State = Literal["seen", "unseen", "narrow"]
+State = Literal["seen", "narrow", "unseen"]
+STATES: tuple[State, ...] = get_args(State)
 GROUPS = ("all", "seen", "unseen")
-COLUMNS = ("category", "coco_id", "wnids", "state", "reason")
 _FOLDER = Path(__file__).parent / "splits"
 
 
@@ -29,11 +29,17 @@ class CategorySplit:
         label_set: e.g. "imagenet1k" or "shapes-seen/0".
         states: category -> "seen" | "unseen" | "narrow", in the data set's order of categories.
         reasons: category -> why, where known.
+        wnids: category -> the label set's classes that count for it, where known (of ImageNet: WordNet's numbers).
     """
 
     label_set: str
     states: Mapping[str, State]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    wnids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def counts(self) -> dict[State, int]:
+        """How many categories are seen, narrow and unseen, in this order."""
+        return {state: sum(found == state for found in self.states.values()) for state in STATES}
 
     def groups(self, narrow_as: Literal["seen", "unseen"] = "seen") -> dict[str, frozenset[str]]:
         """{"all", "seen", "unseen"} -> categories; "narrow" ones count as `narrow_as`."""
@@ -52,30 +58,42 @@ class CategorySplit:
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
             raise InputError(
                 f"{where}: {', '.join(absent[:5])}{more} not in the split '{self.label_set}' "
-                f"({len(self.states)} categories); give a split CSV that lists all of them (--task-option split=FILE)"
+                f"({len(self.states)} categories); give a CSV that lists all of them with --split FILE"
             )
 
     def fingerprint(self) -> str:
-        """sha256 of label set and states: reasons may be reworded without changing results."""
+        """sha256 of label set and states: reasons and wnids may change without changing results."""
         text = json.dumps([self.label_set, sorted(self.states.items())], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_split(name: str | Path) -> CategorySplit:
-    """A split from a CSV file, or one that ships, by name ("imagenet1k_coco80") or fold ("shapes/0").
+    """A split from a CSV file, or one that ships.
 
-    The CSV's columns are category, coco_id, wnids, state, reason (category and state are needed). Raises
-    InputError for a missing or malformed file, UsageError for a name that is neither file nor shipped.
+    Args:
+        name: "imagenet1k_coco80" and the like, "imagenet1k" (its own 1,000 classes), a fold ("shapes/0"); or a CSV
+            with a line a category. Its columns category and state are needed; wnids and reason are shown where they
+            are there; others are not looked at. The label set is called by the file's name up to the first "_".
+
+    Raises:
+        InputError: a missing or malformed file. UsageError: a name that is neither file nor shipped.
     """
     if str(name) in ("shapes/0", "shapes/1"):
         return shapes_split(int(str(name)[-1]))
-    path = Path(name)
-    if not path.suffix:
+    if str(name) == "imagenet1k":
+        return imagenet_split()
+    path = Path(name).expanduser()
+    if not path.suffix and not path.is_file():
         path = _FOLDER / f"{name}.csv"
         if not path.is_file():
-            shipped = sorted(p.stem for p in _FOLDER.glob("*.csv") if not p.stem.endswith("_by_hand"))
-            raise UsageError(f"no split '{name}': shipped are {', '.join(shipped)}, shapes/0, shapes/1, or give a CSV")
+            raise UsageError(f"no split '{name}': shipped are {', '.join(shipped_splits())}, or give a CSV")
     return _read(path)
+
+
+def shipped_splits() -> list[str]:
+    """What `load_split` knows by name."""
+    files = sorted(path.stem for path in _FOLDER.glob("*.csv") if not path.stem.endswith("_by_hand"))
+    return ["imagenet1k", *files, "shapes/0", "shapes/1"]
 
 
 def _read(path: Path) -> CategorySplit:
@@ -89,17 +107,20 @@ def _read(path: Path) -> CategorySplit:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"split file {path} cannot be read as CSV: {error}") from error
     if not {"category", "state"} <= columns:
-        raise InputError(f"split file {path}: first line must name the columns {', '.join(COLUMNS)}")
+        raise InputError(f"split file {path}: its first line must name the columns category and state")
     states: dict[str, State] = {}
     for line, row in enumerate(rows, start=2):
         category, state = (row["category"] or "").strip(), (row["state"] or "").strip()
-        if state not in get_args(State):
-            raise InputError(f"split file {path}, line {line}: state must be seen, unseen or narrow, got '{state}'")
+        if state not in STATES:
+            raise InputError(f"split file {path}, line {line}: state must be seen, narrow or unseen, got '{state}'")
         if not category or category in states:
             raise InputError(f"split file {path}, line {line}: category '{category}' is empty or listed twice")
         states[category] = cast(State, state)
+    if not states:
+        raise InputError(f"split file {path} lists no categories")
     reasons = {row["category"].strip(): (row.get("reason") or "").strip() for row in rows}
-    return CategorySplit(path.stem.split("_")[0], states, reasons)
+    wnids = {row["category"].strip(): tuple((row.get("wnids") or "").split()) for row in rows}
+    return CategorySplit(path.stem.split("_")[0], states, reasons, wnids)
 
 
 def shapes_split(fold: int) -> CategorySplit:
@@ -108,3 +129,12 @@ def shapes_split(fold: int) -> CategorySplit:
 
     seen = seen_categories(fold)
     return CategorySplit(f"shapes-seen/{fold}", {c: "seen" if c in seen else "unseen" for c in CATEGORIES})
+
+
+def imagenet_split() -> CategorySplit:
+    """ImageNet-1K against itself: all of its classes are seen."""
+    from ltrp_bench.tasks.data.imagenet import imagenet_classes
+
+    classes = imagenet_classes()
+    own = {name: (wnid,) for wnid, name in classes.items()}
+    return CategorySplit("imagenet1k", dict.fromkeys(own, "seen"), dict.fromkeys(own, "one of the 1,000 classes"), own)

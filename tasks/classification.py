@@ -248,6 +248,7 @@ def shapes_cls(
     patch: int | None = None,
     image_size: Any = None,
     crop_pct: float = 1.0,
+    split: str | Path | None = None,
     limit: int | None = None,
     narrow_as: Literal["seen", "unseen"] = "seen",
     device: str = "cpu",
@@ -263,8 +264,9 @@ def shapes_cls(
         random_weights: seed of an untrained one (a small ViT 96/8, or `model`).
         reduction: "drop" or "fill"; a plain ViT drops by default.
         patch, image_size, crop_pct: as in `imagenet_cls`.
+        split: a CSV in the place of the fold's.
         limit: only the first so many pictures.
-        narrow_as: without effect: no category of this world is narrow.
+        narrow_as: group of the narrow categories of such a CSV; the folds have none.
         device: of torch; changes speed alone.
     """
     if model_weights is None and random_weights is None:
@@ -278,9 +280,8 @@ def shapes_cls(
     given = {"image_size": image_size, "crop_pct": crop_pct, "classes": classes, "device": device}
     found = load_timm(model_weights, model, random_weights, config=SHAPES_VIT, **given)
     source = ShapesLabels(images, seed, limit)
-    return ClassificationTask(
-        "shapes-cls", source, shapes_split(fold), found, reduction, patch, narrow_as, device, source.mask
-    )
+    states = shapes_split(fold) if split is None else load_split(split)
+    return ClassificationTask("shapes-cls", source, states, found, reduction, patch, narrow_as, device, source.mask)
 
 
 def imagenet_cls(
@@ -328,6 +329,6 @@ def _imagenet_split(source: LabelledSource) -> CategorySplit:
     """Selectors taught with ImageNet-1K have seen all of its classes."""
     if source.categories != tuple(imagenet_classes().values()):
         raise UsageError(
-            "these are not ImageNet-1K's classes, so which of them are seen is not known: give --task-option split=FILE"
+            "these are not ImageNet-1K's classes, so which of them are seen is not known: give --split FILE"
         )
     return CategorySplit("imagenet1k", dict.fromkeys(source.categories, "seen"))

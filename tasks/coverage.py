@@ -1,9 +1,9 @@
-"""`shapes-`, `coco-`, `stuff-` and `voc-coverage`: how much of each object a selector keeps. No model at all.
+"""`shapes-coverage` and `coco-coverage`: how much of each object a selector keeps. No model at all.
 
 An object's coverage is the share of its mask's area that lies in kept patches, areas cut exactly at patch borders.
-Crowds are left out: their masks hold many objects at once. Where masks name classes only (`stuff-`, `voc-coverage`) an
-object is a segment: all of a picture's pixels of one class, thing or stuff. The baseline of every number is the share
-of the picture that is kept: a selector that knows nothing covers objects by just that.
+Crowds are left out: their masks hold many objects at once. The baseline of every number is the share of the picture
+that is kept: a selector that knows nothing covers objects by just that. Where masks name classes only, see
+`segment_coverage`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,9 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
 from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
-from ltrp_bench.tasks.data.mask_folders import find_stuff, find_voc
-from ltrp_bench.tasks.data.masks import MaskSource
 from ltrp_bench.tasks.data.shapes import PATCH, SIZE, WORLD_SEEDS
 from ltrp_bench.tasks.data.sources import SIZES, CocoSource, ObjectSource, ShapesSource
-from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas, segment_worth
-from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
+from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas
 
 _DIGITS = 9  # of shares: below that lies what matrix products differ by between machines
 
@@ -176,24 +173,6 @@ class CoverageTask(Task):
         return out
 
 
-class SegmentCoverageTask(CoverageTask):
-    """Share of each segment that is kept: of all pixels of one class in one picture, thing or stuff.
-
-    Metrics as of `CoverageTask`, and where the data has both kinds the same for `coverage_things` (COCO's 80 things)
-    and `coverage_stuff` (all other classes).
-    """
-
-    def _worth(self, areas: np.ndarray, covered: np.ndarray) -> np.ndarray:
-        """[gh, gw] float32: `segment_worth`. The share of a patch that segments cover would be 1 nearly everywhere."""
-        return segment_worth(areas.reshape(-1, *covered.shape))
-
-    def _kinds(self) -> dict[str, frozenset[str]]:
-        """Things and stuff; nothing where all classes are of one kind."""
-        everything = frozenset(self.source.categories)
-        things = everything & (set(load_split("imagenet1k_coco80").states) | set(VOC_NAMES))
-        return {"things": things, "stuff": everything - things} if things and everything - things else {}
-
-
 def _mean(values: np.ndarray) -> tuple[float, int]:
     """Mean, NaN of nothing, and the number of values; summed exactly, so that the order does not matter."""
     return (math.fsum(values) / len(values) if len(values) else math.nan), len(values)
@@ -203,6 +182,7 @@ def shapes_coverage(
     images: int = 1000,
     seed: int = WORLD_SEEDS["test"],
     fold: int = 0,
+    split: str | Path | None = None,
     limit: int | None = None,
     narrow_as: Literal["seen", "unseen"] = "seen",
 ) -> CoverageTask:
@@ -212,12 +192,13 @@ def shapes_coverage(
         images: how many pictures.
         seed: of the world.
         fold: which half of the categories is seen, 0 or 1.
+        split: a CSV in the place of the fold's.
         limit: only the first so many pictures.
-        narrow_as: without effect: no category of this world is narrow.
+        narrow_as: group of the narrow categories of such a CSV; the folds have none.
     """
     grid = SIZE // PATCH
-    split = shapes_split(fold)
-    return CoverageTask("shapes-coverage", ShapesSource(images, seed, limit), split, (grid, grid), narrow_as)
+    states = shapes_split(fold) if split is None else load_split(split)
+    return CoverageTask("shapes-coverage", ShapesSource(images, seed, limit), states, (grid, grid), narrow_as)
 
 
 def coco_coverage(
@@ -239,58 +220,12 @@ def coco_coverage(
         narrow_as: group of categories that are seen through one kind only.
     """
     source = CocoSource(data, subset, limit)
-    return CoverageTask("coco-coverage", source, load_split(split), _sides(grid), narrow_as)
+    return CoverageTask("coco-coverage", source, load_split(split), sides(grid), narrow_as)
 
 
-def stuff_coverage(
-    data: str | Path | None = None,
-    grid: int | Iterable[int] = 14,
-    split: str | Path | None = None,
-    subset: str = "val2017",
-    limit: int | None = None,
-    narrow_as: Literal["seen", "unseen"] = "seen",
-) -> SegmentCoverageTask:
-    """Coverage of the segments, things and stuff, of a data set with class masks.
-
-    Args:
-        data: its folder, in one of the layouts of `find_stuff`.
-        grid: patches along each side, one number or (gh, gw), over the whole picture as a classifier sees it.
-        split: name or CSV of the seen and unseen classes; by default ImageNet-1K against the layout's own:
-            COCO's panoptic classes, or COCO-Stuff's.
-        subset: which pictures of the COCO-Stuff layout.
-        limit: only the first so many pictures.
-        narrow_as: group of classes that are seen through one kind only.
-    """
-    folder = find_stuff(data, subset)
-    states = load_split(folder.split if split is None else split)
-    return SegmentCoverageTask("stuff-coverage", MaskSource(folder, limit), states, _sides(grid), narrow_as)
-
-
-def voc_coverage(
-    data: str | Path | None = None,
-    grid: int | Iterable[int] = 14,
-    split: str | Path = "imagenet1k_voc20",
-    subset: str = "val",
-    limit: int | None = None,
-    narrow_as: Literal["seen", "unseen"] = "seen",
-) -> SegmentCoverageTask:
-    """Coverage of the class regions of a VOC devkit's SegmentationClass/.
-
-    Args:
-        data: the devkit's folder, see `find_voc`.
-        grid: patches along each side, one number or (gh, gw), over the whole picture as a classifier sees it.
-        split: name or CSV of the seen and unseen classes.
-        subset: a list of ImageSets/Segmentation/; without that folder all masks are taken.
-        limit: only the first so many pictures.
-        narrow_as: group of classes that are seen through one kind only.
-    """
-    source = MaskSource(find_voc(data, subset), limit)
-    return SegmentCoverageTask("voc-coverage", source, load_split(split), _sides(grid), narrow_as)
-
-
-def _sides(grid: int | Iterable[int]) -> tuple[int, int]:
+def sides(grid: int | Iterable[int]) -> tuple[int, int]:
     """(gh, gw) of one number or two; else UsageError."""
-    sides = (grid, grid) if isinstance(grid, int) else tuple(grid)
-    if len(sides) != 2:
+    both = (grid, grid) if isinstance(grid, int) else tuple(grid)
+    if len(both) != 2:
         raise UsageError(f"grid must be one number or two, got {grid}")
-    return sides[0], sides[1]
+    return both[0], both[1]

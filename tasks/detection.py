@@ -228,6 +228,7 @@ def shapes_det(
     model_weights: str | Path | None = None,
     random_weights: int | None = None,
     score_threshold: float = 0.0,
+    split: str | Path | None = None,
     limit: int | None = None,
     narrow_as: Literal["seen", "unseen"] = "seen",
     device: str = "cpu",
@@ -241,8 +242,9 @@ def shapes_det(
         model, model_weights: another detector of the sixteen categories.
         random_weights: seed of an untrained one.
         score_threshold: detections below are dropped.
+        split: a CSV in the place of the fold's.
         limit: only the first so many pictures.
-        narrow_as: without effect: no category of this world is narrow.
+        narrow_as: group of the narrow categories of such a CSV; the folds have none.
         device: of torch; changes speed alone.
     """
     if model is None and model_weights is None and random_weights is None:
@@ -251,7 +253,8 @@ def shapes_det(
             raise InputError(f"{SHAPES_WEIGHTS} is not there; make it with `ltrp-bench train detector`")
     detector = load_detector(model or SHAPES_CONFIG, model_weights, random_weights, device)
     source = ShapesSource(images, seed, limit)
-    return DetectionTask("shapes-det", source, shapes_split(fold), detector, PATCH, score_threshold, narrow_as)
+    states = shapes_split(fold) if split is None else load_split(split)
+    return DetectionTask("shapes-det", source, states, detector, PATCH, score_threshold, narrow_as)
 
 
 def coco_det(

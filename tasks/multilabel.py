@@ -150,6 +150,7 @@ def shapes_multilabel(
     patch: int | None = None,
     image_size: Any = None,
     threshold: float = 0.5,
+    split: str | Path | None = None,
     limit: int | None = None,
     narrow_as: Literal["seen", "unseen"] = "seen",
     device: str = "cpu",
@@ -164,8 +165,9 @@ def shapes_multilabel(
         model_weights: a model of the sixteen categories.
         random_weights: seed of an untrained one (a small ViT 96/8 with an ML-Decoder, or `model`).
         head, reduction, patch, image_size, threshold: as in `coco_multilabel`.
+        split: a CSV in the place of the fold's.
         limit: only the first so many pictures.
-        narrow_as: without effect: no category of this world is narrow.
+        narrow_as: group of the narrow categories of such a CSV; the folds have none.
         device: of torch; changes speed alone.
     """
     if model_weights is None and random_weights is None:
@@ -177,9 +179,8 @@ def shapes_multilabel(
             )
     found = load_multilabel(model_weights, model, random_weights, len(CATEGORIES), head, image_size, SHAPES_VIT, device)
     source = ShapesSource(images, seed, limit)
-    return MultiLabelTask(
-        "shapes-multilabel", source, shapes_split(fold), found, reduction, patch, threshold, narrow_as, device
-    )
+    states = shapes_split(fold) if split is None else load_split(split)
+    return MultiLabelTask("shapes-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
 
 
 def coco_multilabel(
@@ -280,7 +281,7 @@ def nuswide_multilabel(
     if split is None:
         raise UsageError(
             "nuswide-multilabel: no split of NUS-WIDE's 81 concepts ships: give a CSV of category, state and reason "
-            "with --task-option split=FILE"
+            "with --split FILE"
         )
     source = NusWideSource(data, subset, limit)
     found = _model("nuswide", source, model, model_weights, random_weights, head, image_size, device)

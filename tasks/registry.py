@@ -52,6 +52,12 @@ def option_names(name: str) -> list[str]:
     return list(inspect.signature(_load(name)).parameters)
 
 
+def option_default(name: str, option: str) -> Any:
+    """What a task takes for an option that is not given; None where it has no such option or no default."""
+    found = inspect.signature(_load(name)).parameters.get(option)
+    return None if found is None or found.default is inspect.Parameter.empty else found.default
+
+
 @lru_cache(maxsize=1)
 def _installed() -> dict[str, EntryPoint]:
     return {e.name: e for e in entry_points(group=GROUP)}
