@@ -218,5 +218,6 @@ class ToMeSelector(Selector):
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
-            tree = merge_tokens(self.net, images.float(), self.schedule)
-            return representative_scores(tree).view(-1, *self.grid)
+            # One at a time: a batch's other order of sums is enough to flip a merge, and all that follow it.
+            trees = [merge_tokens(self.net, image, self.schedule) for image in images.float().split(1)]
+            return torch.cat([representative_scores(tree) for tree in trees]).view(-1, *self.grid)

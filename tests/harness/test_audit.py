@@ -262,6 +262,22 @@ class Attends(Selector):
         return mixed[:, 0].mean(-1).view(-1, images.shape[2] // PATCH, images.shape[3] // PATCH)
 
 
+class Gradient(Attends):
+    """Asks autograd for the gradient of something inside, as Grad-CAM does."""
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        with torch.enable_grad():
+            patches = nn.functional.unfold(images, PATCH, stride=PATCH).transpose(1, 2)
+            tokens = self.net(patches)
+            (slope,) = torch.autograd.grad(self.net.weight.mean() * tokens.square().sum(), tokens)
+        return slope.mean(-1).view(-1, images.shape[2] // PATCH, images.shape[3] // PATCH)
+
+
+def test_operations_of_gradients_are_counted(pictures: Pictures) -> None:
+    one = subject(Gradient())
+    assert count_flops(lambda given: one.scores(given), pictures.at([0])) == 2 * 144 * 192 * 16
+
+
 def test_operations_are_counted_as_by_hand(pictures: Pictures) -> None:
     one = subject(Attends())
     flops = count_flops(lambda given: one.scores(given), pictures.at([0]))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.selectors.tome import (
     MergeTree,
     Round,
@@ -19,6 +20,7 @@ from ltrp_bench.selectors.tome import (
     merge_tokens,
     representative_scores,
 )
+from ltrp_bench.tasks.data.shapes import WORLD_SEEDS, ShapesWorld
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contract import SelectorContract
@@ -224,3 +226,14 @@ class TestToMeForOneRatioContract(SelectorContract):
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
         return ToMeSelector(weights, target_keep_ratio=0.25)
+
+
+def test_a_batch_flips_no_merge() -> None:
+    # Sums in another order did, on pictures like these.
+    selector = create_selector("tome", domain="shapes")
+    world = ShapesWorld(WORLD_SEEDS["test"])
+    images = torch.stack([torch.from_numpy(world.picture(i).image).permute(2, 0, 1) / 255 for i in range(12, 20)])
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (selector.mean, selector.std))
+    images = (images - mean) / std
+    alone = torch.cat([selector.scores(image) for image in images.split(1)])
+    assert torch.equal(selector.scores(images), alone)

@@ -232,7 +232,7 @@ def test_class_folders_of_ones_own_need_a_split_and_a_model_of_theirs(tmp_path: 
     for name in ("ant", "bee", "cow"):
         (tmp_path / "val" / name).mkdir(parents=True)
         Image.new("RGB", (40, 30), "red").save(tmp_path / "val" / name / "1.png")
-    with pytest.raises(UsageError, match="give --task-option split=FILE"):
+    with pytest.raises(UsageError, match="give --split FILE"):
         imagenet_cls(tmp_path, model="test_vit", random_weights=0)
     (tmp_path / "mine.csv").write_text("category,state\nant,seen\nbee,unseen\ncow,narrow\n")
     task = imagenet_cls(tmp_path, "test_vit", random_weights=0, split=tmp_path / "mine.csv")

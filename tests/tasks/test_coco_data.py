@@ -182,7 +182,7 @@ def test_tasks_name_pictures_without_reading_them(tmp_path: Path) -> None:
 
 
 def test_a_split_that_lacks_categories_names_the_option() -> None:
-    with pytest.raises(InputError, match=r"\(--task-option split=FILE\)"):
+    with pytest.raises(InputError, match="with --split FILE"):
         CategorySplit("x", {"cat": "seen"}).check_covers(["cat", "dog"], "toy")
 
 

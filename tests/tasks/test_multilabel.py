@@ -234,7 +234,7 @@ def test_nuswide_has_no_places(tmp_path: Path) -> None:
     assert found["mAP", "seen"].n == found["mAP", "unseen"].n == 1
     with pytest.raises(UsageError, match="oracle"):
         task.objects(task.load(0))
-    with pytest.raises(UsageError, match="split=FILE"):
+    with pytest.raises(UsageError, match="--split FILE"):
         nuswide_multilabel(tmp_path, **given)
 
 
