@@ -266,10 +266,10 @@ class Gradient(Attends):
     """Asks autograd for the gradient of something inside, as Grad-CAM does."""
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        with torch.enable_grad():
-            patches = nn.functional.unfold(images, PATCH, stride=PATCH).transpose(1, 2)
-            tokens = self.net(patches)
-            (slope,) = torch.autograd.grad(self.net.weight.mean() * tokens.square().sum(), tokens)
+        patches = nn.functional.unfold(images, PATCH, stride=PATCH).transpose(1, 2)
+        with torch.inference_mode(False), torch.enable_grad():
+            tokens = self.net(patches.clone().requires_grad_(True))
+            (slope,) = torch.autograd.grad(tokens.square().sum(), tokens)
         return slope.mean(-1).view(-1, images.shape[2] // PATCH, images.shape[3] // PATCH)
 
 
