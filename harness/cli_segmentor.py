@@ -44,6 +44,7 @@ def segmentor(
     depth: int = typer.Option(1, min=1, help="Blocks of the mask transformer."),
     stem: str = typer.Option("conv", metavar="conv | patch", help="What makes tokens of pixels."),
     missing: str = typer.Option("token", metavar="zero | token", help="What stands where nothing was kept."),
+    stem_loss: float = typer.Option(0.5, min=0, help="Weight of the stem's own loss."),
     export: Path | None = EXPORT,
     pictures: int = PICTURES,
     iterations: int = ITERATIONS,
@@ -62,5 +63,5 @@ def segmentor(
     from ltrp_bench.harness.train_segmentor import SegmentorOptions, train_segmentor
 
     options = training_options(context)
-    what = SegmentorOptions(head, cells, depth, stem, missing, keep_ratio)
+    what = SegmentorOptions(head, cells, depth, stem, missing, keep_ratio, stem_loss)
     finish("segmentor", train_segmentor(options, what, init, pictures), out, export, context.obj)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ltrp_bench.harness.pictures import ShapesStream, turned
@@ -22,7 +22,7 @@ from ltrp_bench.selectors.ltrp.mae_files import load_mae
 from ltrp_bench.selectors.topk import count_kept
 from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
 from ltrp_bench.tasks.data.shapes_draw import power_noise
-from ltrp_bench.tasks.segmentors.plain_vit import PlainSegmentor, build_segmentor, upsampled
+from ltrp_bench.tasks.segmentors.plain_vit import LinearHead, PlainSegmentor, build_segmentor, on_grid, upsampled
 
 GRID = SIZE // PATCH
 BACKGROUND = "background"
@@ -40,6 +40,7 @@ class SegmentorOptions:
         stem: "conv" or "patch"; where `init` is a segmentor, its own stays.
         missing: what stands for dropped patches: "zero" or "token".
         keep_ratio: 1 for whole pictures, "random" for a ratio a batch in [0.1, 1] and patches by random fields.
+        stem_loss: weight of the loss of a linear head on the stem's tokens, which is left behind after training.
     """
 
     head: str = "mask-transformer"
@@ -48,6 +49,7 @@ class SegmentorOptions:
     stem: str = "conv"
     missing: str = "token"
     keep_ratio: str = "1"
+    stem_loss: float = 0.5
 
 
 class SemanticShapes(Dataset[tuple[Tensor, Tensor]]):
@@ -108,12 +110,14 @@ def train_segmentor(
         "init_sha256": sha256_of(resolve(init)),
         "init_tensors": taken,
         "keep_ratio": what.keep_ratio,
+        "stem_loss": what.stem_loss,
         **config["segmentor"],
         **options.recipe(),
     }
-    model = LossModel(net, _loss(what.keep_ratio == "random"), MEAN, STD, options.seed)
+    taught = TaughtSegmentor(net)
+    model = LossModel(taught, _loss(what), MEAN, STD, options.seed)
     train(model, SemanticShapes(pictures, options.draws, options.seed), options, training)
-    load_into(net, trained_state(options.out), f"the segmentor trained in {options.out.name}")
+    load_into(taught, trained_state(options.out), f"the segmentor trained in {options.out.name}")
     if judged:
         training["accuracy"] = round(pixel_accuracy(net.eval(), judged), 4)
     return {"state": net.state_dict(), "config": config, "training": training}
@@ -155,13 +159,29 @@ def start(net: PlainSegmentor, init: str | Path) -> int:
     return len(taken)
 
 
-def _loss(random: bool) -> Any:
+class TaughtSegmentor(nn.Module):
+    """A segmentor and a linear head on its stem's tokens (deep supervision), as they are trained."""
+
+    def __init__(self, net: PlainSegmentor) -> None:
+        super().__init__()
+        self.net = net
+        self.stem_head = LinearHead(net.encoder.embed_dim, net.decoder.classes, net.decoder.cells)
+
+
+def _loss(what: SegmentorOptions) -> Any:
     def loss(module: Any, images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
-        indices = random_patches(len(images), generator).to(images.device) if random else None
-        logits = upsampled(module(images, indices).float(), (SIZE, SIZE))
-        return F.cross_entropy(logits, classes.long())
+        indices = random_patches(len(images), generator).to(images.device) if what.keep_ratio == "random" else None
+        total = _cross_entropy(module.net(images, indices), classes)
+        if what.stem_loss:
+            tokens = module.net.encoder.patch_embed(images)
+            total = total + what.stem_loss * _cross_entropy(on_grid(module.stem_head(tokens), (GRID, GRID)), classes)
+        return total
 
     return loss
+
+
+def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    return F.cross_entropy(upsampled(logits.float(), (SIZE, SIZE)), classes.long())
 
 
 def random_patches(batch: int, generator: torch.Generator) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class TrainingOptions:
         iterations: optimiser steps are `iterations / accumulate`.
         batch_size: pictures a process and iteration.
         lr, weight_decay, betas, warmup: of AdamW with a linear warm-up (iterations) and cosine decay to zero.
-        clip: largest gradient norm.
+        clip: largest gradient norm; 0 for any.
         accumulate: iterations a step.
         amp: "none", "float16" (a GPU only) or "bfloat16" (on a CPU it pays where there are instructions for it).
         workers: loader processes.
@@ -73,6 +73,19 @@ class TrainingOptions:
         speed = ("out", "device", "workers", "log_every", "save_every")
         made = {key: value for key, value in asdict(self).items() if key not in speed}
         return {**made, "warmup": min(self.warmup, self.iterations // 10)}
+
+
+@dataclass(frozen=True)
+class LoopExtras:
+    """What some trainings add to the loop: mmengine's configs.
+
+    Attributes:
+        hooks: beside those of every training.
+        optim: in the place of the optimiser wrapper's own entries, its constructor say.
+    """
+
+    hooks: tuple[dict[str, Any], ...] = ()
+    optim: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LossModel(BaseModel):
@@ -176,7 +189,13 @@ def write_text(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def train(model: LossModel, pictures: Dataset[Any], options: TrainingOptions, config: dict[str, Any]) -> None:
+def train(
+    model: LossModel,
+    pictures: Dataset[Any],
+    options: TrainingOptions,
+    config: dict[str, Any],
+    extras: LoopExtras = LoopExtras(),
+) -> None:
     """Train to `options.iterations`, going on from the last checkpoint in `options.out` where there is one.
 
     Args:
@@ -184,6 +203,7 @@ def train(model: LossModel, pictures: Dataset[Any], options: TrainingOptions, co
         pictures: random access by position, at least iterations * batch_size * processes long.
         options: of the loop.
         config: what the training is of; a folder that holds another training's checkpoints is refused.
+        extras: hooks and the optimiser's groups, where they are not the usual ones.
     """
     distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
     cuda = use_device(options.device) == "cuda"
@@ -213,13 +233,13 @@ def train(model: LossModel, pictures: Dataset[Any], options: TrainingOptions, co
         work_dir=str(options.out),
         train_dataloader=loader,
         train_cfg={"type": "IterBasedTrainLoop", "max_iters": options.iterations, "val_interval": 10**9},
-        optim_wrapper=_optim_wrapper(options, cuda),
+        optim_wrapper={**_optim_wrapper(options, cuda), **extras.optim},
         param_scheduler=warmup_cosine(options.warmup, options.iterations),
         default_hooks={
             "checkpoint": {"type": "AtomicCheckpoint", "interval": options.save_every},
             "logger": {"type": "LoggerHook", "interval": options.log_every},
         },
-        custom_hooks=[{"type": "IterationClock", "batch_size": options.batch_size}],
+        custom_hooks=[{"type": "IterationClock", "batch_size": options.batch_size}, *extras.hooks],
         log_processor={"by_epoch": False, "window_size": options.log_every},
         visualizer={
             "type": "Visualizer",
@@ -311,7 +331,7 @@ def _optim_wrapper(options: TrainingOptions, cuda: bool) -> dict[str, Any]:
             "weight_decay": options.weight_decay,
         },
         "paramwise_cfg": {"norm_decay_mult": 0.0, "bias_decay_mult": 0.0},
-        "clip_grad": {"max_norm": options.clip},
+        "clip_grad": {"max_norm": options.clip} if options.clip else None,
         "accumulative_counts": options.accumulate,
     }
     if cuda and options.amp != "none":

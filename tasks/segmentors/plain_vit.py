@@ -133,10 +133,7 @@ class PlainSegmentor(nn.Module):
         tokens = features_kept(vit, images, indices)[:, vit.num_prefix_tokens :]
         if indices is not None:
             tokens = scatter_tokens(tokens, indices, grid, self._places(grid)).flatten(2).transpose(1, 2)
-        logits = self.decoder(tokens)
-        cells = self.decoder.cells
-        whole = logits.unflatten(1, grid).unflatten(3, (cells, cells))  # [B, gh, gw, cells, cells, C]
-        return cast(Tensor, whole.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3))
+        return on_grid(self.decoder(tokens), grid)
 
     def _places(self, grid: tuple[int, int]) -> Tensor | None:
         if self.mask_token is None:
@@ -200,6 +197,13 @@ def head_config(state: Mapping[str, Tensor], what: str) -> dict[str, Any]:
     if "decoder.head.weight" in state:
         return {"head": "linear"}
     raise InputError(f"{what} has neither Segmenter's linear head (decoder.head.weight) nor its decoder.cls_emb")
+
+
+def on_grid(logits: Tensor, grid: tuple[int, int]) -> Tensor:
+    """A head's [B, gh * gw, cells * cells, C] -> [B, C, gh * cells, gw * cells]."""
+    cells = round(logits.shape[2] ** 0.5)
+    whole = logits.unflatten(1, grid).unflatten(3, (cells, cells))  # [B, gh, gw, cells, cells, C]
+    return whole.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
 
 def upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:
