@@ -9,6 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ltrp_bench.selectors.base import Selector
+from ltrp_bench.selectors.checkpoints import shipped
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.selectors.tome import (
@@ -230,7 +231,7 @@ class TestToMeForOneRatioContract(SelectorContract):
 
 def test_a_batch_flips_no_merge() -> None:
     # Sums in another order did, on pictures like these.
-    selector = create_selector("tome", "vit.shapes0")
+    selector = create_selector("tome", shipped("vit.shapes0"))
     world = ShapesWorld(WORLD_SEEDS["test"])
     images = torch.stack([torch.from_numpy(world.picture(i).image).permute(2, 0, 1) / 255 for i in range(12, 20)])
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (selector.mean, selector.std))
