@@ -17,7 +17,7 @@ from typing import Final
 import typer
 from typer.main import get_command
 
-from ltrp_bench.harness import cli_audit, cli_lists, cli_results, cli_run, cli_segmentor
+from ltrp_bench.harness import cli_audit, cli_lists, cli_results, cli_run, cli_train_tasks
 from ltrp_bench.results.record import ResultsError
 from ltrp_bench.selectors.errors import BenchError
 
@@ -36,7 +36,7 @@ app.command("compare")(cli_results.compare)
 app.command("audit")(cli_audit.audit)
 app.add_typer(cli_lists.list_app, name="list")
 app.add_typer(cli_lists.data_app, name="data")
-app.add_typer(cli_segmentor.train_app, name="train")
+app.add_typer(cli_train_tasks.train_app, name="train")
 
 
 @app.command()

@@ -77,12 +77,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class LoopExtras:
-    """What some trainings add to the loop: mmengine's configs.
-
-    Attributes:
-        hooks: beside those of every training.
-        optim: in the place of the optimiser wrapper's own entries, its constructor say.
-    """
+    """What some trainings add: configs of mmengine's hooks, and entries of the optimiser's wrapper in place of ours."""
 
     hooks: tuple[dict[str, Any], ...] = ()
     optim: Mapping[str, Any] = field(default_factory=dict)
