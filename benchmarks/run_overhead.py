@@ -1,0 +1,212 @@
+"""What the harness costs: a whole run against the bare loop of scoring and model on the same pictures.
+
+    python benchmarks/run_overhead.py [--task shapes-cls] [--selector ltrp] [--images 128] [--repeats 7]
+        [--model TIMM_NAME] [--model-weights FILE] [--data DIR] [--device cpu] [--threads 1] [--clock cpu]
+
+Four ways are timed in turn, again and again, and ratios are medians over turns:
+
+* "run, 1 ratio": `run_sweep` with one keep ratio into an empty folder: pictures read, scores, kept patches, model, rows
+  on disk, metrics, record. Left out is what a run does once, however many pictures: imports, weights, set-up;
+* "bare, 1 ratio": for each picture read, score, keep, model; outputs are kept in a list. No row, file or metric;
+* "run, 5 ratios": as the first, with five;
+* "bare, 5 ratios": for each picture read, score once, and five model passes.
+
+The targets are run <= 1.1 x bare at one ratio and <= 1.05 x bare at five. "In memory" is the same loop on pictures
+that were read before, so that the share of reading shows. The loop takes as many pictures at a time as the run does
+(one on a CPU). Both must find the same, else the benchmark stops.
+
+On a busy machine wall time means little; processor time of all threads (--threads 1 --clock cpu) then still does. It
+counts the run's reading threads too, which by wall time may hide behind the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from token_drop import Clock, in_turns
+from torch import Tensor
+
+from ltrp_bench.harness.cells import plan, selector_entry, task_entry
+from ltrp_bench.harness.machine import provenance
+from ltrp_bench.harness.sweep import SweepOptions, run_sweep
+from ltrp_bench.results.store import RunStore
+from ltrp_bench.selectors.base import BatchContext, Selector
+from ltrp_bench.selectors.registry import create_selector
+from ltrp_bench.selectors.topk import count_kept, resample_scores
+from ltrp_bench.tasks.base import Keep, Sample
+from ltrp_bench.tasks.classification import ClassificationTask
+from ltrp_bench.tasks.detection import DetectionTask
+from ltrp_bench.tasks.multilabel import MultiLabelTask
+from ltrp_bench.tasks.multilabel_evaluation import unpack
+from ltrp_bench.tasks.registry import create_task, option_names
+from ltrp_bench.tasks.vits.dropping import forward_kept
+from ltrp_bench.tasks.vits.loading import PlainViT
+
+ONE, FIVE = (0.5,), (0.1, 0.25, 0.5, 0.75, 1.0)
+TARGETS = {"1 ratio": 1.1, "5 ratios": 1.05}
+
+
+class Quiet:
+    """A `Progress` that says nothing."""
+
+    def start(self, total: int) -> None: ...
+
+    def current(self, label: str) -> None: ...
+
+    def advance(self, images: int, worked: bool) -> None: ...
+
+    def notice(self, line: str) -> None:
+        raise RuntimeError(line)
+
+
+class Bare:
+    """The loop that somebody would write for this selector and this model alone.
+
+    Args:
+        task: whose pictures and model.
+        selector: on the device already.
+        device: of selector and model.
+        batch: pictures at a time; all of one grid.
+    """
+
+    def __init__(self, task: ClassificationTask | DetectionTask, selector: Selector, device: str, batch: int) -> None:
+        self.task, self.selector, self.device, self.batch = task, selector, device, batch
+        self.memory: list[Sample] | None = None
+        self.mean, self.std = (torch.tensor(x, device=device).view(1, 3, 1, 1) for x in (selector.mean, selector.std))
+
+    @torch.inference_mode()
+    def __call__(self, ratios: Sequence[float], in_memory: bool = False) -> list[list[Any]]:
+        """Outputs of each picture at each ratio."""
+        if in_memory and self.memory is None:
+            self.memory = [self.task.load(i) for i in range(len(self.task))]
+        out: list[list[Any]] = [[] for _ in ratios]
+        for first in range(0, len(self.task), self.batch):
+            places = range(first, min(first + self.batch, len(self.task)))
+            samples = [self.memory[i] if in_memory and self.memory else self.task.load(i) for i in places]
+            grid = self.task.grid(samples[0])
+            scores = resample_scores(self.scores(samples, grid), grid).flatten(1)
+            for outputs, ratio in zip(out, ratios, strict=True):
+                indices = scores.topk(count_kept(ratio, scores.shape[1])).indices.sort(1).values
+                outputs += self.model(samples, indices, grid)
+        return out
+
+    def scores(self, samples: Sequence[Sample], grid: tuple[int, int]) -> Tensor:
+        """[B, h, w]."""
+        side = self.selector.patch_size
+        size = self.selector.input_size or (grid[0] * side, grid[1] * side)
+        pixels = torch.from_numpy(np.stack([s.image for s in samples])).to(self.device).permute(0, 3, 1, 2) / 255
+        if tuple(pixels.shape[2:]) != tuple(size):
+            pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True).clamp(0, 1)
+        context = BatchContext(tuple(s.image_id for s in samples), 0, None, grid)
+        return self.selector.scores((pixels - self.mean) / self.std, context=context)
+
+    def model(self, samples: Sequence[Sample], indices: Tensor, grid: tuple[int, int]) -> list[Any]:
+        """Logits of each picture, or what the detector finds in it."""
+        if isinstance(self.task, DetectionTask):
+            masks = np.zeros((len(samples), grid[0] * grid[1]), bool)
+            np.put_along_axis(masks, indices.cpu().numpy(), True, 1)
+            runner = self.task.runner
+            inputs = [
+                runner.reduce(s.annotations.prepared, Keep(mask.reshape(grid)))
+                for s, mask in zip(samples, masks, strict=True)
+            ]
+            model: Any = runner.detector.model
+            return list(model.test_step({key: [item[key] for item in inputs] for key in inputs[0]}))
+        vit = self.task.model
+        assert isinstance(vit, PlainViT), "a plain ViT that drops patches is needed"
+        return list(forward_kept(vit.vit, vit.inputs.normalise([s.image for s in samples], self.device), indices))
+
+
+def same_outputs(task: Any, rows: Sequence[dict[str, Any]], bare: Any) -> bool:
+    """Whether the run's rows of a picture say what the loop's output says."""
+    if isinstance(task, DetectionTask):
+        best = bare.pred_instances.scores.float().cpu().numpy()
+        return not rows or abs(rows[0]["score"] - float(best.max())) < 1e-4
+    if isinstance(task, MultiLabelTask):
+        return bool(np.allclose(unpack(rows[0])[0], bare.sigmoid().float().cpu().numpy(), atol=1e-4))
+    return bool(rows[0]["predicted"] == int(bare.argmax()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--task", default="shapes-cls", help="a classification, multi-label or detection task")
+    parser.add_argument("--selector", default="ltrp")
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=7, help="turns")
+    parser.add_argument("--model", help="a timm name or a detector's config; by default the task's own")
+    parser.add_argument("--model-weights", type=Path, help="its checkpoint; by default random weights")
+    parser.add_argument("--data", type=Path, help="for tasks that read files")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=16, help="pictures at a time on a GPU; a CPU takes one")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0: torch's choice")
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="wall or processor time")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    if options.clock == "cpu" and device.type != "cpu":
+        parser.error("processor time says nothing about another device: --clock wall")
+
+    known = option_names(options.task)
+    given = {"model": options.model, "model_weights": options.model_weights, "data": options.data}
+    given |= {"device": options.device, "limit": options.images}
+    given["random_weights"] = None if options.model_weights else 0
+    task = create_task(options.task, **{key: x for key, x in given.items() if x is not None and key in known})
+    assert isinstance(task, ClassificationTask | DetectionTask)
+    selector = create_selector(options.selector, domain=task.domain)
+    selector.to(device)
+    settings = SweepOptions(options.batch, device=options.device)
+    loop = Bare(task, selector, options.device, settings.together)
+    pair = [(selector_entry(selector, options.selector, {"name": options.selector}), task_entry(task))]
+    folder = Path(tempfile.mkdtemp())
+
+    def run(ratios: Sequence[float]) -> list[Any]:
+        shutil.rmtree(folder)
+        groups = plan(pair, ratios, [0], Quiet().notice)
+        return run_sweep(groups, RunStore(folder), settings, Quiet(), provenance(options.device))
+
+    ways: dict[str, Callable[[], Any]] = {}
+    for name, ratios in (("1 ratio", ONE), ("5 ratios", FIVE)):
+        ways[f"run, {name}"] = lambda ratios=ratios: run(ratios)
+        ways[f"bare, {name}"] = lambda ratios=ratios: loop(ratios)
+        ways[f"in memory, {name}"] = lambda ratios=ratios: loop(ratios, in_memory=True)
+        records, outputs = run(ratios), loop(ratios)
+        for record, bare in zip(records, outputs, strict=True):
+            rows = RunStore(folder).read_images(record.fingerprint).values()
+            agree = [same_outputs(task, *pair) for pair in zip(rows, bare, strict=True)]
+            assert all(agree), f"run and loop differ at keep ratio {record.keep_ratio}"
+    seconds = in_turns(ways, options.repeats, Clock(options.clock, device))
+    shutil.rmtree(folder)
+
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    print(
+        f"{options.selector} on {options.task} ({options.model or 'its own model'}), {len(task)} pictures, "
+        f"{settings.together} at a time, {where}, {torch.get_num_threads()} threads, {options.clock} time, "
+        f"{options.repeats} turns, torch {torch.__version__}"
+    )
+    print(f"{'':22}{'ms a picture':>13}{'x bare':>9}{'target':>8}{'x in memory':>13}")
+    for name, way in seconds.items():
+        kind, _, ratio = name.partition(", ")
+        cost = f"{name:22}{1000 * statistics.median(way) / len(task):>13.2f}"
+        if kind == "run":
+            bare, memory = (over(way, seconds[f"{base}, {ratio}"]) for base in ("bare", "in memory"))
+            cost += f"{bare:>9.3f}{TARGETS[ratio]:>8.2f}{memory:>13.3f}"
+        print(cost)
+
+
+def over(way: Sequence[float], baseline: Sequence[float]) -> float:
+    """Median over turns of one way's time over the baseline's of the same turn."""
+    return statistics.median(one / other for one, other in zip(way, baseline, strict=True))
+
+
+if __name__ == "__main__":
+    main()
