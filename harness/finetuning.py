@@ -22,11 +22,10 @@ from ltrp_bench.selectors.backbones import build_vit, name_of_file, vit_config
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.imagenet import imagenet_classes
 from ltrp_bench.tasks.data.shapes import MEAN, STD
 
-PREFIXES = ("", "encoder.", "vit.", "backbone.", "module.", "trained.")
-"""What may stand before a plain ViT's keys: autoencoders and classifiers, segmentors, detectors, wrappings."""
-
+QKV = "blocks.0.attn.qkv.weight"
 SHAPE = ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio", "qkv_bias", "stem")
 
 
@@ -50,7 +49,8 @@ def start_from(
         stem: "conv" or "patch"; None for that of the weights.
 
     Returns:
-        (config, state): `build_vit`'s words for the model, and the encoder's tensors on its grid.
+        (config, state): `build_vit`'s words for the model, and the encoder's tensors on its grid; the head's too
+        where it is of the same classes.
 
     Raises:
         InputError: no plain ViT inside, or one with parts that the models made here do not have. UsageError: sizes
@@ -58,11 +58,13 @@ def start_from(
     """
     path = resolve(init)
     state = {key: value.float() for key, value in load_state(path).items() if value.is_floating_point()}
-    state = strip_prefix(state, _prefix(state))
+    state = _inner(state)
     own = json.loads(load_metadata(path).get("config", "{}"))
     heads = own.get("heads")
     found = vit_config(state, heads, f"a plain ViT ({path.name})")
     _check_known(state, path)
+    if not _same_classes(own, state, classes):
+        state = {key: value for key, value in state.items() if not key.startswith("head.")}
     given = {key: own[key] for key in SHAPE if key in own and not isinstance(own[key], (list, tuple))}
     found = {**{key: found[key] for key in SHAPE}, **given}
     old = int(state["pos_embed"].shape[1]) - 1
@@ -95,16 +97,28 @@ def fill_from(vit: nn.Module, state: dict[str, Tensor]) -> str:
     head = getattr(vit, "head", None)
     if isinstance(head, nn.Linear):
         nn.init.trunc_normal_(head.weight, std=2e-5)
-    # Made anew whatever the file has: its classes are others.
-    taken = {k: v for k, v in state.items() if k in mine and v.shape == mine[k].shape and not k.startswith("head.")}
+    taken = {k: v for k, v in state.items() if k in mine and v.shape == mine[k].shape}
     load_into(vit, {**vit.state_dict(), **taken}, "the model to train")
     rest = sorted({key.split(".")[0] for key in mine if key not in taken})
     return f"{len(taken)} of {len(mine)} tensors are from the file, the rest is new ({', '.join(rest) or 'none'})"
 
 
-def _prefix(state: dict[str, Tensor]) -> str:
-    """What stands before a ViT's keys; where there is none, nothing, and the error is `vit_config`'s."""
-    return next((prefix for prefix in PREFIXES if f"{prefix}blocks.0.attn.qkv.weight" in state), "")
+def _inner(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The plain ViT inside a model, whatever stands before its keys; where there is none, `vit_config` says so."""
+    found = [key.removesuffix(QKV) for key in state if key.endswith(QKV)]
+    # A decoder has blocks too, but no patches.
+    prefix = next(
+        (text for text in sorted(found, key=len) if text[-1:] in ("", ".") and f"{text}pos_embed" in state), ""
+    )
+    return strip_prefix(state, prefix)
+
+
+def _same_classes(own: dict[str, Any], state: dict[str, Tensor], classes: Sequence[str]) -> bool:
+    """Whether a file's head is for just these classes: it names them, or both are ImageNet-1K's in its usual order."""
+    if own:
+        return own.get("classes") == list(classes)
+    outputs = len(state["head.weight"]) if "head.weight" in state else 0
+    return outputs == len(classes) and list(classes) == list(imagenet_classes().values())
 
 
 def _check_known(state: dict[str, Tensor], path: Path) -> None:
