@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ltrp_bench.selectors.backbones import load_backbone
 from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae_files import load_mae
+from ltrp_bench.selectors.token_vit import config_of
 from ltrp_bench.selectors.topk import count_kept
 from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
 from ltrp_bench.tasks.data.shapes_draw import power_noise
@@ -130,7 +131,7 @@ def _config(init: str | Path, what: SegmentorOptions) -> dict[str, Any]:
     names = [BACKGROUND, *CATEGORIES]
     if "segmentor" in own:
         return {**own, "segmentor": {**own["segmentor"], "missing": what.missing}}
-    found = load_mae(path).config if "mask_token" in load_state(path) else load_backbone(path).config
+    found = load_mae(path).config if "mask_token" in load_state(path) else config_of(load_backbone(path).model)
     shape = {key: found[key] for key in ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio")}
     head = {"head": what.head, "cells": what.cells, "missing": what.missing}
     if what.head == "mask-transformer":
@@ -210,4 +211,4 @@ def pixel_accuracy(net: PlainSegmentor, count: int, batch: int = 50) -> float:
         objects = classes > 0
         right += int((found == classes)[objects].sum())
         whole += int(objects.sum())
-    return cast(float, right / whole)
+    return right / whole

@@ -57,17 +57,18 @@ class MaskSource(ObjectSource):
             size = picture.stat().st_size if picture else -1
             digest.update(json.dumps([stem, picture.name if picture else None, size]).encode())
             try:
-                digest.update(hashlib.sha256(self._mask_path(stem).read_bytes()).digest())
+                digest.update(hashlib.sha256(self.mask_path(stem).read_bytes()).digest())
             except OSError as error:
-                raise InputError(f"cannot read mask {self._mask_path(stem)}: {error.strerror}") from None
+                raise InputError(f"cannot read mask {self.mask_path(stem)}: {error.strerror}") from None
         return digest.hexdigest()
 
-    def _mask_path(self, stem: str) -> Path:
+    def mask_path(self, stem: str) -> Path:
+        """The mask of a picture."""
         return self.folder.masks / f"{stem}.png"
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB as the mask sees it: EXIF is ignored unless the sizes only fit with it."""
-        mask_path = self._mask_path(self.ids[index])
+        mask_path = self.mask_path(self.ids[index])
         path = self._pictures.get(self.ids[index])
         if path is None:
             raise InputError(
@@ -84,12 +85,12 @@ class MaskSource(ObjectSource):
         return picture
 
     def _truth(self, index: int, masks: bool) -> TrueImage:
-        values = read_mask(self._mask_path(self.ids[index]))
+        values = read_mask(self.mask_path(self.ids[index]))
         present = [int(v) for v in np.unique(values) if int(v) not in self.folder.nobody]
         unknown = [v for v in present if v not in self.folder.names]
         if unknown:
             raise InputError(
-                f"mask {self._mask_path(self.ids[index])} holds {', '.join(map(str, unknown[:5]))}, which "
+                f"mask {self.mask_path(self.ids[index])} holds {', '.join(map(str, unknown[:5]))}, which "
                 f"{self.folder.listed_in} does not list: correct the mask or the list"
             )
         objects = [self._region(values == v, self.folder.names[v], masks) for v in present]

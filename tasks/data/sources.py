@@ -109,7 +109,7 @@ class CocoSource(ObjectSource):
 
 
 @lru_cache(maxsize=1024)
-def _picture(world: ShapesWorld, index: int) -> ShapesPicture:
+def picture_of(world: ShapesWorld, index: int) -> ShapesPicture:
     """Drawn once for all selectors and tasks of a run; 60 kB each."""
     return world.picture(index)
 
@@ -136,10 +136,10 @@ class ShapesSource(ObjectSource):
 
     def pixels(self, index: int) -> np.ndarray:
         """[96, 96, 3] uint8 RGB."""
-        return _picture(self.world, index).image
+        return picture_of(self.world, index).image
 
     def _truth(self, index: int, masks: bool) -> TrueImage:
-        return self._from(_picture(self.world, index), index)
+        return self._from(picture_of(self.world, index), index)
 
     def truth(self, index: int, masks: bool = True) -> TrueImage:
         """The objects of a picture, always with masks: they cost nothing here."""

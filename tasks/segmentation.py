@@ -1,0 +1,388 @@
+"""`shapes-`, `voc-`, `ade20k-`, `context-` and `cocostuff-seg`: a class for every pixel, of kept patches.
+
+Plain ViTs (linear head or Segmenter's) get the kept patches alone (`drop`); any segmentor of mmseg gets pictures
+whose dropped patches are the mean (`fill`). Patches are those of the picture as the model's own resize leaves it;
+predictions are judged at the picture's own size. Every pixel counts, of kept patches as of dropped ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pycocotools import mask as rle_tools
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
+from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context, find_stuff, find_voc
+from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics, SemanticSource, ShapesSemantics
+from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
+from ltrp_bench.tasks.patches import covered_share, patch_areas, patch_edges, segment_worth
+from ltrp_bench.tasks.segmentation_evaluation import Confusion, confusion_rows
+from ltrp_bench.tasks.segmentors.loading import load_mmseg, load_plain
+from ltrp_bench.tasks.segmentors.running import MMSegRunner, PlainRunner, Prepared, SegmentorRunner
+
+WEIGHTS = Path(__file__).parent / "weights"
+SHAPES_FULL, SHAPES_DROP = WEIGHTS / "segmentor.shapes.safetensors", WEIGHTS / "segmentor.shapes-drop.safetensors"
+DEFAULT_PATCH = 16
+CALLED_SEEN = "unseen_called_seen"
+
+Narrow = Literal["seen", "unseen"]
+Way = Literal["drop", "fill"]
+
+SHAPES_VIT: Mapping[str, Any] = {
+    "image_size": SIZE,
+    "patch_size": PATCH,
+    "embed_dim": 128,
+    "depth": 4,
+    "heads": 4,
+    "classes": [BACKGROUND, *CATEGORIES],
+    "mean": list(MEAN),
+    "std": list(STD),
+    "segmentor": {"head": "linear", "cells": 4},
+}
+"""The untrained segmentor of `shapes-seg`, in `build_segmentor`'s words."""
+
+PHOTO_VIT: Mapping[str, Any] = {
+    "image_size": 224,
+    "patch_size": 16,
+    "embed_dim": 192,
+    "depth": 12,
+    "heads": 3,
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+    "segmentor": {"head": "linear", "cells": 1},
+}
+"""The untrained plain ViT of the others, a ViT-Tiny/16, but for its classes."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a sample of a segmentation task carries: its position and the picture as the segmentor resizes it."""
+
+    index: int
+    prepared: Prepared
+
+
+class SegmentationTask(Task):
+    """A segmentor judged on seen and unseen classes.
+
+    Args:
+        name: as in the registry.
+        source: pictures and class maps.
+        split: which of its categories are seen; background, where it is a class, is none of them.
+        runner: the model.
+        narrow_as: group of the "narrow" categories.
+    """
+
+    headline = "mIoU"
+    supports_downsample = True
+    row_schema: Mapping[str, str] = {"true": "string", "predicted": "string", "pixels": "int64"}
+
+    def __init__(
+        self,
+        name: str,
+        source: SemanticSource,
+        split: CategorySplit,
+        runner: SegmentorRunner,
+        narrow_as: Narrow = "seen",
+    ) -> None:
+        if runner.patch < 1:
+            raise UsageError(f"patch must be at least 1 pixel, got {runner.patch}")
+        self.name, self.domain, self.source, self.split, self.runner = name, source.domain, source, split, runner
+        categories = tuple(c for c in source.classes if c != BACKGROUND)
+        split.check_covers(categories, name)
+        groups = {group: chosen & set(categories) for group, chosen in split.groups(narrow_as).items()}
+        # As the benchmarks measure it: background is a class like others, but neither seen nor unseen.
+        self._groups = {**groups, "all": frozenset(source.classes)}
+        self._outputs = matched(name, runner, source.classes)
+        self.reduction = runner.reduction
+        self._identity = {
+            "data": source.revision,
+            "images": len(source),
+            "model": runner.identity,
+            "patch": runner.patch,
+            "split": split.fingerprint(),
+            "label_set": split.label_set,
+            "narrow_as": narrow_as,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Data revision, number of pictures, model and its way with pictures, patch and split."""
+        return dict(self._identity)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def image_id(self, index: int) -> str:
+        """As in the data set."""
+        return self.source.ids[index]
+
+    def load(self, index: int) -> Sample:
+        """The picture, and as the segmentor resizes it."""
+        prepared = self.runner.prepare(self.source.pixels(index))
+        return Sample(self.image_id(index), prepared.shown, Picture(index, prepared))
+
+    def grid(self, sample: Sample) -> tuple[int, int]:
+        """(gh, gw) of the resized picture."""
+        return self.runner.grid(sample.annotations.prepared)
+
+    def objects(self, sample: Sample) -> np.ndarray:
+        """[gh, gw] float32: share of each patch that objects cover; where everything is labelled, `segment_worth`."""
+        picture: Picture = sample.annotations
+        truth = self.source.objects.truth(picture.index, masks=True)
+        masks = [rle_tools.decode(item.rle) for item in truth.objects if not item.crowd]
+        sides = zip((truth.height, truth.width), picture.prepared.content.shape[:2], strict=True)
+        rows, columns = (patch_edges(own, content, self.runner.patch) for own, content in sides)
+        if BACKGROUND in self.source.classes:
+            union = np.zeros((truth.height, truth.width), np.uint8)
+            for mask in masks:
+                union |= mask
+            return covered_share(union, rows, columns)
+        areas = [patch_areas(mask, rows, columns) for mask in masks]
+        return segment_worth(np.array(areas).reshape(-1, len(rows) - 1, len(columns) - 1))
+
+    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+        """Each picture's confusion matrix, a row an entry."""
+        for sample, reduction in zip(samples, reductions, strict=True):
+            if not isinstance(reduction, Downsample) and reduction.mask.shape != self.grid(sample):
+                raise InputError(
+                    f"{self.name}: a selection of {reduction.mask.shape} patches, the grid is {self.grid(sample)}"
+                )
+        found = self.runner.predict([sample.annotations.prepared for sample in samples], reductions)
+        return [self._rows(sample.annotations.index, one) for sample, one in zip(samples, found, strict=True)]
+
+    def _rows(self, index: int, outputs: np.ndarray) -> list[Row]:
+        truth = self.source.semantic(index)
+        return list(confusion_rows(truth, self._outputs[outputs], self.source.classes))
+
+    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+        """mIoU, mAcc and aAcc of each group, IoU and accuracy of each class, unseen pixels that are called seen."""
+        run = Confusion.of(records.values(), self.source.classes)
+        out = []
+        for group in GROUPS:
+            chosen = self._groups[group]
+            n = run.pixels(chosen)
+            out += [
+                MetricRow("mIoU", group, None, run.mean_iou(chosen), n),
+                MetricRow("mAcc", group, None, run.mean_accuracy(chosen), n),
+                MetricRow("aAcc", group, None, run.pixel_accuracy(chosen), n),
+            ]
+        unseen, seen = self._groups["unseen"], self._groups["seen"]
+        out.append(MetricRow(CALLED_SEEN, "unseen", None, run.share_called(unseen, seen), run.pixels(unseen)))
+        for i, name in enumerate(run.classes):
+            group = next((g for g in ("seen", "unseen") if name in self._groups[g]), "all")
+            pixels = run.pixels((name,))
+            out.append(MetricRow("IoU", group, name, float(run.iou[i]), pixels))
+            out.append(MetricRow("Acc", group, name, float(run.accuracy[i]), pixels))
+        return out
+
+
+def matched(name: str, runner: SegmentorRunner, classes: Sequence[str]) -> np.ndarray:
+    """[outputs] int64: the data set's class of each output of a model.
+
+    By order where the file does not say its names; else by names, of which spaces, dashes and what follows a comma do
+    not count. A model may know more classes than the data set: those are nobody's there, so that it must not.
+
+    Raises:
+        InputError: other classes.
+    """
+    if runner.classes is None:
+        if runner.outputs != len(classes):
+            raise InputError(
+                f"{name}: the model has {runner.outputs} outputs, the data set {len(classes)} classes "
+                f"({classes[0]}, …): wrong model for this data set"
+            )
+        return np.arange(runner.outputs)
+    own, wanted = [_bare(c) for c in runner.classes], [_bare(c) for c in classes]
+    if own == wanted:
+        return np.arange(len(own))
+    if sorted(own) != sorted(wanted) or len(set(wanted)) != len(wanted):
+        other = sorted(set(wanted) - set(own)) or sorted(set(own) - set(wanted))
+        raise InputError(
+            f"{name}: the model's {len(own)} classes ({runner.classes[0]}, …) are not the data set's {len(wanted)}: "
+            f"{', '.join(other[:5])} in one alone: wrong model for this data set"
+        )
+    return np.array([wanted.index(c) for c in own])
+
+
+def _bare(name: str) -> str:
+    first = name.lower().partition(",")[0].partition(";")[0]
+    return "".join(letter for letter in first if letter.isalnum())
+
+
+def shapes_seg(
+    images: int = 1000,
+    seed: int = WORLD_SEEDS["test"],
+    fold: int = 0,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    reduction: Way = "drop",
+    split: str | Path | None = None,
+    limit: int | None = None,
+    narrow_as: Narrow = "seen",
+    device: str = "cpu",
+) -> SegmentationTask:
+    """Segmentation of the built-in world into background and sixteen categories, by a small plain ViT.
+
+    Args:
+        images: how many pictures.
+        seed: of the world.
+        fold: which half of the categories is seen, 0 or 1.
+        model_weights: another segmentor; by default what ships, taught with random patches dropped.
+        random_weights: seed of an untrained one.
+        reduction: "drop" or "fill".
+        split: a CSV in the place of the fold's.
+        limit: only the first so many pictures.
+        narrow_as: group of the narrow categories of such a CSV; the folds have none.
+        device: of torch; changes speed alone.
+    """
+    if model_weights is None and random_weights is None:
+        model_weights = SHAPES_DROP
+        if not SHAPES_DROP.is_file():
+            raise InputError(f"{SHAPES_DROP} is not there; make it with `ltrp-bench train segmentor`")
+    runner = _plain(model_weights, SHAPES_VIT, random_weights, reduction, device)
+    states = shapes_split(fold) if split is None else load_split(split)
+    return SegmentationTask("shapes-seg", ShapesSemantics(images, seed, limit), states, runner, narrow_as)
+
+
+def voc_seg(
+    data: str | Path | None = None,
+    model: str | Path | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    reduction: Way | None = None,
+    patch: int | None = None,
+    split: str | Path = "imagenet1k_voc20",
+    subset: str = "val",
+    limit: int | None = None,
+    narrow_as: Narrow = "seen",
+    device: str = "cpu",
+) -> SegmentationTask:
+    """Segmentation of VOC into background and twenty categories.
+
+    Args:
+        data: the devkit's folder, see `find_voc`.
+        model: name of a config that mmseg brings, or a file; without it `model_weights` are a plain ViT's.
+        model_weights: the checkpoint, see `load_plain` and `load_mmseg`.
+        random_weights: seed of an untrained one, for trials; without `model` a ViT-Tiny with a linear head.
+        reduction: "drop" (plain ViTs only, their default) or "fill".
+        patch: pixels along a patch's side on the resized picture, for models of mmseg; 16 if not given.
+        split: name or CSV of the seen and unseen categories.
+        subset: a list of ImageSets/Segmentation/; without that folder all masks are taken.
+        limit: only the first so many pictures.
+        narrow_as: group of categories that are seen through one kind only.
+        device: of torch; changes speed alone.
+    """
+    source = MaskSemantics(find_voc(data, subset), limit, background=0)
+    runner = _runner(source, model, model_weights, random_weights, reduction, patch, device)
+    return SegmentationTask("voc-seg", source, load_split(split), runner, narrow_as)
+
+
+def context_seg(
+    data: str | Path | None = None,
+    model: str | Path | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    reduction: Way | None = None,
+    patch: int | None = None,
+    split: str | Path = "imagenet1k_context59",
+    subset: str = "val",
+    limit: int | None = None,
+    narrow_as: Narrow = "seen",
+    device: str = "cpu",
+) -> SegmentationTask:
+    """Segmentation of Pascal-Context's 59 categories; background is nobody's.
+
+    Args:
+        data: the devkit's folder, see `find_context`.
+        subset: a list of ImageSets/SegmentationContext/; without that folder all masks are taken.
+        model, model_weights, random_weights, reduction, patch, split, limit, narrow_as, device: as in `voc_seg`.
+    """
+    source = MaskSemantics(find_context(data, subset), limit)
+    runner = _runner(source, model, model_weights, random_weights, reduction, patch, device)
+    return SegmentationTask("context-seg", source, load_split(split), runner, narrow_as)
+
+
+def ade20k_seg(
+    data: str | Path | None = None,
+    model: str | Path | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    reduction: Way | None = None,
+    patch: int | None = None,
+    split: str | Path = "imagenet1k_ade20k",
+    subset: str = "validation",
+    limit: int | None = None,
+    narrow_as: Narrow = "seen",
+    device: str = "cpu",
+) -> SegmentationTask:
+    """Segmentation of ADE20K's 150 categories.
+
+    Args:
+        data: its folder, see `find_ade20k`.
+        subset: "validation" or "training".
+        model, model_weights, random_weights, reduction, patch, split, limit, narrow_as, device: as in `voc_seg`.
+    """
+    source = MaskSemantics(find_ade20k(data, subset), limit)
+    runner = _runner(source, model, model_weights, random_weights, reduction, patch, device)
+    return SegmentationTask("ade20k-seg", source, load_split(split), runner, narrow_as)
+
+
+def cocostuff_seg(
+    data: str | Path | None = None,
+    model: str | Path | None = None,
+    model_weights: str | Path | None = None,
+    random_weights: int | None = None,
+    reduction: Way | None = None,
+    patch: int | None = None,
+    split: str | Path | None = None,
+    subset: str = "val2017",
+    limit: int | None = None,
+    narrow_as: Narrow = "seen",
+    device: str = "cpu",
+) -> SegmentationTask:
+    """Segmentation of COCO's things and stuff.
+
+    Args:
+        data: its folder, in one of the layouts of `find_stuff`.
+        split: name or CSV; by default ImageNet-1K against the layout's own classes.
+        subset: which pictures of the COCO-Stuff layout.
+        model, model_weights, random_weights, reduction, patch, limit, narrow_as, device: as in `voc_seg`.
+    """
+    folder = find_stuff(data, subset)
+    source = MaskSemantics(folder, limit)
+    runner = _runner(source, model, model_weights, random_weights, reduction, patch, device)
+    return SegmentationTask("cocostuff-seg", source, load_split(split or folder.split), runner, narrow_as)
+
+
+def _runner(
+    source: SemanticSource,
+    model: str | Path | None,
+    weights: str | Path | None,
+    random_weights: int | None,
+    reduction: Way | None,
+    patch: int | None,
+    device: str,
+) -> SegmentorRunner:
+    if model is None:
+        if patch is not None:
+            raise UsageError(f"patch={patch}: a plain ViT has patches of its own")
+        untrained = {**PHOTO_VIT, "classes": list(source.classes)}
+        return _plain(weights, untrained, random_weights, reduction or "drop", device)
+    if reduction == "drop":
+        raise UsageError("only a plain ViT can drop patches, and mmseg's models cannot: reduction=fill")
+    found = load_mmseg(model, weights, random_weights, device)
+    return MMSegRunner(found, DEFAULT_PATCH if patch is None else patch)
+
+
+def _plain(
+    weights: str | Path | None, untrained: Mapping[str, Any], seed: int | None, reduction: Way, device: str
+) -> PlainRunner:
+    if reduction not in ("drop", "fill"):
+        raise UsageError(f"reduction must be drop or fill, got {reduction!r}")
+    return PlainRunner(load_plain(weights, untrained, seed, device), reduction, device)
