@@ -141,7 +141,7 @@ class TaughtStream(Dataset[tuple[Tensor, ...]]):
     def __getitem__(self, position: int) -> tuple[Tensor, ...]:
         index, rng = self._order.draw(position)
         pixels, target = self._picture(index)
-        before = None if self.scores is None else np.asarray(self.scores[index])
+        before = None if self.scores is None else np.array(self.scores[index])
         image, after = self.augment(pixels, rng, before)
         item = (torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), torch.from_numpy(np.array(target)))
         return item if after is None else (*item, torch.from_numpy(after))

@@ -27,8 +27,6 @@ from ltrp_bench.harness.training import TrainingOptions
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.vits.dropping import forward_kept
 
-JUDGED = 500
-
 
 @dataclass(frozen=True)
 class Mixing:
@@ -58,6 +56,7 @@ def train_classifier(
     image_size: int | None = None,
     stem: str | None = None,
     notice: Callable[[str], None] = print,
+    judged: int = 500,
 ) -> dict[str, Any]:
     """Train, and return {"state": state dict, "config": for `build_vit`, "training": how it was made}.
 
@@ -70,6 +69,7 @@ def train_classifier(
         image_size: side in pixels; None for that of the weights.
         stem: "conv" or "patch"; None for that of the weights.
         notice: told how much of the weights was used.
+        judged: pictures of the built-in world's validation seed for the accuracy in "training"; 0 measures none.
 
     Raises:
         UsageError, InputError: options, pictures or weights that do not fit.
@@ -86,8 +86,8 @@ def train_classifier(
 
     what = {"init_sha256": sha256_of_init(init), **mixing.__dict__}
     made = finetune("classifier", vit, config, taught, keep, options, tuning, objective, what, mix)
-    if taught.drawn:
-        made["accuracy"] = round(accuracy(vit.eval(), config), 4)
+    if taught.drawn and judged:
+        made["accuracy"] = round(accuracy(vit.eval(), config, judged), 4)
     return {"state": vit.state_dict(), "config": config, "training": made}
 
 
@@ -105,7 +105,7 @@ def _mix(mixing: Mixing, classes: int, batch: int) -> Mix | None:
 
 
 @torch.no_grad()
-def accuracy(vit: VisionTransformer, config: dict[str, Any], count: int = JUDGED, batch: int = 50) -> float:
+def accuracy(vit: VisionTransformer, config: dict[str, Any], count: int, batch: int = 50) -> float:
     """Top-1 of whole pictures of the built-in world's validation seed."""
     stream = TaughtStream(shapes_taught(count, "single-object", "val"), FlipsAndTurns(), count, 0)
     device = next(vit.parameters()).device

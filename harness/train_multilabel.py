@@ -29,7 +29,6 @@ from ltrp_bench.tasks.vits.dropping import forward_kept
 from ltrp_bench.tasks.vits.ml_decoder import DIM, HEADS, HIDDEN
 from ltrp_bench.tasks.vits.multilabel_models import build_multilabel_vit
 
-JUDGED = 500
 EMA = 0.9997
 
 
@@ -66,12 +65,13 @@ def train_multilabel(
     image_size: int | None = None,
     stem: str | None = None,
     notice: Callable[[str], None] = print,
+    judged: int = 500,
 ) -> dict[str, Any]:
     """Train, and return {"state": state dict, "config": for `build_multilabel_vit`, "training": how it was made}.
 
     Args:
         taught: pictures with several labels each.
-        init, options, keep, tuning, image_size, stem, notice: as of `train_cls.train_classifier`.
+        init, options, keep, tuning, image_size, stem, notice, judged: as of `train_cls.train_classifier`.
         what: head and loss.
 
     Raises:
@@ -87,15 +87,13 @@ def train_multilabel(
     notice(fill_from(vit, state))
     more = {"init_sha256": sha256_of_init(init), **asdict(what)}
     made = finetune("multilabel", vit, config, taught, keep, options, tuning, loss, more, crop=False)
-    if taught.drawn:
-        made["mAP"] = round(mean_average_precision(vit.eval(), config), 4)
+    if taught.drawn and judged:
+        made["mAP"] = round(mean_average_precision(vit.eval(), config, judged), 4)
     return {"state": vit.state_dict(), "config": config, "training": made}
 
 
 @torch.no_grad()
-def mean_average_precision(
-    vit: VisionTransformer, config: dict[str, Any], count: int = JUDGED, batch: int = 50
-) -> float:
+def mean_average_precision(vit: VisionTransformer, config: dict[str, Any], count: int, batch: int = 50) -> float:
     """mAP over the categories, of whole scenes of the built-in world's validation seed."""
     stream = TaughtStream(shapes_taught(count, "scenes", "val"), FlipsAndTurns(), count, 0)
     device = next(vit.parameters()).device
