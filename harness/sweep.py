@@ -138,8 +138,10 @@ class _GroupRun:
         for chunk in chunks:
             self._measure(chunk, todo[chunk.span], scorer, cache)
             self.progress.advance(chunk.span[1] - chunk.span[0], worked=True)
+        # Once a group: looking versions up takes as long as a picture or two.
+        made = {**provenance(), "group_seconds": round(time.monotonic() - began, 3)}
         for cell in self.pending:
-            self._finish(cell, {**provenance(), "group_seconds": round(time.monotonic() - began, 3)})
+            self._finish(cell, made)
         self.store.drop_chunks(self.group.key)
 
     def _missing(self, span: Span) -> tuple[Cell, ...]:
