@@ -184,7 +184,8 @@ class LayerDecay:
     def __call__(self, model: nn.Module) -> Any:
         """The wrapper of a `LossModel` (or of its distributed wrapping) around a plain ViT."""
         inner = model if isinstance(model, LossModel) else cast(Any, model).module
-        vit, optimizer = inner.trained, dict(self.wrapper.pop("optimizer"))
+        vit: Any = inner.trained
+        optimizer = dict(self.wrapper.pop("optimizer"))
         never = set(vit.no_weight_decay())
         groups = param_groups_layer_decay(vit, optimizer["weight_decay"], never, layer_decay=self.decay)
         for group in groups:

@@ -170,5 +170,5 @@ def mixed(mix: Mix, images: Tensor, targets: Tensor, scores: Tensor | None) -> t
     # As one more channel: mixing and cutting are the same for all of them.
     plane = torch.nn.functional.interpolate(scores[:, None].to(images.dtype), size=images.shape[2:], mode="nearest")
     both, targets = mix(torch.cat([images, plane], 1), targets)
-    after = torch.nn.functional.adaptive_avg_pool2d(both[:, 3:], scores.shape[1:])[:, 0]
+    after = torch.nn.functional.adaptive_avg_pool2d(both[:, 3:], (scores.shape[1], scores.shape[2]))[:, 0]
     return both[:, :3].contiguous(memory_format=torch.channels_last), targets, after

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The task models of `shapes` made anew: tools/train_shapes_tasks.sh DIR [NAME...]. Once more goes on after a kill.
+# All start from the segmentor's encoder, which dense labels taught what whole-picture labels teach a small ViT slowly.
+# Each task has a model of whole pictures and one of random patches at random ratios, which favours no selector.
+set -euo pipefail
+dir=$1
+shift
+names=" $* "
+common=(--pictures 40000 --batch-size 32 --amp bfloat16 --threads 1 --save-every 200)
+train() { # KIND NAME OPTIONS...: not again what is there
+    local kind=$1 name=$2
+    shift 2
+    [ "$names" = "  " ] || [[ $names == *" $name "* ]] || return 0
+    [ -e "$dir/$name.safetensors" ] ||
+        ltrp-bench train "$kind" --out "$dir/work/$name" --export "$dir/$name.safetensors" "$@" "${common[@]}"
+}
+encoder=$dir/segmentor.shapes.safetensors
+train classifier classifier.shapes --init "$encoder" --iterations 4000 --lr 5e-4
+train classifier classifier.shapes-drop --init "$dir/classifier.shapes.safetensors" --keep-ratio random \
+    --iterations 3000 --lr 5e-4
+train multilabel multilabel.shapes --init "$encoder" --iterations 4000 --lr 5e-4
+train multilabel multilabel.shapes-drop --init "$dir/multilabel.shapes.safetensors" --keep-ratio random \
+    --iterations 3000 --lr 5e-4
