@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -252,3 +253,21 @@ def test_a_killed_training_ends_with_the_same_weights(init: Path, tmp_path: Path
     expected, got = trained_state(tmp_path / "whole"), trained_state(killed)
     for key, value in expected.items():
         assert torch.equal(value, got[key]), key
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(init: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "two.safetensors"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29518"]
+    more = ["--selector", "variance", "--keep-ratio", "random", "--cache-scores", "--export", str(weights)]
+    process = subprocess.run(
+        [*launcher, "-m", "ltrp_bench.harness.cli", *words("multilabel", init, tmp_path / "two", *more)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert run_command(words("multilabel", init, tmp_path / "one", *more[:-2])) == 0
+    together, alone = load_state(weights), trained_state(tmp_path / "one")
+    assert any(not torch.equal(alone[key], together[key]) for key in alone), "two processes see twice the pictures"
+    assert all(torch.isfinite(value).all() for value in together.values())
