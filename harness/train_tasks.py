@@ -154,7 +154,8 @@ def _loss(keeper: PatchKeeper, objective: Objective, erasing: float, mix: Mix | 
         # Mixing, erasing, stochastic depth and dropout draw from the global generators.
         with seeded(int(torch.randint(2**31, (), generator=generator)), images.device):
             if erasing:
-                images = eraser(images.cpu()).to(images.device)
+                eraser.device = images.device
+                images = eraser(images)
             if mix is not None:
                 images, targets, scores = mixed(mix, images, targets, scores)
             kept = keeper(images, generator, scores)
