@@ -23,10 +23,10 @@ from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WOR
 from ltrp_bench.tasks.data.shapes_labels import ShapesLabels
 from ltrp_bench.tasks.patches import covered_share, patch_edges
 from ltrp_bench.tasks.reduction import downsampled_size, fill, patch_grid
+from ltrp_bench.tasks.shipped import shipped_model
 from ltrp_bench.tasks.vits.dropping import forward_kept
 from ltrp_bench.tasks.vits.loading import PlainViT, TimmModel, load_timm
 
-SHAPES_WEIGHTS = Path(__file__).parent / "weights" / "classifier.shapes.safetensors"
 DEFAULT_PATCH = 16
 TOP = {"top1": 1, "top5": 5}
 """Metric -> how many of the best classes the true one may be among."""
@@ -260,7 +260,7 @@ def shapes_cls(
         seed: of the world.
         fold: which half of the categories is seen, 0 or 1.
         model: a timm name, where the file does not tell.
-        model_weights: a classifier of the sixteen categories.
+        model_weights: a classifier of the sixteen categories; by default one that ships, see `shipped_model`.
         random_weights: seed of an untrained one (a small ViT 96/8, or `model`).
         reduction: "drop" or "fill"; a plain ViT drops by default.
         patch, image_size, crop_pct: as in `imagenet_cls`.
@@ -270,12 +270,7 @@ def shapes_cls(
         device: of torch; changes speed alone.
     """
     if model_weights is None and random_weights is None:
-        model_weights = SHAPES_WEIGHTS
-        if not SHAPES_WEIGHTS.is_file():
-            raise InputError(
-                "no classifier of the built-in world ships: give one of its sixteen categories with --model-weights "
-                "FILE, or --task-option random_weights=0 for an untrained one"
-            )
+        model_weights = shipped_model("classifier", reduction)
     classes = len(CATEGORIES)
     given = {"image_size": image_size, "crop_pct": crop_pct, "classes": classes, "device": device}
     found = load_timm(model_weights, model, random_weights, config=SHAPES_VIT, **given)

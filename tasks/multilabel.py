@@ -25,10 +25,9 @@ from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WOR
 from ltrp_bench.tasks.data.sources import CocoSource, ObjectSource, ShapesSource
 from ltrp_bench.tasks.data.voc import VocSource
 from ltrp_bench.tasks.multilabel_evaluation import SIZES, MultiLabel, pack
+from ltrp_bench.tasks.shipped import shipped_model
 from ltrp_bench.tasks.vits.loading import TimmModel
 from ltrp_bench.tasks.vits.multilabel_models import Head, load_multilabel
-
-SHAPES_WEIGHTS = Path(__file__).parent / "weights" / "multilabel.shapes.safetensors"
 
 SHAPES_VIT: Mapping[str, Any] = {
     "image_size": SIZE,
@@ -162,7 +161,7 @@ def shapes_multilabel(
         seed: of the world.
         fold: which half of the categories is seen, 0 or 1.
         model: a timm name, where the file does not tell.
-        model_weights: a model of the sixteen categories.
+        model_weights: a model of the sixteen categories; by default one that ships, see `shipped_model`.
         random_weights: seed of an untrained one (a small ViT 96/8 with an ML-Decoder, or `model`).
         head, reduction, patch, image_size, threshold: as in `coco_multilabel`.
         split: a CSV in the place of the fold's.
@@ -171,12 +170,7 @@ def shapes_multilabel(
         device: of torch; changes speed alone.
     """
     if model_weights is None and random_weights is None:
-        model_weights = SHAPES_WEIGHTS
-        if not SHAPES_WEIGHTS.is_file():
-            raise InputError(
-                "no multi-label model of the built-in world ships: give one of its sixteen categories with "
-                "--model-weights FILE, or --task-option random_weights=0 for an untrained one"
-            )
+        model_weights = shipped_model("multilabel", reduction)
     found = load_multilabel(model_weights, model, random_weights, len(CATEGORIES), head, image_size, SHAPES_VIT, device)
     source = ShapesSource(images, seed, limit)
     states = shapes_split(fold) if split is None else load_split(split)

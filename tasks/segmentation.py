@@ -25,9 +25,8 @@ from ltrp_bench.tasks.patches import covered_share, patch_areas, patch_edges, se
 from ltrp_bench.tasks.segmentation_evaluation import Confusion, confusion_rows
 from ltrp_bench.tasks.segmentors.loading import load_mmseg, load_plain
 from ltrp_bench.tasks.segmentors.running import MMSegRunner, PlainRunner, Prepared, SegmentorRunner
+from ltrp_bench.tasks.shipped import shipped_model
 
-WEIGHTS = Path(__file__).parent / "weights"
-SHAPES_FULL, SHAPES_DROP = WEIGHTS / "segmentor.shapes.safetensors", WEIGHTS / "segmentor.shapes-drop.safetensors"
 DEFAULT_PATCH = 16
 CALLED_SEEN = "unseen_called_seen"
 
@@ -233,7 +232,7 @@ def shapes_seg(
         images: how many pictures.
         seed: of the world.
         fold: which half of the categories is seen, 0 or 1.
-        model_weights: another segmentor; by default what ships, taught with random patches dropped.
+        model_weights: another segmentor; by default one that ships, see `shipped_model`.
         random_weights: seed of an untrained one.
         reduction: "drop" or "fill".
         split: a CSV in the place of the fold's.
@@ -242,9 +241,7 @@ def shapes_seg(
         device: of torch; changes speed alone.
     """
     if model_weights is None and random_weights is None:
-        model_weights = SHAPES_DROP
-        if not SHAPES_DROP.is_file():
-            raise InputError(f"{SHAPES_DROP} is not there; make it with `ltrp-bench train segmentor`")
+        model_weights = shipped_model("segmentor", reduction)
     runner = _plain(model_weights, SHAPES_VIT, random_weights, reduction, device)
     states = shapes_split(fold) if split is None else load_split(split)
     return SegmentationTask("shapes-seg", ShapesSemantics(images, seed, limit), states, runner, narrow_as)

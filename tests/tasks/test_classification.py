@@ -222,12 +222,6 @@ def test_shapes_with_an_untrained_vit() -> None:
     assert bigger.shape == (24, 24) and bigger.sum() / 4 == pytest.approx(share.sum(), rel=0.05)
 
 
-def test_shapes_without_weights_says_what_to_give(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("ltrp_bench.tasks.classification.SHAPES_WEIGHTS", tmp_path / "classifier.shapes.safetensors")
-    with pytest.raises(InputError, match="--model-weights FILE, or --task-option random_weights=0"):
-        shapes_cls()
-
-
 def test_class_folders_of_ones_own_need_a_split_and_a_model_of_theirs(tmp_path: Path) -> None:
     for name in ("ant", "bee", "cow"):
         (tmp_path / "val" / name).mkdir(parents=True)

@@ -18,7 +18,6 @@ from ltrp_bench.tasks.base import Downsample, Keep, Row
 from ltrp_bench.tasks.data.shapes import CATEGORIES
 from ltrp_bench.tasks.data.sources import CocoSource
 from ltrp_bench.tasks.multilabel import (
-    SHAPES_WEIGHTS,
     MultiLabelTask,
     coco_multilabel,
     nuswide_multilabel,
@@ -255,10 +254,6 @@ def test_wrong_use_is_named(shared_dir: Path, tmp_path: Path) -> None:
         shapes_multilabel(random_weights=0, threshold=1.0)
     with pytest.raises(UsageError, match="give its folder with --data"):
         coco_multilabel(model=TINY, random_weights=0)
-    if not SHAPES_WEIGHTS.is_file():
-        with pytest.raises(InputError, match="random_weights=0") as error:
-            shapes_multilabel()
-        assert "\n" not in str(error.value)
     task = shapes_multilabel(limit=1, random_weights=0)
     with pytest.raises(InputError, match="the grid is"):
         task.process([task.load(0)], [Keep(np.ones((3, 3), bool))])
