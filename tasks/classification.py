@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
+from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
 from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
 from ltrp_bench.tasks.data.imagenet import LabelledSource, find_labelled, imagenet_classes
 from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
@@ -24,6 +24,7 @@ from ltrp_bench.tasks.data.shapes_labels import ShapesLabels
 from ltrp_bench.tasks.patches import covered_share, patch_edges
 from ltrp_bench.tasks.reduction import downsampled_size, fill, patch_grid
 from ltrp_bench.tasks.shipped import shipped_model
+from ltrp_bench.tasks.source_task import SourceTask
 from ltrp_bench.tasks.vits.dropping import forward_kept
 from ltrp_bench.tasks.vits.loading import PlainViT, TimmModel, load_timm
 
@@ -46,7 +47,7 @@ SHAPES_VIT: Mapping[str, Any] = {
 """The untrained ViT of `shapes-cls`, in `build_vit`'s words."""
 
 
-class ClassificationTask(Task):
+class ClassificationTask(SourceTask[LabelledSource]):
     """A classifier judged on seen and unseen classes.
 
     Args:
@@ -80,35 +81,15 @@ class ClassificationTask(Task):
         device: str = "cpu",
         regions: Callable[[int], np.ndarray] | None = None,
     ) -> None:
-        self.name, self.domain, self.source, self.split, self.model = name, source.domain, source, split, model
-        split.check_covers(source.categories, name)
-        self._groups = split.groups(narrow_as)
+        super().__init__(name, source, split, source.categories, narrow_as)
         _check_outputs(name, source, model)
+        self.model = model
         self.reduction = _reduction(model, reduction)
         self.patch = _patch(model, patch)
         self.supports_downsample = model.any_size
         self._device, self._regions = device, regions
         self._grid = patch_grid(*model.inputs.size, self.patch)
-        self._identity = {
-            "data": source.revision,
-            "images": len(source),
-            "model": model.identity,
-            "patch": self.patch,
-            "split": split.fingerprint(),
-            "label_set": split.label_set,
-            "narrow_as": narrow_as,
-        }
-
-    def identity(self) -> dict[str, Any]:
-        """Data revision, number of pictures, model and its way with pictures, patch and split."""
-        return dict(self._identity)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def image_id(self, index: int) -> str:
-        """As in the data set."""
-        return self.source.ids[index]
+        self._identity |= {"model": model.identity, "patch": self.patch}
 
     def load(self, index: int) -> Sample:
         """The picture at the model's size, cropped as the model is evaluated; its annotation is its position."""

@@ -11,22 +11,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
+from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
 from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
 from ltrp_bench.tasks.data.shapes import PATCH, SIZE, WORLD_SEEDS
 from ltrp_bench.tasks.data.sources import SIZES, CocoSource, ObjectSource, ShapesSource
 from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas
+from ltrp_bench.tasks.source_task import SourceTask
 
 _DIGITS = 9  # of shares: below that lies what matrix products differ by between machines
 
 
-class CoverageTask(Task):
+class CoverageTask(SourceTask[ObjectSource]):
     """Share of each object that is kept, on one grid over the whole picture.
 
     Args:
@@ -56,30 +57,9 @@ class CoverageTask(Task):
     ) -> None:
         if min(grid) < 1:
             raise UsageError(f"grid must be at least 1, got {grid}")
-        self.name, self.domain, self.source, self.split = name, source.domain, source, split
-        split.check_covers(source.categories, name)
-        self._groups = split.groups(narrow_as)
+        super().__init__(name, source, split, source.categories, narrow_as, grid=list(grid))
         self._grid = grid
-        self._identity = {
-            "data": source.revision,
-            "images": len(source),
-            "grid": list(grid),
-            "split": split.fingerprint(),
-            "label_set": split.label_set,
-            "narrow_as": narrow_as,
-        }
         self._areas: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    def identity(self) -> dict[str, Any]:
-        """Data revision, number of pictures, grid and split."""
-        return dict(self._identity)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def image_id(self, index: int) -> str:
-        """As in the data set."""
-        return self.source.ids[index]
 
     def load(self, index: int) -> Sample:
         """The picture; its annotations are the objects' areas in each patch."""

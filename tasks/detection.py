@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import MetricRow, Reduction, Row, Sample, Task
+from ltrp_bench.tasks.base import MetricRow, Reduction, Row, Sample
 from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
 from ltrp_bench.tasks.coco_evaluation import METRICS, PER_CATEGORY, Kind, TrueImage, evaluate
 from ltrp_bench.tasks.data.shapes import PATCH, WORLD_SEEDS
@@ -26,6 +26,7 @@ from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, SHAPES_WEIGHTS, De
 from ltrp_bench.tasks.detectors.running import DetectorRunner, Prepared
 from ltrp_bench.tasks.patches import covered_share, patch_edges
 from ltrp_bench.tasks.reduction import patch_grid
+from ltrp_bench.tasks.source_task import SourceTask
 from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
 from ltrp_bench.tasks.voc_evaluation import Rule, evaluate_voc
 
@@ -38,7 +39,7 @@ class Picture:
     prepared: Prepared
 
 
-class DetectionTask(Task):
+class DetectionTask(SourceTask[ObjectSource]):
     """A detector judged on seen and unseen categories.
 
     Args:
@@ -78,9 +79,8 @@ class DetectionTask(Task):
     ) -> None:
         if patch < 1:
             raise UsageError(f"patch must be at least 1 pixel, got {patch}")
-        self.name, self.domain, self.source, self.split = name, source.domain, source, split
-        split.check_covers(source.categories, name)
-        self._groups = split.groups(narrow_as)
+        super().__init__(name, source, split, source.categories, narrow_as)
+        self._identity |= {"detector": detector.identity, "patch": patch, "score_threshold": score_threshold}
         other = also_called or {}
         called = {c: c if c in detector.classes else other.get(c, c) for c in source.categories}
         self._category = {name: category for category, name in called.items()}
@@ -93,27 +93,6 @@ class DetectionTask(Task):
         self.patch = patch
         self.runner = DetectorRunner(detector, patch, score_threshold)
         self.kinds: tuple[Kind, ...] = ("bbox", "segm") if detector.finds_masks else ("bbox",)
-        self._identity = {
-            "data": source.revision,
-            "images": len(source),
-            "detector": detector.identity,
-            "patch": patch,
-            "score_threshold": score_threshold,
-            "split": split.fingerprint(),
-            "label_set": split.label_set,
-            "narrow_as": narrow_as,
-        }
-
-    def identity(self) -> dict[str, Any]:
-        """Data revision, number of pictures, detector's config and weights, patch and split."""
-        return dict(self._identity)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def image_id(self, index: int) -> str:
-        """As in the data set."""
-        return self.source.ids[index]
 
     def load(self, index: int) -> Sample:
         """The picture, and as the detector resizes it."""
@@ -178,8 +157,6 @@ class VocDetectionTask(DetectionTask):
         score_threshold: detections below are dropped.
         narrow_as: group of the "narrow" categories.
     """
-
-    source: VocSource
 
     def __init__(
         self,

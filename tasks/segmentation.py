@@ -16,7 +16,7 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
+from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
 from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
 from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics, SemanticSource, ShapesSemantics
@@ -26,6 +26,7 @@ from ltrp_bench.tasks.segmentation_evaluation import Confusion, confusion_rows
 from ltrp_bench.tasks.segmentors.loading import load_mmseg, load_plain
 from ltrp_bench.tasks.segmentors.running import MMSegRunner, PlainRunner, Prepared, SegmentorRunner
 from ltrp_bench.tasks.shipped import shipped_model
+from ltrp_bench.tasks.source_task import SourceTask
 
 DEFAULT_PATCH = 16
 CALLED_SEEN = "unseen_called_seen"
@@ -67,7 +68,7 @@ class Picture:
     prepared: Prepared
 
 
-class SegmentationTask(Task):
+class SegmentationTask(SourceTask[SemanticSource]):
     """A segmentor judged on seen and unseen classes.
 
     Args:
@@ -92,34 +93,15 @@ class SegmentationTask(Task):
     ) -> None:
         if runner.patch < 1:
             raise UsageError(f"patch must be at least 1 pixel, got {runner.patch}")
-        self.name, self.domain, self.source, self.split, self.runner = name, source.domain, source, split, runner
         categories = tuple(c for c in source.classes if c != BACKGROUND)
-        split.check_covers(categories, name)
-        groups = {group: chosen & set(categories) for group, chosen in split.groups(narrow_as).items()}
+        model: dict[str, Any] = {"model": runner.identity, "patch": runner.patch}
+        super().__init__(name, source, split, categories, narrow_as, **model)
+        self.runner = runner
+        groups = {group: chosen & set(categories) for group, chosen in self._groups.items()}
         # As the benchmarks measure it: background is a class like others, but neither seen nor unseen.
         self._groups = {**groups, "all": frozenset(source.classes)}
         self._outputs = matched(name, runner, source.classes)
         self.reduction = runner.reduction
-        self._identity = {
-            "data": source.revision,
-            "images": len(source),
-            "model": runner.identity,
-            "patch": runner.patch,
-            "split": split.fingerprint(),
-            "label_set": split.label_set,
-            "narrow_as": narrow_as,
-        }
-
-    def identity(self) -> dict[str, Any]:
-        """Data revision, number of pictures, model and its way with pictures, patch and split."""
-        return dict(self._identity)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def image_id(self, index: int) -> str:
-        """As in the data set."""
-        return self.source.ids[index]
 
     def load(self, index: int) -> Sample:
         """The picture, and as the segmentor resizes it."""
