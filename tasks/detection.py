@@ -1,4 +1,5 @@
-"""`shapes-`, `coco-` and `voc-det`: any mmdet detector on pictures whose dropped patches are filled before any layer.
+"""`shapes-`, `coco-` and `voc-det`: any mmdet detector on pictures whose dropped patches are filled before any layer,
+and plain ViT detectors (`detectors/plain_vit.py`) on the kept patches alone.
 
 Patches are those of the picture as the detector's own resize leaves it: ceil(h / P) x ceil(w / P), padding never
 counts. Average precision and recall are COCO's, of boxes and, where the detector finds them, masks; on VOC also VOC's
@@ -22,13 +23,16 @@ from ltrp_bench.tasks.coco_evaluation import METRICS, PER_CATEGORY, Kind, TrueIm
 from ltrp_bench.tasks.data.shapes import PATCH, WORLD_SEEDS
 from ltrp_bench.tasks.data.sources import CocoSource, ObjectSource, ShapesSource
 from ltrp_bench.tasks.data.voc import VocSource
-from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, SHAPES_WEIGHTS, Detector, load_detector
+from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, SHAPES_VIT_CONFIG, SHAPES_WEIGHTS, Detector, load_detector
 from ltrp_bench.tasks.detectors.running import DetectorRunner, Prepared
 from ltrp_bench.tasks.patches import covered_share, patch_edges
 from ltrp_bench.tasks.reduction import patch_grid
+from ltrp_bench.tasks.shipped import shipped_model
 from ltrp_bench.tasks.source_task import SourceTask
 from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
 from ltrp_bench.tasks.voc_evaluation import Rule, evaluate_voc
+
+Way = Literal["fill", "drop"]
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,9 @@ class DetectionTask(SourceTask[ObjectSource]):
         score_threshold: detections below are dropped, beside what the config itself drops.
         narrow_as: group of the "narrow" categories.
         also_called: category -> another name by which a detector may know it.
+        reduction: "fill", or "drop", which a plain ViT detector alone can do.
     """
 
-    reduction = "fill"
     headline = "bbox_AP"
     supports_downsample = True
     row_schema: Mapping[str, str] = {
@@ -76,9 +80,10 @@ class DetectionTask(SourceTask[ObjectSource]):
         score_threshold: float = 0.0,
         narrow_as: Literal["seen", "unseen"] = "seen",
         also_called: Mapping[str, str] | None = None,
+        reduction: Way = "fill",
     ) -> None:
-        if patch < 1:
-            raise UsageError(f"patch must be at least 1 pixel, got {patch}")
+        _check_patch(detector, patch, reduction)
+        self.reduction = reduction
         super().__init__(name, source, split, source.categories, narrow_as)
         self._identity |= {"detector": detector.identity, "patch": patch, "score_threshold": score_threshold}
         other = also_called or {}
@@ -91,7 +96,7 @@ class DetectionTask(SourceTask[ObjectSource]):
                 f"classes are {', '.join(detector.classes[:3])}, …: wrong model for this data set"
             )
         self.patch = patch
-        self.runner = DetectorRunner(detector, patch, score_threshold)
+        self.runner = DetectorRunner(detector, patch, score_threshold, reduction == "drop")
         self.kinds: tuple[Kind, ...] = ("bbox", "segm") if detector.finds_masks else ("bbox",)
 
     def load(self, index: int) -> Sample:
@@ -168,10 +173,11 @@ class VocDetectionTask(DetectionTask):
         rule: Rule = "area",
         score_threshold: float = 0.0,
         narrow_as: Literal["seen", "unseen"] = "seen",
+        reduction: Way = "fill",
     ) -> None:
         if rule not in get_args(Rule):
             raise UsageError(f"rule must be {' or '.join(get_args(Rule))}, got {rule!r}")
-        super().__init__(name, source, split, detector, patch, score_threshold, narrow_as, VOC_NAMES)
+        super().__init__(name, source, split, detector, patch, score_threshold, narrow_as, VOC_NAMES, reduction)
         self.kinds = ("bbox",)  # VOC has no masks of these objects
         self.rule = rule
         self.headline = "voc_AP50" if rule == "area" else "voc_AP50_11points"
@@ -197,6 +203,20 @@ class VocDetectionTask(DetectionTask):
         return out + super().summarise(records)
 
 
+def _check_patch(detector: Detector, patch: int, reduction: str) -> None:
+    from ltrp_bench.tasks.detectors.plain_vit import dropping_patch
+
+    if patch < 1:
+        raise UsageError(f"patch must be at least 1 pixel, got {patch}")
+    if reduction not in get_args(Way):
+        raise UsageError(f"reduction must be {' or '.join(get_args(Way))}, got {reduction!r}")
+    own = dropping_patch(detector.model)
+    if reduction == "drop" and own is None:
+        raise UsageError("only a plain ViT detector (PlainViTBackbone) can drop patches: reduction=fill")
+    if reduction == "drop" and own != patch:
+        raise UsageError(f"patch={patch}: the detector's patches are of {own} pixels")
+
+
 def shapes_det(
     images: int = 1000,
     seed: int = WORLD_SEEDS["test"],
@@ -204,6 +224,7 @@ def shapes_det(
     model: str | Path | None = None,
     model_weights: str | Path | None = None,
     random_weights: int | None = None,
+    reduction: Way = "fill",
     score_threshold: float = 0.0,
     split: str | Path | None = None,
     limit: int | None = None,
@@ -218,20 +239,22 @@ def shapes_det(
         fold: which half of the categories is seen, 0 or 1.
         model, model_weights: another detector of the sixteen categories.
         random_weights: seed of an untrained one.
+        reduction: "fill", or "drop": by the plain ViT detector that was taught random patches.
         score_threshold: detections below are dropped.
         split: a CSV in the place of the fold's.
         limit: only the first so many pictures.
         narrow_as: group of the narrow categories of such a CSV; the folds have none.
         device: of torch; changes speed alone.
     """
+    own = SHAPES_VIT_CONFIG if reduction == "drop" else SHAPES_CONFIG
     if model is None and model_weights is None and random_weights is None:
-        model_weights = SHAPES_WEIGHTS
-        if not SHAPES_WEIGHTS.is_file():
-            raise InputError(f"{SHAPES_WEIGHTS} is not there; make it with `ltrp-bench train detector`")
-    detector = load_detector(model or SHAPES_CONFIG, model_weights, random_weights, device)
+        model_weights = SHAPES_WEIGHTS if reduction != "drop" else shipped_model("detector", "drop")
+        if not model_weights.is_file():
+            raise InputError(f"{model_weights} is not there; make it with `ltrp-bench train detector`")
+    detector = load_detector(model or own, model_weights, random_weights, device)
     source = ShapesSource(images, seed, limit)
     states = shapes_split(fold) if split is None else load_split(split)
-    return DetectionTask("shapes-det", source, states, detector, PATCH, score_threshold, narrow_as)
+    return DetectionTask("shapes-det", source, states, detector, PATCH, score_threshold, narrow_as, reduction=reduction)
 
 
 def coco_det(
@@ -239,6 +262,7 @@ def coco_det(
     model: str | Path | None = None,
     model_weights: str | Path | None = None,
     random_weights: int | None = None,
+    reduction: Way = "fill",
     patch: int = 16,
     score_threshold: float = 0.0,
     split: str | Path = "imagenet1k_coco80",
@@ -254,6 +278,7 @@ def coco_det(
         model: name of a config that mmdet brings, or a file.
         model_weights: its checkpoint.
         random_weights: seed of an untrained one, for trials.
+        reduction: "fill", or "drop" for configs with a `PlainViTBackbone`.
         patch: pixels along a patch's side, on the resized picture.
         score_threshold: detections below are dropped.
         split: name or CSV of the seen and unseen categories.
@@ -268,7 +293,8 @@ def coco_det(
         )
     source = CocoSource(data, subset, limit)
     detector = load_detector(model, model_weights, random_weights, device)
-    return DetectionTask("coco-det", source, load_split(split), detector, patch, score_threshold, narrow_as)
+    states = load_split(split)
+    return DetectionTask("coco-det", source, states, detector, patch, score_threshold, narrow_as, reduction=reduction)
 
 
 def voc_det(
@@ -276,6 +302,7 @@ def voc_det(
     model: str | Path | None = None,
     model_weights: str | Path | None = None,
     random_weights: int | None = None,
+    reduction: Way = "fill",
     patch: int = 16,
     rule: Rule = "area",
     score_threshold: float = 0.0,
@@ -292,6 +319,7 @@ def voc_det(
         model: name of a config that mmdet brings, or a file.
         model_weights: its checkpoint.
         random_weights: seed of an untrained one, for trials.
+        reduction: "fill", or "drop" for configs with a `PlainViTBackbone`.
         patch: pixels along a patch's side, on the resized picture.
         rule: of VOC's average precision, "area" (2010 and later) or "11points" (2007).
         score_threshold: detections below are dropped.
@@ -307,4 +335,7 @@ def voc_det(
         )
     source = VocSource(data, subset, limit)
     detector = load_detector(model, model_weights, random_weights, device)
-    return VocDetectionTask("voc-det", source, load_split(split), detector, patch, rule, score_threshold, narrow_as)
+    states = load_split(split)
+    return VocDetectionTask(
+        "voc-det", source, states, detector, patch, rule, score_threshold, narrow_as, reduction=reduction
+    )

@@ -18,6 +18,7 @@ from ltrp_bench.tasks import openmmlab
 
 SHAPES_CONFIG = Path(__file__).parent / "shapes_rtmdet.py"
 SHAPES_WEIGHTS = Path(__file__).parent.parent / "weights" / "detector.shapes.safetensors"
+SHAPES_VIT_CONFIG = SHAPES_CONFIG.with_name("shapes_vit.py")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def load_detector(
     else:
         identity["random_weights"] = random_weights
     classes = class_names(config, config_name)
+    identity["classes"] = list(classes)
     outputs = _count_classes(config.model)
     if outputs is not None and outputs != len(classes):
         raise InputError(
@@ -81,6 +83,8 @@ def load_detector(
 
 def _build(config: Any, name: str | Path, seed: int) -> nn.Module:
     from mmdet.registry import MODELS
+
+    from ltrp_bench.tasks.detectors import plain_vit  # noqa: F401, registers its parts for configs
 
     try:
         with openmmlab.scope(), torch.random.fork_rng(devices=[]):

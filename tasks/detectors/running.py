@@ -40,12 +40,13 @@ class DetectorRunner:
         detector: the model and its config.
         patch: pixels along a patch's side, on the resized picture.
         score_threshold: detections below are dropped.
+        drop: hand the kept patches to a backbone that sees them alone, in the place of filling the others.
     """
 
-    def __init__(self, detector: Detector, patch: int, score_threshold: float) -> None:
+    def __init__(self, detector: Detector, patch: int, score_threshold: float, drop: bool = False) -> None:
         from mmdet.registry import TRANSFORMS
 
-        self.detector, self.patch, self.score_threshold = detector, patch, score_threshold
+        self.detector, self.patch, self.score_threshold, self.drop = detector, patch, score_threshold, drop
         steps = pipeline_steps(detector.config)
         resizes = [i for i, step in enumerate(steps) if "Resize" in str(step["type"])]
         split = resizes[-1] + 1 if resizes else 0  # none, as in CenterNet: the picture keeps its size
@@ -80,15 +81,17 @@ class DetectorRunner:
 
     def reduce(self, picture: Prepared, reduction: Reduction) -> dict[str, Any]:
         """The model's input: {"inputs": [3, h, w] float pixels before normalisation, "data_samples": record}."""
-        results = dict(picture.results)
+        results, kept = dict(picture.results), None
         if isinstance(reduction, Downsample):
             content, results["scale_factor"] = self._shrink(picture, reduction.keep_ratio)
+        elif self.drop:
+            content, kept = picture.content.astype(np.float32), reduction.mask
         else:
             content = fill(picture.content, reduction.mask, self.patch, self.mean)
         results["img"], results["img_shape"] = content, content.shape[:2]
         for transform in self._finish:
             results = transform(results)
-        return _pack(results)
+        return _pack(results, kept)
 
     def _shrink(self, picture: Prepared, keep_ratio: float) -> tuple[np.ndarray, tuple[float, float]]:
         """The picture at `keep_ratio` of the pixels the detector would see, and its scale over the original."""
@@ -151,11 +154,13 @@ def fill_value(model: Any) -> tuple[float, float, float]:
     return (mean[2], mean[1], mean[0]) if flipped else (mean[0], mean[1], mean[2])
 
 
-def _pack(results: dict[str, Any]) -> dict[str, Any]:
+def _pack(results: dict[str, Any], kept: np.ndarray | None) -> dict[str, Any]:
     from mmdet.structures import DetDataSample
 
     image = results.pop("img")
     meta = {key: value for key, value in results.items() if not isinstance(value, np.ndarray) or value.size < 64}
+    if kept is not None:
+        meta["kept"] = kept  # for `plain_vit.KeptPatchPreprocessor`
     return {
         "inputs": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float(),
         "data_samples": DetDataSample(metainfo=meta),
