@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ltrp_bench.selectors.errors import UsageError
+
 if TYPE_CHECKING:
     from ltrp_bench.harness.training import TrainingOptions
 
@@ -109,6 +111,13 @@ def ltrp(
 def detector(
     context: typer.Context,
     out: Path = OUT,
+    architecture: str = typer.Option("rtmdet", metavar="rtmdet | vit", help="vit: a plain ViT that drops patches."),
+    init: str = typer.Option("mae.shapes", help="Where a vit starts: an autoencoder, a ViT, a segmentor, itself."),
+    selector: str | None = typer.Option(None, help="Who chooses a vit's patches; random fields if nobody."),
+    keep_ratio: str = typer.Option("1", metavar="R | random", help="Share of patches that a vit keeps."),
+    weights: str | None = typer.Option(None, metavar="FILE", help="Weights of the selector."),
+    selector_option: list[str] = typer.Option([], metavar="key=value", help="Option of the selector; repeat."),
+    fold: int = typer.Option(0, min=0, max=1, help="Which half supervised selectors were taught."),
     export: Path | None = EXPORT,
     iterations: int = typer.Option(4_000, min=1, help="Optimiser steps."),
     batch_size: int = typer.Option(32, min=1, help="Pictures a step."),
@@ -120,13 +129,27 @@ def detector(
     threads: int = THREADS,
     debug: bool = DEBUG,
 ) -> None:
-    """The small detector of `shapes-det`, half of its pictures with patches filled."""
+    """The small detectors of `shapes-det`: RTMDet, half of its pictures with patches filled; a plain ViT that drops."""
     from dataclasses import asdict
 
+    from ltrp_bench.harness.kept_patches import keeping
     from ltrp_bench.harness.train_detector import DetectorTraining, export_detector, train_detector
 
     use_threads(threads)
     options = DetectorTraining(iterations=iterations, batch_size=batch_size, lr=lr, amp=amp, seed=seed)
+    if architecture not in ("rtmdet", "vit"):
+        raise UsageError(f"--architecture {architecture}: write rtmdet or vit")
+    keep = keeping(keep_ratio, selector, weights, selector_option, ("shapes", f"shapes{fold}"))
+    if architecture == "vit":
+        from ltrp_bench.harness.train_vit_detector import export_vit_detector, train_vit_detector
+
+        state, more = train_vit_detector(out, options, keep, init, device, save_every)
+        if export is not None:
+            export_vit_detector(state, export, options, more)
+            _write_card(export, "detector", {"what": "detector", **asdict(options), **more}, out, context.obj)
+        return
+    if not keep.whole:
+        raise UsageError("--keep-ratio: rtmdet has pictures half of which are filled; --architecture vit drops")
     state = train_detector(out, options, device=device, save_every=save_every)
     if export is not None:
         export_detector(state, export, options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ class ShapesDetection(Dataset):
         """{"inputs": [3, 96, 96] float pixels, "data_samples": DetDataSample with boxes and labels}."""
         rng = np.random.default_rng([self.options.seed, self.start + index])
         picture = self._picture(int(rng.integers(self.options.pool)))
-        image, masks = _turn(picture.image, picture.masks, int(rng.integers(8)))
+        image, masks = turned_scene(picture.image, picture.masks, int(rng.integers(8)))
         pixels, labels = image.astype(np.float32), picture.labels
         if rng.random() < 0.5:
             kept = np.kron(random_keep(rng), np.ones((PATCH, PATCH), bool))
@@ -95,7 +96,7 @@ def random_keep(rng: np.random.Generator) -> np.ndarray:
     return keep.reshape(cells, cells)
 
 
-def _turn(image: np.ndarray, masks: np.ndarray, way: int) -> tuple[np.ndarray, np.ndarray]:
+def turned_scene(image: np.ndarray, masks: np.ndarray, way: int) -> tuple[np.ndarray, np.ndarray]:
     """One of the eight flips and turns of the square; the world has no up or left."""
     image, masks = np.rot90(image, way % 4, (0, 1)), np.rot90(masks, way % 4, (1, 2))
     return (image[:, ::-1], masks[:, :, ::-1]) if way >= 4 else (image, masks)
@@ -139,6 +140,43 @@ def train_detector(
 
     Raises UsageError if `out` holds checkpoints and `resume` is false.
     """
+    return fit(
+        out,
+        {"what": "detector", **asdict(options)},
+        lambda: detector_config(CONFIG).model,  # built by the Runner, which sets the seed
+        lambda start: ShapesDetection(options, start),
+        _collate,
+        options,
+        device,
+        resume,
+        save_every,
+        log_every,
+    )
+
+
+def fit(
+    out: Path,
+    recipe: dict[str, Any],
+    model: Callable[[], Any],
+    samples: Callable[[int], Dataset],
+    collate: Callable[[list[dict[str, Any]]], dict[str, list[Any]]],
+    options: DetectorTraining,
+    device: str = "auto",
+    resume: bool = True,
+    save_every: int = 250,
+    log_every: int = 50,
+) -> dict[str, Tensor]:
+    """The loop of `train_detector`, for any model of mmdet.
+
+    Args:
+        out: folder of checkpoints; a training goes on from the last one.
+        recipe: what the training is of; a folder of another one is refused.
+        model: gives its config, or the model itself.
+        samples: position -> data set whose first sample is that of this position.
+        collate: of samples.
+        options: length, batch size, learning rate, seed.
+        device, resume, save_every, log_every: as in `train_detector`.
+    """
     openmmlab.setup("mmdet", training=True)
     from mmengine.dataset import DefaultSampler
     from mmengine.runner import Runner
@@ -149,16 +187,15 @@ def train_detector(
     if last is not None and not resume:
         raise UsageError(f"{out} holds checkpoints of a training already; resume it or use another --out")
     done = int(last.stem.split("_")[1]) if last is not None else 0
-    same_training(out / "training.json", {"what": "detector", **asdict(options)})
+    same_training(out / "training.json", recipe)
     use_device(device)
-    config = detector_config()
     if done < options.iterations:
-        dataset = ShapesDetection(options, done * options.batch_size)
+        dataset = samples(done * options.batch_size)
         loader = DataLoader(
-            dataset, options.batch_size, sampler=DefaultSampler(dataset, shuffle=False), collate_fn=_collate
+            dataset, options.batch_size, sampler=DefaultSampler(dataset, shuffle=False), collate_fn=collate
         )
         runner = Runner(
-            model=config.model,
+            model=model(),
             work_dir=str(out),
             train_dataloader=loader,
             train_cfg={
@@ -195,20 +232,29 @@ def train_detector(
     return {k: v for k, v in _checkpoint_state(final).items() if not k.startswith("data_preprocessor.")}
 
 
-def export_detector(state: dict[str, Tensor], path: Path, options: DetectorTraining) -> None:
+def export_detector(
+    state: dict[str, Tensor], path: Path, options: DetectorTraining, config: str = CONFIG, **more: Any
+) -> None:
     """Write trained weights as safetensors, after a check that they fit the config."""
+    load_into(build_model(config), state, "the detector of shapes")
+    save_safetensors(path, state, {"config": config, "training": {**asdict(options), **more}})
+
+
+def build_model(name: str) -> torch.nn.Module:
+    """An untrained detector of one of the configs of `shapes`."""
     openmmlab.setup()
     from mmdet.registry import MODELS
 
+    from ltrp_bench.tasks.detectors import kept_channel  # noqa: F401, registers the parts of plain ViTs for configs
+
     with openmmlab.scope():
-        model = MODELS.build(detector_config().model)
-    load_into(model, state, "the detector of shapes")
-    save_safetensors(path, state, {"config": CONFIG, "training": asdict(options)})
+        model: torch.nn.Module = MODELS.build(detector_config(name).model)
+    return model
 
 
-def detector_config() -> Any:
-    """The mmengine config of the shapes detector."""
-    return openmmlab.load_config(Path(openmmlab.__file__).parent / "detectors" / f"{CONFIG}.py")
+def detector_config(name: str) -> Any:
+    """The mmengine config of a detector of `shapes`."""
+    return openmmlab.load_config(Path(openmmlab.__file__).parent / "detectors" / f"{name}.py")
 
 
 def _checkpoint_state(path: Path) -> dict[str, Tensor]:

@@ -204,17 +204,17 @@ class VocDetectionTask(DetectionTask):
 
 
 def _check_patch(detector: Detector, patch: int, reduction: str) -> None:
-    from ltrp_bench.tasks.detectors.plain_vit import dropping_patch
+    from ltrp_bench.tasks.detectors.kept_channel import dropping_backbone
 
     if patch < 1:
         raise UsageError(f"patch must be at least 1 pixel, got {patch}")
     if reduction not in get_args(Way):
         raise UsageError(f"reduction must be {' or '.join(get_args(Way))}, got {reduction!r}")
-    own = dropping_patch(detector.model)
-    if reduction == "drop" and own is None:
+    backbone = dropping_backbone(detector.model)
+    if reduction == "drop" and backbone is None:
         raise UsageError("only a plain ViT detector (PlainViTBackbone) can drop patches: reduction=fill")
-    if reduction == "drop" and own != patch:
-        raise UsageError(f"patch={patch}: the detector's patches are of {own} pixels")
+    if reduction == "drop" and backbone is not None and backbone.patch != patch:
+        raise UsageError(f"patch={patch}: the detector's patches are of {backbone.patch} pixels")
 
 
 def shapes_det(

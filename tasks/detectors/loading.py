@@ -84,7 +84,7 @@ def load_detector(
 def _build(config: Any, name: str | Path, seed: int) -> nn.Module:
     from mmdet.registry import MODELS
 
-    from ltrp_bench.tasks.detectors import plain_vit  # noqa: F401, registers its parts for configs
+    from ltrp_bench.tasks.detectors import kept_channel  # noqa: F401, registers the parts of plain ViTs for configs
 
     try:
         with openmmlab.scope(), torch.random.fork_rng(devices=[]):

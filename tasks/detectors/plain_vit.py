@@ -1,183 +1,182 @@
-"""Plain ViTs under any detector of mmdet, with dropped patches really dropped.
+"""A plain ViT as an mmdet backbone that gets the kept patches alone, and a pyramid made of its one map.
 
-Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022 (ViTDet): one map of a plain
-ViT, and a simple feature pyramid made of it alone. Three parts for configs: `KeptPatchPreprocessor`, `PlainViTBackbone`
-and `SimpleFeaturePyramid`; heads are mmdet's.
+The pyramid is the simple one of Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV
+2022 (section 3 and appendix A): each level is made of the last map alone, by deconvolutions or a pooling. What is not
+theirs: attention is global in every block (their windows suppose that no patch is missing), and positions are the
+absolute ones of timm's ViT, without relative biases; their checkpoints are therefore not read.
 
-Which patches are kept comes with each sample (`metainfo["kept"]`, [gh, gw] bool on the picture without padding; all of
-them where it is absent) and reaches the backbone as a fourth channel of the input, so that any detector of mmdet, of
-one stage or two, hands it on without knowing of it. Patches of padding are never kept.
-
-Not ViTDet's: attention is global in every block (windows need whole pictures), positions are not relative.
-
-To be imported after `openmmlab.setup`.
+Which patches are kept travels with the pixels, as a fourth channel that `tasks/detectors/kept_channel.py` adds: any
+detector of mmdet hands its inputs to the backbone as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
-import numpy as np
+import timm
 import torch
-from mmdet.models.data_preprocessors import DetDataPreprocessor
-from mmdet.registry import MODELS
-from timm.layers import LayerNorm2d
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from timm.layers import LayerNorm2d, resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.backbones import build_vit
+from ltrp_bench.selectors.backbones import build_vit, timm_name
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.reduction import patch_grid
 from ltrp_bench.tasks.vits.dropping import features_kept, grid_of, patch_sides, scatter_tokens
 
-KEPT = "kept"
-"""Key of a sample's metainfo."""
+MISSING: Final = ("zero", "token")
+SCALES: Final = (4.0, 2.0, 1.0, 0.5)
 
 
 @MODELS.register_module(force=True)
-class KeptPatchPreprocessor(DetDataPreprocessor):  # type: ignore[misc]
-    """mmdet's own, and a fourth channel: 1 on the pixels of kept patches, 0 elsewhere.
+class PlainViTBackbone(BaseModule):  # type: ignore[misc]
+    """timm's `VisionTransformer`, from pictures to one map of stride `patch`.
 
     Args:
-        patch: pixels along a patch's side; pictures are padded to multiples of it.
-        **rest: of `DetDataPreprocessor`.
+        vit: {"timm": a model's name, and what its constructor takes, such as img_size}, or `build_vit`'s words:
+            image_size, patch_size, embed_dim, depth, heads, stem, ...
+        missing: what stands where nothing was kept: "zero", which needs no training, or "token", a learnt one to which
+            the ViT's own embedding of the place is added.
+        init_cfg: of mmengine.
+
+    Raises:
+        UsageError: another word for `missing`, an unknown model, patches that are not square.
     """
 
-    def __init__(self, patch: int, **rest: Any) -> None:
-        super().__init__(**{"pad_size_divisor": patch, **rest})
-        if self.pad_size_divisor % patch:
-            raise UsageError(f"pad_size_divisor {self.pad_size_divisor} is no multiple of the patch of {patch}")
-        self.patch = patch
-
-    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """As the base class: {"inputs": [B, 4, H, W], "data_samples": …}."""
-        done = super().forward(data, training)
-        inputs, samples = done["inputs"], done["data_samples"]
-        plane = inputs.new_zeros(len(inputs), 1, *inputs.shape[2:])
-        for i, sample in enumerate(samples):
-            kept = _kept(sample.metainfo, self.patch)
-            pixels = torch.from_numpy(kept.repeat(self.patch, 0).repeat(self.patch, 1)).to(plane)
-            plane[i, 0, : pixels.shape[0], : pixels.shape[1]] = pixels
-        return {**done, "inputs": torch.cat([inputs, plane], 1)}
-
-
-def _kept(meta: Mapping[str, Any], patch: int) -> np.ndarray:
-    height, width = meta["img_shape"][:2]
-    grid = patch_grid(int(height), int(width), patch)
-    kept = meta.get(KEPT)
-    if kept is None:
-        return np.ones(grid, bool)
-    if kept.shape != grid:
-        raise InputError(f"a selection of {kept.shape} patches, the picture has {grid}")
-    return cast(np.ndarray, kept)
-
-
-@MODELS.register_module(force=True)
-class PlainViTBackbone(nn.Module):
-    """A plain ViT that sees the kept patches alone, and lays its tokens back on the grid.
-
-    Args:
-        vit: `build_vit`'s words; and "learn_positions", false for sine-cosine ones.
-        missing: what stands where nothing was kept: "zero", or "token", a learnt one.
-    """
-
-    def __init__(self, vit: Mapping[str, Any], missing: str = "token") -> None:
-        super().__init__()
-        if missing not in ("zero", "token"):
-            raise UsageError(f"missing must be zero or token, got {missing!r}")
-        self.vit = build_vit({**vit, "classes": 0})
-        if self.vit.pos_embed is not None:
-            self.vit.pos_embed.requires_grad_(bool(vit.get("learn_positions", False)))
+    def __init__(self, vit: Mapping[str, Any], missing: str = "zero", init_cfg: Any = None) -> None:
+        super().__init__(init_cfg)
+        if missing not in MISSING:
+            raise UsageError(f"missing must be {' or '.join(MISSING)}, got {missing!r}")
+        self.vit = _build(vit)
+        sides = patch_sides(self.vit)
+        if sides[0] != sides[1]:
+            raise UsageError(f"patches must be square, these are {sides[0]}x{sides[1]} pixels")
+        self.patch = sides[0]
         self.mask_token = nn.Parameter(torch.zeros(self.vit.embed_dim)) if missing == "token" else None
 
-    @property
-    def patch(self) -> int:
-        """Pixels along a patch's side."""
-        return patch_sides(self.vit)[0]
-
-    def init_weights(self) -> None:
-        """mmengine asks for it; timm has done it."""
-
     def forward(self, inputs: Tensor) -> tuple[Tensor]:
-        """[B, 4, H, W] of `KeptPatchPreprocessor` -> one map [B, D, H / P, W / P].
+        """Map of the last block's tokens.
+
+        Args:
+            inputs: [B, 3, H, W] normalised, or [B, 4, H, W] with the kept patches in the last channel: 1 on them, 0
+                on those that are dropped or padding. Pictures need not keep equally many.
+
+        Returns:
+            One map [B, D, gh, gw].
 
         Raises:
-            InputError: the fourth channel is missing.
+            InputError: sizes that patches do not divide, or a picture without a patch.
         """
-        if inputs.shape[1] != 4:
-            raise InputError(
-                "a plain ViT backbone needs the kept patches as a fourth channel: set data_preprocessor's type to "
-                "KeptPatchPreprocessor"
-            )
-        patch = self.patch
-        kept = inputs[:, 3, ::patch, ::patch].flatten(1) > 0.5
-        counts = kept.sum(1)
-        maps: list[Tensor | None] = [None] * len(inputs)
-        # Pictures that keep as many go through together.
-        for count in counts.unique().tolist():
-            rows = (counts == count).nonzero()[:, 0]
-            found = self._map(inputs[rows, :3], kept[rows], int(count))
-            for row, one in zip(rows.tolist(), found, strict=True):
-                maps[row] = one
-        return (torch.stack(cast(list[Tensor], maps)),)
-
-    def _map(self, images: Tensor, kept: Tensor, count: int) -> Tensor:
-        """[b, D, gh, gw] of pictures that keep `count` patches each."""
+        if inputs.shape[1] not in (3, 4):
+            raise InputError(f"inputs must have 3 channels, or 4 with the kept patches, got {list(inputs.shape)}")
+        images = inputs[:, :3]
         grid = grid_of(self.vit, int(images.shape[2]), int(images.shape[3]))
-        indices = kept.nonzero()[:, 1].view(len(images), count)
+        if inputs.shape[1] == 3:
+            return (self._map(images, None, grid),)
+        # Content stands at the top left, so a patch's first pixel is never padding of its own.
+        keep = (inputs[:, 3, :: self.patch, :: self.patch] > 0.5).flatten(1)
+        counts = keep.sum(1).tolist()
+        if not all(counts):
+            raise InputError("a picture keeps no patch at all: keep at least one")
+        out: Tensor | None = None
+        # Pictures that keep equally many go through together: padded tokens would cost, and need masks.
+        for count in sorted(set(counts)):
+            rows = torch.tensor([i for i, n in enumerate(counts) if n == count], device=inputs.device)
+            alone = len(rows) < len(counts)
+            chosen = keep[rows] if alone else keep
+            whole = count == keep.shape[1]
+            # A stable sort, not nonzero(): its size is known without asking a GPU again.
+            indices = None if whole else chosen.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+            part = self._map(images[rows] if alone else images, indices, grid)
+            if not alone:
+                return (part,)
+            out = part.new_zeros(len(counts), *part.shape[1:]) if out is None else out
+            out = out.index_copy(0, rows, part)
+        assert out is not None
+        return (out,)
+
+    def _map(self, images: Tensor, indices: Tensor | None, grid: tuple[int, int]) -> Tensor:
         tokens = features_kept(self.vit, images, indices)[:, self.vit.num_prefix_tokens :]
-        return scatter_tokens(tokens, indices, grid, self.mask_token)
+        if indices is None:
+            return tokens.transpose(1, 2).unflatten(2, grid)
+        return scatter_tokens(tokens, indices, grid, self._placeholder(grid))
+
+    def _placeholder(self, grid: tuple[int, int]) -> Tensor | None:
+        """What stands at each place where nothing was kept: None for zeros, [D] or [gh * gw, D]."""
+        if self.mask_token is None or self.vit.pos_embed is None:
+            return self.mask_token
+        held = 0 if self.vit.no_embed_class else self.vit.num_prefix_tokens
+        own: Any = self.vit.patch_embed.grid_size
+        table = resample_abs_pos_embed(self.vit.pos_embed, list(grid), list(own), num_prefix_tokens=held)
+        return cast(Tensor, self.mask_token + table[0, held:])
+
+
+def _build(words: Mapping[str, Any]) -> VisionTransformer:
+    given = dict(words)
+    name = given.pop("timm", None)
+    if name is None:
+        return build_vit({**given, "classes": 0, "fc_norm": False})
+    net = timm.create_model(timm_name(name), pretrained=False, num_classes=0, **given)
+    if not isinstance(net, VisionTransformer):
+        raise UsageError(f"timm's {name} is a {type(net).__name__}, not a plain vision transformer")
+    return net
 
 
 @MODELS.register_module(force=True)
-class SimpleFeaturePyramid(nn.Module):
-    """Maps of several strides out of one (section 3 of the paper; figure 2c).
+class SimplePyramid(BaseModule):  # type: ignore[misc]
+    """Levels of several strides from one map: no top-down way, no lateral connections.
 
     Args:
-        in_channels: of the map.
-        out_channels: of each level.
-        scales: of each level's side over the map's: 4 and 2 by transposed convolutions, 1, 0.5 by max pooling.
+        in_channels: of the map, a number or a list of one.
+        out_channels: of every level.
+        scales: of each level over the map's resolution, finest first: 4, 2, 1 or 0.5.
+        num_outs: levels in all; those beyond `scales` are every second place of the last one.
+        init_cfg: of mmengine.
+
+    Raises:
+        UsageError: another scale, or fewer outputs than scales.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, scales: Sequence[float] = (4.0, 2.0, 1.0, 0.5)) -> None:
-        super().__init__()
-        self.levels = nn.ModuleList(_level(in_channels, out_channels, float(scale)) for scale in scales)
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        out_channels: int = 256,
+        scales: Sequence[float] = SCALES,
+        num_outs: int | None = None,
+        init_cfg: Any = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        width = in_channels if isinstance(in_channels, int) else int(in_channels[0])
+        if not set(scales) <= set(SCALES) or not scales:
+            raise UsageError(f"scales must be of {', '.join(f'{s:g}' for s in SCALES)}, got {list(scales)}")
+        self.num_outs = len(scales) if num_outs is None else num_outs
+        if self.num_outs < len(scales):
+            raise UsageError(f"num_outs={self.num_outs} is less than the {len(scales)} scales")
+        self.levels = nn.ModuleList(_level(width, out_channels, scale) for scale in scales)
 
-    def init_weights(self) -> None:
-        """mmengine asks for it; torch's own stand."""
-
-    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """([B, C, h, w],) -> a map a level."""
-        return tuple(level(inputs[0]) for level in self.levels)
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """[B, D, gh, gw] in a sequence of one -> one map a level, [B, out_channels, gh * scale, gw * scale]."""
+        out = [level(maps[-1]) for level in self.levels]
+        while len(out) < self.num_outs:
+            out.append(F.max_pool2d(out[-1], 1, stride=2))
+        return tuple(out)
 
 
 def _level(width: int, out: int, scale: float) -> nn.Sequential:
-    steps: list[nn.Module] = []
+    """One level: to its resolution, then a 1x1 and a 3x3 convolution, each with a norm over channels."""
+    layers: list[nn.Module] = []
     if scale == 4:
-        steps += [nn.ConvTranspose2d(width, width // 2, 2, 2), LayerNorm2d(width // 2), nn.GELU()]
-        steps += [nn.ConvTranspose2d(width // 2, width // 4, 2, 2)]
-        width //= 4
+        half, width = width // 2, width // 4
+        layers += [nn.ConvTranspose2d(half * 2, half, 2, 2), LayerNorm2d(half), nn.GELU()]
+        layers += [nn.ConvTranspose2d(half, width, 2, 2)]
     elif scale == 2:
-        steps += [nn.ConvTranspose2d(width, width // 2, 2, 2)]
+        layers += [nn.ConvTranspose2d(width, width // 2, 2, 2)]
         width //= 2
     elif scale == 0.5:
-        steps += [nn.MaxPool2d(2, 2)]
-    elif scale != 1:
-        raise UsageError(f"a level of scale {scale}: there are 4, 2, 1 and 0.5")
-    steps += [nn.Conv2d(width, out, 1, bias=False), LayerNorm2d(out)]
-    steps += [nn.Conv2d(out, out, 3, padding=1, bias=False), LayerNorm2d(out)]
-    return nn.Sequential(*steps)
-
-
-def dropping_patch(model: Any) -> int | None:
-    """Pixels along a patch's side of a detector that can drop patches; None for others."""
-    backbone = getattr(model, "backbone", None)
-    return backbone.patch if isinstance(backbone, PlainViTBackbone) else None
-
-
-def start_backbone(backbone: PlainViTBackbone, state: Mapping[str, Tensor]) -> int:
-    """Take what fits by name and shape from a plain ViT's tensors; returns how many."""
-    mine = backbone.vit.state_dict()
-    taken = {key: value for key, value in state.items() if key in mine and value.shape == mine[key].shape}
-    backbone.vit.load_state_dict({**mine, **taken})
-    return len(taken)
+        layers += [nn.MaxPool2d(2, 2, ceil_mode=True)]
+    layers += [nn.Conv2d(width, out, 1, bias=False), LayerNorm2d(out)]
+    layers += [nn.Conv2d(out, out, 3, padding=1, bias=False), LayerNorm2d(out)]
+    return nn.Sequential(*layers)

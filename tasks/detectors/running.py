@@ -160,7 +160,7 @@ def _pack(results: dict[str, Any], kept: np.ndarray | None) -> dict[str, Any]:
     image = results.pop("img")
     meta = {key: value for key, value in results.items() if not isinstance(value, np.ndarray) or value.size < 64}
     if kept is not None:
-        meta["kept"] = kept  # for `plain_vit.KeptPatchPreprocessor`
+        meta["kept_patches"] = kept  # for `kept_channel.KeptPatchesPreprocessor`
     return {
         "inputs": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float(),
         "data_samples": DetDataSample(metainfo=meta),

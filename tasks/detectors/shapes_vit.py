@@ -1,33 +1,26 @@
-"""The plain ViT detector of `shapes-det`, as an mmdet config: RTMDet's head on a simple feature pyramid (ViTDet).
+"""A plain ViT for `shapes-det`, as an mmdet config: RTMDet's head on a simple pyramid of strides 4, 8 and 16.
 
-The ViT is that of the segmentor of `shapes`, where its training starts: patches of 8, width 128, four blocks, a stem of
-convolutions. `ltrp-bench train detector --architecture vit` trains it. Head and classes are the small RTMDet's.
+The ViT is `mae.shapes`' (four blocks, 128 wide, patches of 8) with a stem of convolutions. Norms in the head are over
+groups of channels: the statistics of batches change with the share of patches that is kept.
 """
 
-_base_ = ["./shapes_rtmdet.py"]
-_PATCH = 8
-_WIDTH = 128
+_base_ = "./shapes_rtmdet.py"
+_FEATURES = 48
 
 model = {
-    "data_preprocessor": {"type": "KeptPatchPreprocessor", "patch": _PATCH},
+    "data_preprocessor": {"type": "KeptPatchesPreprocessor", "patch": 8},
     "backbone": {
         "_delete_": True,
         "type": "PlainViTBackbone",
-        "vit": {
-            "image_size": 96,
-            "patch_size": _PATCH,
-            "embed_dim": _WIDTH,
-            "depth": 4,
-            "heads": 4,
-            "stem": "conv",
-        },
+        "vit": {"image_size": 96, "patch_size": 8, "embed_dim": 128, "depth": 4, "heads": 4, "stem": "conv"},
         "missing": "token",
     },
     "neck": {
         "_delete_": True,
-        "type": "SimpleFeaturePyramid",
-        "in_channels": _WIDTH,
-        "out_channels": 48,
+        "type": "SimplePyramid",
+        "in_channels": 128,
+        "out_channels": _FEATURES,
         "scales": (2.0, 1.0, 0.5),
     },
+    "bbox_head": {"norm_cfg": {"_delete_": True, "type": "GN", "num_groups": 8}},
 }
