@@ -109,6 +109,9 @@ class LossModel(BaseModel):
         self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
         self.iteration = 0
 
+    def init_weights(self) -> None:
+        """Nothing: the Runner would have timm's ViTs draw weights anew, whatever they started from."""
+
     def forward(self, images: Tensor, *more: Tensor, mode: str = "tensor") -> dict[str, Tensor]:  # type: ignore[override]
         """[B, 3, H, W] uint8, labels, ... -> {"loss": scalar}; randomness depends on (seed, iteration, rank) alone."""
         if mode != "loss":

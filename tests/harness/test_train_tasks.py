@@ -76,6 +76,15 @@ def test_a_classifier_of_shapes_is_loaded_by_its_task(init: Path, tmp_path: Path
     assert "| keep_ratio | random |" in card and "| accuracy | 0." in card and str(tmp_path) not in card
 
 
+def test_a_training_starts_from_its_weights(init: Path, tmp_path: Path) -> None:
+    # mmengine's Runner has models draw their weights anew, and timm's ViTs know how.
+    still = options(tmp_path / "out", 1, lr=1e-12)
+    made = train_classifier(shapes_taught(4, "single-object"), init, still, judged=0, tuning=SHAPES_TUNING)
+    for key, value in load_state(init).items():
+        if not key.startswith(("head.", "norm.")):
+            torch.testing.assert_close(made["state"][key], value)
+
+
 def test_a_multilabel_model_of_shapes_is_loaded_by_its_task(init: Path, tmp_path: Path) -> None:
     weights = tmp_path / "multilabel.test.safetensors"
     more = ["--selector", "ltrp", "--keep-ratio", "0.25", "--cache-scores", "--export", str(weights)]
