@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data import create_transform
 from timm.data.auto_augment import AugmentOp, RandAugment
 from torchvision.transforms import InterpolationMode, Resize
@@ -84,6 +84,10 @@ class PhotoAugmentation:
             self._pixels: Any = create_transform(size, is_training=True, use_prefetcher=True, **words)
         except (AssertionError, KeyError, ValueError) as error:
             raise UsageError(f"--augment {policy}: timm cannot read that: {' '.join(str(error).split())}") from error
+        for step in self._pixels.transforms:
+            for op in step.ops if isinstance(step, RandAugment) else ():
+                if op.name.startswith("Posterize"):
+                    op.aug_fn = _posterized
         if not crop:
             self._pixels.transforms[0] = Resize((size, size), InterpolationMode.BICUBIC)
         self._scores = _geometry_of(self._pixels)
@@ -120,6 +124,11 @@ def _only_move(op: AugmentOp) -> None:
         op.kwargs["fillcolor"] = (0, 0, 0)  # what came from outside the picture is kept last
     else:
         op.aug_fn = _unchanged
+
+
+def _posterized(image: Image.Image, bits: int, **kwargs: Any) -> Image.Image:
+    """timm draws 0 to 4 bits a channel; of 0, which Pillow refuses, no picture would be left."""
+    return ImageOps.posterize(image, max(1, bits)) if bits < 8 else image
 
 
 def _unchanged(image: Image.Image, *args: Any, **kwargs: Any) -> Image.Image:

@@ -175,3 +175,10 @@ def test_whole_scores_are_asked_once_and_go_on(folder: Path, tmp_path: Path) -> 
     again = whole_scores(taught, keep.selector, 64, (4, 4), tmp_path / "scores", batch=2)
     assert (again[:4] == 7).all() and np.array_equal(again[4:], expected[4:])
     assert [path.suffix for path in (tmp_path / "scores").iterdir()] == [".npy"]
+
+
+def test_the_strongest_posterizing_leaves_a_picture() -> None:
+    # timm asks Pillow for 0 bits at the end of its scale.
+    augment = PhotoAugmentation(32, (0.5, 0.5, 0.5), "rand-m10-n8-inc1", crop=False)
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 48, 3), np.uint8)
+    assert all(augment(pixels, np.random.default_rng(i))[0].shape == (32, 32, 3) for i in range(40))
