@@ -98,7 +98,7 @@ def shipped_splits() -> list[str]:
 
 def _read(path: Path) -> CategorySplit:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel writes a mark before the first column
             reader = csv.DictReader(file)
             rows = list(reader)
             columns = set(reader.fieldnames or ())

@@ -15,9 +15,14 @@ train() { # KIND NAME OPTIONS...: not again what is there
         ltrp-bench train "$kind" --out "$dir/work/$name" --export "$dir/$name.safetensors" "$@" "${common[@]}"
 }
 encoder=$dir/segmentor.shapes.safetensors
-train classifier classifier.shapes --init "$encoder" --iterations 4000 --lr 5e-4
+train segmentor segmentor.shapes --iterations 4500 --lr 1e-3
+train segmentor segmentor.shapes-drop --init "$encoder" --keep-ratio random --iterations 1500 --lr 5e-4
+train classifier classifier.shapes --init "$encoder" --iterations 600 --lr 5e-4
 train classifier classifier.shapes-drop --init "$dir/classifier.shapes.safetensors" --keep-ratio random \
-    --iterations 3000 --lr 5e-4
-train multilabel multilabel.shapes --init "$encoder" --iterations 4000 --lr 5e-4
+    --iterations 800 --lr 5e-4
+train multilabel multilabel.shapes --init "$encoder" --iterations 700 --lr 5e-4
 train multilabel multilabel.shapes-drop --init "$dir/multilabel.shapes.safetensors" --keep-ratio random \
-    --iterations 3000 --lr 5e-4
+    --iterations 800 --lr 5e-4
+common=(--batch-size 32 --amp bfloat16 --threads 1 --save-every 100)
+train detector detector.shapes-vit --architecture vit --init "$encoder" --iterations 2500
+train detector detector.shapes-drop --architecture vit --init "$encoder" --keep-ratio random --iterations 2500

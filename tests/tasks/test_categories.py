@@ -85,3 +85,9 @@ def test_fingerprint_ignores_order_and_reasons() -> None:
     one = CategorySplit("a", {"x": "seen", "y": "unseen"}, {"x": "why"})
     assert one.fingerprint() == CategorySplit("a", {"y": "unseen", "x": "seen"}).fingerprint()
     assert one.fingerprint() != CategorySplit("a", {"x": "seen", "y": "narrow"}).fingerprint()
+
+
+def test_a_csv_of_excel(tmp_path: Path) -> None:
+    file = tmp_path / "mine_pets.csv"
+    file.write_bytes("\ufeffcategory,state\r\ncat,seen\r\ndog,unseen\r\n".encode())
+    assert load_split(file).states == {"cat": "seen", "dog": "unseen"}
