@@ -22,10 +22,10 @@ from ltrp_bench.tasks.segmentation import (
     SegmentationTask,
     ade20k_seg,
     cocostuff_seg,
-    matched,
     shapes_seg,
     voc_seg,
 )
+from ltrp_bench.tasks.segmentors.classes import matched
 from ltrp_bench.tasks.segmentors.plain_vit import build_segmentor, head_config, on_grid
 
 SMALL: dict[str, Any] = {
