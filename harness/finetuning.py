@@ -59,7 +59,7 @@ def start_from(
     path = resolve(init)
     state = {key: value.float() for key, value in load_state(path).items() if value.is_floating_point()}
     state = _inner(state)
-    own = json.loads(load_metadata(path).get("config", "{}"))
+    own = _own_config(path)
     heads = own.get("heads")
     found = vit_config(state, heads, f"a plain ViT ({path.name})")
     _check_known(state, path)
@@ -101,6 +101,16 @@ def fill_from(vit: nn.Module, state: dict[str, Tensor]) -> str:
     load_into(vit, {**vit.state_dict(), **taken}, "the model to train")
     rest = sorted({key.split(".")[0] for key in mine if key not in taken})
     return f"{len(taken)} of {len(mine)} tensors are from the file, the rest is new ({', '.join(rest) or 'none'})"
+
+
+def _own_config(path: Path) -> dict[str, Any]:
+    """`build_vit`'s words that a file made here brings; nothing of a foreign one, nor of a detector's mmengine config."""
+    text = load_metadata(path).get("config", "{}")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _inner(state: dict[str, Tensor]) -> dict[str, Tensor]:

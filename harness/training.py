@@ -215,7 +215,8 @@ def train(
     options.out.mkdir(parents=True, exist_ok=True)
     if int(os.environ.get("RANK", "0")) == 0:
         same_training(options.out / "training.json", config)
-    _wait_for_all()
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # the weights are read next, by every process
     # Built here: the Runner deep-copies configs, which an endless sampler does not allow.
     loader = DataLoader(
         pictures,
@@ -261,7 +262,8 @@ def train(
     except InputError as error:
         # A loader process hands its error on inside a traceback; its own line is the last.
         raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from error
-    _wait_for_all()
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # the weights are read next, by every process
 
 
 def use_device(device: str) -> str:
@@ -275,12 +277,6 @@ def use_device(device: str) -> str:
     # The Runner moves every model to what mmengine found at import, whatever it is told.
     mmengine.device.utils.DEVICE = chosen
     return chosen
-
-
-def _wait_for_all() -> None:
-    """Until every process of a distributed training has come here."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
 
 
 def last_checkpoint(out: Path) -> Path | None:

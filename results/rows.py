@@ -67,13 +67,18 @@ def rows_digest(images: Mapping[str, Sequence[Row]]) -> str:
     return hasher.hexdigest()
 
 
-def to_parquet(images: Mapping[str, Sequence[Row]], schema: Schema, meta: Mapping[str, Any]) -> bytes:
-    """Parquet bytes: one row an image (`image_id`, `rows`: list of struct); `meta`, digest in the footer."""
+def to_parquet(
+    images: Mapping[str, Sequence[Row]], schema: Schema, meta: Mapping[str, Any], checksum: str | None = None
+) -> bytes:
+    """Parquet bytes: one row an image (`image_id`, `rows`: list of struct); `meta` and the digest in the footer.
+
+    `checksum` is `rows_digest(images)` where the caller has it already.
+    """
     columns = {
         "image_id": pa.array(list(images), pa.string()),
         "rows": pa.array(list(images.values()), _rows_type(schema)),
     }
-    return _encode(columns, {**meta, "rows_sha256": rows_digest(images)})
+    return _encode(columns, {**meta, "rows_sha256": checksum or rows_digest(images)})
 
 
 def from_parquet(path: Path) -> tuple[Images, dict[str, Any]]:

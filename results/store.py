@@ -107,7 +107,8 @@ class RunStore:
         """
         record = replace(record, records_sha256=rows_digest(images))
         fingerprint = record.fingerprint
-        self.write(self.rows_path(fingerprint), to_parquet(images, schema, {"fingerprint": fingerprint}))
+        rows = to_parquet(images, schema, {"fingerprint": fingerprint}, record.records_sha256)
+        self.write(self.rows_path(fingerprint), rows)
         text = json.dumps(provenance, sort_keys=True, indent=1) + "\n"
         self.write(self.root / "provenance" / f"{fingerprint}.json", text.encode())
         self.write(self.cell_path(fingerprint), record.to_json().encode())
