@@ -130,7 +130,8 @@ def _file_picture(file: Path, grid: Grid, truth: Path | None) -> Picture:
         found = [int(value) for value in np.unique(values) if value]
         outlines = tuple(Outline(_resized(values == value, pixels.shape)) for value in found)
         share = covered_share((values != 0).astype(np.uint8), *edges)
-    sample = Sample(str(file), image)
+    # Its name alone: neither the folder nor where one stands may change what is drawn by chance.
+    sample = Sample(file.name, image)
     return Picture(sample, grid, _scaled(edges, image, pixels), pixels, outlines, (), share)
 
 

@@ -157,7 +157,7 @@ class Sheet:
         scale = panel.pixels.shape[1] / min(width, height * panel.pixels.shape[1] / panel.pixels.shape[0])
         for note, (x, y) in placed(panel.notes, [mask for mask, _, _ in panel.contours], panel.pixels.shape, scale):
             ends = {"ha": "center", "va": "center"} if note.centred else {"ha": "left", "va": "bottom"}
-            pad = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
+            pad = None if note.centred else {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
             axes.text(x, y, note.text, color=note.colour, fontsize=note.size, bbox=pad, **ends)
         axes.set_xlim(-0.5, panel.pixels.shape[1] - 0.5)
         axes.set_ylim(panel.pixels.shape[0] - 0.5, -0.5)
