@@ -25,4 +25,5 @@ train multilabel multilabel.shapes-drop --init "$dir/multilabel.shapes.safetenso
     --iterations 800 --lr 5e-4
 common=(--batch-size 32 --amp bfloat16 --threads 1 --save-every 100)
 train detector detector.shapes-vit --architecture vit --init "$encoder" --iterations 2500
-train detector detector.shapes-drop --architecture vit --init "$encoder" --keep-ratio random --iterations 2500
+train detector detector.shapes-drop --architecture vit --init "$dir/detector.shapes-vit.safetensors" --keep-ratio random \
+    --iterations 2500 --lr 1e-3
