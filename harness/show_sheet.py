@@ -25,6 +25,11 @@ TEXT_WIDTH: Final = 7.0
 _LINE = 0.125  # inches of a line of text
 _GAP = 0.06
 _MARGIN = 0.05
+_FOOT_LINE = 1.3 * _LINE
+_PAD = 0.07  # inches between the parts of an entry of the foot, and between entries
+_APART = 0.17
+_BAR = 0.5
+_SAMPLE = 0.27
 _TALLEST = 1.8  # height by width of a row; taller pictures are drawn narrower
 
 
@@ -71,6 +76,10 @@ class Scale:
     high: str
 
 
+Entry = tuple[Look, str]
+"""A look and what it stands for."""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A whole figure.
@@ -79,7 +88,7 @@ class Sheet:
         panels: in any order.
         heads: titles.
         scales: colour bars of the foot.
-        lines: entries of the foot's legend: a look and what it stands for.
+        lines: entries of the foot's legend, drawn as lines.
         page: "light" or "dark".
         width: inches; None is that of a paper's text, more where panels would get too small, less for a few.
     """
@@ -87,7 +96,7 @@ class Sheet:
     panels: Sequence[Panel]
     heads: Sequence[Head] = ()
     scales: Sequence[Scale] = ()
-    lines: Sequence[tuple[Look, str]] = ()
+    lines: Sequence[Entry] = ()
     page: Page = "light"
     width: float | None = None
 
@@ -97,9 +106,10 @@ class Sheet:
         side = self._side(columns)
         heights = self._heights(side)
         head = 1.5 * _LINE if self.heads else 0.0
-        foot = 1.7 * _LINE if self.scales or self.lines else 0.0
         under = _LINE if any(panel.caption for panel in self.panels) else 0.0
         wide = 2 * _MARGIN + columns * side + (columns - 1) * _GAP
+        rows = self._foot_rows(wide - 2 * _MARGIN)
+        foot = _FOOT_LINE * len(rows) + (0.3 * _LINE if rows else 0.0)
         high = 2 * _MARGIN + head + foot + sum(heights) + len(heights) * (under + _GAP)
         figure = Figure(figsize=(wide, high), facecolor=PAPER[self.page])
         top = high - _MARGIN - head
@@ -112,7 +122,8 @@ class Sheet:
             self._panel(figure, panel, place, size)
         for title in self.heads:
             self._head(figure, title, side, top + 0.4 * _LINE)
-        self._foot(figure, _MARGIN)
+        for i, row in enumerate(reversed(rows)):
+            self._foot(figure, row, _MARGIN + (i + 0.5) * _FOOT_LINE)
         return figure
 
     def bytes(self, suffix: str, dpi: float) -> bytes:
@@ -193,30 +204,48 @@ class Sheet:
             )
         )
 
-    def _foot(self, figure: Figure, bottom: float) -> None:
-        """Colour bars, then lines of the legend, from the left."""
+    def _foot_rows(self, room: float) -> list[list[Scale | Entry]]:
+        """Colour bars and entries of the legend, as many in a line as fit."""
+        rows: list[list[Scale | Entry]] = []
+        left = 0.0
+        for item in (*self.scales, *self.lines):
+            width = _foot_width(item)
+            if not rows or width > left:
+                rows.append([])
+                left = room
+            rows[-1].append(item)
+            left -= width
+        return rows
+
+    def _foot(self, figure: Figure, row: Sequence[Scale | Entry], y: float) -> None:
+        """One line of the foot, its middle `y` inches above the figure's lower edge."""
         wide, high = figure.get_size_inches()
-        x, y = _MARGIN, bottom + 0.5 * _LINE
+        style: dict[str, Any] = {"ha": "left", "va": "center", "fontsize": TEXT, "color": self.ink, "gid": "foot"}
+        x = _MARGIN
+        for item in row:
+            end = x + _foot_width(item)
+            if isinstance(item, Scale):
+                figure.text(x / wide, y / high, item.low, **style)
+                x += text_width(item.low, TEXT) + _PAD
+                place = (x / wide, (y - 0.3 * _LINE) / high, _BAR / wide, 0.6 * _LINE / high)
+                axes = figure.add_axes(place, gid="scale")
+                axes.set_axis_off()
+                axes.imshow(np.linspace(0, 1, 64)[None], cmap=item.colour_map, aspect="auto")
+                figure.text((x + _BAR + _PAD) / wide, y / high, item.high, **style)
+            else:
+                look, text = item
+                ends = [x / wide, (x + _SAMPLE) / wide]
+                line = {**look.line(self.page), "marker": "none", "linewidth": 1.2}
+                figure.add_artist(Line2D(ends, [y / high] * 2, **line))
+                figure.text((x + _SAMPLE + _PAD) / wide, y / high, text, **style)
+            x = end
 
-        def say(text: str) -> None:
-            nonlocal x
-            figure.text(x / wide, y / high, text, ha="left", va="center", fontsize=TEXT, color=self.ink, gid="foot")
-            x += text_width(text, TEXT) + 0.08
 
-        for scale in self.scales:
-            say(scale.low)
-            axes = figure.add_axes((x / wide, (y - 0.3 * _LINE) / high, 0.5 / wide, 0.6 * _LINE / high), gid="scale")
-            axes.set_axis_off()
-            axes.imshow(np.linspace(0, 1, 64)[None], cmap=scale.colour_map, aspect="auto")
-            x += 0.56
-            say(scale.high)
-            x += 0.1
-        for look, text in self.lines:
-            style: object = (0, look.dash) if look.dash else "solid"
-            ends = [x / wide, (x + 0.25) / wide]
-            figure.add_artist(Line2D(ends, [y / high] * 2, color=look.on("light"), linestyle=style, linewidth=1.2))
-            x += 0.31
-            say(text)
+def _foot_width(item: Scale | Entry) -> float:
+    """Inches of an entry of the foot, with the gap behind it."""
+    if isinstance(item, Scale):
+        return text_width(item.low, TEXT) + text_width(item.high, TEXT) + _BAR + 2 * _PAD + _APART
+    return _SAMPLE + _PAD + text_width(item[1], TEXT) + _APART
 
 
 def coloured(values: np.ndarray, colour_map: str, low: float | None = None, high: float | None = None) -> np.ndarray:
