@@ -162,7 +162,7 @@ def _kept(picture: Picture, ratio: float, reduction: Reduction, page: Page) -> P
         kept = picture.spread(reduction.mask)
         count = f"{int(reduction.mask.sum())} of {reduction.mask.size}"
         return Panel(0, 0, greyed(picture.pixels, kept, page), f"r = {ratio:g}: {count}")
-    height, width = downsampled_size(*picture.sample.image.shape[:2], ratio)
+    height, width = downsampled_size(picture.sample.image.shape[0], picture.sample.image.shape[1], ratio)
     small = Image.fromarray(picture.sample.image).resize((width, height), Image.Resampling.BICUBIC)
     # Drawn as large as the others, each of its pixels a square: what is lost is detail.
     shape = (picture.pixels.shape[1], picture.pixels.shape[0])

@@ -186,7 +186,7 @@ def _objects(task: Any) -> ObjectSource | None:
 
 def _labels(task: Any, index: int) -> tuple[str, ...]:
     """The categories of a picture whose objects nobody has marked."""
-    source = getattr(task, "source", None)
+    source: Any = getattr(task, "source", None)
     if _objects(task) is not None:
         return ()
     if isinstance(source, LabelSetSource):

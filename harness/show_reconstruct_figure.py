@@ -33,7 +33,7 @@ def removal_sheet(
         rebuilt: of each.
         page, width: see `Sheet`.
     """
-    panels = []
+    panels: list[Panel] = []
     for picture, one in zip(pictures, rebuilt, strict=True):
         name = picture.sample.image_id.replace("\\", "/").rpartition("/")[2]
         most = max(float(np.nanmax(removal.difference)) for removal in one.removals)

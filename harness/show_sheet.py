@@ -167,9 +167,9 @@ class Sheet:
             axes.add_patch(Rectangle(corner, right - x, low - y, fill=False, edgecolor=colour, linewidth=1.2))
         scale = panel.pixels.shape[1] / min(width, height * panel.pixels.shape[1] / panel.pixels.shape[0])
         for note, (x, y) in placed(panel.notes, [mask for mask, _, _ in panel.contours], panel.pixels.shape, scale):
-            ends = {"ha": "center", "va": "center"} if note.centred else {"ha": "left", "va": "bottom"}
+            side: dict[str, Any] = {"ha": "center", "va": "center"} if note.centred else {"ha": "left", "va": "bottom"}
             pad = None if note.centred else {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
-            axes.text(x, y, note.text, color=note.colour, fontsize=note.size, bbox=pad, **ends)
+            axes.text(x, y, note.text, color=note.colour, fontsize=note.size, bbox=pad, **side)
         axes.set_xlim(-0.5, panel.pixels.shape[1] - 0.5)
         axes.set_ylim(panel.pixels.shape[0] - 0.5, -0.5)
         if panel.caption:
@@ -208,7 +208,8 @@ class Sheet:
         """Colour bars and entries of the legend, as many in a line as fit."""
         rows: list[list[Scale | Entry]] = []
         left = 0.0
-        for item in (*self.scales, *self.lines):
+        items: list[Scale | Entry] = [*self.scales, *self.lines]
+        for item in items:
             width = _foot_width(item)
             if not rows or width > left:
                 rows.append([])

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 LEAST_TEXT: Final = 4.5
@@ -41,7 +42,7 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     """Inches of a line of text."""
     if not text.strip():
         return 0.0
-    font = {"family": "DejaVu Sans", "weight": "bold" if bold else "normal"}
+    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
     return float(TextPath((0, 0), text, size=size, prop=font).get_extents().width) / 72
 
 

@@ -164,7 +164,7 @@ def house_style() -> Iterator[None]:
     """
     import matplotlib
 
-    ours = {
+    ours: dict[Any, Any] = {
         "font.size": 7.0,
         "axes.linewidth": 0.6,
         "svg.hashsalt": "ltrp-bench",
@@ -173,8 +173,8 @@ def house_style() -> Iterator[None]:
     }
     with matplotlib.rc_context():
         # All but the backend: no window is ever opened here.
-        matplotlib.rcParams.update({k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")})
-        matplotlib.rcParams.update(ours)
+        usual = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+        matplotlib.rcParams.update({**usual, **ours})
         yield
 
 
