@@ -28,6 +28,7 @@ ROW_COLUMNS: Final = 8
 
 _STATES = {"seen": SEEN, "unseen": UNSEEN, "narrow": NARROW}
 _OBJECT = SEEN
+_LARGE = 0.12  # share of the picture from which on an object has room for its own name
 
 
 def score_sheet(
@@ -114,17 +115,27 @@ def _picture_panels(picture: Picture, place: tuple[int, int], truth: tuple[int, 
 
 
 def _names(outlines: Sequence[Outline]) -> list[Note]:
-    """Categories above, below or on their objects, largest objects first."""
+    """Categories above, below or beside their objects, inside of large ones; largest objects first."""
     out = []
-    for one in sorted(outlines, key=lambda one: -int(one.mask.sum())):
+    for about, one in sorted(enumerate(outlines), key=lambda found: -int(found[1].mask.sum())):
         if one.category and one.mask.any():
             xs, ys = np.flatnonzero(one.mask.any(0)), np.flatnonzero(one.mask.any(1))
             line = one.mask.shape[1] / 11  # about the height of a note
             left, middle = xs[0] - 0.5 * line * len(one.category), ys.mean() + line / 2
             spots = [(x, y) for y in (ys[0] - 1, ys[-1] + line + 1) for x in (xs[0], left + np.ptp(xs))]
-            beside = [(left, middle), (xs[-1] + 1, middle)]
-            out.append(Note([*spots, *beside], one.category, _outline_look(one).on("light")))
+            spots += [(left, middle), (xs[-1] + 1, middle)]
+            if one.mask.mean() > _LARGE:
+                y, x = _inside(one.mask)
+                spots.insert(0, (x - 0.25 * line * len(one.category), y + line / 2))
+            out.append(Note(spots, one.category, _outline_look(one).on("light"), about=about))
     return out
+
+
+def _inside(mask: np.ndarray) -> tuple[float, float]:
+    """(y, x) of the mask's pixel that is nearest to its centre of mass."""
+    places = np.argwhere(mask)
+    nearest = places[((places - places.mean(0)) ** 2).sum(1).argmin()]
+    return float(nearest[0]), float(nearest[1])
 
 
 def _outline_look(outline: Outline) -> Look:

@@ -14,7 +14,7 @@ from matplotlib.textpath import TextPath
 LEAST_TEXT: Final = 4.5
 """Points."""
 
-_MOST_HIDDEN = 0.2  # share of a note that may lie on what is outlined
+_HARDLY, _MOST = 0.05, 0.2  # share of a name that may lie on other things, and of any thing that it may hide
 
 Spot = tuple[float, float]
 
@@ -25,9 +25,11 @@ class Note:
 
     Attributes:
         spots: (x, y) in its pixels, the best first: of the text's lower left corner, or of its middle if `centred`.
-            Those that are not centred are moved to stay on the panel, go where they hide the least of what is
-            outlined, and are left out where they would hide much of it, or another one.
+            Those that are not centred are moved to stay on the panel. They take the first spot that lies on no other
+            outlined thing and hides hardly anything of one, or else the best; without a good one, or where another
+            name is, they are left out.
         text, colour, size: of the letters; points.
+        about: which of the panel's outlined things it names; None for none of them.
     """
 
     spots: Sequence[Spot]
@@ -35,6 +37,7 @@ class Note:
     colour: str
     size: float = 5.0
     centred: bool = False
+    about: int | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -76,22 +79,30 @@ def placed(
     out: list[tuple[Note, Spot]] = []
     taken: list[tuple[float, float, float, float]] = []
     high, wide = shape[:2]
-    covered = np.zeros((high, wide), bool)
+    things = np.zeros((high, wide), np.int64)
     for mask in masks:
-        covered |= mask
+        things += mask
+    areas = [max(1, int(mask.sum())) for mask in masks]
     for note in notes:
         if note.centred:
             out.append((note, note.spots[0]))
             continue
         width, height = text_width(note.text, note.size) * scale + 1, 1.5 * note.size / 72 * scale
-        best = (_MOST_HIDDEN, (0.0, 0.0, 0.0, 0.0))
+        own = np.zeros((high, wide), bool) if note.about is None else masks[note.about]
+        others = things - own > 0
+        best = (_MOST, (0.0, 0.0, 0.0, 0.0))
         for spot in note.spots:
             x, y = max(0.0, min(spot[0], wide - width)), min(max(spot[1], height), high - 1.0)
             box = (x, y - height, x + width, y)
             if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
                 continue
-            hidden = float(covered[int(box[1]) : int(y) + 1, int(x) : int(box[2]) + 1].mean())
-            best = min(best, (hidden, box), key=lambda found: found[0])
+            under = slice(int(box[1]), int(y) + 1), slice(int(x), int(box[2]) + 1)
+            hidden = [float(mask[under].sum()) / area for mask, area in zip(masks, areas, strict=True)]
+            cost = max([float(others[under].mean()), *hidden])
+            if cost < best[0]:
+                best = (cost, box)
+            if cost <= _HARDLY:
+                break
         if best[1][2] > 0:
             taken.append(best[1])
             out.append((note, (best[1][0], best[1][3])))

@@ -96,11 +96,11 @@ NARROW: Final = Look("cyan", "D", DASHES[2])
 
 # Of a colour, the first is solid, the next dashed and so on. The order is that of legends.
 _FAMILIES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    "blue": (("ltrp", "o"), ("ltrp-cluster", "p"), ("ltrp-teacher", "h")),
+    "blue": (("ltrp", "o"), ("ltrp-cluster", "^"), ("ltrp-teacher", "D")),
     "orange": (("evit", "s"), ("adavit", "<")),
-    "green": (("dynamicvit", "^"), ("iared2", ">")),
-    "purple": (("gfnet", "D"), ("tome", "8")),
-    "pink": (("gradcam", "v"), ("attention-rollout", "d")),
+    "green": (("dynamicvit", "^"), ("iared2", "X")),
+    "purple": (("gfnet", "D"), ("tome", "o")),
+    "pink": (("gradcam", "v"), ("attention-rollout", "P")),
     "cyan": (("dino", "P"), ("moco", "X")),
     "olive": (("dpc-knn", "*"), ("patch-norm", "o")),
     "red": (("edge-energy", "^"), ("entropy", "s")),

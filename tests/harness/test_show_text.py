@@ -54,8 +54,13 @@ def test_names_hide_neither_each_other_nor_objects() -> None:
     spots = [spot for _, spot in placed(notes, [mask], mask.shape, 96)]
     assert spots == [above, below]
     assert placed([*notes, Note([above, below], "third", "black")], [mask], mask.shape, 96)[2:] == []
-    # On the object itself a name would hide it.
-    assert placed([Note([(42.0, 58.0)], "on it", "black")], [mask], mask.shape, 96) == []
+    # On the object itself a name would hide it, on another one it would seem to name that.
+    assert placed([Note([(42.0, 58.0)], "on it", "black", about=0)], [mask], mask.shape, 96) == []
+    large, small = np.ones((96, 96), bool), np.zeros((96, 96), bool)
+    small[80:90, 5:15] = True
+    ((_, spot),) = placed([Note([(42.0, 58.0)], "sky", "black", about=0)], [large], mask.shape, 96)
+    assert spot == (42.0, 58.0)
+    assert placed([Note([(42.0, 58.0)], "kite", "black", about=1)], [large, small], mask.shape, 96) == []
     # At the rim it is moved inside.
     ((_, spot),) = placed([Note([(95.0, 0.0)], "corner", "black")], [], (96, 96), 96)
     assert spot[0] + text_width("corner", 5) * 96 < 96 and spot[1] > 5
