@@ -104,7 +104,7 @@ def fill_from(vit: nn.Module, state: dict[str, Tensor]) -> str:
 
 
 def _own_config(path: Path) -> dict[str, Any]:
-    """`build_vit`'s words that a file made here brings; nothing of a foreign one, nor of a detector's mmengine config."""
+    """`build_vit`'s words that a file made here brings; none of a foreign one or a detector's."""
     text = load_metadata(path).get("config", "{}")
     try:
         found = json.loads(text)

@@ -70,8 +70,8 @@ def ready(request: Request, notice: Callable[[str], None]) -> list[tuple[Selecto
     if any(":" in name for name in selectors) and (here := str(Path.cwd())) not in sys.path:
         # A file beside the user; last, so that it shadows nothing.
         sys.path.append(here)
-    weights = _weights(request.weights, selectors)
-    options = _by_name(request.selector_options, selectors, "--selector-option", "NAME.key=value")
+    weights = weights_by_name(request.weights, selectors)
+    options = options_by_name(request.selector_options, selectors, "--selector-option", "NAME.key=value")
     own = _task_arguments(request, tasks, notice)
     if (split := request.shared.get("split")) is not None:
         load_split(split)  # a slip in it must not wait for a task's model
@@ -86,7 +86,7 @@ def ready(request: Request, notice: Callable[[str], None]) -> list[tuple[Selecto
         for name in selectors:
             tags = weights_tags(task.task)
             if (name, tags) not in built:
-                built[name, tags] = _entry(resolve(name, weights.get(name), tags, **options.get(name, {})))
+                built[name, tags] = entry_of(resolve(name, weights.get(name), tags, **options.get(name, {})))
             pairs.append((built[name, tags], task))
     return pairs
 
@@ -98,7 +98,8 @@ def weights_tags(task: Task) -> tuple[str, ...]:
     return (task.domain, f"{task.domain}{fold}") if fold else (task.domain,)
 
 
-def _entry(spec: SelectorSpec) -> SelectorEntry:
+def entry_of(spec: SelectorSpec) -> SelectorEntry:
+    """The selector built, with what a fingerprint holds of it."""
     identity = spec.identity()
     if ":" in spec.name:
         # Somebody's own file, still being written: an edit must not find the results of the older code.
@@ -114,7 +115,8 @@ def _source_digest(factory: Any) -> str | None:
     return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def _weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, str]:
+def weights_by_name(given: Iterable[str], selectors: Sequence[str]) -> dict[str, str]:
+    """Selector -> file, from "NAME=FILE"; "FILE" alone where there is one selector. Raises UsageError."""
     out: dict[str, str] = {}
     for text in given:
         name, equals, file = text.partition("=")
@@ -127,10 +129,10 @@ def _weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, str]:
     return out
 
 
-def _by_name(
+def options_by_name(
     given: Iterable[str], names: Sequence[str], flag: str, form: str, everyone: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """name -> its options, from "NAME.key=value"; "key=value" goes to `everyone`."""
+    """name -> its options, from "NAME.key=value"; "key=value" goes to `everyone`. Raises UsageError."""
     out: dict[str, dict[str, Any]] = {}
     for text in given:
         left, equals, value = text.partition("=")
@@ -178,7 +180,7 @@ def _task_arguments(request: Request, tasks: Sequence[str], notice: Callable[[st
     for text in request.task_options:
         left = text.partition("=")[0]
         if "." in left:
-            for name, options in _by_name([text], tasks, "--task-option", "TASK.key=value").items():
+            for name, options in options_by_name([text], tasks, "--task-option", "TASK.key=value").items():
                 out[name].update(options)
         elif "=" not in text or not left:
             raise UsageError(f"--task-option {text}: write TASK.key=value or key=value")

@@ -48,13 +48,13 @@ def file_selectors(request: requests.Request) -> list[SelectorEntry]:
     names = tuple(dict.fromkeys(request.selectors))
     if any(":" in name for name in names) and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
-    weights = requests._weights(request.weights, names)
-    options = requests._by_name(request.selector_options, names, "--selector-option", "NAME.key=value")
+    weights = requests.weights_by_name(request.weights, names)
+    options = requests.options_by_name(request.selector_options, names, "--selector-option", "NAME.key=value")
     for name in names:
         # All names first: a slip in the last must not wait for the first one's weights.
         with contextlib.suppress(InputError):
             resolve(name, weights.get(name), FILES_DOMAIN, **options.get(name, {}))
-    return [requests._entry(resolve(n, weights.get(n), FILES_DOMAIN, **options.get(n, {}))) for n in names]
+    return [requests.entry_of(resolve(n, weights.get(n), FILES_DOMAIN, **options.get(n, {}))) for n in names]
 
 
 def task_selectors(request: requests.Request, notice: Callable[[str], None]) -> tuple[list[SelectorEntry], TaskEntry]:
