@@ -1,17 +1,14 @@
 """What a paired bootstrap of box AP costs at val2017's size, against running the evaluator anew for each resample.
 
     python benchmarks/bootstrap_ap.py [--images 5000] [--resamples 1000] [--evaluator-resamples 2]
-    python benchmarks/bootstrap_ap.py --coverage [--worlds 1000]
 
 The data set is synthetic: 80 categories as uneven as COCO's, about 36,000 objects and 140,000 detections on 5,000
 pictures. Objects stand in cells of their own, so that which detection finds which object at which IoU is known without
 an evaluator; `world` gives both the evaluator's input and the evidence.
 
-The first mode checks that the evidence at unit weights is the evaluator's AP, times the resamples of AP of all, seen
+It checks that the evidence at unit weights is the evaluator's AP, times the resamples of AP of all, seen
 and unseen categories, and times the evaluator on a few resamples (their pictures given as often as they were drawn).
 Its time for all resamples is extrapolated from those few. The targets are <= 60 s on two cores and <= 2 GB.
-
-The second counts how often 95 % intervals hold the truth on simulated data whose truth is known (docs/statistics.md).
 """
 
 from __future__ import annotations
@@ -207,9 +204,8 @@ def of_evaluator(run: CocoEvaluation, metric: str, group: list[str]) -> float:
 
 def measure(images: int, resamples: int, evaluator_resamples: int) -> None:
     made = world(np.random.default_rng(0), images)
-    print(
-        f"{images:,} images, {made.categories} categories, {len(made.of):,} detections, {len(made.object_box):,} objects"
-    )
+    sizes = f"{len(made.of):,} detections, {len(made.object_box):,} objects"
+    print(f"{images:,} images, {made.categories} categories, {sizes}")
     weights = np.random.default_rng(1).multinomial(images, np.full(images, 1 / images), resamples).astype(np.uint8)
     pairs = [("bbox_AP", group) for group in GROUPS]
     started = time.perf_counter()
