@@ -104,7 +104,7 @@ class Detections(Evidence):
         for metric, group in pairs:
             of = values[self._curves[metric][0]]
             by_category = sum(of[t] for t in self._columns(metric)) / len(self._columns(metric))
-            out[metric, group] = self._group_mean(by_category, group)
+            out[metric, group] = self._group_mean(by_category, group)  # type: ignore[arg-type]
         return out
 
     def _columns(self, metric: str) -> list[int]:
