@@ -103,8 +103,8 @@ class Detections(Evidence):
         out = {}
         for metric, group in pairs:
             of = values[self._curves[metric][0]]
-            by_category = sum(of[t] for t in self._columns(metric)) / len(self._columns(metric))
-            out[metric, group] = self._group_mean(by_category, group)  # type: ignore[arg-type]
+            by_category = np.mean([of[t] for t in self._columns(metric)], axis=0)
+            out[metric, group] = self._group_mean(by_category, group)
         return out
 
     def _columns(self, metric: str) -> list[int]:
