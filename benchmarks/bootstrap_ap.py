@@ -21,10 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from ltrp_bench.results.evidence import read
+from ltrp_bench.results.evidence import GROUPS, read
 from ltrp_bench.tasks.coco_evaluation import CocoEvaluation, TrueImage, TrueObject, evaluate
 
-GROUPS = ("all", "seen", "unseen")
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 CURVES = {

@@ -67,18 +67,11 @@ def ready(request: Request, notice: Callable[[str], None]) -> list[tuple[Selecto
         raise UsageError("give at least one --selector; `ltrp-bench list selectors` shows them")
     if not tasks:
         raise UsageError("give at least one --task; `ltrp-bench list tasks` shows them")
-    if any(":" in name for name in selectors) and (here := str(Path.cwd())) not in sys.path:
-        # A file beside the user; last, so that it shadows nothing.
-        sys.path.append(here)
-    weights = weights_by_name(request.weights, selectors)
-    options = options_by_name(request.selector_options, selectors, "--selector-option", "NAME.key=value")
+    chosen = Chosen.of(request)
     own = _task_arguments(request, tasks, notice)
     if (split := request.shared.get("split")) is not None:
         load_split(split)  # a slip in it must not wait for a task's model
-    for name in selectors:
-        # Looked up before any data is read, so that a wrong name fails at once; weights come with the domain.
-        with contextlib.suppress(InputError):
-            resolve(name, weights.get(name), "photos", **options.get(name, {}))
+    chosen.look_up("photos")  # before any data is read
     built: dict[tuple[str, tuple[str, ...]], SelectorEntry] = {}
     pairs = []
     for task_name in tasks:
@@ -86,9 +79,41 @@ def ready(request: Request, notice: Callable[[str], None]) -> list[tuple[Selecto
         for name in selectors:
             tags = weights_tags(task.task)
             if (name, tags) not in built:
-                built[name, tags] = entry_of(resolve(name, weights.get(name), tags, **options.get(name, {})))
+                built[name, tags] = chosen.build(name, tags)
             pairs.append((built[name, tags], task))
     return pairs
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The selectors of a request, with the weights and options that it gives them by name."""
+
+    names: tuple[str, ...]
+    weights: dict[str, str]
+    options: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, request: Request) -> Chosen:
+        """Raises UsageError for weights or options that are nobody's."""
+        names = tuple(dict.fromkeys(request.selectors))
+        if any(":" in name for name in names) and (here := str(Path.cwd())) not in sys.path:
+            # A file beside the user; last, so that it shadows nothing.
+            sys.path.append(here)
+        options = _by_name(request.selector_options, names, "--selector-option", "NAME.key=value")
+        return cls(names, _weights(request.weights, names), options)
+
+    def look_up(self, tags: str | Sequence[str]) -> None:
+        """Find all names, so that a slip in the last fails at once; missing weights may come with another domain."""
+        for name in self.names:
+            with contextlib.suppress(InputError):
+                self._spec(name, tags)
+
+    def build(self, name: str, tags: str | Sequence[str]) -> SelectorEntry:
+        """One of them, by default with weights of the first tag that any ship for."""
+        return _entry(self._spec(name, tags))
+
+    def _spec(self, name: str, tags: str | Sequence[str]) -> SelectorSpec:
+        return resolve(name, self.weights.get(name), tags, **self.options.get(name, {}))
 
 
 def weights_tags(task: Task) -> tuple[str, ...]:
@@ -98,7 +123,7 @@ def weights_tags(task: Task) -> tuple[str, ...]:
     return (task.domain, f"{task.domain}{fold}") if fold else (task.domain,)
 
 
-def entry_of(spec: SelectorSpec) -> SelectorEntry:
+def _entry(spec: SelectorSpec) -> SelectorEntry:
     """The selector built, with what a fingerprint holds of it."""
     identity = spec.identity()
     if ":" in spec.name:
@@ -115,7 +140,7 @@ def _source_digest(factory: Any) -> str | None:
     return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def weights_by_name(given: Iterable[str], selectors: Sequence[str]) -> dict[str, str]:
+def _weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, str]:
     """Selector -> file, from "NAME=FILE"; "FILE" alone where there is one selector. Raises UsageError."""
     out: dict[str, str] = {}
     for text in given:
@@ -129,7 +154,7 @@ def weights_by_name(given: Iterable[str], selectors: Sequence[str]) -> dict[str,
     return out
 
 
-def options_by_name(
+def _by_name(
     given: Iterable[str], names: Sequence[str], flag: str, form: str, everyone: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:
     """name -> its options, from "NAME.key=value"; "key=value" goes to `everyone`. Raises UsageError."""
@@ -180,7 +205,7 @@ def _task_arguments(request: Request, tasks: Sequence[str], notice: Callable[[st
     for text in request.task_options:
         left = text.partition("=")[0]
         if "." in left:
-            for name, options in options_by_name([text], tasks, "--task-option", "TASK.key=value").items():
+            for name, options in _by_name([text], tasks, "--task-option", "TASK.key=value").items():
                 out[name].update(options)
         elif "=" not in text or not left:
             raise UsageError(f"--task-option {text}: write TASK.key=value or key=value")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +14,6 @@ from ltrp_bench.harness.scoring import Scorer
 from ltrp_bench.harness.show_pictures import Picture
 from ltrp_bench.harness.sweep import SweepOptions
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.registry import resolve
 from ltrp_bench.selectors.topk import top_k
 from ltrp_bench.tasks.base import Downsample, Keep, Reduction
 
@@ -45,16 +41,9 @@ def file_selectors(request: requests.Request) -> list[SelectorEntry]:
     Raises:
         UsageError, InputError: as there.
     """
-    names = tuple(dict.fromkeys(request.selectors))
-    if any(":" in name for name in names) and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
-    weights = requests.weights_by_name(request.weights, names)
-    options = requests.options_by_name(request.selector_options, names, "--selector-option", "NAME.key=value")
-    for name in names:
-        # All names first: a slip in the last must not wait for the first one's weights.
-        with contextlib.suppress(InputError):
-            resolve(name, weights.get(name), FILES_DOMAIN, **options.get(name, {}))
-    return [requests.entry_of(resolve(n, weights.get(n), FILES_DOMAIN, **options.get(n, {}))) for n in names]
+    chosen = requests.Chosen.of(request)
+    chosen.look_up(FILES_DOMAIN)
+    return [chosen.build(name, FILES_DOMAIN) for name in chosen.names]
 
 
 def task_selectors(request: requests.Request, notice: Callable[[str], None]) -> tuple[list[SelectorEntry], TaskEntry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -69,7 +70,7 @@ def _row(
         column = first
         for own in results:
             for panel in _panels(picture, own[row], by, page):
-                panels.append(_at(panel, row, column))
+                panels.append(replace(panel, row=row, column=column))
                 column += 1
     column = first
     for own in results:
@@ -87,17 +88,15 @@ def _block(
     for place, picture in enumerate(pictures):
         panels += _picture_panels(picture, (row, 0), (row + 1, 0))
         for column, own in enumerate(results, start=1):
-            panels += [_at(p, row + i, column) for i, p in enumerate(_panels(picture, own[place], by, page))]
+            panels += [
+                replace(p, row=row + i, column=column) for i, p in enumerate(_panels(picture, own[place], by, page))
+            ]
         row += high
     return panels, [_head(own[0], column, 1) for column, own in enumerate(results, start=1)]
 
 
 def _head(one: Shown, column: int, span: int) -> Head:
     return Head(column, span, one.entry.info.name, look_of(one.entry.info.name))
-
-
-def _at(panel: Panel, row: int, column: int) -> Panel:
-    return Panel(row, column, panel.pixels, panel.caption, panel.smooth, panel.contours, panel.boxes, panel.notes)
 
 
 def _picture_panels(picture: Picture, place: tuple[int, int], truth: tuple[int, int]) -> list[Panel]:

@@ -10,7 +10,7 @@ from ltrp_bench.results.evidence_detections import Detections
 from ltrp_bench.results.evidence_means import Means
 from ltrp_bench.results.record import ResultsError
 
-__all__ = ["GROUPS", "KINDS", "Evidence", "Pair", "read", "validate"]
+__all__ = ["GROUPS", "KINDS", "Evidence", "Pair", "read"]
 
 KINDS: Final[Mapping[str, type[Evidence]]] = {kind.kind: kind for kind in (Means, Detections)}
 
@@ -30,8 +30,3 @@ def read(arrays: Mapping[str, Any], where: str) -> Evidence:
     if not isinstance(kind, str) or kind not in KINDS:
         raise ResultsError(f"{where} is no evidence: kind {kind!r} in its meta; there are {', '.join(KINDS)}")
     return KINDS[kind](arrays, where)
-
-
-def validate(arrays: Mapping[str, Any], where: str) -> None:
-    """Raise ResultsError, in one line, unless `read` takes `arrays`."""
-    read(arrays, where)
