@@ -14,10 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from ltrp_bench.harness.audit_subject import Pictures, Subject
+from ltrp_bench.harness.flops import count_flops
 from ltrp_bench.harness.scoring import Scorer
 from ltrp_bench.selectors.errors import UsageError
 
@@ -82,7 +81,7 @@ def measure_cost(subject: Subject, pictures: Pictures, name: str) -> Cost:
 
     model = _model(name, subject.device, batch)
     one = some.at([0])
-    flops, model_flops = count_flops(select, one), count_flops(model, one)
+    flops, model_flops = count_flops(lambda: select(one)), count_flops(lambda: model(one))
     seconds, model_seconds = _times(select, model, some, subject.device)
     return Cost(
         images_per_second=1 / seconds,
@@ -94,39 +93,6 @@ def measure_cost(subject: Subject, pictures: Pictures, name: str) -> Cost:
         flops_share=flops / model_flops,
         batch=batch,
     )
-
-
-class _NoModules:
-    """In the place of the counter's own tracker, whose hooks forbid to ask autograd for inner gradients (Grad-CAM)."""
-
-    parents: Final = frozenset({"Global"})
-
-    def __enter__(self) -> _NoModules:
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        pass
-
-
-class _Flops(FlopCounterMode):
-    """Counts a whole run, not by module."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.mod_tracker: Any = _NoModules()
-
-
-def count_flops(run: Run, pictures: Pictures) -> int:
-    """Floating-point operations of `run` on `pictures`: matrix products and convolutions, by torch's own counter."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        # Fused attention is one operation that the counter does not know on every device; its parts it does.
-        with sdpa_kernel(SDPBackend.MATH), _Flops(display=False) as counter:
-            run(pictures)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-    return int(counter.get_total_flops())
 
 
 def _times(first: Run, second: Run, pictures: Pictures, device: str) -> tuple[float, float]:

@@ -1,25 +1,21 @@
-"""How far a run is: a live bar in a terminal, plain lines elsewhere; and the tables at the end."""
+"""How far a run is: a live bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import math
 import sys
 import time
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.text import Text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PLAIN_EVERY: Final = 15.0
 """Seconds between lines where there is no terminal."""
 
-PLAIN_WIDTH: Final = 200
+PLAIN_WIDTH: Final = 400
 
 
 def console(stderr: bool = False) -> Console:
@@ -107,55 +103,11 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
-def results_table(frame: pd.DataFrame) -> Table:
-    """The leaderboard for a terminal; incomplete rows say what is missing instead of values.
+def tracked(what: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    """Wraps a list so that going through it shows a bar on a terminal's stderr; elsewhere nothing is shown."""
 
-    A column `gap_adjusted` is shown where the frame has one that says anything (`results/crossover.py`).
-    """
-    adjusted = "gap_adjusted" in frame and bool(frame["gap_adjusted"].notna().any())
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    mixed = {name: frame.groupby(name)[f"{name}_id"].nunique().max() > 1 for name in ("task", "selector") if len(frame)}
-    for name in ("task", "reduction", "keep", "selector", "supervision", "metric"):
-        table.add_column(name, justify="right" if name == "keep" else "left", no_wrap=True)
-    for name in ("all", "seen", "unseen", "gap", *(["adjusted"] if adjusted else []), "seeds", "images"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
-    previous: Any = None
-    for row in frame.to_dict("records"):
-        kind = (row["task"], row["task_id"], row["reduction"], row["keep_ratio"])
-        if previous is not None and kind != previous:
-            table.add_section()
-        previous = kind
-        names = [
-            f"{row[name]} {row[f'{name}_id']}" if mixed.get(name) else str(row[name]) for name in ("task", "selector")
-        ]
-        values = [_value(row, "all"), _value(row, "seen"), _value(row, "unseen"), _value(row, "gap", "+.4f")]
-        if adjusted:
-            values.append("-" if math.isnan(row["gap_adjusted"]) else f"{row['gap_adjusted']:+.4f}")
-        notes = [] if row["complete"] else [f"incomplete: lacks {row['missing']}"]
-        if row["skipped"]:
-            notes.append(f"{row['skipped']} images left out")
-        cells = [
-            names[0],
-            row["reduction"],
-            f"{row['keep_ratio']:g}",
-            names[1],
-            row["supervision"],
-            row["metric"],
-        ]
-        table.add_row(
-            *(str(cell) for cell in cells),
-            *values,
-            str(row["seeds"]),
-            str(row["images"]),
-            "; ".join(notes),
-            style=None if row["complete"] else "dim",
-        )
-    return table
+    def wrap(items: Sequence[Any]) -> Iterable[Any]:
+        own = console(stderr=True)
+        return track(items, what, console=own, transient=True, disable=not own.is_terminal)
 
-
-def _value(row: dict[Any, Any], name: str, form: str = ".4f") -> str:
-    value, spread = float(row[name]), float(row[f"{name}_std"])
-    if math.isnan(value):
-        return "-"
-    return f"{value:{form}}" if math.isnan(spread) else f"{value:{form}} ±{spread:.4f}"
+    return wrap

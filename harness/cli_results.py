@@ -2,74 +2,54 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from rich.table import Table
+from ltrp_bench.selectors.errors import UsageError
 
 
 def leaderboard(
     folder: Path = typer.Argument(Path("runs"), metavar="[DIR]", help="A run folder."),
     csv: Path | None = typer.Option(None, help="Also write the table to this CSV file."),
+    out: list[Path] = typer.Option([], metavar="FILE", help="Also write it as .csv, .parquet, .md or .tex; repeat."),
+    pairs: Path | None = typer.Option(None, metavar="FILE", help="All differences between selectors; .csv, ..."),
     folds: bool = typer.Option(False, "--folds", help="Both folds of `shapes` side by side, and averaged."),
+    metric: list[str] = typer.Option([], help="A metric in the place of each task's headline; repeat."),
+    sizes: bool = typer.Option(False, "--sizes", help="The headline metric of small, medium and large objects."),
+    control: list[str] = typer.Option(["variance", "center"], help="What the adjusted gap is adjusted by; repeat."),
+    resamples: int = typer.Option(1000, min=100, help="Resamples of the images behind each interval."),
+    interval: str = typer.Option("bca", metavar="bca | percentile", help="Which bootstrap interval."),
+    no_intervals: bool = typer.Option(False, "--no-intervals", help="No resampling: what the records say alone."),
     debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
 ) -> None:
-    """Show all stored cells, one row per task, reduction, keep ratio and selector."""
-    from ltrp_bench.harness.cli_progress import console, results_table
-    from ltrp_bench.results.crossover import load_crossover, with_adjusted_gap
-    from ltrp_bench.results.leaderboard import load_leaderboard, write_csv
+    """Show all stored cells, one row per task, reduction, keep ratio and selector, with intervals and ranks."""
+    from ltrp_bench.harness.cli_progress import console, tracked
+    from ltrp_bench.harness.cli_tables import results_table
+    from ltrp_bench.results.board import BoardOptions, load_board
+    from ltrp_bench.results.tables import check_suffix, write_table
 
-    if folds:
-        frame = load_crossover(folder, notice=_note)
-        if len(frame):
-            console().print(folds_table(frame))
-    else:
-        frame = load_leaderboard(folder, notice=_note)
-        if len(frame):
-            console().print(results_table(with_adjusted_gap(frame)))
-    if csv is not None:
-        write_csv(frame, csv)
-
-
-def folds_table(frame: pd.DataFrame) -> Table:
-    """The crossover for a terminal: averages over the folds, the gap of each, and what is missing."""
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("task", "reduction", "keep", "selector", "supervision", "metric"):
-        table.add_column(name, justify="right" if name == "keep" else "left", no_wrap=True)
-    for name in ("all", "seen", "unseen", "gap", "adjusted", "gap 0", "gap 1", "seeds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
-    previous: object = None
-    for row in frame.to_dict("records"):
-        kind = (row["task"], row["task_id"], row["reduction"], row["keep_ratio"])
-        if previous is not None and kind != previous:
-            table.add_section()
-        previous = kind
-        table.add_row(
-            *(row["task"], row["reduction"], f"{row['keep_ratio']:g}"),
-            *(row["selector"], row["supervision"], row["metric"]),
-            _number(row["all"], row["all_std"]),
-            *(_number(row[name]) for name in ("seen", "unseen")),
-            _number(row["gap"], row["gap_std"], "+.4f"),
-            *(_number(row[name], form="+.4f") for name in ("gap_adjusted", "gap_0", "gap_1")),
-            str(row["seeds"]),
-            "" if row["complete"] else f"incomplete: {row['missing']}",
-            style=None if row["complete"] else "dim",
-        )
-    return table
-
-
-def _number(value: float, spread: float = math.nan, form: str = ".4f") -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:{form}}" if math.isnan(spread) else f"{value:{form}} ±{spread:.4f}"
+    if interval not in ("bca", "percentile"):
+        raise UsageError(f"--interval {interval}: write bca or percentile")
+    files = [*([csv] if csv is not None else []), *out]
+    for file in [*out, *([pairs] if pairs is not None else [])]:
+        check_suffix(file)
+    options = BoardOptions(
+        tuple(metric),
+        sizes,
+        not no_intervals,
+        resamples,
+        "bca" if interval == "bca" else "percentile",
+        tuple(dict.fromkeys(control)),
+        folds,
+    )
+    board = load_board(folder, options, _note, tracked("resampling"))
+    if len(board.frame):
+        console().print(results_table(board.frame))
+    for file in files:
+        write_table(board.frame, file, ".csv" if file == csv else None)
+    if pairs is not None:
+        write_table(board.pairs, pairs)
 
 
 def _note(line: str) -> None:

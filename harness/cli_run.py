@@ -46,7 +46,8 @@ def run(
 ) -> None:
     """Measure selectors on tasks at keep ratios; start it again after an interruption and it goes on."""
     from ltrp_bench.harness.cells import check_ratios, plan
-    from ltrp_bench.harness.cli_progress import RunProgress, console, results_table
+    from ltrp_bench.harness.cli_progress import RunProgress, console
+    from ltrp_bench.harness.cli_tables import results_table
     from ltrp_bench.harness.machine import provenance, usable_device
     from ltrp_bench.harness.requests import Request, ready
     from ltrp_bench.harness.sweep import SweepOptions, run_sweep, skip_reason

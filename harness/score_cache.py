@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,34 @@ from ltrp_bench.harness.cells import CellGroup
 from ltrp_bench.harness.scoring import Grid
 from ltrp_bench.results.record import SCHEMA_VERSION, digest
 from ltrp_bench.results.store import RunStore
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What the cache holds of a chunk.
+
+    Attributes:
+        scores: [gh, gw] float32 of each image.
+        cost: what they cost a picture; None if that is not known.
+    """
+
+    scores: list[np.ndarray]
+    cost: ScoreCost | None
+
+
+@dataclass(frozen=True)
+class ScoreCost:
+    """What scores cost.
+
+    Attributes:
+        ms: milliseconds a picture.
+        machine: where.
+        gflops: operations in units of 1e9; NaN if they cannot be counted.
+    """
+
+    ms: float
+    machine: str
+    gflops: float
 
 
 class ScoreCache:
@@ -50,8 +79,8 @@ class ScoreCache:
         name = digest([list(ids), [list(grid) for grid in grids]])[:24]
         return self._store.root / "scores" / self._key[:32] / f"{name}.safetensors"
 
-    def get(self, ids: Sequence[str], grids: Sequence[Grid]) -> list[np.ndarray] | None:
-        """[gh, gw] float32 of each image; None if they are not there, or damaged (with a notice)."""
+    def get(self, ids: Sequence[str], grids: Sequence[Grid]) -> Cached | None:
+        """Scores of each image; None if they are not there, or damaged (with a notice)."""
         path = self.path(ids, grids)
         if not self.enabled or not path.exists():
             return None
@@ -66,15 +95,23 @@ class ScoreCache:
             self._notice(f"cached scores in {path} are damaged: they are computed anew")
             return None
         parts = np.split(flat, np.cumsum(sizes)[:-1])
-        return [part.reshape(grid) for part, grid in zip(parts, grids, strict=True)]
+        scores = [part.reshape(grid) for part, grid in zip(parts, grids, strict=True)]
+        if not {"cost", "machine"} <= tensors.keys():  # of an older version
+            return Cached(scores, None)
+        ms, gflops = (float(part) for part in tensors["cost"])
+        return Cached(scores, ScoreCost(ms, tensors["machine"].tobytes().decode(), gflops))
 
-    def put(self, ids: Sequence[str], grids: Sequence[Grid], scores: Sequence[np.ndarray]) -> None:
-        """Keep the scores; ResultsError if the disk is full."""
+    def put(self, ids: Sequence[str], grids: Sequence[Grid], scores: Sequence[np.ndarray], cost: ScoreCost) -> None:
+        """Keep the scores and what they cost; ResultsError if the disk is full."""
         if not self.enabled or not scores:
             return
         flat = np.concatenate([np.ascontiguousarray(part, dtype=np.float32).ravel() for part in scores])
         checksum = np.frombuffer(hashlib.sha256(flat.tobytes()).digest(), dtype=np.uint8)
-        self._store.write(self.path(ids, grids), save({"scores": flat, "sha256": checksum}))
+        took = {
+            "cost": np.array([cost.ms, cost.gflops]),
+            "machine": np.frombuffer(cost.machine.encode(), dtype=np.uint8),
+        }
+        self._store.write(self.path(ids, grids), save({"scores": flat, "sha256": checksum, **took}))
 
 
 def _data_identity(group: CellGroup) -> Any:

@@ -7,7 +7,6 @@ option of speed: on a CPU to the last bit, on a GPU up to the rounding of its ke
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,9 @@ import numpy as np
 import torch
 
 from ltrp_bench.harness.cells import Cell, CellGroup
+from ltrp_bench.harness.costs import CostMeter
 from ltrp_bench.harness.loading import Chunk, Span, load_chunks, spans
+from ltrp_bench.harness.machine import device_name
 from ltrp_bench.harness.score_cache import ScoreCache
 from ltrp_bench.harness.scoring import Grid, Scorer, batches_by
 from ltrp_bench.results.record import CellRecord, ResultsError, metrics_of
@@ -125,6 +126,7 @@ class _GroupRun:
 
     def run(self, provenance: Callable[[], dict[str, Any]]) -> None:
         self.progress.current(self.group.label)
+        self._add_evidence()
         if not self.pending:
             self.progress.advance(self.group.task.images, worked=False)
             return
@@ -134,6 +136,8 @@ class _GroupRun:
         self.progress.advance(done, worked=False)
         scorer = Scorer(self.group.selector.selector, torch.device(self.options.device), self.options.together)
         cache = ScoreCache(self.store, self.group, self.progress.notice)
+        free = self.group.selector.reduces_by_downsampling
+        self.costs = CostMeter(device_name(self.options.device), free, self.progress.notice)
         chunks = load_chunks(self.task, list(todo), self.options.workers, self.options.skip_bad_images)
         for chunk in chunks:
             self._measure(chunk, todo[chunk.span], scorer, cache)
@@ -141,8 +145,15 @@ class _GroupRun:
         # Once a group: looking versions up takes as long as a picture or two.
         made = {**provenance(), "group_seconds": round(time.monotonic() - began, 3)}
         for cell in self.pending:
-            self._finish(cell, made)
+            self._finish(cell, {**made, "cost": self.costs.of(cell.fingerprint)})
         self.store.drop_chunks(self.group.key)
+
+    def _add_evidence(self) -> None:
+        """Evidence of finished cells that have none: an older version measured them, or it was deleted."""
+        for cell in self.group.cells:
+            if cell not in self.pending and not self.store.evidence_path(cell.fingerprint).exists():
+                evidence = self.task.evidence(self.store.read_images(cell.fingerprint))
+                self.store.write_evidence(self.store.read_cell(cell.fingerprint), evidence)
 
     def _missing(self, span: Span) -> tuple[Cell, ...]:
         """The pending cells whose rows of this span are not on disk."""
@@ -168,20 +179,28 @@ class _GroupRun:
             results.update(held[0])
         for cell in cells:
             reductions = self._reductions(chunk.samples, grids, masks, cell.keep_ratio)
-            results[cell.fingerprint] = self._process(chunk.samples, grids, reductions)
+            with self.costs.model(cell.fingerprint, len(chunk.samples)):
+                results[cell.fingerprint] = self._process(chunk.samples, grids, reductions)
         self.store.write_chunk(self.group.key, chunk.span, results, self.task.row_schema, chunk.bad)
 
     def _scores(
         self, samples: Sequence[Sample], grids: Sequence[Grid], scorer: Scorer, cache: ScoreCache
     ) -> list[np.ndarray]:
         ids = [sample.image_id for sample in samples]
-        scores = cache.get(ids, grids)
-        if scores is None:
-            objects = None
-            if scorer.needs_context:
-                objects = [np.asarray(self.task.objects(sample), dtype=np.float32) for sample in samples]
-            scores = scorer.scores(samples, grids, self.group.seed, objects)
-            cache.put(ids, grids, scores)
+        cached = cache.get(ids, grids)
+        objects = None
+        if scorer.needs_context:
+            objects = [np.asarray(self.task.objects(sample), dtype=np.float32) for sample in samples]
+        if cached is not None:
+            self.costs.remember(cached.cost)
+            return cached.scores
+        began = time.perf_counter()
+        scores = scorer.scores(samples, grids, self.group.seed, objects)
+        ms = 1000 * (time.perf_counter() - began) / max(len(samples), 1)
+        if samples:
+            one = None if objects is None else objects[:1]
+            cost = self.costs.scored(ms, lambda: scorer.scores(samples[:1], grids[:1], self.group.seed, one))
+            cache.put(ids, grids, scores, cost)
         return scores
 
     def _reductions(
@@ -245,13 +264,13 @@ class _GroupRun:
         )
         # A record of fewer pictures goes first: beside newer rows, after a kill, it would look altered.
         self.store.cell_path(cell.fingerprint).unlink(missing_ok=True)
-        self.store.write_cell(record, images, self.task.row_schema, {**provenance, "skipped": skipped})
+        evidence = self.task.evidence(images)
+        self.store.write_cell(record, images, self.task.row_schema, {**provenance, "skipped": skipped}, evidence)
 
 
 def skip_reason(store: RunStore, record: CellRecord, image: str) -> str | None:
     """Why a picture was left out of a finished cell; None if that is not known any more."""
-    path = store.root / "provenance" / f"{record.fingerprint}.json"
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["skipped"][image])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(store.read_provenance(record.fingerprint)["skipped"][image])
+    except (KeyError, TypeError):
         return None

@@ -74,7 +74,7 @@ class _Fold:
     records: Mapping[int, CellRecord]
 
 
-def crossover(records: Iterable[CellRecord]) -> pd.DataFrame:
+def crossover(records: Iterable[CellRecord], metric: str | None = None) -> pd.DataFrame:
     """Both folds of every task that has folds, side by side and averaged.
 
     Tasks pair if their identities are equal but for the fold; it is read from the label set ("shapes-seen/0").
@@ -83,6 +83,7 @@ def crossover(records: Iterable[CellRecord]) -> pd.DataFrame:
 
     Args:
         records: finished cells, in any order; those of tasks without folds are left out.
+        metric: in the place of each task's headline.
 
     Returns:
         Columns `COLUMNS`; one row per (task, reduction, keep ratio, selector) without the fold, sorted so. Values are
@@ -95,7 +96,7 @@ def crossover(records: Iterable[CellRecord]) -> pd.DataFrame:
     selectors = {(r.selector.name, r.selector.identity.short): r.selector for r in kept}
     cells = {record.fingerprint[:16]: record for record in kept}
     pairs: dict[_Pair, dict[int, list[_Fold]]] = defaultdict(lambda: defaultdict(list))
-    for row in leaderboard(kept).to_dict("records"):
+    for row in leaderboard(kept, metric).to_dict("records"):
         task = tasks[str(row["task"]), str(row["task_id"])]
         selector = selectors[str(row["selector"]), str(row["selector_id"])]
         pair, fold = _pair(task, selector, str(row["reduction"]), float(row["keep_ratio"]))
@@ -245,11 +246,10 @@ def _missing(folds: Mapping[int, Sequence[_Fold]]) -> list[str]:
 
 def _average(held: Mapping[int, _Fold], seed: int, name: str) -> float:
     """A value of one seed, averaged over the folds."""
-    return statistics.fmean(_value(held[fold].records[seed], name) for fold in FOLDS)
+    return statistics.fmean(_value(held[fold].records[seed], str(held[fold].row["metric"]), name) for fold in FOLDS)
 
 
-def _value(record: CellRecord, name: str) -> float:
-    headline = record.task.headline
+def _value(record: CellRecord, metric: str, name: str) -> float:
     if name in GROUPS:
-        return record.value(headline, name)
-    return record.value(headline, "seen") - record.value(headline, "unseen")
+        return record.value(metric, name)
+    return record.value(metric, "seen") - record.value(metric, "unseen")

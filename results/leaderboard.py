@@ -57,11 +57,12 @@ class _Key:
     selector_id: str
 
 
-def leaderboard(records: Iterable[CellRecord]) -> pd.DataFrame:
+def leaderboard(records: Iterable[CellRecord], metric: str | None = None) -> pd.DataFrame:
     """All cells as one table.
 
     Args:
         records: finished cells, in any order; a cell given twice counts once.
+        metric: in the place of each task's headline.
 
     Returns:
         Columns `COLUMNS`; one row per (task, reduction, keep ratio, selector), sorted so. Values are means
@@ -84,13 +85,13 @@ def leaderboard(records: Iterable[CellRecord]) -> pd.DataFrame:
     for key, by_seed in cells.items():
         tables[key.task, key.task_id, key.reduction][key] = by_seed
     for table in tables.values():
-        rows += _table_rows(table)
+        rows += _table_rows(table, metric)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     order = ["task", "task_id", "reduction", "keep_ratio", "selector", "selector_id"]
     return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
-def _table_rows(table: dict[_Key, dict[int, CellRecord]]) -> list[dict[str, Any]]:
+def _table_rows(table: dict[_Key, dict[int, CellRecord]], metric: str | None) -> list[dict[str, Any]]:
     """Rows of one task and reduction; what is owed is what any other selector has there."""
     ratios = {key.keep_ratio for key in table if key.selector != FULL}
     seeds = {seed for by_seed in table.values() for seed, record in by_seed.items() if record.selector.stochastic}
@@ -104,13 +105,13 @@ def _table_rows(table: dict[_Key, dict[int, CellRecord]]) -> list[dict[str, Any]
             missing.append("seed " + " ".join(str(seed) for seed in lacking))
         if extra := sorted(_skipped(by_seed) - least_skipped):
             missing.append(f"{len(extra)} images that others have")
-        rows.append(_row(key, by_seed, missing))
+        rows.append(_row(key, by_seed, missing, metric))
     first = {(key.selector, key.selector_id): (key, by_seed) for key, by_seed in table.items()}
     for (name, _), (key, by_seed) in first.items():
         held = {k.keep_ratio for k in table if (k.selector, k.selector_id) == (key.selector, key.selector_id)}
         for ratio in sorted(ratios - held) if name != FULL else ():
             empty = _Key(key.task, key.task_id, key.reduction, ratio, key.selector, key.selector_id)
-            rows.append(_row(empty, by_seed, [f"keep ratio {ratio:g}"], absent=True))
+            rows.append(_row(empty, by_seed, [f"keep ratio {ratio:g}"], metric, absent=True))
     return rows
 
 
@@ -118,9 +119,11 @@ def _skipped(by_seed: dict[int, CellRecord]) -> frozenset[str]:
     return frozenset(image for record in by_seed.values() for image in record.skipped)
 
 
-def _row(key: _Key, by_seed: dict[int, CellRecord], missing: Sequence[str], absent: bool = False) -> dict[str, Any]:
+def _row(
+    key: _Key, by_seed: dict[int, CellRecord], missing: Sequence[str], metric: str | None, absent: bool = False
+) -> dict[str, Any]:
     records = [by_seed[seed] for seed in sorted(by_seed)]
-    info, headline = records[0].selector, records[0].task.headline
+    info, headline = records[0].selector, metric or records[0].task.headline
     values = [_values(record, headline) for record in records]
     row: dict[str, Any] = {
         "task": key.task,

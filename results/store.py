@@ -4,6 +4,8 @@ Layout under one folder (`--out`, default `runs/`):
 
     cells/<fingerprint>.json         the record; written last: where it is, the cell is done
     records/<fingerprint>.parquet    one row an image: image_id and the list of the task's rows
+    evidence/<fingerprint>.npz       what its metrics can be resampled from (evidence_store.py)
+    bootstrap/<fingerprint>.npz      cache of its metrics under the draws (replicates.py)
     provenance/<fingerprint>.json    when, where, with which versions: no part of the result
     partial/<group>/<first>-<end>.parquet   finished chunks of unfinished cells
     scores/                          cache of scores (harness/score_cache.py)
@@ -21,6 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from ltrp_bench.results.evidence import Evidence
+from ltrp_bench.results.evidence_store import from_npz, to_npz
 from ltrp_bench.results.files import atomic_write, exclusive, remove_stale
 from ltrp_bench.results.record import CellRecord, ResultsError
 from ltrp_bench.results.rows import (
@@ -65,6 +69,14 @@ class RunStore:
         """The per-image rows' file."""
         return self.root / "records" / f"{fingerprint}.parquet"
 
+    def evidence_path(self, fingerprint: str) -> Path:
+        """The evidence's file; tasks without evidence leave none."""
+        return self.root / "evidence" / f"{fingerprint}.npz"
+
+    def provenance_path(self, fingerprint: str) -> Path:
+        """The file of when, where and how a cell was measured."""
+        return self.root / "provenance" / f"{fingerprint}.json"
+
     def write(self, path: Path, data: bytes) -> None:
         """Write any file of the store whole or not at all. Raises ResultsError for a full disk."""
         atomic_write(path, data, self.tmp)
@@ -93,6 +105,7 @@ class RunStore:
         images: Mapping[str, Sequence[Row]],
         schema: Schema,
         provenance: Mapping[str, Any],
+        evidence: Mapping[str, Any] | None = None,
     ) -> CellRecord:
         """Store a finished cell; the record comes last, so that a kill before leaves the cell unfinished.
 
@@ -101,6 +114,7 @@ class RunStore:
             images: normalised rows of each image, in the data set's order.
             schema: the task's `row_schema`.
             provenance: when, where and with what it was made; plain JSON.
+            evidence: as the task's `evidence` makes it; None of a task without.
 
         Returns:
             The record as stored.
@@ -110,9 +124,30 @@ class RunStore:
         rows = to_parquet(images, schema, {"fingerprint": fingerprint}, record.records_sha256)
         self.write(self.rows_path(fingerprint), rows)
         text = json.dumps(provenance, sort_keys=True, indent=1) + "\n"
-        self.write(self.root / "provenance" / f"{fingerprint}.json", text.encode())
+        self.write(self.provenance_path(fingerprint), text.encode())
+        # What lies there may be of older rows.
+        self.evidence_path(fingerprint).unlink(missing_ok=True)
+        self.write_evidence(record, evidence)
         self.write(self.cell_path(fingerprint), record.to_json().encode())
         return record
+
+    def write_evidence(self, record: CellRecord, evidence: Mapping[str, Any] | None) -> None:
+        """Store a cell's evidence beside it; nothing if there is none. `record` is as stored."""
+        if evidence is not None:
+            self.write(self.evidence_path(record.fingerprint), to_npz(evidence, record.records_sha256))
+
+    def read_evidence(self, record: CellRecord) -> Evidence | None:
+        """A finished cell's evidence, checked against the record; None if there is none. Raises ResultsError."""
+        path = self.evidence_path(record.fingerprint)
+        return from_npz(path, record) if path.exists() else None
+
+    def read_provenance(self, fingerprint: str) -> dict[str, Any]:
+        """When, where and how a cell was measured; empty if that is not known any more."""
+        try:
+            found = json.loads(self.provenance_path(fingerprint).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def read_cell(self, fingerprint: str) -> CellRecord:
         """The record; ResultsError if it is missing, altered, cut short or another cell's."""

@@ -119,3 +119,15 @@ class Task(ABC):
     @abstractmethod
     def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """Metrics over exactly these images, for all groups and categories."""
+
+    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any] | None:
+        """What these images' metrics can be resampled from, without data set or model; None of a task without.
+
+        Args:
+            records: as given to `summarise`, which is called with the same mapping just before.
+
+        Returns:
+            numpy arrays by name and, under "meta", plain JSON: the kinds of docs/statistics.md. Under weights of one its
+            metrics are those of `summarise`.
+        """
+        return None

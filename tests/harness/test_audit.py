@@ -32,10 +32,11 @@ from torch import Tensor, nn
 from ltrp_bench.harness import audit_checks
 from ltrp_bench.harness.audit import audit
 from ltrp_bench.harness.audit_checks import CHECKS, Contract, Finding, compare
-from ltrp_bench.harness.audit_cost import count_flops, measure_cost
+from ltrp_bench.harness.audit_cost import measure_cost
 from ltrp_bench.harness.audit_measures import flip_invariance, overlap, spearman, tied
 from ltrp_bench.harness.audit_subject import Pictures, Subject
 from ltrp_bench.harness.cells import selector_entry, task_entry
+from ltrp_bench.harness.flops import count_flops
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.controls import CenterControl, FullControl, OracleControl, RandomControl, VarianceControl
 from ltrp_bench.selectors.errors import InputError, UsageError
@@ -275,12 +276,12 @@ class Gradient(Attends):
 
 def test_operations_of_gradients_are_counted(pictures: Pictures) -> None:
     one = subject(Gradient())
-    assert count_flops(lambda given: one.scores(given), pictures.at([0])) == 2 * 144 * 192 * 16
+    assert count_flops(lambda: one.scores(pictures.at([0]))) == 2 * 144 * 192 * 16
 
 
 def test_operations_are_counted_as_by_hand(pictures: Pictures) -> None:
     one = subject(Attends())
-    flops = count_flops(lambda given: one.scores(given), pictures.at([0]))
+    flops = count_flops(lambda: one.scores(pictures.at([0])))
     assert flops == 2 * 144 * 192 * 16 + 2 * 2 * 144 * 144 * 16
     cost = measure_cost(one, pictures, "test_vit")
     assert cost.gflops == flops / 1e9 and cost.batch == 1
