@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast, get_args
 
 import typer
 
@@ -60,18 +61,28 @@ def compare(
     base: Path = typer.Argument(metavar="BASE", help="What should hold: a leaderboard's CSV or a run folder."),
     current: Path = typer.Argument(metavar="CURRENT", help="What was measured now: likewise."),
     tolerance: float = typer.Option(0.005, min=0.0, help="Absolute fall of a value that is still accepted."),
+    test: str = typer.Option(
+        "auto", metavar="auto | paired | tolerance", help="A paired test where cells left evidence, or the tolerance."
+    ),
+    resamples: int = typer.Option(1000, min=100, help="Resamples of the paired test."),
     out: Path | None = typer.Option(None, help="Write the Markdown table here as well."),
+    junit: Path | None = typer.Option(None, help="Write JUnit XML here."),
     debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
 ) -> None:
     """Compare two leaderboards; print a Markdown table, and exit with 1 if anything got worse."""
     from ltrp_bench.results.files import atomic_write
+    from ltrp_bench.results.regression import Test
     from ltrp_bench.results.regression import compare as compare_tables
 
-    comparison = compare_tables(base, current, tolerance)
+    if test not in get_args(Test):
+        raise UsageError(f"--test {test}: write {', '.join(get_args(Test))}")
+    comparison = compare_tables(base, current, tolerance, cast(Test, test), resamples)
     text = comparison.markdown()
     typer.echo(text, nl=False)
     if out is not None:
         atomic_write(out, text.encode())
+    if junit is not None:
+        atomic_write(junit, comparison.junit())
     for row in comparison.regressions:
         typer.echo(f"regression: {row.line()}", err=True)
     if comparison.regressions:

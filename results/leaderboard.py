@@ -195,7 +195,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     absent = [name for name in COLUMNS if name not in frame.columns]
     if absent:
         raise ResultsError(f"{path} is no leaderboard: it lacks the columns {', '.join(absent)}")
-    frame = frame[list(COLUMNS)]
+    # Areas under the curve follow from the other rows.
+    frame = frame.loc[frame["keep_ratio"] != "", list(COLUMNS)].reset_index(drop=True)
     for name, parse in _PARSE.items():
         try:
             frame[name] = [parse(text) for text in frame[name]]

@@ -127,7 +127,7 @@ class Task(ABC):
             records: as given to `summarise`, which is called with the same mapping just before.
 
         Returns:
-            numpy arrays by name and, under "meta", plain JSON: the kinds of docs/statistics.md. Under weights of one its
-            metrics are those of `summarise`.
+            numpy arrays by name and, under "meta", plain JSON: the kinds of docs/statistics.md. With every image once
+            its metrics are those of `summarise`.
         """
         return None

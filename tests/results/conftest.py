@@ -1,10 +1,14 @@
-"""Makes small records; rows are made by hand, so that no other room is needed here."""
+"""Makes small records and run folders; rows are made by hand, so that no other room is needed here."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ltrp_bench.results.record import (
@@ -15,6 +19,7 @@ from ltrp_bench.results.record import (
     TaskInfo,
     cell_fingerprint,
 )
+from ltrp_bench.results.store import RunStore
 
 MakeRecord = Callable[..., CellRecord]
 
@@ -30,9 +35,10 @@ def _make(
     stochastic: bool = False,
     skipped: tuple[str, ...] = (),
     weights: str = "w1",
+    version: int = 1,
     limit: int | None = None,
 ) -> CellRecord:
-    own = Identity.of({"name": selector, "weights": weights})
+    own = Identity.of({"name": selector, "weights": weights, "version": version})
     what = Identity.of({"name": task, "limit": limit})
     rows = [
         Metric("coverage", group, None, value, 10)
@@ -61,3 +67,58 @@ def _make(
 def make_record() -> MakeRecord:
     """`make_record(selector, keep_ratio, seed, (all, seen, unseen), ...)`."""
     return _make
+
+
+IMAGES = [f"image {i}" for i in range(120)]
+SCHEMA = {"category": "string", "kept": "float64"}
+RATIOS = (0.25, 0.5, 1.0)
+
+
+class World:
+    """A run folder whose cells hold one object a picture, seen (a) or unseen (b)."""
+
+    images, ratios, schema = IMAGES, RATIOS, SCHEMA
+
+    def __init__(self, root: Path, make: MakeRecord) -> None:
+        self.store, self.make = RunStore(root), make
+        self.easy = np.random.default_rng(1).random(len(IMAGES))
+
+    def values(self, skill: float, bias: float, ratio: float) -> np.ndarray:
+        seen = np.arange(len(IMAGES)) % 2 == 0
+        return np.clip(self.easy * 0.3 + (skill + bias * np.where(seen, 0.5, -0.5)) * ratio, 0, 1)
+
+    def cell(
+        self, selector: str, ratio: float, skill: float, bias: float = 0.0, evidence: bool = True, **options: Any
+    ) -> CellRecord:
+        kept = self.values(skill, bias, ratio)
+        cost = options.pop("cost", None)
+        images = {image: [{"category": "ab"[i % 2], "kept": float(kept[i])}] for i, image in enumerate(IMAGES)}
+        means = float(kept.mean()), float(kept[::2].mean()), float(kept[1::2].mean())
+        record = self.make(selector, ratio, values=means, **options)
+        sizes = [Metric("coverage_small", "all", None, 0.5, 1), Metric("coverage_gap", "all", None, 0.5, 1)]
+        record = replace(record, images=len(IMAGES), metrics=(*record.metrics, *sizes))
+        arrays = {
+            "meta": {
+                "kind": "means",
+                "images": IMAGES,
+                "categories": ["a", "b"],
+                "groups": {"all": ["a", "b"], "seen": ["a"], "unseen": ["b"]},
+                "metrics": ["coverage"],
+            },
+            "image": np.arange(len(IMAGES)),
+            "category": np.arange(len(IMAGES)) % 2,
+            "values": kept[None],
+        }
+        made = {"machine": "here", "device": "cpu", **({"cost": cost} if cost else {})}
+        return self.store.write_cell(record, images, SCHEMA, made, arrays if evidence else None)
+
+
+@pytest.fixture
+def world(tmp_path: Path, make_record: MakeRecord) -> World:
+    return World(tmp_path / "runs", make_record)
+
+
+@pytest.fixture
+def other_world(tmp_path: Path, make_record: MakeRecord) -> World:
+    """A second run folder."""
+    return World(tmp_path / "now", make_record)

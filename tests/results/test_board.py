@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,58 +14,9 @@ import pytest
 
 from ltrp_bench.results.board import COLUMNS, FOLDED, PAIR_COLUMNS, BoardOptions, load_board
 from ltrp_bench.results.bootstrap import Draws
-from ltrp_bench.results.record import CellRecord, Identity, Metric, ResultsError, TaskInfo, cell_fingerprint
+from ltrp_bench.results.record import Identity, ResultsError, TaskInfo, cell_fingerprint
 from ltrp_bench.results.replicates import Replicates
-from ltrp_bench.results.store import RunStore
 from ltrp_bench.results.tables import latex, markdown, write_table
-
-MakeRecord = Callable[..., CellRecord]
-
-IMAGES = [f"image {i}" for i in range(120)]
-SCHEMA = {"category": "string", "kept": "float64"}
-RATIOS = (0.25, 0.5, 1.0)
-
-
-class World:
-    """A run folder whose cells hold one object a picture, seen (a) or unseen (b)."""
-
-    def __init__(self, root: Path, make: MakeRecord) -> None:
-        self.store, self.make = RunStore(root), make
-        self.easy = np.random.default_rng(1).random(len(IMAGES))
-
-    def values(self, skill: float, bias: float, ratio: float) -> np.ndarray:
-        seen = np.arange(len(IMAGES)) % 2 == 0
-        return np.clip(self.easy * 0.3 + (skill + bias * np.where(seen, 0.5, -0.5)) * ratio, 0, 1)
-
-    def cell(
-        self, selector: str, ratio: float, skill: float, bias: float = 0.0, evidence: bool = True, **options: Any
-    ) -> CellRecord:
-        kept = self.values(skill, bias, ratio)
-        cost = options.pop("cost", None)
-        images = {image: [{"category": "ab"[i % 2], "kept": float(kept[i])}] for i, image in enumerate(IMAGES)}
-        means = float(kept.mean()), float(kept[::2].mean()), float(kept[1::2].mean())
-        record = self.make(selector, ratio, values=means, **options)
-        sizes = [Metric("coverage_small", "all", None, 0.5, 1), Metric("coverage_gap", "all", None, 0.5, 1)]
-        record = replace(record, images=len(IMAGES), metrics=(*record.metrics, *sizes))
-        arrays = {
-            "meta": {
-                "kind": "means",
-                "images": IMAGES,
-                "categories": ["a", "b"],
-                "groups": {"all": ["a", "b"], "seen": ["a"], "unseen": ["b"]},
-                "metrics": ["coverage"],
-            },
-            "image": np.arange(len(IMAGES)),
-            "category": np.arange(len(IMAGES)) % 2,
-            "values": kept[None],
-        }
-        made = {"machine": "here", "device": "cpu", **({"cost": cost} if cost else {})}
-        return self.store.write_cell(record, images, SCHEMA, made, arrays if evidence else None)
-
-
-@pytest.fixture
-def world(tmp_path: Path, make_record: MakeRecord) -> World:
-    return World(tmp_path / "runs", make_record)
 
 
 def _row(frame: pd.DataFrame, selector: str, ratios: str) -> pd.Series:
@@ -74,8 +25,8 @@ def _row(frame: pd.DataFrame, selector: str, ratios: str) -> pd.Series:
     return found.iloc[0]
 
 
-def test_a_whole_board(world: World) -> None:
-    for ratio in RATIOS:
+def test_a_whole_board(world: Any) -> None:
+    for ratio in world.ratios:
         world.cell("good", ratio, 0.6, cost={"selector_ms": 2.0, "selector_gflops": 0.5, "model_ms": 8.0})
         world.cell("twin", ratio, 0.6)
         world.cell("biased", ratio, 0.5, 0.2)
@@ -99,8 +50,8 @@ def test_a_whole_board(world: World) -> None:
     assert biased["gap_adjusted_low"] == pytest.approx(0.04) == biased["gap_adjusted_high"]
     # The area is a mean over ratios by the trapezoids, the interval of it inside those of its ends.
     whole = _row(frame, "good", "auc 0.25-1")
-    parts = [_row(frame, "good", f"{ratio:g}")["all"] for ratio in RATIOS]
-    assert whole["all"] == pytest.approx(np.trapezoid(parts, RATIOS) / 0.75)
+    parts = [_row(frame, "good", f"{ratio:g}")["all"] for ratio in world.ratios]
+    assert whole["all"] == pytest.approx(np.trapezoid(parts, world.ratios) / 0.75)
     assert whole["all_low"] < whole["all"] < whole["all_high"] and math.isnan(whole["keep_ratio"])
     # `good` at 0.25 is what random reaches on its way.
     low, high = (_row(frame, "random", r) for r in ("0.25", "0.5"))
@@ -114,7 +65,7 @@ def test_a_whole_board(world: World) -> None:
     assert (pair["difference"] == 0).all() and (pair["p"] == 1).all() and len(pair) == 2 * 4
 
 
-def test_never_reached_is_infinite(world: World) -> None:
+def test_never_reached_is_infinite(world: Any) -> None:
     for ratio in (0.25, 0.5):
         world.cell("good", ratio, 0.9)
         world.cell("random", ratio, 0.1)
@@ -123,9 +74,9 @@ def test_never_reached_is_infinite(world: World) -> None:
     assert "never" in markdown(frame) and "never" in latex(frame)
 
 
-def test_holes_are_shown_and_not_averaged_over(world: World) -> None:
+def test_holes_are_shown_and_not_averaged_over(world: Any) -> None:
     told: list[str] = []
-    for ratio in RATIOS:
+    for ratio in world.ratios:
         world.cell("good", ratio, 0.6)
         if ratio != 0.5:
             world.cell("holed", ratio, 0.6)
@@ -140,12 +91,12 @@ def test_holes_are_shown_and_not_averaged_over(world: World) -> None:
     assert "incomplete: lacks at 0.5: keep ratio 0.5" in markdown(frame)
 
 
-def test_seeds_are_averaged_draw_by_draw(world: World) -> None:
+def test_seeds_are_averaged_draw_by_draw(world: Any) -> None:
     records = [world.cell("random", 0.5, 0.3 + 0.1 * seed, seed=seed, stochastic=True) for seed in (0, 1)]
     row = _row(load_board(world.store.root).frame, "random", "0.5")
     kept = (world.values(0.3, 0, 0.5) + world.values(0.4, 0, 0.5)) / 2
-    draws = Draws.of(IMAGES, "shapes-coverage")
-    expected = draws.estimate(draws.weights @ kept / len(IMAGES)).point
+    draws = Draws.of(world.images, "shapes-coverage")
+    expected = draws.estimate(draws.weights @ kept / len(world.images)).point
     assert row["all"] == pytest.approx(expected) and row["seeds"] == 2
     assert row["all_low"] < row["all"] < row["all_high"]
     # All seeds and ratios share their draws.
@@ -154,7 +105,7 @@ def test_seeds_are_averaged_draw_by_draw(world: World) -> None:
     assert keys == {draws.key}
 
 
-def test_estimates_are_cached_and_a_damaged_cache_is_made_anew(world: World) -> None:
+def test_estimates_are_cached_and_a_damaged_cache_is_made_anew(world: Any) -> None:
     record = world.cell("good", 0.5, 0.6)
     first = load_board(world.store.root).frame
     cache = world.store.root / "bootstrap" / f"{record.fingerprint}.coverage.npz"
@@ -169,7 +120,7 @@ def test_estimates_are_cached_and_a_damaged_cache_is_made_anew(world: World) -> 
     pd.testing.assert_frame_equal(first, load_board(world.store.root).frame)
 
 
-def test_evidence_of_another_cell_is_refused(world: World) -> None:
+def test_evidence_of_another_cell_is_refused(world: Any) -> None:
     one, other = world.cell("good", 0.5, 0.6), world.cell("bad", 0.5, 0.1)
     data = world.store.evidence_path(one.fingerprint).read_bytes()
     world.store.evidence_path(other.fingerprint).write_bytes(data)
@@ -182,7 +133,7 @@ def test_evidence_of_another_cell_is_refused(world: World) -> None:
         load_board(world.store.root)
 
 
-def test_folds_have_intervals_of_their_mean(world: World, make_record: MakeRecord) -> None:
+def test_folds_have_intervals_of_their_mean(world: Any) -> None:
     for fold in (0, 1):
         for name, bias in (("variance", 0.04), ("center", 0.0), ("evit", 0.2)):
             record = world.cell(name, 0.5, 0.5, bias if fold == 0 else -bias)
@@ -191,9 +142,9 @@ def test_folds_have_intervals_of_their_mean(world: World, make_record: MakeRecor
             moved = replace(record, fingerprint=fingerprint, task=TaskInfo("shapes-coverage", "coverage", what))
             rows = world.store.read_images(record.fingerprint)
             evidence = np.load(world.store.evidence_path(record.fingerprint))
-            meta = __import__("json").loads(evidence["meta"].tobytes())["evidence"]
+            meta = json.loads(evidence["meta"].tobytes())["evidence"]
             arrays = {**{name: evidence[name] for name in evidence.files}, "meta": meta}
-            world.store.write_cell(moved, rows, SCHEMA, {}, arrays)
+            world.store.write_cell(moved, rows, world.schema, {}, arrays)
             world.store.cell_path(record.fingerprint).unlink()
     frame = load_board(world.store.root, BoardOptions(folds=True)).frame
     assert tuple(frame.columns) == FOLDED and frame["complete"].all() and len(frame) == 3
@@ -202,7 +153,7 @@ def test_folds_have_intervals_of_their_mean(world: World, make_record: MakeRecor
     assert row["gap_low"] <= row["gap"] <= row["gap_high"] and abs(row["gap"]) < 0.05
 
 
-def test_other_metrics(world: World) -> None:
+def test_other_metrics(world: Any) -> None:
     world.cell("good", 0.5, 0.6)
     frame = load_board(world.store.root, BoardOptions(sizes=True)).frame
     assert frame["metric"].tolist() == ["coverage_small"] and frame["all"].tolist() == [0.5]
@@ -213,7 +164,7 @@ def test_other_metrics(world: World) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".md", ".tex"])
-def test_files(world: World, tmp_path: Path, suffix: str) -> None:
+def test_files(world: Any, tmp_path: Path, suffix: str) -> None:
     for ratio in (0.25, 0.5):
         world.cell("good_one", ratio, 0.6)
         world.cell("random", ratio, 0.3)

@@ -79,7 +79,7 @@ def test_one_name_with_two_weights_pairs_by_identity(make_record: MakeRecord) ->
 def test_markdown(make_record: MakeRecord) -> None:
     text = _compare([make_record()], [make_record(values=(0.4, 0.6, 0.4))]).markdown()
     lines = text.splitlines()
-    assert lines[0] == "**1 regression** in 1 rows (tolerance 0.01)."
+    assert lines[0] == "**1 regression** in 1 rows (1 by tolerance 0.01)."
     assert lines[2].startswith("| status | task |") and len(lines) == 5
     assert "0.5000 → 0.4000 (-0.1000)" in lines[4] and "all fell by 0.1" in lines[4]
     assert {line.count("|") for line in lines[2:]} == {11}
