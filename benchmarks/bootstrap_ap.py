@@ -69,7 +69,7 @@ class World:
             "categories": self.names(),
             "groups": self.groups(),
             "metrics": list(metrics),
-            "tables": [{"name": f"bbox_{a}", "rule": "coco", "thresholds": 10} for a in areas],
+            "tables": [{"name": f"bbox_{a}", "ranks": f"bbox_{a}", "rule": "coco", "thresholds": 10} for a in areas],
             "curves": {m: [f"bbox_{CURVES[m][0]}", CURVES[m][1]] for m in metrics},
         }
         arrays: dict[str, Any] = {"meta": meta}
@@ -99,7 +99,6 @@ class World:
         return {
             "image": self.image[order].astype(np.int32),
             "category": self.category[order].astype(np.int32),
-            "score": self.score[order],
             "matched": matched,
             "ignored": ignored,
             "truth_image": (pairs // self.categories).astype(np.int32),

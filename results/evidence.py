@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ltrp_bench.results.evidence_base import GROUPS, Evidence, Pair
+from ltrp_bench.results.evidence_confusion import Confusion
 from ltrp_bench.results.evidence_detections import Detections
 from ltrp_bench.results.evidence_means import Means
+from ltrp_bench.results.evidence_ranking import Ranking
 from ltrp_bench.results.record import ResultsError
 
 __all__ = ["GROUPS", "KINDS", "Evidence", "Pair", "read"]
 
-KINDS: Final[Mapping[str, type[Evidence]]] = {kind.kind: kind for kind in (Means, Detections)}
+KINDS: Final[Mapping[str, type[Evidence]]] = {kind.kind: kind for kind in (Means, Ranking, Confusion, Detections)}
 
 
 def read(arrays: Mapping[str, Any], where: str) -> Evidence:

@@ -47,7 +47,7 @@ class Detections(Evidence):
         if not isinstance(tables, list | tuple) or not all(isinstance(table, Mapping) for table in tables):
             raise self._wrong("meta/tables must be a list of mappings")
         self._thresholds = {str(t.get("name")): self._threshold_count(t) for t in tables}
-        self._tables = {str(t.get("name")): self._table(str(t.get("name")), t.get("rule")) for t in tables}
+        self._tables = {str(t.get("name")): self._table(t) for t in tables}
         self._curves = self._read_curves()
 
     def _threshold_count(self, table: Mapping[str, Any]) -> int:
@@ -56,17 +56,16 @@ class Detections(Evidence):
             raise self._wrong(f"table {table.get('name')!r} has {count!r} thresholds, not 1 .. {_MOST_THRESHOLDS}")
         return count
 
-    def _table(self, name: str, rule: Any) -> _Table:
+    def _table(self, about: Mapping[str, Any]) -> _Table:
+        name, ranks, rule = str(about.get("name")), str(about.get("ranks")), about.get("rule")
         if rule not in RULES:
             raise self._wrong(f"table {name!r} has the rule {rule!r}; there are {', '.join(RULES)}")
         pictures, classes = len(self.images), len(self.categories)
-        image = self._positions(f"{name}/image", None, pictures)
+        image = self._positions(f"{ranks}/image", None, pictures)
         size = len(image)
-        category = self._positions(f"{name}/category", size, classes)
-        score = self._array(f"{name}/score", "f", (size,))
-        step = np.diff(category)
-        if (step < 0).any() or not np.isfinite(score).all() or (np.diff(score)[step == 0] > 0).any():
-            raise self._wrong(f"table {name!r} is not sorted by category, then by falling score")
+        category = self._positions(f"{ranks}/category", size, classes)
+        if (np.diff(category) < 0).any():
+            raise self._wrong(f"table {ranks!r} is not sorted by category")
         bits = [self._array(f"{name}/{what}", "iu", (size,)).astype(np.int64) for what in ("matched", "ignored")]
         if any((b < 0).any() or (b >> self._thresholds[name]).any() for b in bits):
             raise self._wrong(f"table {name!r} sets a bit beyond its {self._thresholds[name]} thresholds")

@@ -21,6 +21,7 @@ from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shape
 from ltrp_bench.tasks.data.imagenet import LabelledSource, find_labelled, imagenet_classes
 from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
 from ltrp_bench.tasks.data.shapes_labels import ShapesLabels
+from ltrp_bench.tasks.evidence import of_means
 from ltrp_bench.tasks.patches import covered_share, patch_edges
 from ltrp_bench.tasks.reduction import downsampled_size, fill, patch_grid
 from ltrp_bench.tasks.shipped import shipped_model
@@ -181,6 +182,15 @@ class ClassificationTask(SourceTask[LabelledSource]):
                 group = "seen" if names[i] in self._groups["seen"] else "unseen"
                 out.append(MetricRow(metric, group, names[i], *_mean(right[labels == i])))
         return out
+
+    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+        """Whether each picture is right, within one and within five guesses."""
+        rows = [(i, row) for i, rows in enumerate(records.values()) for row in rows]
+        names = self.source.categories
+        ranks = np.array([row["rank"] for _, row in rows], dtype=np.int64)
+        values = {metric: (ranks < most).astype(np.float64) for metric, most in TOP.items()}
+        category = [names[row["label"]] for _, row in rows]
+        return of_means(list(records), names, self._groups, [i for i, _ in rows], category, values)
 
 
 def _mean(values: np.ndarray) -> tuple[float, int]:

@@ -69,12 +69,14 @@ class CocoEvaluation:
         precision: [10 IoU thresholds, 101 recalls, K, 4 area ranges, 3 maxDets], -1 where undefined.
         recall: [10, K, 4, 3], -1 where undefined.
         counts: objects of each category, crowds left out.
+        overlaps: (image, category), positions from 0 -> [D, G] IoU of its detections, best first, with its objects.
     """
 
     categories: tuple[str, ...]
     precision: np.ndarray
     recall: np.ndarray
     counts: Mapping[str, int]
+    overlaps: Mapping[tuple[int, int], np.ndarray]
 
     def metric(self, name: str, categories: Iterable[str] | None = None) -> float:
         """One of `METRICS` in [0, 1] over a group of categories (all of them by default); NaN if undefined."""
@@ -124,7 +126,8 @@ def evaluate(
     shape = (10, 101, len(categories), 4, 3)
     precision = np.asarray(run.eval["precision"]).reshape(shape)
     recall = np.asarray(run.eval["recall"]).reshape(shape[:1] + shape[2:])
-    return CocoEvaluation(tuple(categories), precision, recall, counts)
+    overlaps = {(i - 1, k - 1): np.asarray(held) for (i, k), held in run.ious.items() if len(held)}
+    return CocoEvaluation(tuple(categories), precision, recall, counts, overlaps)
 
 
 def _truth(images: Sequence[TrueImage], number: Mapping[str, int], kind: Kind) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pycocotools import mask as rle_tools
@@ -21,6 +21,7 @@ from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
 from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
 from ltrp_bench.tasks.data.shapes import PATCH, SIZE, WORLD_SEEDS
 from ltrp_bench.tasks.data.sources import SIZES, CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.evidence import of_means
 from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas
 from ltrp_bench.tasks.source_task import SourceTask
 
@@ -132,15 +133,9 @@ class CoverageTask(SourceTask[ObjectSource]):
 
     def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """Mean over objects of each group, size, kind and category; the gaps (seen less unseen); the share kept."""
-        rows = [row for image in records.values() for row in image]
-        categories = np.array([row["category"] for row in rows], dtype=object)
-        sizes = np.array([row["size"] for row in rows], dtype=object)
-        kept = np.array([row["kept"] for row in rows], dtype=np.float64)
+        categories, kept, parts = self._columns(records)
         out: list[MetricRow] = []
         inside = {group: np.isin(categories, sorted(self._groups[group])) for group in GROUPS}
-        parts = {"coverage": kept == kept, **{f"coverage_{s}": sizes == s for s in SIZES}}
-        for name, members in self._kinds().items():
-            parts[f"coverage_{name}"] = np.isin(categories, sorted(members))
         for metric, among in parts.items():
             means = {group: _mean(kept[inside[group] & among]) for group in GROUPS}
             out += [MetricRow(metric, group, None, *means[group]) for group in GROUPS]
@@ -151,6 +146,24 @@ class CoverageTask(SourceTask[ObjectSource]):
             group = "seen" if category in self._groups["seen"] else "unseen"
             out.append(MetricRow("coverage", group, category, *_mean(kept[categories == category])))
         return out
+
+    def _columns(self, records: Mapping[str, list[Row]]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Of all rows: category, share kept, and metric -> whether the row counts for it."""
+        rows = [row for image in records.values() for row in image]
+        categories = np.array([row["category"] for row in rows], dtype=object)
+        sizes = np.array([row["size"] for row in rows], dtype=object)
+        kept = np.array([row["kept"] for row in rows], dtype=np.float64)
+        parts = {"coverage": kept == kept, **{f"coverage_{s}": sizes == s for s in SIZES}}
+        for name, members in self._kinds().items():
+            parts[f"coverage_{name}"] = np.isin(categories, sorted(members))
+        return categories, kept, parts
+
+    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+        """The share kept of each object."""
+        categories, kept, parts = self._columns(records)
+        image = [i for i, rows in enumerate(records.values()) for _ in rows]
+        values = {metric: np.where(among, kept, np.nan) for metric, among in parts.items()}
+        return of_means(list(records), self.source.categories, self._groups, image, categories.tolist(), values)
 
 
 def _mean(values: np.ndarray) -> tuple[float, int]:

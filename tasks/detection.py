@@ -1,9 +1,9 @@
-"""`shapes-`, `coco-` and `voc-det`: any mmdet detector on pictures whose dropped patches are filled before any layer,
+"""`shapes-det` and `coco-det`: any mmdet detector on pictures whose dropped patches are filled before any layer,
 and plain ViT detectors (`detectors/plain_vit.py`) on the kept patches alone.
 
 Patches are those of the picture as the detector's own resize leaves it: ceil(h / P) x ceil(w / P), padding never
-counts. Average precision and recall are COCO's, of boxes and, where the detector finds them, masks; on VOC also VOC's
-own average precision of boxes.
+counts. Average precision and recall are COCO's, of boxes and, where the detector finds them, masks;
+`voc_detection.py` adds VOC's own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pycocotools import mask as rle_tools
@@ -19,18 +19,17 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import MetricRow, Reduction, Row, Sample
 from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
-from ltrp_bench.tasks.coco_evaluation import METRICS, PER_CATEGORY, Kind, TrueImage, evaluate
+from ltrp_bench.tasks.coco_evaluation import METRICS, PER_CATEGORY, CocoEvaluation, Kind, TrueImage, evaluate
 from ltrp_bench.tasks.data.shapes import PATCH, WORLD_SEEDS
 from ltrp_bench.tasks.data.sources import CocoSource, ObjectSource, ShapesSource
-from ltrp_bench.tasks.data.voc import VocSource
 from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, SHAPES_VIT_CONFIG, SHAPES_WEIGHTS, Detector, load_detector
 from ltrp_bench.tasks.detectors.running import DetectorRunner, Prepared
+from ltrp_bench.tasks.evidence import meta
+from ltrp_bench.tasks.evidence_detection import coco_tables
 from ltrp_bench.tasks.patches import covered_share, patch_edges
 from ltrp_bench.tasks.reduction import patch_grid
 from ltrp_bench.tasks.shipped import shipped_model
 from ltrp_bench.tasks.source_task import SourceTask
-from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
-from ltrp_bench.tasks.voc_evaluation import Rule, evaluate_voc
 
 Way = Literal["fill", "drop"]
 
@@ -97,6 +96,7 @@ class DetectionTask(SourceTask[ObjectSource]):
             )
         self.patch = patch
         self.runner = DetectorRunner(detector, patch, score_threshold, reduction == "drop")
+        self._evaluated: tuple[Mapping[str, list[Row]], dict[Kind, CocoEvaluation]] | None = None
         self.kinds: tuple[Kind, ...] = ("bbox", "segm") if detector.finds_masks else ("bbox",)
 
     def load(self, index: int) -> Sample:
@@ -131,11 +131,9 @@ class DetectionTask(SourceTask[ObjectSource]):
 
     def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """COCO's twelve numbers of each group, and three of each category."""
-        order = sorted(records, key=self.source.index)
         out: list[MetricRow] = []
-        for kind in self.kinds:
-            images: list[TrueImage] = [self.source.truth(self.source.index(i), masks=kind == "segm") for i in order]
-            run = evaluate(images, records, self.source.categories, kind)
+        self._evaluated = (records, {kind: self._evaluate(records, kind) for kind in self.kinds})
+        for kind, run in self._evaluated[1].items():
             for metric in METRICS:
                 for group in GROUPS:
                     chosen = self._groups[group]
@@ -148,59 +146,32 @@ class DetectionTask(SourceTask[ObjectSource]):
                     out.append(MetricRow(f"{kind}_{metric}", group, category, value, n))
         return out
 
+    def _evaluate(self, records: Mapping[str, list[Row]], kind: Kind) -> CocoEvaluation:
+        return evaluate(self._truth(records, kind == "segm"), records, self.source.categories, kind)
 
-class VocDetectionTask(DetectionTask):
-    """A detector judged as VOC judges: its own average precision beside COCO's, of boxes alone.
+    def _truth(self, records: Mapping[str, list[Row]], masks: bool = False) -> list[TrueImage]:
+        """Of the images of `records`, in the data set's order."""
+        return [self.source.truth(i, masks=masks) for i in sorted(map(self.source.index, records))]
 
-    Args:
-        name: as in the registry.
-        source: VOC's pictures and boxes.
-        split: which of its categories are seen.
-        detector: the model; its classes are called as VOC calls them, or as COCO does.
-        patch: pixels along a patch's side, on the resized picture.
-        rule: of VOC's average precision.
-        score_threshold: detections below are dropped.
-        narrow_as: group of the "narrow" categories.
-    """
+    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+        """Verdicts on every detection, of boxes and, where there are any, masks."""
+        held, self._evaluated = self._evaluated, None
+        runs = held[1] if held is not None and held[0] is records else {}
+        categories = self.source.categories
+        parts = []
+        for kind in self.kinds:
+            run = runs.pop(kind, None) or self._evaluate(records, kind)
+            images = self._truth(records, kind == "segm")
+            parts.append(coco_tables(images, records, categories, kind, run.overlaps))
+        return self._joined(records, parts)
 
-    def __init__(
-        self,
-        name: str,
-        source: VocSource,
-        split: CategorySplit,
-        detector: Detector,
-        patch: int,
-        rule: Rule = "area",
-        score_threshold: float = 0.0,
-        narrow_as: Literal["seen", "unseen"] = "seen",
-        reduction: Way = "fill",
-    ) -> None:
-        if rule not in get_args(Rule):
-            raise UsageError(f"rule must be {' or '.join(get_args(Rule))}, got {rule!r}")
-        super().__init__(name, source, split, detector, patch, score_threshold, narrow_as, VOC_NAMES, reduction)
-        self.kinds = ("bbox",)  # VOC has no masks of these objects
-        self.rule = rule
-        self.headline = "voc_AP50" if rule == "area" else "voc_AP50_11points"
-        self._identity["rule"] = rule
-
-    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
-        """One row per detection of a category of the data set, best first, without masks."""
-        found = super().process(samples, reductions)
-        return [[{**row, "rle": ""} for row in rows] for rows in found]
-
-    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
-        """VOC's average precision of each group and category, then COCO's numbers as of `DetectionTask`."""
-        order = sorted(records, key=self.source.index)
-        images = [self.source.truth(self.source.index(i)) for i in order]
-        run = evaluate_voc(images, records, self.source.categories, self.rule)
-        out = [
-            MetricRow(self.headline, group, None, run.metric(self._groups[group]), run.count(self._groups[group]))
-            for group in GROUPS
-        ]
-        for category in self.source.categories:
-            group = "seen" if category in self._groups["seen"] else "unseen"
-            out.append(MetricRow(self.headline, group, category, run.precision[category], run.counts[category]))
-        return out + super().summarise(records)
+    def _joined(self, records: Mapping[str, list[Row]], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """One evidence of several tables."""
+        curves = {name: curve for part in parts for name, curve in part["meta"]["curves"].items()}
+        tables = [table for part in parts for table in part["meta"]["tables"]]
+        images = [self.source.ids[i] for i in sorted(map(self.source.index, records))]
+        about = meta("detections", images, self.source.categories, self._groups, curves, tables=tables, curves=curves)
+        return {**{name: array for part in parts for name, array in part.items()}, "meta": about}
 
 
 def _check_patch(detector: Detector, patch: int, reduction: str) -> None:
@@ -295,47 +266,3 @@ def coco_det(
     detector = load_detector(model, model_weights, random_weights, device)
     states = load_split(split)
     return DetectionTask("coco-det", source, states, detector, patch, score_threshold, narrow_as, reduction=reduction)
-
-
-def voc_det(
-    data: str | Path | None = None,
-    model: str | Path | None = None,
-    model_weights: str | Path | None = None,
-    random_weights: int | None = None,
-    reduction: Way = "fill",
-    patch: int = 16,
-    rule: Rule = "area",
-    score_threshold: float = 0.0,
-    split: str | Path = "imagenet1k_voc20",
-    subset: str = "val",
-    limit: int | None = None,
-    narrow_as: Literal["seen", "unseen"] = "seen",
-    device: str = "cpu",
-) -> VocDetectionTask:
-    """Detection on VOC2007 or VOC2012 by any mmdet detector of its twenty classes or of COCO's eighty.
-
-    Args:
-        data: the devkit's folder, see `VocSource`.
-        model: name of a config that mmdet brings, or a file.
-        model_weights: its checkpoint.
-        random_weights: seed of an untrained one, for trials.
-        reduction: "fill", or "drop" for configs with a `PlainViTBackbone`.
-        patch: pixels along a patch's side, on the resized picture.
-        rule: of VOC's average precision, "area" (2010 and later) or "11points" (2007).
-        score_threshold: detections below are dropped.
-        split: name or CSV of the seen and unseen categories.
-        subset: a list of ImageSets/Main/; without that folder all annotated pictures are taken.
-        limit: only the first so many pictures.
-        narrow_as: group of categories that are seen through one kind only.
-        device: of torch; changes speed alone.
-    """
-    if model is None:
-        raise UsageError(
-            "voc-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
-        )
-    source = VocSource(data, subset, limit)
-    detector = load_detector(model, model_weights, random_weights, device)
-    states = load_split(split)
-    return VocDetectionTask(
-        "voc-det", source, states, detector, patch, rule, score_threshold, narrow_as, reduction=reduction
-    )

@@ -24,7 +24,8 @@ from ltrp_bench.tasks.data.nuswide import NusWideSource
 from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
 from ltrp_bench.tasks.data.sources import CocoSource, ObjectSource, ShapesSource
 from ltrp_bench.tasks.data.voc import VocSource
-from ltrp_bench.tasks.multilabel_evaluation import SIZES, MultiLabel, pack
+from ltrp_bench.tasks.evidence import of_ranking
+from ltrp_bench.tasks.multilabel_evaluation import SIZE_METRICS, SIZES, MultiLabel, pack
 from ltrp_bench.tasks.shipped import shipped_model
 from ltrp_bench.tasks.vits.loading import TimmModel
 from ltrp_bench.tasks.vits.multilabel_models import Head, load_multilabel
@@ -124,9 +125,7 @@ class MultiLabelTask(ClassificationTask):
 
     def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """mAP, precision, recall and F1 of each group, mAP of sizes where objects are known, AP of each category."""
-        # In the order of the data set, so that sums end alike whoever hands the records in.
-        rows: Sequence[Row] = [row for i in sorted(records, key=self.labelled.index) for row in records[i]]
-        run = MultiLabel.of(rows, self.labelled.categories, self.threshold)
+        run = self._run(records)
         out = []
         for group in GROUPS:
             found = run.summary(self._groups[group], with_sizes=self.labelled.boxes is not None)
@@ -135,6 +134,17 @@ class MultiLabelTask(ClassificationTask):
             group = "seen" if category in self._groups["seen"] else "unseen"
             out.append(MetricRow("AP", group, category, float(value), run.count((category,))))
         return out
+
+    def _run(self, records: Mapping[str, list[Row]]) -> MultiLabel:
+        """In the order of the data set, so that sums end alike whoever hands the records in."""
+        rows: Sequence[Row] = [row for i in sorted(records, key=self.labelled.index) for row in records[i]]
+        return MultiLabel.of(rows, self.labelled.categories, self.threshold)
+
+    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+        """Scores and truth of every picture, for mAP and, where objects are known, mAP of sizes."""
+        metrics = ("mAP", *(SIZE_METRICS if self.labelled.boxes is not None else ()))
+        order = sorted(records, key=self.labelled.index)
+        return of_ranking(order, self._run(records), self._groups, metrics)
 
 
 def shapes_multilabel(

@@ -21,6 +21,7 @@ from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shape
 from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics, SemanticSource, ShapesSemantics
 from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
+from ltrp_bench.tasks.evidence import of_confusion
 from ltrp_bench.tasks.patches import covered_share, patch_areas, patch_edges, segment_worth
 from ltrp_bench.tasks.segmentation_evaluation import Confusion, confusion_rows
 from ltrp_bench.tasks.segmentors.classes import matched
@@ -162,6 +163,11 @@ class SegmentationTask(SourceTask[SemanticSource]):
             out.append(MetricRow("IoU", group, name, float(run.iou[i]), pixels))
             out.append(MetricRow("Acc", group, name, float(run.accuracy[i]), pixels))
         return out
+
+    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+        """Every picture's confusion matrix."""
+        metrics = ("mIoU", "mAcc", "aAcc", CALLED_SEEN)
+        return of_confusion(records, self.source.classes, self._groups, metrics)
 
 
 def shapes_seg(

@@ -67,6 +67,35 @@ def evaluate_voc(
         rule: "area" under the precision envelope (2010 and later) or the mean of the envelope at "11points" (2007).
         threshold: least IoU of a find.
     """
+    judged = voc_verdicts(images, detections, categories, threshold)
+    counts = {name: sum(judged.objects[name].values()) for name in categories}
+    precision = {
+        name: _average_precision(np.array([good for _, good in judged.ranked[name]], bool), counts[name], rule)
+        for name in categories
+    }
+    return VocEvaluation(precision, counts)
+
+
+@dataclass(frozen=True)
+class VocVerdicts:
+    """What was found and what there is; pictures by position.
+
+    Attributes:
+        ranked: category -> (picture, whether right) of each detection that counts, best first.
+        objects: category -> picture -> its objects, difficult ones left out.
+    """
+
+    ranked: Mapping[str, Sequence[tuple[int, bool]]]
+    objects: Mapping[str, Mapping[int, int]]
+
+
+def voc_verdicts(
+    images: Sequence[TrueImage],
+    detections: Mapping[str, Sequence[Mapping[str, Any]]],
+    categories: Sequence[str],
+    threshold: float = THRESHOLD,
+) -> VocVerdicts:
+    """Every detection's verdict; arguments as of `evaluate_voc`."""
     truth: dict[str, dict[int, list[TrueObject]]] = {name: defaultdict(list) for name in categories}
     found: dict[str, list[tuple[float, int, Sequence[float]]]] = {name: [] for name in categories}
     for i, image in enumerate(images):
@@ -74,35 +103,33 @@ def evaluate_voc(
             truth[item.category][i].append(item)
         for row in detections.get(image.image_id, ()):
             found[row["category"]].append((row["score"], i, (row["x"], row["y"], row["w"], row["h"])))
-    counts = {name: sum(not o.crowd for objects in truth[name].values() for o in objects) for name in categories}
-    precision = {
-        name: _average_precision(_verdicts(truth[name], found[name], threshold), counts[name], rule)
-        for name in categories
-    }
-    return VocEvaluation(precision, counts)
+    return VocVerdicts(
+        {name: _verdicts(truth[name], found[name], threshold) for name in categories},
+        {name: {i: sum(not o.crowd for o in own) for i, own in truth[name].items()} for name in categories},
+    )
 
 
 def _verdicts(
     truth: Mapping[int, Sequence[TrueObject]],
     found: Sequence[tuple[float, int, Sequence[float]]],
     threshold: float,
-) -> np.ndarray:
-    """[n] bool, best first: whether each detection that counts is right; those of difficult objects do not count."""
+) -> list[tuple[int, bool]]:
+    """(picture, whether right), best first; detections of difficult objects do not count."""
     boxes = {i: np.array([item.box for item in objects], np.float64) for i, objects in truth.items()}
     taken: set[tuple[int, int]] = set()
-    verdicts: list[bool] = []
+    verdicts: list[tuple[int, bool]] = []
     for _, i, box in sorted(found, key=lambda one: -one[0]):  # stable: equal scores stay in the order given
         if i not in boxes:
-            verdicts.append(False)
+            verdicts.append((i, False))
             continue
         overlaps = _overlaps(boxes[i], box)
         best = int(overlaps.argmax())
         if overlaps[best] < threshold:
-            verdicts.append(False)
+            verdicts.append((i, False))
         elif not truth[i][best].crowd:
-            verdicts.append((i, best) not in taken)
+            verdicts.append((i, (i, best) not in taken))
             taken.add((i, best))
-    return np.array(verdicts, bool)
+    return verdicts
 
 
 def _overlaps(boxes: np.ndarray, box: Sequence[float]) -> np.ndarray:

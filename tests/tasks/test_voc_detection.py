@@ -12,9 +12,9 @@ from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks import openmmlab
 from ltrp_bench.tasks.base import Keep, MetricRow
 from ltrp_bench.tasks.categories import load_split
-from ltrp_bench.tasks.detection import VocDetectionTask, voc_det
 from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, class_names
 from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
+from ltrp_bench.tasks.voc_detection import VocDetectionTask, voc_det
 
 PIPELINE = (
     "pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(160, 120), keep_ratio=True),"
