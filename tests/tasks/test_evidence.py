@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as rle_tools
 
 from ltrp_bench.results.evidence import GROUPS, Evidence, read
 from ltrp_bench.tasks.base import Keep, Task
-from ltrp_bench.tasks.coco_evaluation import TrueImage, TrueObject, evaluate
+from ltrp_bench.tasks.coco_evaluation import Kind, TrueImage, TrueObject, evaluate
 from ltrp_bench.tasks.evidence import meta
 from ltrp_bench.tasks.evidence_detection import AREAS, CURVES, coco_tables, voc_table
 from ltrp_bench.tasks.multilabel_evaluation import MultiLabel
@@ -160,18 +161,39 @@ def _row(rng: np.random.Generator, category: str, x: float, y: float, side: floa
     return {"category": category, "score": score, "x": x, "y": y, "w": side, "h": side, "rle": ""}
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_matching_is_the_evaluators(seed: int) -> None:
+def _mask(x: float, y: float, side: float) -> dict[str, Any]:
+    """A disc in the square: its area is less than the square's."""
+    down, across = np.mgrid[:300, :300]
+    disc = (down - y - side / 2) ** 2 + (across - x - side / 2) ** 2 <= (side / 2) ** 2
+    code = rle_tools.encode(np.asfortranarray(disc.astype(np.uint8)))
+    return {"size": [300, 300], "counts": code["counts"].decode()}
+
+
+def _with_masks(truth: list[TrueImage], found: Records) -> tuple[list[TrueImage], Records]:
+    truth = [
+        replace(t, objects=[replace(o, rle=_mask(o.box[0], o.box[1], o.box[2])) for o in t.objects]) for t in truth
+    ]
+    for rows in found.values():
+        for i, row in enumerate(rows):
+            row["rle"] = _mask(row["x"], row["y"], row["w"])["counts"] if i % 9 else ""
+    return truth, found
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+@pytest.mark.parametrize("seed", range(5))
+def test_matching_is_the_evaluators(seed: int, kind: Kind) -> None:
     truth, found = _world(seed)
-    once = evaluate(truth, found, CATEGORIES)
-    tables = coco_tables(truth, found, CATEGORIES, "bbox", once.overlaps)
+    if kind == "segm":
+        truth, found = _with_masks(truth[:12], {t.image_id: found[t.image_id] for t in truth[:12]})
+    once = evaluate(truth, found, CATEGORIES, kind)
+    tables = coco_tables(truth, found, CATEGORIES, kind, once.overlaps)
     about = meta("detections", [t.image_id for t in truth], CATEGORIES, PARTS, tables["meta"]["curves"])
     evidence = read({**tables, "meta": {**about, **tables["meta"]}}, "cell")
     assert len(evidence.metrics) == len(CURVES) and len(tables["meta"]["tables"]) == len(AREAS)
     for metric in CURVES:
         for group in GROUPS:
             expected = once.metric(metric, PARTS[group])
-            assert evidence.measured(f"bbox_{metric}", group) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+            assert evidence.measured(f"{kind}_{metric}", group) == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 @pytest.mark.parametrize("rule", ["area", "11points"])
