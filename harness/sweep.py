@@ -17,6 +17,7 @@ import torch
 
 from ltrp_bench.harness.cells import Cell, CellGroup
 from ltrp_bench.harness.costs import CostMeter
+from ltrp_bench.harness.gallery import GalleryWriter
 from ltrp_bench.harness.loading import Chunk, Span, load_chunks, spans
 from ltrp_bench.harness.machine import device_name
 from ltrp_bench.harness.score_cache import ScoreCache
@@ -118,6 +119,7 @@ class _GroupRun:
         self.task = group.task.task
         self.pending = tuple(cell for cell in group.cells if not self._finished(cell))
         self.spans = spans(group.task.images, CHUNK)
+        self.gallery = GalleryWriter(store, group)
 
     def _finished(self, cell: Cell) -> bool:
         record = self.store.finished(cell.fingerprint)
@@ -128,16 +130,14 @@ class _GroupRun:
         self.progress.current(self.group.label)
         self._add_evidence()
         if not self.pending:
+            self._add_gallery()
             self.progress.advance(self.group.task.images, worked=False)
             return
         began = time.monotonic()
         todo = {span: cells for span in self.spans if (cells := self._missing(span))}
         done = sum(end - first for first, end in self.spans if (first, end) not in todo)
         self.progress.advance(done, worked=False)
-        scorer = Scorer(self.group.selector.selector, torch.device(self.options.device), self.options.together)
-        cache = ScoreCache(self.store, self.group, self.progress.notice)
-        free = self.group.selector.reduces_by_downsampling
-        self.costs = CostMeter(device_name(self.options.device), free, self.progress.notice)
+        scorer, cache = self._scorer()
         chunks = load_chunks(self.task, list(todo), self.options.workers, self.options.skip_bad_images)
         for chunk in chunks:
             self._measure(chunk, todo[chunk.span], scorer, cache)
@@ -155,6 +155,20 @@ class _GroupRun:
                 evidence = self.task.evidence(self.store.read_images(cell.fingerprint))
                 self.store.write_evidence(self.store.read_cell(cell.fingerprint), evidence)
 
+    def _scorer(self) -> tuple[Scorer, ScoreCache]:
+        scorer = Scorer(self.group.selector.selector, torch.device(self.options.device), self.options.together)
+        free = self.group.selector.reduces_by_downsampling
+        self.costs = CostMeter(device_name(self.options.device), free, self.progress.notice)
+        return scorer, ScoreCache(self.store, self.group, self.progress.notice)
+
+    def _add_gallery(self) -> None:
+        """Of finished cells of an older version."""
+        if self.gallery.missing:
+            scorer, cache = self._scorer()
+            for chunk in load_chunks(self.task, self.spans[:1], self.options.workers, self.options.skip_bad_images):
+                grids = [self.task.grid(sample) for sample in chunk.samples]
+                self.gallery.saw(chunk.samples, grids, self._scores(chunk.samples, grids, scorer, cache))
+
     def _missing(self, span: Span) -> tuple[Cell, ...]:
         """The pending cells whose rows of this span are not on disk."""
         held = self.store.read_chunk(self.group.key, span, self._fingerprints)
@@ -170,15 +184,17 @@ class _GroupRun:
     def _measure(self, chunk: Chunk, cells: Sequence[Cell], scorer: Scorer, cache: ScoreCache) -> None:
         """Rows of one chunk for `cells`, merged with what the chunk's file holds of the others."""
         grids = [self.task.grid(sample) for sample in chunk.samples]
-        masks = None
+        scores = None
         if not self.group.selector.reduces_by_downsampling:
-            masks = self._scores(chunk.samples, grids, scorer, cache)
+            scores = self._scores(chunk.samples, grids, scorer, cache)
+            if chunk.span == self.spans[0]:
+                self.gallery.saw(chunk.samples, grids, scores)
         results: dict[str, Mapping[str, Sequence[Row]]] = {}
         held = self.store.read_chunk(self.group.key, chunk.span, self._fingerprints)
         if held is not None and held[1].keys() == chunk.bad.keys():
             results.update(held[0])
         for cell in cells:
-            reductions = self._reductions(chunk.samples, grids, masks, cell.keep_ratio)
+            reductions = self._reductions(chunk.samples, grids, scores, cell.keep_ratio)
             with self.costs.model(cell.fingerprint, len(chunk.samples)):
                 results[cell.fingerprint] = self._process(chunk.samples, grids, reductions)
         self.store.write_chunk(self.group.key, chunk.span, results, self.task.row_schema, chunk.bad)

@@ -72,6 +72,9 @@ class BoardOptions:
     folds: bool = False
 
 
+DEFAULT: Final = BoardOptions()
+
+
 @dataclass(frozen=True)
 class Board:
     """The table, `COLUMNS` (or `FOLDED`), and all differences between selectors, `PAIR_COLUMNS`."""
@@ -82,7 +85,7 @@ class Board:
 
 def load_board(
     root: Path,
-    options: BoardOptions = BoardOptions(),
+    options: BoardOptions = DEFAULT,
     notice: Callable[[str], None] = lambda line: None,
     progress: Callable[[Sequence[CellRecord]], Iterable[CellRecord]] = iter,
 ) -> Board:
@@ -107,7 +110,7 @@ def load_board(
 def board(
     records: Sequence[CellRecord],
     store: RunStore,
-    options: BoardOptions = BoardOptions(),
+    options: BoardOptions = DEFAULT,
     notice: Callable[[str], None] = lambda line: None,
     progress: Callable[[Sequence[CellRecord]], Iterable[CellRecord]] = iter,
 ) -> Board:

@@ -101,7 +101,7 @@ def test_a_full_disk_keeps_what_is_finished(
     def fsync(_: int) -> None:
         nonlocal written
         written += 1
-        if written > 14:
+        if written > 24:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -1,0 +1,417 @@
+"use strict";
+// The report's page. All data stands in the element #data; nothing is fetched.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const rows = data.rows.map((cells, id) => {
+    const row = { id };
+    data.columns.forEach((name, i) => { row[name] = cells[i]; });
+    return row;
+  });
+  const $ = (id) => document.getElementById(id);
+  const page = () => document.documentElement.dataset.theme;
+
+  // -- small tools
+
+  function element(tag, attributes = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name === "class") node.className = value;
+      else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else if (value !== null && value !== undefined) node.setAttribute(name, value);
+    }
+    node.append(...children.filter((child) => child !== null && child !== undefined));
+    return node;
+  }
+  const isNumber = (value) => typeof value === "number";
+  const fixed = (value, digits = 3, sign = false) =>
+    isNumber(value) ? (sign && value >= 0 ? "+" : "") + value.toFixed(digits) : value === "inf" ? "never" : "–";
+  function roundHalfEven(value) {
+    const floor = Math.floor(value);
+    const rest = value - floor;
+    if (Math.abs(rest - 0.5) > 1e-9) return Math.round(value);
+    return floor % 2 === 0 ? floor : floor + 1;
+  }
+  const unique = (values) => [...new Set(values)];
+  const taskKey = (row) => `${row.task} ${row.task_id} ${row.reduction}`;
+  const names = unique(data.tasks.map((t) => t.task));
+  function taskLabel(task) {
+    const same = data.tasks.filter((t) => t.task === task.task);
+    const parts = [task.task];
+    if (unique(same.map((t) => t.label_set)).length > 1) parts.push(task.label_set);
+    if (unique(same.map((t) => t.reduction)).length > 1) parts.push(task.reduction);
+    const label = parts.join(" · ");
+    const twins = same.filter((t) => t.label_set === task.label_set && t.reduction === task.reduction);
+    return twins.length > 1 ? `${label} · ${task.task_id}` : label;
+  }
+  const labels = new Map(data.tasks.map((t) => [taskKey(t), taskLabel(t)]));
+  function fill(select, options, chosen) {
+    const before = chosen ?? select.value;
+    select.replaceChildren(...options.map(([value, text]) => element("option", { value }, text)));
+    if (options.some(([value]) => value === before)) select.value = before;
+  }
+  const taskOptions = (filter = () => true) => data.tasks.filter(filter).map((t) => [taskKey(t), labels.get(taskKey(t))]);
+  const taskOf = (key) => data.tasks.find((t) => taskKey(t) === key);
+  const swatch = (selector) =>
+    element("span", { class: "swatch", style: `background:${data.looks[selector][page()]}`, "aria-hidden": "true" });
+  function who(row, all) {
+    const twins = unique(all.filter((r) => r.selector === row.selector).map((r) => r.selector_id));
+    return twins.length > 1 ? `${row.selector} ${row.selector_id}` : row.selector;
+  }
+
+  // -- what a number was measured by
+
+  function details(title, shorts, extra = []) {
+    $("d-title").textContent = title;
+    const body = $("d-body");
+    body.replaceChildren(...extra);
+    for (const short of shorts) {
+      const cell = data.cells[short];
+      if (!cell) continue;
+      const versions = Object.entries(cell.versions).map(([name, version]) => `${name} ${version}`).join(", ");
+      body.append(
+        element("dl", {},
+          ...[["fingerprint", cell.fingerprint], ["seed", cell.seed], ["images", cell.images],
+            ["left out", cell.skipped], ["finished", cell.finished], ["machine", `${cell.machine} ${cell.device}`],
+            ["versions", versions]]
+            .filter(([, value]) => value !== "" && value !== 0 || value === 0)
+            .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))])),
+        element("pre", { "data-command": short }, cell.command || "the command is not known"),
+        element("details", {}, element("summary", {}, "selector and task, as the fingerprint holds them"),
+          element("pre", {}, JSON.stringify({ selector: cell.selector, task: cell.task }, null, 1))));
+    }
+    $("details").showModal();
+  }
+  function showRow(row) {
+    const lines = [["all", row.all, row.all_low, row.all_high], ["seen", row.seen, row.seen_low, row.seen_high],
+      ["unseen", row.unseen, row.unseen_low, row.unseen_high], ["gap", row.gap, row.gap_low, row.gap_high],
+      ["adjusted gap", row.gap_adjusted, row.gap_adjusted_low, row.gap_adjusted_high]];
+    const list = element("dl", {}, ...lines.filter(([, value]) => isNumber(value)).flatMap(([name, value, low, high]) => [
+      element("dt", {}, name),
+      element("dd", {}, fixed(value, 4) + (isNumber(low) ? `  [${fixed(low, 4)}, ${fixed(high, 4)}]` : ""))]));
+    const missing = row.complete ? null : element("p", {}, `incomplete: ${row.missing}`);
+    const shorts = row.fingerprints.split(" ").filter(Boolean);
+    details(`${row.selector} on ${row.task}, keep ratio ${row.ratios}`, shorts, [missing, list].filter(Boolean));
+  }
+  function followHash() {
+    const found = /^#row-(\d+)$/.exec(location.hash);
+    if (found && rows[Number(found[1])]) showRow(rows[Number(found[1])]);
+  }
+  $("d-close").addEventListener("click", () => $("details").close());
+  $("details").addEventListener("close", () => {
+    if (location.hash.startsWith("#row-")) history.replaceState(null, "", location.pathname + location.search);
+  });
+  window.addEventListener("hashchange", followHash);
+
+  // -- the table
+
+  const rank = (row, prefix) => !isNumber(row[`${prefix}rank`]) ? null
+    : row[`${prefix}rank`] === row[`${prefix}rank_last`] ? `${row[`${prefix}rank`]}`
+      : `${row[`${prefix}rank`]}–${row[`${prefix}rank_last`]}`;
+  const value = (name, sign = false) => ({
+    key: name, title: name === "gap_adjusted" ? "adjusted gap" : name, number: true,
+    text: (row) => [fixed(row[name], 3, sign), isNumber(row[`${name}_low`])
+      ? element("small", {}, ` [${fixed(row[`${name}_low`], 3, sign)}, ${fixed(row[`${name}_high`], 3, sign)}]`) : null],
+  });
+  const columns = [
+    { key: "task", title: "task", text: (row) => [labels.get(taskKey(row))] },
+    { key: "keep_ratio", title: "keep", number: true, text: (row) => [row.ratios] },
+    { key: "selector", title: "selector", text: (row) => [swatch(row.selector), who(row, rows)] },
+    { key: "supervision", title: "taught by", text: (row) => [row.supervision] },
+    value("all"), value("seen"), value("unseen"), value("gap", true), value("gap_adjusted", true),
+    { key: "rank", title: "rank", number: true, text: (row) => [rank(row, "") ?? "–"] },
+    { key: "unseen_rank", title: "unseen rank", number: true, text: (row) => [rank(row, "unseen_") ?? "–"] },
+    { key: "break_even_random", title: "as random at", number: true, text: (row) => [fixed(row.break_even_random, 2)] },
+    { key: "break_even_downsample", title: "as downsample at", number: true, text: (row) => [fixed(row.break_even_downsample, 2)] },
+    { key: "selector_ms", title: "selector ms", number: true, text: (row) => [fixed(row.selector_ms, 1)] },
+    { key: "selector_gflops", title: "GFLOPs", number: true, text: (row) => [fixed(row.selector_gflops, 2)] },
+    { key: "images_per_second", title: "images/s", number: true, text: (row) => [fixed(row.images_per_second, 1)] },
+    { key: "images", title: "images", number: true, text: (row) => [String(row.images)] },
+  ].filter((column) => rows.some((row) => row[column.key] !== null && row[column.key] !== ""));
+  const linked = new Set(["all", "seen", "unseen", "gap", "gap_adjusted", "rank", "unseen_rank", "break_even_random",
+    "break_even_downsample", "selector_ms", "selector_gflops", "images_per_second", "images"]);
+  let sorting = null;
+
+  function sortKey(row, key) {
+    const found = row[key];
+    if (found === "inf") return Infinity;
+    return key === "keep_ratio" && found === null ? 2 : found;
+  }
+  function sorted(list) {
+    if (!sorting) return list;
+    const { key, down } = sorting;
+    return [...list].sort((a, b) => {
+      const [x, y] = [sortKey(a, key), sortKey(b, key)];
+      if (x === null || y === null) return (x === null) - (y === null) || a.id - b.id;
+      const order = typeof x === "string" ? x.localeCompare(y) : x - y;
+      return (down ? -order : order) || a.id - b.id;
+    });
+  }
+  function tableHead() {
+    $("board").tHead.replaceChildren(element("tr", {}, ...columns.map((column) => {
+      const state = sorting?.key === column.key ? (sorting.down ? "descending" : "ascending") : null;
+      return element("th", { scope: "col", class: column.number ? "num" : "", "aria-sort": state }, element("button", {
+        type: "button", "data-key": column.key,
+        onclick: () => {
+          const first = column.number && column.key !== "keep_ratio" && !column.key.includes("rank");
+          sorting = sorting?.key === column.key ? { key: column.key, down: !sorting.down } : { key: column.key, down: first };
+          table();
+          $("board").querySelector(`button[data-key="${column.key}"]`).focus();
+        },
+      }, column.title));
+    })));
+  }
+  function table() {
+    tableHead();
+    const text = $("f-text").value.trim().toLowerCase().split(/[\s,]+/).filter(Boolean);
+    const shown = sorted(rows.filter((row) =>
+      (!$("f-task").value || taskKey(row) === $("f-task").value)
+      && (!$("f-ratio").value || row.ratios === $("f-ratio").value)
+      && (!$("f-complete").checked || row.complete)
+      && (!text.length || text.some((part) => row.selector.toLowerCase().includes(part)))));
+    $("board").tBodies[0].replaceChildren(...shown.map((row) => element("tr",
+      { class: row.complete ? "" : "incomplete", "data-row": row.id },
+      ...columns.map((column) => {
+        const inside = column.text(row).filter((part) => part !== null);
+        const empty = inside.length === 1 && inside[0] === "–";
+        if (!row.complete && column.key === "all") inside.splice(0, inside.length, `incomplete: ${row.missing}`);
+        else if (linked.has(column.key) && !empty && row.fingerprints) {
+          const label = `${column.title} of ${row.selector} at ${row.ratios}: how it was measured`;
+          inside.splice(0, inside.length, element("a", { href: `#row-${row.id}`, title: label }, ...inside));
+        }
+        return element("td", { class: column.number ? "num" : "" }, ...inside);
+      }))));
+    $("f-count").textContent = `${shown.length} of ${rows.length} rows`;
+  }
+
+  // -- curves
+
+  const hidden = new Set();
+  let plotly = null;
+
+  function points(task, group) {
+    const own = rows.filter((row) => taskKey(row) === task && row.keep_ratio !== null && row.metric === taskOf(task).metric);
+    const lines = new Map();
+    for (const row of own) {
+      const key = who(row, own);
+      if (!lines.has(key)) lines.set(key, []);
+      lines.get(key).push(row);
+    }
+    const order = Object.keys(data.looks);
+    return [...lines].sort(([, a], [, b]) => order.indexOf(a[0].selector) - order.indexOf(b[0].selector))
+      .map(([name, line]) => ({ name, group, line: line.sort((a, b) => a.keep_ratio - b.keep_ratio) }));
+  }
+  const tint = (hex, alpha) => `rgba(${[1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)).join(",")},${alpha})`;
+  function traces(task, group) {
+    const out = [];
+    for (const { name, line } of points(task, group)) {
+      if (hidden.has(name)) continue;
+      const look = data.looks[line[0].selector];
+      const x = line.map((row) => row.keep_ratio);
+      const banded = line.filter((row) => isNumber(row[`${group}_low`]));
+      if ($("c-bands").checked && banded.length > 1) {
+        out.push({
+          x: [...banded, ...[...banded].reverse()].map((row) => row.keep_ratio),
+          y: [...banded.map((row) => row[`${group}_high`]), ...[...banded].reverse().map((row) => row[`${group}_low`])],
+          fill: "toself", fillcolor: tint(look[page()], 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
+        });
+      }
+      out.push({
+        x, y: line.map((row) => row[group]), name, mode: "lines+markers", connectgaps: false,
+        customdata: line.map((row) => row.id), line: { color: look[page()], width: 1.6, dash: look.dash },
+        marker: { symbol: look.symbol, size: 7, color: look[page()] },
+        hovertext: line.map((row) => `${name}<br>keep ratio ${row.ratios}<br>${group} ${fixed(row[group], 4)}`
+          + (isNumber(row[`${group}_low`]) ? `<br>[${fixed(row[`${group}_low`], 4)}, ${fixed(row[`${group}_high`], 4)}]` : "")),
+        hoverinfo: "text",
+      });
+    }
+    return out;
+  }
+  function curves() {
+    const task = $("c-task").value;
+    if (!task) return;
+    const own = taskOf(task);
+    const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+    const grid = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
+    const all = points(task, "seen").flatMap(({ line }) => line);
+    const values = all.flatMap((row) => ["seen", "unseen"].flatMap((g) => [row[g], row[`${g}_low`], row[`${g}_high`]])).filter(isNumber);
+    const pad = 0.04 * (Math.max(...values) - Math.min(...values) || 1);
+    const range = [Math.min(...values) - pad, Math.max(...values) + pad];
+    if (plotly) {
+      for (const group of ["seen", "unseen"]) {
+        const axis = { gridcolor: grid, zeroline: false, linecolor: grid, automargin: true };
+        plotly.react(`plot-${group}`, traces(task, group), {
+          showlegend: false, margin: { l: 48, r: 8, t: 8, b: 42 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+          font: { color: ink, size: 12 }, hovermode: "closest",
+          xaxis: { ...axis, title: { text: "keep ratio" }, range: [0, 1.03] }, yaxis: { ...axis, title: { text: own.metric }, range },
+        }, { responsive: true, displaylogo: false, displayModeBar: false });
+        const plot = $(`plot-${group}`);
+        if (!plot.dataset.ready) {
+          plot.dataset.ready = "yes";
+          plot.on("plotly_click", (event) => { const id = event.points[0].customdata; if (id !== undefined) showRow(rows[id]); });
+        }
+      }
+    }
+    const lines = points(task, "seen");
+    $("plot-legend").replaceChildren(...lines.map(({ name, line }) => element("button", {
+      type: "button", "aria-pressed": String(!hidden.has(name)),
+      onclick: () => {
+        if (!hidden.delete(name)) hidden.add(name);
+        curves();
+        [...$("plot-legend").children].find((b) => b.textContent === name)?.focus();
+      },
+      ondblclick: () => {
+        hidden.clear();
+        lines.forEach((other) => { if (other.name !== name) hidden.add(other.name); });
+        curves();
+      },
+    }, swatch(line[0].selector), name)));
+    const holes = unique(lines.filter(({ line }) => line.some((row) => !row.complete)).map(({ name }) => name));
+    $("c-note").textContent = holes.length ? `Incomplete, with gaps in the line: ${holes.join(", ")}.` : "";
+  }
+  async function loadPlotly() {
+    const packed = Uint8Array.from(atob($("plotly").textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = element("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+    plotly = window.Plotly;
+    curves();
+    document.documentElement.dataset.plots = "ready";
+  }
+
+  // -- categories
+
+  function categories() {
+    const own = taskOf($("k-task").value)?.categories ?? [];
+    const named = unique(own.map((one) => `${one.selector} ${one.selector_id}`));
+    const short = (key) => own.find((one) => `${one.selector} ${one.selector_id}` === key).selector;
+    const twice = (key) => named.filter((other) => short(other) === short(key)).length > 1;
+    fill($("k-selector"), named.map((key) => [key, twice(key) ? key : short(key)]));
+    const mine = own.filter((one) => `${one.selector} ${one.selector_id}` === $("k-selector").value);
+    fill($("k-ratio"), mine.map((one) => [String(one.keep_ratio), String(one.keep_ratio)]));
+    const found = mine.find((one) => String(one.keep_ratio) === $("k-ratio").value);
+    if (!found) { $("k-out").replaceChildren(element("p", { class: "note" }, "No values by category.")); return; }
+    const list = (title, part) => element("div", {}, element("h3", {}, title), element("table", {},
+      element("tbody", {}, ...part.map(([name, number, group, n]) => element("tr", {},
+        element("td", {}, name), element("td", {}, group),
+        element("td", { class: "num" }, element("a", { href: "#categories", onclick: (event) => {
+          event.preventDefault();
+          details(`${found.selector} on ${name}`, [found.cell]);
+        } }, fixed(number, 3))),
+        element("td", {}, element("span", { class: "bar", style: `width:${Math.max(0, Math.min(1, number)) * 6}rem` })),
+        element("td", { class: "num" }, element("small", {}, `n ${n}`)))))));
+    $("k-out").replaceChildren(list(`Best of ${found.count}, ${found.metric}`, found.best), list("Worst", [...found.worst].reverse()));
+  }
+
+  // -- agreement
+
+  function matrix() {
+    const own = taskOf($("a-task").value)?.agreement ?? [];
+    fill($("a-ratio"), own.map((one) => [String(one.keep_ratio), String(one.keep_ratio)]), $("a-ratio").value || "0.25");
+    const found = own.find((one) => String(one.keep_ratio) === $("a-ratio").value);
+    if (!found) {
+      $("matrix").replaceChildren();
+      $("a-note").textContent = "Fewer than two selectors have stored which patches they keep; start the run again to add it.";
+      return;
+    }
+    $("matrix").replaceChildren(
+      element("thead", {}, element("tr", {}, element("td"), ...found.selectors.map((name) => element("th", { scope: "col" }, name)))),
+      element("tbody", {}, ...found.matrix.map((line, i) => element("tr", {},
+        element("th", { scope: "row" }, swatch(found.selectors[i]), found.selectors[i]),
+        ...line.map((number) => element("td", {
+          style: isNumber(number) ? `background:rgba(var(--cell),${number.toFixed(3)});color:${number > 0.5 ? "#111" : "inherit"}` : "",
+        }, fixed(number, 2)))))));
+    $("a-note").textContent = `On the first ${found.images} pictures of the task, first seed.`;
+  }
+
+  // -- gallery
+
+  const images = new Map();
+  function picture(src) {
+    if (!images.has(src)) {
+      images.set(src, new Promise((done) => { const image = new Image(); image.onload = () => done(image); image.src = src; }));
+    }
+    return images.get(src);
+  }
+  // Dark to light in even steps of lightness, readable without colour (anchors of matplotlib's "viridis").
+  const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+  function colour(share) {
+    const at = Math.min(share * (RAMP.length - 1), RAMP.length - 1.001);
+    const [low, rest] = [Math.floor(at), at - Math.floor(at)];
+    return `rgb(${RAMP[low].map((c, i) => Math.round(c + (RAMP[low + 1][i] - c) * rest)).join(",")})`;
+  }
+  let drawing = 0;
+  async function gallery() {
+    const own = taskOf($("g-task").value)?.gallery;
+    $("g-out").textContent = Number($("g-ratio").value).toFixed(2);
+    if (!own) {
+      $("g-grid").replaceChildren(element("p", { class: "note" }, "No pictures are stored of this task; start its run again to add them."));
+      return;
+    }
+    fill($("g-picture"), own.pictures.map((one, i) => [String(i), one.id]));
+    const one = own.pictures[Number($("g-picture").value)];
+    const mode = document.querySelector('input[name="g-mode"]:checked').value;
+    const turn = ++drawing;
+    const image = await picture(one.src);
+    if (turn !== drawing) return;
+    const width = 336;
+    const height = Math.round(width * one.height / one.width);
+    const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper").trim();
+    const keep = Number($("g-ratio").value);
+    const figures = [[null, "the picture"], ...own.selectors].map(([id, name]) => {
+      const ranks = id === null ? null : one.ranks[id];
+      if (id !== null && !ranks) return null;
+      const total = ranks ? ranks.places.length : 0;
+      const kept = Math.max(1, roundHalfEven(keep * total));
+      const canvas = element("canvas", { width, height, role: "img", "data-kept": ranks ? kept : null,
+        "aria-label": ranks ? `${name} keeps ${kept} of ${total} patches` : `picture ${one.id}` });
+      const pen = canvas.getContext("2d");
+      pen.imageSmoothingEnabled = one.width > 160;
+      pen.drawImage(image, 0, 0, width, height);
+      if (ranks) {
+        const [gh, gw] = ranks.grid;
+        ranks.places.forEach((place, i) => {
+          const [row, column] = [Math.floor(i / gw), i % gw];
+          const box = [Math.floor(column * width / gw), Math.floor(row * height / gh)];
+          const size = [Math.floor((column + 1) * width / gw) - box[0], Math.floor((row + 1) * height / gh) - box[1]];
+          if (mode === "map") { pen.globalAlpha = 1; pen.fillStyle = colour(1 - place / Math.max(1, total - 1)); pen.fillRect(...box, ...size); }
+          else if (place >= kept) { pen.globalAlpha = 0.84; pen.fillStyle = paper; pen.fillRect(...box, ...size); }
+        });
+      }
+      return element("figure", {}, canvas, element("figcaption", {}, id === null ? name : swatch(name), id === null ? null : name));
+    });
+    $("g-grid").replaceChildren(...figures.filter(Boolean));
+  }
+
+  // -- the whole
+
+  function theme(next) {
+    document.documentElement.dataset.theme = next;
+    $("theme").textContent = next === "dark" ? "Light" : "Dark";
+    $("theme").setAttribute("aria-pressed", String(next === "dark"));
+  }
+  const everything = () => { table(); curves(); categories(); matrix(); gallery(); };
+
+  theme(window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  $("theme").addEventListener("click", () => { theme(page() === "dark" ? "light" : "dark"); everything(); });
+  const selectors = unique(rows.map((row) => row.selector));
+  $("summary").textContent = `${Object.keys(data.cells).length} cells · ${selectors.length} selectors · ${names.length} tasks`;
+  fill($("f-task"), [["", "all"], ...taskOptions()]);
+  const ratios = unique(rows.map((row) => row.ratios)).sort((a, b) => (Number(a) || 2) - (Number(b) || 2));
+  fill($("f-ratio"), [["", "all"], ...ratios.map((ratio) => [ratio, ratio])]);
+  for (const id of ["c-task", "k-task"]) fill($(id), taskOptions());
+  fill($("a-task"), taskOptions((t) => t.agreement.length));
+  fill($("g-task"), taskOptions((t) => t.gallery));
+  for (const id of ["f-task", "f-ratio", "f-complete"]) $(id).addEventListener("change", table);
+  $("f-text").addEventListener("input", table);
+  $("f-reset").addEventListener("click", () => { $("filters").reset(); sorting = null; table(); });
+  for (const id of ["c-task", "c-bands"]) $(id).addEventListener("change", () => { if (id === "c-task") hidden.clear(); curves(); });
+  for (const id of ["k-task", "k-selector", "k-ratio"]) $(id).addEventListener("change", categories);
+  for (const id of ["a-task", "a-ratio"]) $(id).addEventListener("change", matrix);
+  for (const id of ["g-task", "g-picture"]) $(id).addEventListener("change", gallery);
+  $("g-ratio").addEventListener("input", gallery);
+  for (const radio of document.querySelectorAll('input[name="g-mode"]')) radio.addEventListener("change", gallery);
+  everything();
+  followHash();
+  loadPlotly();
+})();
