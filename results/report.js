@@ -24,7 +24,8 @@
   }
   const isNumber = (value) => typeof value === "number";
   const fixed = (value, digits = 3, sign = false) =>
-    isNumber(value) ? (sign && value >= 0 ? "+" : "") + value.toFixed(digits) : value === "inf" ? "never" : "–";
+    isNumber(value) ? (sign && value > -0.5 * 10 ** -digits ? "+" : "") + value.toFixed(digits).replace(/^-(0\.0+)$/, "$1")
+      : value === "inf" ? "never" : "–";
   function roundHalfEven(value) {
     const floor = Math.floor(value);
     const rest = value - floor;
@@ -51,8 +52,35 @@
   }
   const taskOptions = (filter = () => true) => data.tasks.filter(filter).map((t) => [taskKey(t), labels.get(taskKey(t))]);
   const taskOf = (key) => data.tasks.find((t) => taskKey(t) === key);
-  const swatch = (selector) =>
-    element("span", { class: "swatch", style: `background:${data.looks[selector][page()]}`, "aria-hidden": "true" });
+  // The markers of the plots, as corners of polygons in a square of side 2.
+  const around = (n, turn = 0, inner = 1) => Array.from({ length: n }, (_, i) => {
+    const [angle, far] = [2 * Math.PI * i / n + turn - Math.PI / 2, i % 2 ? inner : 1];
+    return [far * Math.cos(angle), far * Math.sin(angle)];
+  });
+  const cross = [[-1, -.33], [-.33, -.33], [-.33, -1], [.33, -1], [.33, -.33], [1, -.33], [1, .33], [.33, .33], [.33, 1],
+    [-.33, 1], [-.33, .33], [-1, .33]];
+  const SHAPES = {
+    circle: around(24), square: [[-.85, -.85], [.85, -.85], [.85, .85], [-.85, .85]], diamond: around(4),
+    "diamond-tall": around(4).map(([x, y]) => [.6 * x, y]), "triangle-up": around(3), "triangle-down": around(3, Math.PI),
+    "triangle-left": around(3, -Math.PI / 2), "triangle-right": around(3, Math.PI / 2), pentagon: around(5),
+    hexagon: around(6), octagon: around(8, Math.PI / 8), star: around(10, 0, .45), cross,
+    x: cross.map(([x, y]) => [.75 * (x - y), .75 * (x + y)]),
+  };
+  function swatch(selector) {
+    const look = data.looks[selector];
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    for (const [name, value] of [["viewBox", "-3 -1.2 6 2.4"], ["class", "swatch"], ["aria-hidden", "true"]]) svg.setAttribute(name, value);
+    const line = document.createElementNS(svg.namespaceURI, "path");
+    line.setAttribute("d", "M-3 0H3");
+    line.setAttribute("stroke", look[page()]);
+    line.setAttribute("stroke-width", ".35");
+    if (look.dash !== "solid") line.setAttribute("stroke-dasharray", look.dash.split(",").map((part) => parseFloat(part) * 0.16).join(" "));
+    const marker = document.createElementNS(svg.namespaceURI, "polygon");
+    marker.setAttribute("points", SHAPES[look.symbol].map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join(" "));
+    marker.setAttribute("fill", look[page()]);
+    svg.append(line, marker);
+    return svg;
+  }
   function who(row, all) {
     const twins = unique(all.filter((r) => r.selector === row.selector).map((r) => r.selector_id));
     return twins.length > 1 ? `${row.selector} ${row.selector_id}` : row.selector;
@@ -113,13 +141,13 @@
       ? element("small", {}, ` [${fixed(row[`${name}_low`], 3, sign)}, ${fixed(row[`${name}_high`], 3, sign)}]`) : null],
   });
   const columns = [
+    { key: "selector", title: "selector", text: (row) => [swatch(row.selector), who(row, rows)] },
     { key: "task", title: "task", text: (row) => [labels.get(taskKey(row))] },
     { key: "keep_ratio", title: "keep", number: true, text: (row) => [row.ratios] },
-    { key: "selector", title: "selector", text: (row) => [swatch(row.selector), who(row, rows)] },
-    { key: "supervision", title: "taught by", text: (row) => [row.supervision] },
-    value("all"), value("seen"), value("unseen"), value("gap", true), value("gap_adjusted", true),
     { key: "rank", title: "rank", number: true, text: (row) => [rank(row, "") ?? "–"] },
+    value("all"), value("seen"), value("unseen"), value("gap", true), value("gap_adjusted", true),
     { key: "unseen_rank", title: "unseen rank", number: true, text: (row) => [rank(row, "unseen_") ?? "–"] },
+    { key: "supervision", title: "taught by", text: (row) => [row.supervision] },
     { key: "break_even_random", title: "as random at", number: true, text: (row) => [fixed(row.break_even_random, 2)] },
     { key: "break_even_downsample", title: "as downsample at", number: true, text: (row) => [fixed(row.break_even_downsample, 2)] },
     { key: "selector_ms", title: "selector ms", number: true, text: (row) => [fixed(row.selector_ms, 1)] },
@@ -242,7 +270,7 @@
         plotly.react(`plot-${group}`, traces(task, group), {
           showlegend: false, margin: { l: 48, r: 8, t: 8, b: 42 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
           font: { color: ink, size: 12 }, hovermode: "closest",
-          xaxis: { ...axis, title: { text: "keep ratio" }, range: [0, 1.03] }, yaxis: { ...axis, title: { text: own.metric }, range },
+          xaxis: { ...axis, title: { text: "keep ratio" }, range: [0, 1.04 * Math.max(...all.map((row) => row.keep_ratio))] }, yaxis: { ...axis, title: { text: own.metric }, range },
         }, { responsive: true, displaylogo: false, displayModeBar: false });
         const plot = $(`plot-${group}`);
         if (!plot.dataset.ready) {

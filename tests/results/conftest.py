@@ -118,6 +118,12 @@ def world(tmp_path: Path, make_record: MakeRecord) -> World:
     return World(tmp_path / "runs", make_record)
 
 
+@pytest.fixture(scope="module")
+def module_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """One for all tests of a file, which do not change it."""
+    return World(tmp_path_factory.mktemp("world") / "runs", _make)
+
+
 @pytest.fixture
 def other_world(tmp_path: Path, make_record: MakeRecord) -> World:
     """A second run folder."""
