@@ -17,7 +17,16 @@ from typing import Final
 import typer
 from typer.main import get_command
 
-from ltrp_bench.harness import cli_audit, cli_lists, cli_report, cli_results, cli_run, cli_show, cli_train_tasks
+from ltrp_bench.harness import (
+    cli_audit,
+    cli_lists,
+    cli_plot,
+    cli_report,
+    cli_results,
+    cli_run,
+    cli_show,
+    cli_train_tasks,
+)
 from ltrp_bench.results.record import ResultsError
 from ltrp_bench.selectors.errors import BenchError
 
@@ -33,6 +42,7 @@ app = typer.Typer(
 app.command("run")(cli_run.run)
 app.command("leaderboard")(cli_results.leaderboard)
 app.command("compare")(cli_results.compare)
+app.command("plot")(cli_plot.plot)
 app.command("report")(cli_report.report)
 app.command("audit")(cli_audit.audit)
 app.command("show")(cli_show.show)
