@@ -18,6 +18,7 @@ import typer
 from typer.main import get_command
 
 from ltrp_bench.harness import (
+    cli_archive,
     cli_audit,
     cli_lists,
     cli_plot,
@@ -48,6 +49,7 @@ app.command("audit")(cli_audit.audit)
 app.command("show")(cli_show.show)
 app.add_typer(cli_lists.list_app, name="list")
 app.add_typer(cli_lists.data_app, name="data")
+app.add_typer(cli_archive.results_app, name="results")
 app.add_typer(cli_train_tasks.train_app, name="train")
 
 
