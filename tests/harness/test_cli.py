@@ -81,7 +81,8 @@ def test_run_then_leaderboard_then_compare(run: Run, tmp_path: Path) -> None:
     code, out, err = run("leaderboard", "--csv", "table.csv")
     assert code == 0 and "plain" in out and "incomplete" not in out
     frame = pd.read_csv("table.csv")
-    assert frame["ratios"].tolist() == ["0.25"] * 2 + ["0.5"] * 2 + ["auc 0.25-0.5"] * 2 and set(frame["seeds"]) == {1, 2}
+    areas = ["auc 0.25-0.5"] * 2
+    assert frame["ratios"].tolist() == ["0.25"] * 2 + ["0.5"] * 2 + areas and set(frame["seeds"]) == {1, 2}
 
     assert run("compare", "table.csv", "runs", "--tolerance", 0)[0] == 0
     frame.loc[frame["selector"] == "plain", "seen"] += 0.02

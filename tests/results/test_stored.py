@@ -1,0 +1,57 @@
+"""What older versions stored is read, and says the same as it did then."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ltrp_bench.harness.cli import run_command
+from ltrp_bench.results.board import load_board
+from ltrp_bench.results.leaderboard import COLUMNS, load_leaderboard, read_csv
+from ltrp_bench.results.record import READABLE_VERSIONS
+from ltrp_bench.results.regression import compare
+from ltrp_bench.results.store import RunStore
+
+STORED = Path(__file__).parent / "stored"
+VERSIONS = sorted(path.name for path in STORED.iterdir() if path.is_dir())
+
+
+def test_every_readable_version_has_a_sample() -> None:
+    assert {int(name.removeprefix("v")) for name in VERSIONS} == set(READABLE_VERSIONS)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_records_rows_and_tables_read_as_then(version: str) -> None:
+    store = RunStore(STORED / version)
+    records = store.read_cells()
+    assert len(records) == 13 and {record.schema_version for record in records} == {int(version[1:])}
+    assert all(len(store.read_images(record.fingerprint)) == record.images == 8 for record in records)
+    then, now = read_csv(STORED / version / "leaderboard.csv"), load_leaderboard(STORED / version)
+    assert tuple(then.columns) == COLUMNS
+    pd.testing.assert_frame_equal(then, now, check_exact=True, check_dtype=False)
+    assert not compare(STORED / version / "leaderboard.csv", STORED / version, 0.0).regressions
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_board_of_then_has_no_intervals_and_says_so(version: str) -> None:
+    told: list[str] = []
+    frame = load_board(STORED / version, notice=told.append).frame
+    assert "13 of 13 cells left no evidence" in told[0]
+    assert frame["all"].notna().all() and frame["all_low"].isna().all() and frame["rank"].isna().all()
+
+
+def test_the_same_run_today_adds_evidence_and_measures_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("cells", "records"):
+        shutil.copytree(STORED / "v1" / part, tmp_path / part)
+    line = ["run", "--out", str(tmp_path), "--task", "shapes-coverage", "--limit", "8", "--device", "cpu"]
+    own = ["--selector", "random", "--selector", "variance", "--selector", "center", "--selector", "oracle"]
+    assert run_command([*line, *own, "--seed", "0", "--seed", "1", "--keep-ratio", "0.25", "--keep-ratio", "0.5"]) == 0
+    assert "10 cells, 0 images measured now" in capsys.readouterr().err
+    frame = load_board(tmp_path).frame
+    known = frame[frame["selector"].isin(["random", "variance", "center", "oracle"]) & (frame["task"] != "shapes-det")]
+    assert len(known) == 4 * 3 and known["all_low"].notna().all()
