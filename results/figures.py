@@ -111,10 +111,10 @@ def drawings(
 def _tables(frame: pd.DataFrame) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     """(file name, title, rows) of each task, reduction and metric; ids where a name stands for several."""
     keys = ["task", "task_id", "reduction", "metric"]
-    groups = frame.groupby(["task", "reduction", "metric"])["task_id"].nunique()
-    for (task, task_id, reduction, metric), part in frame.groupby(keys, sort=True):
-        crowded = groups[task, reduction, metric] > 1
-        label = f"{task} {task_id}" if crowded else str(task)
+    for key, part in frame.groupby(keys, sort=True):
+        task, task_id, reduction, metric = (str(value) for value in key)
+        twins = frame[(frame["task"] == task) & (frame["reduction"] == reduction) & (frame["metric"] == metric)]
+        label = f"{task} {task_id}" if twins["task_id"].nunique() > 1 else task
         name = re.sub(r"[^A-Za-z0-9]+", "-", f"{label} {metric} {reduction}").strip("-")
         rows = [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
         yield name, f"{label} ({reduction})", rows
