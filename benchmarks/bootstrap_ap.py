@@ -25,17 +25,10 @@ from ltrp_bench.results.bootstrap import Draws
 from ltrp_bench.results.evidence import GROUPS, read
 from ltrp_bench.results.replicates import estimates
 from ltrp_bench.tasks.coco_evaluation import CocoEvaluation, TrueImage, TrueObject, evaluate
+from ltrp_bench.tasks.evidence_detection import AREAS, THRESHOLDS
+from ltrp_bench.tasks.evidence_detection import CURVES as METRIC_CURVES
 
-THRESHOLDS = np.linspace(0.5, 0.95, 10)
-AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
-CURVES = {
-    "bbox_AP": ("all", None),
-    "bbox_AP50": ("all", 0),
-    "bbox_AP75": ("all", 5),
-    "bbox_APs": ("small", None),
-    "bbox_APm": ("medium", None),
-    "bbox_APl": ("large", None),
-}
+CURVES = {f"bbox_{metric}": curve for metric, curve in METRIC_CURVES.items()}
 CELL_W, CELL_H, ACROSS, DOWN = 160, 120, 4, 4
 
 

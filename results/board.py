@@ -12,11 +12,12 @@ import pandas as pd
 
 from ltrp_bench.results.bootstrap import RESAMPLES, Method
 from ltrp_bench.results.crossover import COLUMNS as FOLD_COLUMNS
-from ltrp_bench.results.crossover import LABEL_FREE, crossover
+from ltrp_bench.results.crossover import crossover
 from ltrp_bench.results.economy import BREAK_EVEN, COST, add_economy
 from ltrp_bench.results.inference import (
     ADJUSTED_COLUMNS,
     INTERVALS,
+    LABEL_FREE,
     RANKS,
     Line,
     Pairing,
@@ -121,6 +122,8 @@ def board(
         others = sorted({r.task.name for r in records if r.fingerprint[:16] not in folded})
         if others:
             notice(f"no folds, so no crossover: {', '.join(others)}")
+        if not folded:
+            notice("no finished cell of a task with folds; run both with --task-option fold=0 and fold=1")
         records = [record for record in records if record.fingerprint[:16] in folded]
     without = 0
     for record in progress(records) if options.intervals else ():

@@ -3,9 +3,6 @@
 One half may be easier than the other, and a gap (seen - unseen) then says so and nothing about labels. Averaged over
 both folds every category counts once as seen and once as unseen, so that what is left is bias. A selector taught with
 labels has weights of its own for each fold; one without has the same. Only whole pairs are averaged.
-
-The *adjusted gap* is a gap less the mean gap of the label-free controls `variance` and `center` of the same table:
-what the halves differ by to a selector that knows no categories.
 """
 
 from __future__ import annotations
@@ -14,27 +11,19 @@ import math
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
 from ltrp_bench.results.leaderboard import GROUPS, LEADING, VALUES, leaderboard
 from ltrp_bench.results.record import CellRecord, Identity, SelectorInfo, TaskInfo
-from ltrp_bench.results.store import RunStore
 
 FOLDS: Final = (0, 1)
 
-LABEL_FREE: Final = ("variance", "center")
-"""Controls whose gap tells what the groups of a table differ by, apart from labels."""
-
-ADJUSTED: Final = "gap_adjusted"
-
 COLUMNS: Final = (
     *LEADING,
-    ADJUSTED,
     *(f"{name}_std" for name in VALUES),
     *(f"{name}_{fold}" for fold in FOLDS for name in VALUES),
     "seeds",
@@ -104,57 +93,7 @@ def crossover(records: Iterable[CellRecord], metric: str | None = None) -> pd.Da
         pairs[pair][fold].append(_Fold({str(k): v for k, v in row.items()}, {r.seed: r for r in behind}))
     frame = pd.DataFrame([_row(pair, folds) for pair, folds in pairs.items()], columns=list(COLUMNS))
     order = [*_TABLE, "selector", "selector_id"]
-    return with_adjusted_gap(frame.sort_values(order, kind="stable", ignore_index=True))
-
-
-def load_crossover(root: Path, notice: Callable[[str], None] | None = None) -> pd.DataFrame:
-    """The crossover of a run folder.
-
-    Args:
-        root: a folder that `run --out` made.
-        notice: told, one line each, what the table does not hold.
-
-    Raises:
-        ResultsError: if the folder is missing or a record in it is damaged.
-    """
-    records = RunStore(root).read_cells()
-    others = sorted({record.task.name for record in records if _task_fold(record.task) is None})
-    frame = crossover(records)
-    if notice is not None and others:
-        notice(f"no folds, so no crossover: {', '.join(others)}")
-    if notice is not None and not len(frame):
-        notice(f"{root} holds no finished cell of a task with folds; run both with --task-option fold=0 and fold=1")
-    return frame
-
-
-def with_adjusted_gap(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy with the column `gap_adjusted`: the gap less the mean gap of `variance` and `center` of the same table.
-
-    Args:
-        frame: as `leaderboard` or `crossover` makes it. A table is a task, reduction and keep ratio.
-
-    Returns:
-        NaN where the gap, or that of either control, is not there.
-    """
-    out = frame.copy()
-    gaps: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    rows = frame.to_dict("records")
-    for row in rows:
-        if row["selector"] in LABEL_FREE and not math.isnan(row["gap"]):
-            gaps[_table(row)][row["selector"]].append(float(row["gap"]))
-    out[ADJUSTED] = [float(row["gap"]) - _reference(gaps[_table(row)]) for row in rows]
-    return out
-
-
-def _table(row: Mapping[Any, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _TABLE)
-
-
-def _reference(gaps: Mapping[str, Sequence[float]]) -> float:
-    """Mean gap of the controls; NaN unless each is there. Several of one name (other options) count as one."""
-    if any(not gaps.get(name) for name in LABEL_FREE):
-        return math.nan
-    return statistics.fmean(statistics.fmean(gaps[name]) for name in LABEL_FREE)
+    return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
 def _task_fold(task: TaskInfo) -> tuple[str, int] | None:

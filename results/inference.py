@@ -15,11 +15,14 @@ from typing import Any, Final
 import pandas as pd
 
 from ltrp_bench.results.bootstrap import LEVEL, Estimate, Method, area, area_factors, mean
-from ltrp_bench.results.crossover import ADJUSTED, LABEL_FREE
 from ltrp_bench.results.leaderboard import FULL, GROUPS, VALUES
 from ltrp_bench.results.ranking import Difference, differences, ranks
 from ltrp_bench.results.record import CellRecord
 
+LABEL_FREE: Final = ("variance", "center")
+"""Controls whose gap tells what the groups of a table differ by, apart from labels."""
+
+ADJUSTED: Final = "gap_adjusted"
 ENDS: Final = ("low", "high")
 INTERVALS: Final = tuple(f"{name}_{end}" for name in VALUES for end in ENDS)
 ADJUSTED_COLUMNS: Final = (ADJUSTED, *(f"{ADJUSTED}_{end}" for end in ENDS))

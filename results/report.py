@@ -21,7 +21,7 @@ import pandas as pd
 from ltrp_bench.results.board import DEFAULT, Board, BoardOptions, load_board
 from ltrp_bench.results.files import atomic_write
 from ltrp_bench.results.gallery import Gallery, agreement, read_gallery
-from ltrp_bench.results.look import COLOURS, in_order, look_of
+from ltrp_bench.results.look import in_order, look_of
 from ltrp_bench.results.record import CellRecord, ResultsError
 from ltrp_bench.results.store import RunStore
 
@@ -109,7 +109,6 @@ def gather(source: _Source) -> dict[str, Any]:
             | {"symbol": look_of(name).symbol, "dash": _dash(look_of(name).dash)}
             for name in in_order(shown)
         },
-        "ink": COLOURS["ink"],
         "cells": {r.fingerprint[:16]: _cell(source.store, r) for r in source.records},
     }
 

@@ -9,3 +9,4 @@ ltrp-bench run --out "$out" --task shapes-det --limit 150 \
     --selector ltrp --selector variance --selector center --selector random --selector downsample \
     --selector oracle --selector full --keep-ratio 0.25 --keep-ratio 0.5
 ltrp-bench leaderboard "$out" --csv "$out/leaderboard.csv"
+ltrp-bench report "$out" --out "$out/report.html"

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ltrp_bench.results.crossover import COLUMNS, crossover, load_crossover, with_adjusted_gap
-from ltrp_bench.results.leaderboard import leaderboard
+from ltrp_bench.results.board import BoardOptions, load_board
+from ltrp_bench.results.crossover import COLUMNS, crossover
 from ltrp_bench.results.record import CellRecord, Identity, Metric, SelectorInfo, TaskInfo, cell_fingerprint
 from ltrp_bench.results.store import RunStore
 
@@ -155,28 +155,6 @@ def test_undefined_values_stay_undefined() -> None:
     assert row["complete"] and row["seen"] == pytest.approx(0.55) and math.isnan(row["gap"])
 
 
-def test_the_adjusted_gap_is_less_that_of_the_controls() -> None:
-    records = [vit(0, (0.5, 0.8, 0.4)), vit(1, (0.5, 0.6, 0.4))]
-    for fold in (0, 1):
-        records += [cell("variance", fold, (0.5, 0.5, 0.6)), cell("center", fold, (0.5, 0.6, 0.4))]
-    frame = crossover(records)
-    assert only(frame, selector="vit.shapes")["gap_adjusted"] == pytest.approx(0.3 - 0.05)
-    assert only(frame, selector="center")["gap_adjusted"] == pytest.approx(0.15)
-    # Without one of the controls there is nothing to compare with.
-    frame = crossover([record for record in records if record.selector.name != "center"])
-    assert frame["gap_adjusted"].isna().all() and frame["complete"].all()
-
-
-def test_the_adjusted_gap_stays_within_its_table() -> None:
-    records = [vit(0, (0.5, 0.8, 0.4)), vit(0, (0.5, 0.8, 0.4), keep_ratio=0.5)]
-    records += [cell(name, 0, (0.5, 0.5, 0.6), keep_ratio=r) for name in ("variance", "center") for r in (0.25,)]
-    frame = leaderboard(records)
-    adjusted = with_adjusted_gap(frame)
-    assert "gap_adjusted" not in frame
-    assert only(adjusted, selector="vit.shapes0", keep_ratio=0.25)["gap_adjusted"] == pytest.approx(0.5)
-    assert math.isnan(only(adjusted, selector="vit.shapes0", keep_ratio=0.5)["gap_adjusted"])
-
-
 def test_order_of_records_does_not_matter() -> None:
     records = [vit(0), vit(1), cell("variance", 0), cell("variance", 1), vit(0, keep_ratio=0.5)]
     pd.testing.assert_frame_equal(crossover(records), crossover(records[::-1]))
@@ -186,8 +164,30 @@ def test_a_folder_says_what_has_no_folds(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     told: list[str] = []
     store.prepare()
-    assert len(load_crossover(tmp_path, told.append)) == 0 and "--task-option fold=0" in told.pop()
+    options = BoardOptions(folds=True, intervals=False)
+    assert len(load_board(tmp_path, options, told.append).frame) == 0 and "--task-option fold=0" in told.pop()
     for record in (vit(0), vit(1), cell("variance", None)):
         store.write_cell(record, {}, {"x": "int64"}, {})
-    assert len(load_crossover(tmp_path, told.append)) == 1
+    told.clear()
+    assert len(load_board(tmp_path, options, told.append).frame) == 1
     assert told == ["no folds, so no crossover: shapes-coverage"]
+
+
+def test_the_adjusted_gap_is_less_that_of_the_controls(tmp_path: Path) -> None:
+    records = [vit(0, (0.5, 0.8, 0.4)), vit(1, (0.5, 0.6, 0.4)), vit(0, keep_ratio=0.5), vit(1, keep_ratio=0.5)]
+    for fold in (0, 1):
+        records += [cell("variance", fold, (0.5, 0.5, 0.6)), cell("center", fold, (0.5, 0.6, 0.4))]
+    store = RunStore(tmp_path)
+    for record in records:
+        store.write_cell(record, {}, {"x": "int64"}, {})
+
+    def adjusted(ratios: str, selector: str, **more: Any) -> float:
+        frame = load_board(tmp_path, BoardOptions(intervals=False, **more)).frame
+        return float(only(frame, selector=selector, ratios=ratios)["gap_adjusted"])
+
+    assert adjusted("0.25", "vit.shapes", folds=True) == pytest.approx(0.3 - 0.05)
+    assert adjusted("0.25", "center", folds=True) == pytest.approx(0.15)
+    # Within its table, and only with every control there.
+    assert math.isnan(adjusted("0.5", "vit.shapes", folds=True))
+    assert adjusted("0.25", "vit.shapes", folds=True, controls=("center",)) == pytest.approx(0.3 - 0.2)
+    assert math.isnan(adjusted("0.25", "vit.shapes", folds=True, controls=("center", "random")))
