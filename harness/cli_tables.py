@@ -87,8 +87,8 @@ def _value(name: str, form: str = ".4f", interval: bool = True) -> Callable[[Row
         value = float(row.get(name, math.nan))
         low, high = (float(row.get(f"{name}_{end}", math.nan)) for end in ("low", "high"))
         spread = float(row.get(f"{name}_std", math.nan))
-        if math.isnan(value):
-            return "-"
+        if not math.isfinite(value):
+            return "-" if math.isnan(value) else "beyond"
         if interval and not math.isnan(low):
             return f"{value:{form}} [{low:{form}} {high:{form}}]"
         return f"{value:{form}}" if math.isnan(spread) else f"{value:{form}} ±{spread:.4f}"

@@ -25,7 +25,7 @@
   const isNumber = (value) => typeof value === "number";
   const fixed = (value, digits = 3, sign = false) =>
     isNumber(value) ? (sign && value > -0.5 * 10 ** -digits ? "+" : "") + value.toFixed(digits).replace(/^-(0\.0+)$/, "$1")
-      : value === "inf" ? "never" : "–";
+      : value === "inf" ? "beyond" : "–";
   function roundHalfEven(value) {
     const floor = Math.floor(value);
     const rest = value - floor;

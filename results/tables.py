@@ -144,4 +144,4 @@ def rank_text(row: Mapping[str, Any], prefix: str) -> str:
 
 def _number(row: Mapping[str, Any], name: str, form: str) -> str:
     value = float(row.get(name, math.nan))
-    return "" if math.isnan(value) else "never" if math.isinf(value) else f"{value:{form}}"
+    return "" if math.isnan(value) else "beyond" if math.isinf(value) else f"{value:{form}}"

@@ -71,7 +71,7 @@ def test_never_reached_is_infinite(world: Any) -> None:
         world.cell("random", ratio, 0.1)
     frame = load_board(world.store.root).frame
     assert _row(frame, "good", "0.5")["break_even_random"] == math.inf
-    assert "never" in markdown(frame) and "never" in latex(frame)
+    assert "beyond" in markdown(frame) and "beyond" in latex(frame)
 
 
 def test_holes_are_shown_and_not_averaged_over(world: Any) -> None:
