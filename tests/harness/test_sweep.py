@@ -260,3 +260,23 @@ def test_provenance_is_beside_the_result(tmp_path: Path) -> None:
     text = (tmp_path / "provenance" / f"{record.fingerprint}.json").read_text()
     assert "here" in text and "group_seconds" in text
     assert "here" not in record.to_json()
+
+
+def test_what_a_cell_cost_stands_beside_it(tmp_path: Path) -> None:
+    groups = toy.toy_groups(selectors=[toy.NetSelector(), RandomControl(8)], ratios=[0.25, 0.5])
+    records = toy.sweep(tmp_path, groups=groups)
+    store = RunStore(tmp_path)
+    costs = [store.read_provenance(r.fingerprint)["cost"] for r in records]
+    assert all(cost["selector_ms"] > 0 and cost["model_ms"] > 0 for cost in costs)
+    # 16 channels of 8 x 8 x 3 inputs for each of 24 or 25 patches, then tokens by tokens; a multiply-add is two.
+    counted = [cost["selector_gflops"] * 1e9 for cost in costs]
+    assert round(counted[0]) in {2 * 16 * (n * 192 + n * n) for n in (24, 25)}
+    assert {n for n, r in zip(counted, records, strict=True) if r.selector.name == "random"} == {0.0}
+    # Scores found in the cache still say what they cost.
+    for path in (tmp_path / "cells").iterdir():
+        path.unlink()
+    again = toy.sweep(tmp_path, groups=groups)
+    assert again == records
+    found = [store.read_provenance(r.fingerprint)["cost"] for r in again]
+    assert [cost["selector_gflops"] for cost in found] == [cost["selector_gflops"] for cost in costs]
+    assert all(cost["selector_ms"] > 0 for cost in found)
