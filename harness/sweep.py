@@ -120,6 +120,7 @@ class _GroupRun:
         self.pending = tuple(cell for cell in group.cells if not self._finished(cell))
         self.spans = spans(group.task.images, CHUNK)
         self.gallery = GalleryWriter(store, group)
+        self.costs = CostMeter(device_name(options.device), group.selector.reduces_by_downsampling, progress.notice)
 
     def _finished(self, cell: Cell) -> bool:
         record = self.store.finished(cell.fingerprint)
@@ -146,6 +147,7 @@ class _GroupRun:
         made = {**provenance(), "group_seconds": round(time.monotonic() - began, 3)}
         for cell in self.pending:
             self._finish(cell, {**made, "cost": self.costs.of(cell.fingerprint)})
+        self._add_gallery()
         self.store.drop_chunks(self.group.key)
 
     def _add_evidence(self) -> None:
@@ -157,12 +159,10 @@ class _GroupRun:
 
     def _scorer(self) -> tuple[Scorer, ScoreCache]:
         scorer = Scorer(self.group.selector.selector, torch.device(self.options.device), self.options.together)
-        free = self.group.selector.reduces_by_downsampling
-        self.costs = CostMeter(device_name(self.options.device), free, self.progress.notice)
         return scorer, ScoreCache(self.store, self.group, self.progress.notice)
 
     def _add_gallery(self) -> None:
-        """Of finished cells of an older version."""
+        """Of cells that an older version measured, or whose first chunk was found on disk."""
         if self.gallery.missing:
             scorer, cache = self._scorer()
             for chunk in load_chunks(self.task, self.spans[:1], self.options.workers, self.options.skip_bad_images):
