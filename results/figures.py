@@ -170,12 +170,13 @@ def save(drawing: Drawing, folder: Path, suffix: str) -> Path:
 def draw_curves(drawing: Drawing) -> Figure:
     """The metric over the keep ratio, seen beside unseen, with interval bands: the paper's result figures."""
     figure, axes = _figure(2, drawing, share=True)
+    faint = 0.14 if len(_lines(drawing.rows)) <= 8 else 0.07  # many bands lie over one another
     for axis, group in zip(axes, ("seen", "unseen"), strict=True):
         for _, line in _lines(drawing.rows):
             style = look_of(line[0]["selector"]).line()
             x = [row["keep_ratio"] for row in line]
             low, high = ([_number(row, f"{group}_{end}") for row in line] for end in ("low", "high"))
-            axis.fill_between(x, low, high, color=style["color"], alpha=0.13, linewidth=0)
+            axis.fill_between(x, low, high, color=style["color"], alpha=faint, linewidth=0)
             axis.plot(x, [_number(row, group) for row in line], markersize=3.6, linewidth=1.1, **style)
         axis.set_title(group, fontsize=8)
         axis.set_xlabel("keep ratio")
@@ -188,7 +189,7 @@ def draw_gaps(drawing: Drawing) -> Figure:
     """Seen less unseen, plain and less the controls' gap, with intervals; above 0 what labels name is favoured."""
     lines = _lines(drawing.rows)[::-1]
     figure, axes = _figure(2, drawing, share=False, height=0.75 + 0.17 * len(lines), legend=False)
-    for axis, name, title in zip(axes, ("gap", "gap_adjusted"), ("gap", "gap less that of the controls"), strict=True):
+    for axis, name, title in zip(axes, ("gap", "gap_adjusted"), ("gap", "gap less the controls'"), strict=True):
         axis.axvline(0.0, color="#888888", linewidth=0.7)
         for place, (_, (row,)) in enumerate((label, line[:1]) for label, line in lines):
             value, low, high = (_number(row, part) for part in (name, f"{name}_low", f"{name}_high"))
@@ -197,7 +198,7 @@ def draw_gaps(drawing: Drawing) -> Figure:
             axis.plot([value], [place], color=look.on(), marker=look.marker, markersize=4.2, linestyle="none")
         axis.set_yticks(range(len(lines)), [label for label, _ in lines] if axis is axes[0] else [""] * len(lines))
         axis.set_ylim(-0.7, len(lines) - 0.3)
-        axis.set_xlabel(f"{title} ({drawing.rows[0]['metric']}, seen - unseen)")
+        axis.set_xlabel(f"{title} ({drawing.rows[0]['metric']})")
     if not any(not math.isnan(_number(row, "gap_adjusted")) for row in drawing.rows):
         axes[1].text(0.5, 0.5, "no controls measured", transform=axes[1].transAxes, ha="center")
     _finish(figure, axes, drawing, legend=False)

@@ -95,17 +95,16 @@
     for (const short of shorts) {
       const cell = data.cells[short];
       if (!cell) continue;
-      const versions = Object.entries(cell.versions).map(([name, version]) => `${name} ${version}`).join(", ");
       body.append(
         element("dl", {},
           ...[["fingerprint", cell.fingerprint], ["seed", cell.seed], ["images", cell.images],
             ["left out", cell.skipped], ["finished", cell.finished], ["machine", `${cell.machine} ${cell.device}`],
-            ["versions", versions]]
-            .filter(([, value]) => value !== "" && value !== 0 || value === 0)
+            ["versions", data.shared[cell.versions]]]
+            .filter(([, value]) => value !== "")
             .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))])),
-        element("pre", { "data-command": short }, cell.command || "the command is not known"),
+        element("pre", { "data-command": short }, data.shared[cell.command] || "the command is not known"),
         element("details", {}, element("summary", {}, "selector and task, as the fingerprint holds them"),
-          element("pre", {}, JSON.stringify({ selector: cell.selector, task: cell.task }, null, 1))));
+          element("pre", {}, `${data.shared[cell.selector]}\n${data.shared[cell.task]}`)));
     }
     $("details").showModal();
   }

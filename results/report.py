@@ -21,6 +21,7 @@ import pandas as pd
 from ltrp_bench.results.board import DEFAULT, Board, BoardOptions, load_board
 from ltrp_bench.results.files import atomic_write
 from ltrp_bench.results.gallery import Gallery, agreement, read_gallery
+from ltrp_bench.results.leaderboard import FULL
 from ltrp_bench.results.look import in_order, look_of
 from ltrp_bench.results.record import CellRecord, ResultsError
 from ltrp_bench.results.store import RunStore
@@ -100,6 +101,7 @@ def gather(source: _Source) -> dict[str, Any]:
     frame = source.board.frame
     shown = set(frame["selector"])
     tasks = [_task(source, key) for key in _task_keys(frame)]
+    shared: dict[str, int] = {}
     return {
         "columns": list(SHOWN),
         "rows": [[_plain(row[name]) for name in SHOWN] for row in frame.to_dict("records")],
@@ -109,7 +111,8 @@ def gather(source: _Source) -> dict[str, Any]:
             | {"symbol": look_of(name).symbol, "dash": _dash(look_of(name).dash)}
             for name in in_order(shown)
         },
-        "cells": {r.fingerprint[:16]: _cell(source.store, r) for r in source.records},
+        "cells": {r.fingerprint[:16]: _cell(source.store, r, shared) for r in source.records},
+        "shared": list(shared),
     }
 
 
@@ -122,7 +125,8 @@ def _task(source: _Source, key: tuple[str, str, str]) -> dict[str, Any]:
     task, task_id, reduction = key
     own = [r for r in source.records if (r.task.name, r.task.identity.short, r.reduction) == (task, task_id, reduction)]
     gallery = read_gallery(source.store, task_id)
-    names = {r.selector.identity.short: r.selector.name for r in own}
+    # `full` keeps every patch: it has no order to show.
+    names = {r.selector.identity.short: r.selector.name for r in own if r.selector.name != FULL}
     label = str(own[0].task.identity.value.get("label_set", ""))
     return {
         "task": task,
@@ -225,21 +229,26 @@ def _gallery(gallery: Gallery, names: Mapping[str, str]) -> dict[str, Any] | Non
     return {"selectors": [[who, names[who]] for who in ids], "pictures": pictures}
 
 
-def _cell(store: RunStore, record: CellRecord) -> dict[str, Any]:
-    """What a number links to."""
+def _cell(store: RunStore, record: CellRecord, shared: dict[str, int]) -> dict[str, Any]:
+    """What a number links to. Texts that many cells have in common are kept once: their numbers in `shared`."""
+
+    def once(text: str) -> int:
+        return shared.setdefault(text, len(shared))
+
     made = store.read_provenance(record.fingerprint)
+    versions = made.get("versions")
     return {
         "fingerprint": record.fingerprint,
         "seed": record.seed,
         "images": record.images,
         "skipped": len(record.skipped),
-        "command": _command(made.get("command")),
+        "command": once(_command(made.get("command"))),
         "finished": str(made.get("finished", "")),
         "machine": str(made.get("machine", "")),
         "device": str(made.get("device", "")),
-        "versions": made.get("versions") if isinstance(made.get("versions"), Mapping) else {},
-        "selector": record.selector.identity.value,
-        "task": record.task.identity.value,
+        "versions": once(", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, Mapping) else ""),
+        "selector": once(json.dumps(record.selector.identity.value, indent=1)),
+        "task": once(json.dumps(record.task.identity.value, indent=1)),
     }
 
 
