@@ -94,9 +94,12 @@ def _counted(items: Sequence[TrueObject]) -> np.ndarray:
 def _match(overlap: np.ndarray | None, items: Sequence[TrueObject], area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[D, A] bits of thresholds, right and left out, of detections best first with these areas."""
     ranges, most = len(AREAS), len(THRESHOLDS)
+    beyond = (area[:, None] < _LOW[:, 0]) | (area[:, None] > _HIGH[:, 0])
+    if not items:  # nothing to find: most pairs of picture and category
+        return np.zeros(beyond.shape, np.uint16), np.where(beyond, _BITS.sum(), 0).astype(np.uint16)
     taken = np.full((len(area), ranges, most), -1)
-    counted = _counted(items) if items else np.zeros((ranges, 0), bool)
-    if overlap is not None and len(items):
+    counted = _counted(items)
+    if overlap is not None:
         crowd = np.array([item.crowd for item in items], bool)
         free = np.ones((ranges, most, len(items)), bool)
         least = np.minimum(THRESHOLDS, 1 - 1e-10)[:, None]
@@ -114,10 +117,7 @@ def _match(overlap: np.ndarray | None, items: Sequence[TrueObject], area: np.nda
             chosen = taken[d][area_at, threshold_at]
             free[area_at, threshold_at, chosen] = crowd[chosen]
     found = taken >= 0
-    good = np.zeros_like(found)
-    if len(items):
-        good = found & counted[np.arange(ranges)[None, :, None], taken]
-    beyond = (area[:, None] < _LOW[:, 0]) | (area[:, None] > _HIGH[:, 0])
+    good = found & counted[np.arange(ranges)[None, :, None], taken]
     away = (found & ~good) | (~found & beyond[:, :, None])
     return (good * _BITS).sum(2, dtype=np.uint16), (away * _BITS).sum(2, dtype=np.uint16)
 
