@@ -139,6 +139,9 @@ def import_archive(path: Path, root: Path, notice: Callable[[str], None] = lambd
             records = aside.read_cells()
             for record in records:
                 _check_cell(aside, record)
+            cells = {record.fingerprint for record in records}
+            if lost := sorted(n for n in names if not n.startswith(GALLERY) and Path(n).stem not in cells):
+                raise ResultsError(f"{lost[0]} is of no cell in the archive")
         except ResultsError as error:
             text = str(error).replace(f"{aside.root}/", "").partition("; ")[0]
             raise ResultsError(f"{path} is refused, nothing was imported: {text}") from error

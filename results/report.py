@@ -1,7 +1,7 @@
 """The report: everything that a run folder says, as one HTML file that needs no network.
 
-What is shown is gathered here as plain JSON and drawn by `report.js` in the page. Plotly comes from its own package,
-compressed, since it is the greater part of the file.
+What is shown is gathered here as plain JSON and drawn by `report.js` in the page (`report_base.js` has what its parts
+share). Plotly comes from its own package, compressed, since it is the greater part of the file.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def render(source: _Source, title: str) -> str:
         title=title,
         data=_embed(gather(source)),
         style=(folder / "report.css").read_text(encoding="utf-8"),
-        script=(folder / "report.js").read_text(encoding="utf-8"),
+        script="\n".join((folder / name).read_text(encoding="utf-8") for name in ("report_base.js", "report.js")),
         plotly=_plotly(),
     )
 

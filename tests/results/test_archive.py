@@ -120,6 +120,10 @@ def _extra(files: dict[str, bytes]) -> None:
     files["scores/x"] = b"x"
 
 
+def _orphan(files: dict[str, bytes]) -> None:
+    del files[next(n for n in files if n.startswith("cells/"))]
+
+
 def _lost(files: dict[str, bytes]) -> None:
     del files[next(n for n in files if n.startswith("records/"))]
 
@@ -134,6 +138,7 @@ def _lost(files: dict[str, bytes]) -> None:
         (_escape, True, "'../outside.json', which is no part of one"),
         (_extra, False, "'scores/x', which is no part of one"),
         (_lost, True, "is missing"),
+        (_orphan, True, "is of no cell in the archive"),
         (_lost, False, "which is no part of one"),
     ],
 )
