@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from ltrp_bench.results.bootstrap import Draws
-from ltrp_bench.results.evidence import GROUPS, read
-from ltrp_bench.results.replicates import estimates
-from ltrp_bench.tasks.coco_evaluation import CocoEvaluation, TrueImage, TrueObject, evaluate
-from ltrp_bench.tasks.evidence_detection import AREAS, THRESHOLDS
-from ltrp_bench.tasks.evidence_detection import CURVES as METRIC_CURVES
+from ltrp_bench.results.statistics.bootstrap import Draws
+from ltrp_bench.results.statistics.replicates import estimates
+from ltrp_bench.results.summaries.registry import GROUPS, read
+from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
+from ltrp_bench.tasks.metrics.coco import CocoEvaluation, evaluate
+from ltrp_bench.tasks.metrics.detection_matches import AREAS, THRESHOLDS
+from ltrp_bench.tasks.metrics.detection_matches import CURVES as METRIC_CURVES
 
 CURVES = {f"bbox_{metric}": curve for metric, curve in METRIC_CURVES.items()}
 CELL_W, CELL_H, ACROSS, DOWN = 160, 120, 4, 4
@@ -101,17 +102,17 @@ class World:
             "truth_count": count.astype(np.int32),
         }
 
-    def evaluator_input(self) -> tuple[list[TrueImage], dict[str, list[dict[str, Any]]]]:
+    def evaluator_input(self) -> tuple[list[ImageAnnotations], dict[str, list[dict[str, Any]]]]:
         names, ids = self.names(), image_ids(self.images)
-        objects: list[list[TrueObject]] = [[] for _ in ids]
+        objects: list[list[ObjectAnnotation]] = [[] for _ in ids]
         found: dict[str, list[dict[str, Any]]] = {i: [] for i in ids}
         for i, c, (x, y, w, h) in zip(self.object_image, self.object_category, self.object_box.tolist(), strict=True):
-            objects[i].append(TrueObject(names[c], (x, y, w, h), w * h))
+            objects[i].append(ObjectAnnotation(names[c], (x, y, w, h), w * h))
         rows = zip(self.image, self.category, self.score.tolist(), self.box.tolist(), strict=True)
         for i, c, score, (x, y, w, h) in rows:
             found[ids[i]].append({"category": names[c], "score": score, "x": x, "y": y, "w": w, "h": h})
         size = DOWN * CELL_H, ACROSS * CELL_W
-        return [TrueImage(i, *size, o) for i, o in zip(ids, objects, strict=True)], found
+        return [ImageAnnotations(i, *size, o) for i, o in zip(ids, objects, strict=True)], found
 
 
 def image_ids(count: int) -> list[str]:
@@ -179,14 +180,14 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def drawn_again(
-    images: list[TrueImage], found: dict[str, list[dict[str, Any]]], weights: np.ndarray
-) -> tuple[list[TrueImage], dict[str, list[dict[str, Any]]]]:
+    images: list[ImageAnnotations], found: dict[str, list[dict[str, Any]]], weights: np.ndarray
+) -> tuple[list[ImageAnnotations], dict[str, list[dict[str, Any]]]]:
     """The evaluator's input of a resample: each picture as often as it was drawn, under names of its own."""
     again, rows = [], {}
     for image, weight in zip(images, weights.tolist(), strict=True):
         for copy in range(weight):
             name = f"{image.image_id}/{copy}"
-            again.append(TrueImage(name, image.height, image.width, image.objects))
+            again.append(ImageAnnotations(name, image.height, image.width, image.objects))
             rows[name] = found[image.image_id]
     return again, rows
 

@@ -49,21 +49,21 @@ import torch
 from token_drop import Clock, in_turns
 from torch import Tensor
 
-from ltrp_bench.harness.cells import plan, selector_entry, task_entry
-from ltrp_bench.harness.machine import provenance
-from ltrp_bench.harness.sweep import SweepOptions, run_sweep
-from ltrp_bench.results.store import RunStore
+from ltrp_bench.harness.evaluation.environment import provenance
+from ltrp_bench.harness.evaluation.plan import plan, selector_entry, task_entry
+from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.selectors.topk import count_kept, resample_scores
 from ltrp_bench.tasks.base import Keep, Sample
 from ltrp_bench.tasks.classification import ClassificationTask
 from ltrp_bench.tasks.detection import DetectionTask
+from ltrp_bench.tasks.metrics.multilabel import unpack
+from ltrp_bench.tasks.models.vit.loading import PlainViT
+from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 from ltrp_bench.tasks.multilabel import MultiLabelTask
-from ltrp_bench.tasks.multilabel_evaluation import unpack
 from ltrp_bench.tasks.registry import create_task, option_names
-from ltrp_bench.tasks.vits.dropping import forward_kept
-from ltrp_bench.tasks.vits.loading import PlainViT
 
 ONE, FIVE = (0.5,), (0.1, 0.25, 0.5, 0.75, 1.0)
 TARGETS = {"1 ratio": 1.1, "5 ratios": 1.05}

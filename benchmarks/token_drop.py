@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ltrp_bench.selectors.base import BatchContext
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.selectors.topk import count_kept, resample_scores, top_k
-from ltrp_bench.tasks.vits.dropping import forward_kept
+from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 
 SIZES = {"Ti": "tiny", "S": "small", "B": "base", "L": "large"}
 RATIOS = (1.0, 0.75, 0.5, 0.25)

@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.backbones import taught_by
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_content, load_into, load_state, mismatch
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.ltrp.mae_files import count_blocks
-from ltrp_bench.selectors.t2t import TokensToToken
+from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
+from ltrp_bench.selectors.vit.backbones import taught_by
+from ltrp_bench.selectors.vit.tokens_to_token import TokensToToken
 
 TOKEN_THRESHOLD = 0.6
 THRESHOLD = 0.5

@@ -11,10 +11,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ltrp_bench.selectors.backbones import attention_of, load_backbone, tokens
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.token_vit import check_plain
+from ltrp_bench.selectors.vit.backbones import attention_of, load_backbone, tokens
+from ltrp_bench.selectors.vit.blocks import check_plain
 
 Fusion = Literal["mean", "min", "max"]
 

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from ltrp_bench.selectors.backbones import TAGS, blocks_until, class_attention, load_backbone, name_of_file
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.stem import ConvStem
+from ltrp_bench.selectors.vit.backbones import TAGS, blocks_until, class_attention, load_backbone, name_of_file
+from ltrp_bench.selectors.vit.stem import ConvStem
 
 Rule = Literal["mean", "head", "mass"]
 

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltrp_bench.selectors.backbones import blocks_until, load_backbone, tokens
 from ltrp_bench.selectors.base import BatchContext
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.diversity import density_peaks
-from ltrp_bench.selectors.plain import MAE_ONLY, PlainSelector, no_weights_no_options
-from ltrp_bench.selectors.vit import patchify
+from ltrp_bench.selectors.patch_statistics import MAE_ONLY, PlainSelector, no_weights_no_options
+from ltrp_bench.selectors.vit.backbones import blocks_until, load_backbone, tokens
+from ltrp_bench.selectors.vit.layers import patchify
 
 NOISE = 1e-6
 

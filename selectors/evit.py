@@ -19,12 +19,12 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.backbones import load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_content, load_metadata, resolve, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.staged import Stage, check_rate, check_stages, quarter_stages, staged_scores
-from ltrp_bench.selectors.token_vit import (
+from ltrp_bench.selectors.pruning_stages import Stage, check_rate, check_stages, quarter_stages, staged_scores
+from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
+from ltrp_bench.selectors.vit.blocks import (
     attend,
     check_plain,
     close_attention,
@@ -32,7 +32,7 @@ from ltrp_bench.selectors.token_vit import (
     feed_forward,
     token_layout,
 )
-from ltrp_bench.selectors.vit import take
+from ltrp_bench.selectors.vit.layers import take
 
 KEEP_RATE = 0.7
 

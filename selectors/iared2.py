@@ -16,12 +16,12 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.backbones import load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.staged import Stage, staged_scores
-from ltrp_bench.selectors.token_vit import attend, check_plain, close_attention, feed_forward
+from ltrp_bench.selectors.pruning_stages import Stage, staged_scores
+from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
+from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward
 
 INTERPRETER_HEADS = 6
 THRESHOLD = 0.5

@@ -11,11 +11,11 @@ import timm
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor
 
-from ltrp_bench.selectors.backbones import name_of_file, taught_by, timm_name
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Supervision
 from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae_files import count_blocks
+from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
+from ltrp_bench.selectors.vit.backbones import name_of_file, taught_by, timm_name
 
 STRIDE = 32
 """Pixels along the side of a cell of the last stage's feature grid."""

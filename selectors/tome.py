@@ -16,13 +16,13 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ltrp_bench.selectors.backbones import load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.staged import check_rate, level_scores
-from ltrp_bench.selectors.token_vit import attend, check_plain, close_attention, feed_forward, token_layout
+from ltrp_bench.selectors.pruning_stages import check_rate, level_scores
 from ltrp_bench.selectors.topk import count_kept
-from ltrp_bench.selectors.vit import take
+from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
+from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward, token_layout
+from ltrp_bench.selectors.vit.layers import take
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ltrp_bench.tasks.categories import CategorySplit
+from ltrp_bench.tasks.splits.split import CategorySplit
 
 Row = dict[str, Any]
 Domain = Literal["shapes", "photos"]

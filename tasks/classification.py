@@ -17,17 +17,17 @@ from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
-from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
 from ltrp_bench.tasks.data.imagenet import LabelledSource, find_labelled, imagenet_classes
-from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
-from ltrp_bench.tasks.data.shapes_labels import ShapesLabels
-from ltrp_bench.tasks.evidence import of_means
-from ltrp_bench.tasks.patches import covered_share, patch_edges
-from ltrp_bench.tasks.reduction import downsampled_size, fill, patch_grid
-from ltrp_bench.tasks.shipped import shipped_model
-from ltrp_bench.tasks.source_task import SourceTask
-from ltrp_bench.tasks.vits.dropping import forward_kept
-from ltrp_bench.tasks.vits.loading import PlainViT, TimmModel, load_timm
+from ltrp_bench.tasks.data.shapes.single_label import ShapesLabels
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
+from ltrp_bench.tasks.dataset_task import SourceTask
+from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
+from ltrp_bench.tasks.metrics.summaries import of_means
+from ltrp_bench.tasks.models.bundled import shipped_model
+from ltrp_bench.tasks.models.reduction import downsampled_size, fill, patch_grid
+from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel, load_timm
+from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
+from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
 
 DEFAULT_PATCH = 16
 TOP = {"top1": 1, "top5": 5}

@@ -18,12 +18,12 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
-from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
-from ltrp_bench.tasks.data.shapes import PATCH, SIZE, WORLD_SEEDS
-from ltrp_bench.tasks.data.sources import SIZES, CocoSource, ObjectSource, ShapesSource
-from ltrp_bench.tasks.evidence import of_means
-from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas
-from ltrp_bench.tasks.source_task import SourceTask
+from ltrp_bench.tasks.data.objects import SIZES, CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.data.shapes.world import PATCH, SIZE, WORLD_SEEDS
+from ltrp_bench.tasks.dataset_task import SourceTask
+from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas
+from ltrp_bench.tasks.metrics.summaries import of_means
+from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
 
 _DIGITS = 9  # of shares: below that lies what matrix products differ by between machines
 

@@ -18,18 +18,25 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import MetricRow, Reduction, Row, Sample
-from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
-from ltrp_bench.tasks.coco_evaluation import METRICS, PER_CATEGORY, CocoEvaluation, Kind, TrueImage, evaluate
-from ltrp_bench.tasks.data.shapes import PATCH, WORLD_SEEDS
-from ltrp_bench.tasks.data.sources import CocoSource, ObjectSource, ShapesSource
-from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, SHAPES_VIT_CONFIG, SHAPES_WEIGHTS, Detector, load_detector
-from ltrp_bench.tasks.detectors.running import DetectorRunner, Prepared
-from ltrp_bench.tasks.evidence import meta
-from ltrp_bench.tasks.evidence_detection import coco_tables
-from ltrp_bench.tasks.patches import covered_share, patch_edges
-from ltrp_bench.tasks.reduction import patch_grid
-from ltrp_bench.tasks.shipped import shipped_model
-from ltrp_bench.tasks.source_task import SourceTask
+from ltrp_bench.tasks.data.annotations import ImageAnnotations
+from ltrp_bench.tasks.data.objects import CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.data.shapes.world import PATCH, WORLD_SEEDS
+from ltrp_bench.tasks.dataset_task import SourceTask
+from ltrp_bench.tasks.metrics.coco import METRICS, PER_CATEGORY, CocoEvaluation, Kind, evaluate
+from ltrp_bench.tasks.metrics.detection_matches import coco_tables
+from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
+from ltrp_bench.tasks.metrics.summaries import meta
+from ltrp_bench.tasks.models.bundled import shipped_model
+from ltrp_bench.tasks.models.detectors.loading import (
+    SHAPES_CONFIG,
+    SHAPES_VIT_CONFIG,
+    SHAPES_WEIGHTS,
+    Detector,
+    load_detector,
+)
+from ltrp_bench.tasks.models.detectors.running import DetectorRunner, Prepared
+from ltrp_bench.tasks.models.reduction import patch_grid
+from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
 
 Way = Literal["fill", "drop"]
 
@@ -149,7 +156,7 @@ class DetectionTask(SourceTask[ObjectSource]):
     def _evaluate(self, records: Mapping[str, list[Row]], kind: Kind) -> CocoEvaluation:
         return evaluate(self._truth(records, kind == "segm"), records, self.source.categories, kind)
 
-    def _truth(self, records: Mapping[str, list[Row]], masks: bool = False) -> list[TrueImage]:
+    def _truth(self, records: Mapping[str, list[Row]], masks: bool = False) -> list[ImageAnnotations]:
         """Of the images of `records`, in the data set's order."""
         return [self.source.truth(i, masks=masks) for i in sorted(map(self.source.index, records))]
 
@@ -175,7 +182,7 @@ class DetectionTask(SourceTask[ObjectSource]):
 
 
 def _check_patch(detector: Detector, patch: int, reduction: str) -> None:
-    from ltrp_bench.tasks.detectors.kept_channel import dropping_backbone
+    from ltrp_bench.tasks.models.detectors.kept_channel import dropping_backbone
 
     if patch < 1:
         raise UsageError(f"patch must be at least 1 pixel, got {patch}")

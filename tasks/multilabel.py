@@ -16,19 +16,19 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import MetricRow, Row, Sample
-from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
 from ltrp_bench.tasks.classification import ClassificationTask
+from ltrp_bench.tasks.data.image_labels import LabelSetSource, ObjectLabels, label_sets, label_vector
 from ltrp_bench.tasks.data.imagenet import LabelledSource
-from ltrp_bench.tasks.data.label_sets import LabelSetSource, ObjectLabels, label_sets, label_vector
 from ltrp_bench.tasks.data.nuswide import NusWideSource
-from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
-from ltrp_bench.tasks.data.sources import CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.data.objects import CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
 from ltrp_bench.tasks.data.voc import VocSource
-from ltrp_bench.tasks.evidence import of_ranking
-from ltrp_bench.tasks.multilabel_evaluation import SIZE_METRICS, SIZES, MultiLabel, pack
-from ltrp_bench.tasks.shipped import shipped_model
-from ltrp_bench.tasks.vits.loading import TimmModel
-from ltrp_bench.tasks.vits.multilabel_models import Head, load_multilabel
+from ltrp_bench.tasks.metrics.multilabel import SIZE_METRICS, SIZES, MultiLabel, pack
+from ltrp_bench.tasks.metrics.summaries import of_ranking
+from ltrp_bench.tasks.models.bundled import shipped_model
+from ltrp_bench.tasks.models.vit.loading import TimmModel
+from ltrp_bench.tasks.models.vit.multilabel_models import Head, load_multilabel
+from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
 
 SHAPES_VIT: Mapping[str, Any] = {
     "image_size": SIZE,

@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from ltrp_bench.tasks.categories import CategorySplit, load_split
 from ltrp_bench.tasks.coverage import CoverageTask, sides
 from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.masks import MaskSource
-from ltrp_bench.tasks.data.sources import ObjectSource
-from ltrp_bench.tasks.patches import segment_worth
+from ltrp_bench.tasks.data.objects import ObjectSource
+from ltrp_bench.tasks.metrics.patch_coverage import segment_worth
+from ltrp_bench.tasks.splits.split import CategorySplit, load_split
 
 Narrow = Literal["seen", "unseen"]
 

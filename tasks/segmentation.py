@@ -17,18 +17,18 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
-from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split, shapes_split
 from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics, SemanticSource, ShapesSemantics
-from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
-from ltrp_bench.tasks.evidence import of_confusion
-from ltrp_bench.tasks.patches import covered_share, patch_areas, patch_edges, segment_worth
-from ltrp_bench.tasks.segmentation_evaluation import Confusion, confusion_rows
-from ltrp_bench.tasks.segmentors.classes import matched
-from ltrp_bench.tasks.segmentors.loading import load_mmseg, load_plain
-from ltrp_bench.tasks.segmentors.running import MMSegRunner, PlainRunner, Prepared, SegmentorRunner
-from ltrp_bench.tasks.shipped import shipped_model
-from ltrp_bench.tasks.source_task import SourceTask
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
+from ltrp_bench.tasks.dataset_task import SourceTask
+from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_areas, patch_edges, segment_worth
+from ltrp_bench.tasks.metrics.segmentation import Confusion, confusion_rows
+from ltrp_bench.tasks.metrics.summaries import of_confusion
+from ltrp_bench.tasks.models.bundled import shipped_model
+from ltrp_bench.tasks.models.segmentors.classes import matched
+from ltrp_bench.tasks.models.segmentors.loading import load_mmseg, load_plain
+from ltrp_bench.tasks.models.segmentors.running import MMSegRunner, PlainRunner, Prepared, SegmentorRunner
+from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
 
 DEFAULT_PATCH = 16
 CALLED_SEEN = "unseen_called_seen"

@@ -8,13 +8,13 @@ from typing import Any, Literal, get_args
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import MetricRow, Reduction, Row, Sample
-from ltrp_bench.tasks.categories import GROUPS, CategorySplit, load_split
+from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.voc import VocSource
 from ltrp_bench.tasks.detection import DetectionTask, Way
-from ltrp_bench.tasks.detectors.loading import Detector, load_detector
-from ltrp_bench.tasks.evidence_detection import voc_table
-from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
-from ltrp_bench.tasks.voc_evaluation import Rule, evaluate_voc, voc_verdicts
+from ltrp_bench.tasks.metrics.detection_matches import voc_table
+from ltrp_bench.tasks.metrics.voc import Rule, evaluate_voc, voc_verdicts
+from ltrp_bench.tasks.models.detectors.loading import Detector, load_detector
+from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split
 
 
 class VocDetectionTask(DetectionTask):

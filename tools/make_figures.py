@@ -15,7 +15,7 @@ import torch
 from ltrp_bench.selectors.base import BatchContext
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.selectors.topk import resample_scores, top_k
-from ltrp_bench.tasks.data.shapes import CATEGORIES, MEAN, PATCH, SIZE, ShapesWorld, seen_categories
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, ShapesWorld, seen_categories
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 GRID = (SIZE // PATCH, SIZE // PATCH)

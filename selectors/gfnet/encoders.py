@@ -13,8 +13,8 @@ import torch
 from timm.models.mobilenetv3 import _gen_mobilenet_v3
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.backbones import build_vit
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.vit.backbones import build_vit
 
 Pool = Literal["avg", "max", "token"]
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.gfnet.files import load_gfnet
-from ltrp_bench.selectors.gfnet.ranking import glimpse_ranking
+from ltrp_bench.selectors.gfnet.checkpoints import load_gfnet
+from ltrp_bench.selectors.gfnet.glimpse_ranking import glimpse_ranking
 
 
 class GFNetSelector(Selector):

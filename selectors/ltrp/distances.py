@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
-from ltrp_bench.selectors.vit import patchify, take
+from ltrp_bench.selectors.vit.layers import patchify, take
 
 Distance = Literal["l1", "l2", "ssim", "psnr", "lpips"]
 ON_PIXELS = ("ssim", "psnr", "lpips")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.vit import (
+from ltrp_bench.selectors.vit.layers import (
     Block,
     PatchEmbed,
     init_vit,

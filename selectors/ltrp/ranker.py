@@ -27,8 +27,8 @@ from ltrp_bench.selectors.checkpoints import (
     strip_prefix,
 )
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.selectors.ltrp.mae_files import HEADS, count_blocks
-from ltrp_bench.selectors.vit import (
+from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
+from ltrp_bench.selectors.vit.layers import (
     Block,
     PatchEmbed,
     init_vit,

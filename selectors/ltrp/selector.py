@@ -14,10 +14,10 @@ from ltrp_bench.selectors.base import BatchContext, Channels, Selector, Supervis
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.distances import Distance, check_distance
 from ltrp_bench.selectors.ltrp.diversity import diverse_ranking
-from ltrp_bench.selectors.ltrp.mae_files import load_mae
+from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
 from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density
-from ltrp_bench.selectors.vit import patchify
+from ltrp_bench.selectors.vit.layers import patchify
 
 
 class LTRPSelector(Selector):

@@ -24,7 +24,7 @@ from torch import Tensor
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.distances import ON_PIXELS, Distance, PixelDistance, check_distance, patch_distance
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
-from ltrp_bench.selectors.vit import Block
+from ltrp_bench.selectors.vit.layers import Block
 
 Hide = Literal["decoder", "encoder_decoder"]
 

@@ -1,4 +1,4 @@
-"""The official class lists and colours of data sets with class masks, as OpenMMLab's mmseg has them."""
+"""Class lists of data sets: VOC's, and those with colours that OpenMMLab's mmseg has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks import openmmlab
+from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 
 _WHERE = {
     "ADE20K": ("ade", "ADE20KDataset"),
@@ -14,6 +14,31 @@ _WHERE = {
     "VOC": ("voc", "PascalVOCDataset"),
     "COCO-Stuff": ("coco_stuff", "COCOStuffDataset"),
 }
+
+
+VOC_NAMES = {
+    "aeroplane": "airplane",
+    "bicycle": "bicycle",
+    "bird": "bird",
+    "boat": "boat",
+    "bottle": "bottle",
+    "bus": "bus",
+    "car": "car",
+    "cat": "cat",
+    "chair": "chair",
+    "cow": "cow",
+    "diningtable": "dining table",
+    "dog": "dog",
+    "horse": "horse",
+    "motorbike": "motorcycle",
+    "person": "person",
+    "pottedplant": "potted plant",
+    "sheep": "sheep",
+    "sofa": "couch",
+    "train": "train",
+    "tvmonitor": "tv",
+}
+"""VOC's classes in its order (pixel values 1 to 20) -> COCO's."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from PIL import Image
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.exif import oriented
+from ltrp_bench.tasks.data.decoding import oriented
 
 HOW_TO_GET = (
     "get 2017 Val images and annotations from https://cocodataset.org/#download and unzip both there, "

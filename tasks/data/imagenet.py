@@ -17,18 +17,17 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.decoding import open_picture
 from ltrp_bench.tasks.data.folders import data_folder
-from ltrp_bench.tasks.data.imagenet_maps import find_map, is_picture, read_map
-from ltrp_bench.tasks.data.masks import open_picture
-from ltrp_bench.tasks.data.sources import check_limit
-from ltrp_bench.tasks.splits.build_splits import imagenet_wnids
+from ltrp_bench.tasks.data.imagenet_lists import find_map, is_picture, read_map
+from ltrp_bench.tasks.data.objects import check_limit
+from ltrp_bench.tasks.data.synsets import imagenet_classes, imagenet_wnids
 
 HOW_TO_GET = (
     "get ILSVRC2012_img_val.tar from https://image-net.org and unpack it to val/, with a map of its classes beside it "
@@ -210,19 +209,6 @@ def find_labelled(
     if own and any(holds_pictures(path) for path in classes.values()):
         return ImageFolderSource(root, subset, limit)
     return ImageNetSource(root, subset, labels, limit)
-
-
-def imagenet_classes() -> dict[str, str]:
-    """wnid -> readable name of the 1,000 classes, in timm's order.
-
-    A name is the first of WordNet's words for the class; where two classes share it (crane: bird and machine;
-    maillot: two kinds of swimsuit) the wnid stands behind it.
-    """
-    text = resources.files("timm.data._info").joinpath("imagenet_synset_to_lemma.txt").read_text(encoding="utf-8")
-    words = dict(line.split("\t", 1) for line in text.splitlines())
-    names = {wnid: words[wnid].partition(",")[0].strip() for wnid in imagenet_wnids()}
-    found = list(names.values())
-    return {wnid: name if found.count(name) == 1 else f"{name} ({wnid})" for wnid, name in names.items()}
 
 
 def class_folders(folder: Path) -> dict[str, Path]:

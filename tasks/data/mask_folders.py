@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.categories import load_split
+from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.folders import (
     VOC_HOW_TO_GET,
     absent,
@@ -28,8 +28,7 @@ from ltrp_bench.tasks.data.folders import (
     pictures_by_stem,
     read_list,
 )
-from ltrp_bench.tasks.splits.build_mask_splits import COCO_STUFF, PANOPTIC, VOC, VOC_NAMES
-from ltrp_bench.tasks.splits.build_scene_splits import ADE20K, CONTEXT
+from ltrp_bench.tasks.splits.split import SPLITS, load_split
 
 STUFF_HOW_TO_GET = (
     "get the 2017 pictures from https://cocodataset.org/#download and stuffthingmaps_trainval2017.zip from "
@@ -40,6 +39,9 @@ CONTEXT_HOW_TO_GET = (
     "tools/dataset_converters/pascal_context.py"
 )
 ADE20K_HOW_TO_GET = "get ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu/ and unpack it"
+# The splits that ship for these classes.
+PANOPTIC, COCO_STUFF = "imagenet1k_cocostuff", "imagenet1k_cocostuff171"
+VOC, CONTEXT, ADE20K = "imagenet1k_voc20", "imagenet1k_context59", "imagenet1k_ade20k"
 _UNLABELLED = ("unlabeled", "unlabelled", "void")
 
 
@@ -81,14 +83,14 @@ def find_stuff(data: str | Path | None, subset: str = "val2017") -> MaskFolder:
     own = (root / "images", root / "masks", root / "classes.txt")
     if all(path.exists() for path in own):
         names, nobody = _read_classes(own[2])
-        return _paired(MaskFolder(own[0], own[1], (), names, nobody, own[2].name, PANOPTIC.stem))
+        return _paired(MaskFolder(own[0], own[1], (), names, nobody, own[2].name, PANOPTIC))
     pictures = [root / subset, root / "images" / subset]
     maps = [root / top / subset for top in ("stuffthingmaps", "stuffthingmaps_trainval2017", "annotations")]
     found = [next((path for path in tried if path.is_dir()), None) for tried in (pictures, maps)]
     if found[0] is not None and found[1] is not None:
         shifted = {i - 1: name for i, name in _coco_stuff_names().items()}
         listed = "COCO-Stuff (its ids less one, 255 = unlabelled)"
-        return _paired(MaskFolder(found[0], found[1], (), shifted, frozenset({255}), listed, COCO_STUFF.stem))
+        return _paired(MaskFolder(found[0], found[1], (), shifted, frozenset({255}), listed, COCO_STUFF))
     raise InputError(
         f"no pictures with class masks in {root}: looked for {absent(own)}; or {either(pictures)}, with "
         f"{either(maps)}; {STUFF_HOW_TO_GET}"
@@ -111,7 +113,7 @@ def find_voc(data: str | Path | None, subset: str = "val") -> MaskFolder:
     top = find_devkit(data, ("JPEGImages", "SegmentationClass"))
     names = dict(enumerate(VOC_NAMES, start=1))
     folder = MaskFolder(
-        top / "JPEGImages", top / "SegmentationClass", (), names, frozenset({0, 255}), "VOC (1 to 20)", VOC.stem
+        top / "JPEGImages", top / "SegmentationClass", (), names, frozenset({0, 255}), "VOC (1 to 20)", VOC
     )
     return _listed(folder, top / "ImageSets" / "Segmentation", subset, VOC_HOW_TO_GET)
 
@@ -134,9 +136,9 @@ def find_context(data: str | Path | None, subset: str = "val") -> MaskFolder:
     """
     needed = ("JPEGImages", "SegmentationClassContext")
     top = find_devkit(data, needed, ("VOC2010",), CONTEXT_HOW_TO_GET)
-    names = dict(enumerate(load_split(CONTEXT.stem).states, start=1))
+    names = dict(enumerate(load_split(CONTEXT).states, start=1))
     folder = MaskFolder(
-        top / needed[0], top / needed[1], (), names, frozenset({0, 255}), "Pascal-Context (1 to 59)", CONTEXT.stem
+        top / needed[0], top / needed[1], (), names, frozenset({0, 255}), "Pascal-Context (1 to 59)", CONTEXT
     )
     return _listed(folder, top / "ImageSets" / "SegmentationContext", subset, CONTEXT_HOW_TO_GET)
 
@@ -164,8 +166,8 @@ def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFold
             f"no ADE20K in {root}: looked for {absent(tried[0])}, there and in ADEChallengeData2016/; "
             f"{ADE20K_HOW_TO_GET}"
         )
-    names = dict(enumerate(load_split(ADE20K.stem).states, start=1))
-    folder = MaskFolder(found[0], found[1], (), names, frozenset({0}), "ADE20K (1 to 150)", ADE20K.stem)
+    names = dict(enumerate(load_split(ADE20K).states, start=1))
+    folder = MaskFolder(found[0], found[1], (), names, frozenset({0}), "ADE20K (1 to 150)", ADE20K)
     return _paired(folder, ADE20K_HOW_TO_GET)
 
 
@@ -225,5 +227,5 @@ def _read_classes(path: Path) -> tuple[dict[int, str], frozenset[int]]:
 
 def _coco_stuff_names() -> dict[int, str]:
     """COCO-Stuff's 171 classes by id."""
-    with COCO_STUFF.open(newline="", encoding="utf-8") as file:
+    with (SPLITS / f"{COCO_STUFF}.csv").open(newline="", encoding="utf-8") as file:
         return {int(row["coco_id"]): row["category"] for row in csv.DictReader(file)}

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.coco_evaluation import TrueImage, TrueObject
-from ltrp_bench.tasks.data.exif import oriented
+from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
+from ltrp_bench.tasks.data.decoding import open_picture, oriented
 from ltrp_bench.tasks.data.folders import PICTURES, pictures_by_stem
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
-from ltrp_bench.tasks.data.sources import ObjectSource, check_limit
-
-T = TypeVar("T")
+from ltrp_bench.tasks.data.objects import ObjectSource, check_limit
 
 _INDEXED = ("L", "P", "I", "I;16")
 
@@ -84,7 +80,7 @@ class MaskSource(ObjectSource):
             )
         return picture
 
-    def _truth(self, index: int, masks: bool) -> TrueImage:
+    def _truth(self, index: int, masks: bool) -> ImageAnnotations:
         values = read_mask(self.mask_path(self.ids[index]))
         present = [int(v) for v in np.unique(values) if int(v) not in self.folder.nobody]
         unknown = [v for v in present if v not in self.folder.names]
@@ -94,14 +90,14 @@ class MaskSource(ObjectSource):
                 f"{self.folder.listed_in} does not list: correct the mask or the list"
             )
         objects = [self._region(values == v, self.folder.names[v], masks) for v in present]
-        return TrueImage(self.ids[index], values.shape[0], values.shape[1], objects)
+        return ImageAnnotations(self.ids[index], values.shape[0], values.shape[1], objects)
 
     @staticmethod
-    def _region(mask: np.ndarray, name: str, masks: bool) -> TrueObject:
+    def _region(mask: np.ndarray, name: str, masks: bool) -> ObjectAnnotation:
         ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = (float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1))
         code = rle_tools.encode(np.asfortranarray(mask.astype(np.uint8))) if masks else None
-        return TrueObject(name, box, float(mask.sum()), False, code)
+        return ObjectAnnotation(name, box, float(mask.sum()), False, code)
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -119,16 +115,3 @@ def read_mask(path: Path) -> np.ndarray:
         return np.asarray(image)
 
     return open_picture(path, "mask", values)
-
-
-def open_picture(path: Path, kind: str, use: Callable[[Image.Image], T]) -> T:
-    """What `use` makes of an image file; InputError in one line for any trouble, `kind` ("mask", "image") in it."""
-    try:
-        with Image.open(path) as image:
-            return use(image)
-    except FileNotFoundError:
-        raise InputError(f"{kind} {path} is missing") from None
-    except InputError:
-        raise
-    except Exception as error:  # decoders raise whatever they like
-        raise InputError(f"{kind} {path} is corrupt: {str(error) or type(error).__name__}") from None

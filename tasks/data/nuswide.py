@@ -20,9 +20,9 @@ from typing import Literal
 import numpy as np
 
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.decoding import open_picture
 from ltrp_bench.tasks.data.folders import data_folder
-from ltrp_bench.tasks.data.masks import open_picture
-from ltrp_bench.tasks.data.sources import ObjectSource, check_limit
+from ltrp_bench.tasks.data.objects import ObjectSource, check_limit
 
 HOW_TO_GET = (
     "get the lists, concepts and ground truth from https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/"

@@ -8,11 +8,11 @@ from typing import Final, Literal
 import numpy as np
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.annotations import IGNORE_INDEX
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
 from ltrp_bench.tasks.data.masks import MaskSource, read_mask
-from ltrp_bench.tasks.data.shapes import WORLD_SEEDS
-from ltrp_bench.tasks.data.sources import ObjectSource, ShapesSource, picture_of
-from ltrp_bench.tasks.segmentation_evaluation import NOBODY
+from ltrp_bench.tasks.data.objects import ObjectSource, ShapesSource, picture_of
+from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS
 
 BACKGROUND: Final = "background"
 
@@ -53,7 +53,7 @@ class SemanticSource(ABC):
 
     @abstractmethod
     def semantic(self, index: int) -> np.ndarray:
-        """[H, W] int16: indices of `classes`, or `NOBODY`."""
+        """[H, W] int16: indices of `classes`, or `IGNORE_INDEX`."""
 
 
 class MaskSemantics(SemanticSource):
@@ -77,7 +77,7 @@ class MaskSemantics(SemanticSource):
         """As the base class; InputError for a value that is no class."""
         path = self._masks.mask_path(self.ids[index])
         values = read_mask(path)
-        out = np.full(values.shape, NOBODY, np.int16)
+        out = np.full(values.shape, IGNORE_INDEX, np.int16)
         for value in np.unique(values):
             if int(value) in self._place:
                 out[values == value] = self._place[int(value)]

@@ -20,12 +20,11 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.coco_evaluation import TrueImage, TrueObject
-from ltrp_bench.tasks.data.exif import oriented
+from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
+from ltrp_bench.tasks.data.class_lists import VOC_NAMES
+from ltrp_bench.tasks.data.decoding import open_picture, oriented
 from ltrp_bench.tasks.data.folders import PICTURES, VOC_HOW_TO_GET, find_devkit
-from ltrp_bench.tasks.data.masks import open_picture
-from ltrp_bench.tasks.data.sources import ObjectSource, check_limit
-from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
+from ltrp_bench.tasks.data.objects import ObjectSource, check_limit
 
 _SLACK = 1.01  # pixels a box may reach beyond its picture, as in COCO's files
 
@@ -53,7 +52,7 @@ class VocSource(ObjectSource):
         self.devkit = find_devkit(data, ("JPEGImages", "Annotations"))
         super().__init__(sorted(_listed(self.devkit, subset))[: check_limit(limit)])
         digest = hashlib.sha256()
-        self._images: list[TrueImage] = []
+        self._images: list[ImageAnnotations] = []
         for stem in self.ids:
             raw = _read(self.devkit / "Annotations" / f"{stem}.xml")
             self._images.append(parse_annotation(raw, stem, self.devkit / "Annotations" / f"{stem}.xml"))
@@ -79,12 +78,12 @@ class VocSource(ObjectSource):
             )
         return picture
 
-    def _truth(self, index: int, masks: bool) -> TrueImage:
+    def _truth(self, index: int, masks: bool) -> ImageAnnotations:
         image = self._images[index]
         if not masks:
             return image
-        objects = [TrueObject(o.category, o.box, o.area, o.crowd, _filled(o.box, image)) for o in image.objects]
-        return TrueImage(image.image_id, image.height, image.width, objects)
+        objects = [ObjectAnnotation(o.category, o.box, o.area, o.crowd, _filled(o.box, image)) for o in image.objects]
+        return ImageAnnotations(image.image_id, image.height, image.width, objects)
 
     def labels(self, index: int) -> frozenset[str]:
         """The classes of which the picture shows an object that is not difficult."""
@@ -138,7 +137,7 @@ class _NoDoctype(ET.TreeBuilder):
         raise ValueError("it declares a document type, which no VOC annotation does")
 
 
-def parse_annotation(raw: bytes, image_id: str, path: Path) -> TrueImage:
+def parse_annotation(raw: bytes, image_id: str, path: Path) -> ImageAnnotations:
     """One annotation file; `path` is named in errors.
 
     Raises InputError for what is not VOC's XML, a box outside the picture, and a class that is none of the twenty.
@@ -154,10 +153,10 @@ def parse_annotation(raw: bytes, image_id: str, path: Path) -> TrueImage:
         _object(node, f"object {i}", int(width), int(height), path)
         for i, node in enumerate(root.findall("object"), start=1)
     ]
-    return TrueImage(image_id, int(height), int(width), objects)
+    return ImageAnnotations(image_id, int(height), int(width), objects)
 
 
-def _object(node: ET.Element, what: str, width: int, height: int, path: Path) -> TrueObject:
+def _object(node: ET.Element, what: str, width: int, height: int, path: Path) -> ObjectAnnotation:
     category = (node.findtext("name") or "").strip()
     if category not in VOC_NAMES:
         raise InputError(
@@ -174,7 +173,7 @@ def _object(node: ET.Element, what: str, width: int, height: int, path: Path) ->
         )
     difficult = _number(node, "difficult", path, what) if node.find("difficult") is not None else 0
     box = (left, top, right - left, bottom - top)
-    return TrueObject(category, box, box[2] * box[3], bool(difficult))
+    return ObjectAnnotation(category, box, box[2] * box[3], bool(difficult))
 
 
 def _number(node: ET.Element, tag: str, path: Path, what: str) -> float:
@@ -189,7 +188,7 @@ def _number(node: ET.Element, tag: str, path: Path, what: str) -> float:
     return value
 
 
-def _filled(box: tuple[float, float, float, float], image: TrueImage) -> dict[str, object]:
+def _filled(box: tuple[float, float, float, float], image: ImageAnnotations) -> dict[str, object]:
     """The run-length code of a box's pixels."""
     x, y, w, h = box
     polygon = [x, y, x + w, y, x + w, y + h, x, y + h]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ltrp_bench.results.record import (
+from ltrp_bench.results.schema.record import (
     CellRecord,
     Identity,
     Metric,
@@ -19,7 +19,7 @@ from ltrp_bench.results.record import (
     TaskInfo,
     cell_fingerprint,
 )
-from ltrp_bench.results.store import RunStore
+from ltrp_bench.results.store.run_store import RunStore
 
 MakeRecord = Callable[..., CellRecord]
 

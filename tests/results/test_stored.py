@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ltrp_bench.harness.cli import run_command
-from ltrp_bench.results.board import load_board
-from ltrp_bench.results.leaderboard import COLUMNS, load_leaderboard, read_csv
-from ltrp_bench.results.record import READABLE_VERSIONS
-from ltrp_bench.results.regression import compare
-from ltrp_bench.results.store import RunStore
+from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.results.comparison.compare import compare
+from ltrp_bench.results.leaderboard.aggregate import COLUMNS, load_leaderboard, read_csv
+from ltrp_bench.results.leaderboard.build import load_board
+from ltrp_bench.results.schema.record import READABLE_VERSIONS
+from ltrp_bench.results.store.run_store import RunStore
 
 STORED = Path(__file__).parent / "stored"
 VERSIONS = sorted(path.name for path in STORED.iterdir() if path.is_dir())

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from contract import SelectorContract
 from torch import Tensor
 
 from ltrp_bench.selectors.adavit import AdaViT, AdaViTSelector, adavit_config
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_into
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.t2t import TokenPerformer, TokensToToken
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract
+from ltrp_bench.selectors.vit.tokens_to_token import TokenPerformer, TokensToToken
 
 DIM, HEADS, DEPTH = 24, 3, 4
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from contract import SelectorContract, pictures
+from small_vits import noise_vit
 from torch import Tensor
 
 from ltrp_bench.selectors.attention_rollout import AttentionRolloutSelector
 from ltrp_bench.selectors.base import Selector, Supervision
 from ltrp_bench.selectors.errors import UsageError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract, pictures
-from small_vits import noise_vit
 
 
 @pytest.fixture(scope="module")

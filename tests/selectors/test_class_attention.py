@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contract import SelectorContract
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from ltrp_bench.selectors.backbones import build_vit
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.class_attention import (
@@ -24,9 +23,7 @@ from ltrp_bench.selectors.class_attention import (
     tokens_of_any_size,
 )
 from ltrp_bench.selectors.errors import InputError, UsageError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract
+from ltrp_bench.selectors.vit.backbones import build_vit
 
 SMALL = {"image_size": 48, "patch_size": 8, "embed_dim": 24, "depth": 2, "heads": 3, "classes": 0}
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from contract import SelectorContract
 
 from ltrp_bench.selectors.ltrp.selector import LTRPSelector, LTRPTeacher
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract
 
 NAME = "test_a_foreign_checkpoint_is_one_clear_line"
 

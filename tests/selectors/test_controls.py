@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from contract import SelectorContract
 
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.controls import (
@@ -21,9 +19,6 @@ from ltrp_bench.selectors.controls import (
 )
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.topk import top_k
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract
 
 
 class TestFull(SelectorContract):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from contract import SelectorContract, pictures
+from small_vits import noise_vit
 
 from ltrp_bench.selectors.base import IMAGENET_STD, Selector, Supervision
 from ltrp_bench.selectors.dpc_knn import DPCKNNSelector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.diversity import dpc_knn
 from ltrp_bench.selectors.topk import top_k
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract, pictures
-from small_vits import noise_vit
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,17 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contract import SelectorContract
+from small_vits import TAUGHT, pictures, save_vit, small_vit
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.evit import EViT, EViTSelector, save_evit, shrinking_keep_rate
 from ltrp_bench.selectors.ltrp.mae import MAE
-from ltrp_bench.selectors.ltrp.mae_files import save_mae
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract
-from small_vits import TAUGHT, pictures, save_vit, small_vit
+from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
 
 Golden = Callable[[str], tuple[dict[str, Any], dict[str, np.ndarray], Any]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,17 @@ import pytest
 import timm
 import torch
 import torchvision
+from contract import SelectorContract, pictures
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.backbones import build_vit
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, BatchContext, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import load_state, save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gradcam import GradCAMSelector
 from ltrp_bench.selectors.resnet import load_resnet
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract, pictures
+from ltrp_bench.selectors.vit.backbones import build_vit
 
 CONFIG = {"image_size": 48, "patch_size": 8, "embed_dim": 32, "depth": 3, "heads": 4, "classes": 8}
 

@@ -1,23 +1,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from contract import SelectorContract
 from torch import Tensor
 
-from ltrp_bench.selectors.backbones import build_vit
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.iared2 import IARed2Selector
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract
+from ltrp_bench.selectors.vit.backbones import build_vit
 
 DIM, HEADS, GROUPS = 24, 3, (2, 2, 1)
 CONFIG = {"image_size": 48, "patch_size": 8, "embed_dim": DIM, "depth": sum(GROUPS), "heads": HEADS, "classes": 10}

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from contract import SelectorContract
+from small_vits import pictures, save_vit, small_vit
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -21,11 +22,7 @@ from ltrp_bench.selectors.tome import (
     merge_tokens,
     representative_scores,
 )
-from ltrp_bench.tasks.data.shapes import WORLD_SEEDS, ShapesWorld
-
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SelectorContract
-from small_vits import pictures, save_vit, small_vit
+from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS, ShapesWorld
 
 
 @pytest.fixture(scope="module")

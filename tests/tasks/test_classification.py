@@ -13,12 +13,12 @@ from timm.data import create_transform, resolve_data_config
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, MetricRow, Row
-from ltrp_bench.tasks.categories import CategorySplit
 from ltrp_bench.tasks.classification import ClassificationTask, imagenet_cls, shapes_cls
 from ltrp_bench.tasks.data.imagenet import LabelledSource, imagenet_classes
+from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel, load_timm
+from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 from ltrp_bench.tasks.registry import create_task
-from ltrp_bench.tasks.vits.dropping import forward_kept
-from ltrp_bench.tasks.vits.loading import PlainViT, TimmModel, load_timm
+from ltrp_bench.tasks.splits.split import CategorySplit
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"
 CLASSES = 40
@@ -235,11 +235,11 @@ def test_class_folders_of_ones_own_need_a_split_and_a_model_of_theirs(tmp_path: 
 
 
 def test_the_whole_way_with_selectors(tmp_path: Path) -> None:
-    from ltrp_bench.harness.cells import plan
-    from ltrp_bench.harness.cli_progress import RunProgress
-    from ltrp_bench.harness.requests import Request, ready
-    from ltrp_bench.harness.sweep import SweepOptions, run_sweep
-    from ltrp_bench.results.store import RunStore
+    from ltrp_bench.harness.cli.progress import RunProgress
+    from ltrp_bench.harness.evaluation.plan import plan
+    from ltrp_bench.harness.evaluation.request import Request, ready
+    from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+    from ltrp_bench.results.store.run_store import RunStore
 
     names = ["full", "random", "oracle", "downsample"]
     request = Request(names, ["shapes-cls"], shared={"limit": 5}, task_options=["random_weights=0"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, MetricRow
 from ltrp_bench.tasks.coverage import CoverageTask, coco_coverage, shapes_coverage
-from ltrp_bench.tasks.patches import covered_share, even_edges, patch_areas, patch_edges
+from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas, patch_edges
 
 
 def value(rows: list[MetricRow], metric: str, group: str = "all", category: str | None = None) -> float:

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks import openmmlab
 from ltrp_bench.tasks.base import Downsample, Keep
-from ltrp_bench.tasks.categories import load_split
 from ltrp_bench.tasks.detection import DetectionTask, coco_det, shapes_det
-from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, class_names, load_detector
+from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, class_names, load_detector
+from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
+from ltrp_bench.tasks.splits.split import load_split
 
 # Kinds: dense with anchors, dense with padding to a square, two stages with masks, a set transformer.
 KINDS = {
@@ -261,7 +261,7 @@ def test_random_weights_are_the_seeds_alone(folder: Path) -> None:
 
 
 def test_the_shapes_config_is_the_worlds() -> None:
-    from ltrp_bench.tasks.data import shapes
+    from ltrp_bench.tasks.data.shapes import world as shapes
 
     config = openmmlab.load_config(SHAPES_CONFIG)
     assert class_names(config) == shapes.CATEGORIES

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ltrp_bench.tasks.base import Keep, MetricRow, Task
-from ltrp_bench.tasks.data.shapes_export import export
-from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, SHAPES_WEIGHTS
+from ltrp_bench.tasks.data.shapes.export import export
+from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, SHAPES_WEIGHTS
 from ltrp_bench.tasks.registry import create_task
 
 COUNT = 24

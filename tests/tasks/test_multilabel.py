@@ -15,8 +15,11 @@ from sklearn.metrics import average_precision_score
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, Row
-from ltrp_bench.tasks.data.shapes import CATEGORIES
-from ltrp_bench.tasks.data.sources import CocoSource
+from ltrp_bench.tasks.data.objects import CocoSource
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES
+from ltrp_bench.tasks.metrics.multilabel import METRICS, SIZE_METRICS, unpack
+from ltrp_bench.tasks.models.vit.loading import PlainViT
+from ltrp_bench.tasks.models.vit.token_dropping import features_kept
 from ltrp_bench.tasks.multilabel import (
     MultiLabelTask,
     coco_multilabel,
@@ -24,10 +27,7 @@ from ltrp_bench.tasks.multilabel import (
     shapes_multilabel,
     voc_multilabel,
 )
-from ltrp_bench.tasks.multilabel_evaluation import METRICS, SIZE_METRICS, unpack
 from ltrp_bench.tasks.registry import create_task, task_names
-from ltrp_bench.tasks.vits.dropping import features_kept
-from ltrp_bench.tasks.vits.loading import PlainViT
 
 TINY = "vit_tiny_patch16_224"
 KINDS: dict[str, dict[str, Any]] = {

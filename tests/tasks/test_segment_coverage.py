@@ -11,10 +11,10 @@ from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Keep, MetricRow
-from ltrp_bench.tasks.categories import load_split
 from ltrp_bench.tasks.coverage import CoverageTask
 from ltrp_bench.tasks.registry import create_task
 from ltrp_bench.tasks.segment_coverage import ade20k_coverage, context_coverage, voc_coverage
+from ltrp_bench.tasks.splits.split import load_split
 
 # 4 x 4 pixels in 2 x 2 patches. Of ADE20K: wall (1, narrow) in 5 pixels, sky (3, unseen) in 4, car (21, seen) in 5.
 MASK = np.array(

@@ -12,10 +12,12 @@ from PIL import Image
 
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks import openmmlab
 from ltrp_bench.tasks.base import Downsample, Keep, Sample
 from ltrp_bench.tasks.data.semantic import BACKGROUND
-from ltrp_bench.tasks.data.shapes import CATEGORIES, ShapesWorld
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES, ShapesWorld
+from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
+from ltrp_bench.tasks.models.segmentors.classes import matched
+from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor, head_config, on_grid
 from ltrp_bench.tasks.segmentation import (
     CALLED_SEEN,
     SHAPES_VIT,
@@ -25,8 +27,6 @@ from ltrp_bench.tasks.segmentation import (
     shapes_seg,
     voc_seg,
 )
-from ltrp_bench.tasks.segmentors.classes import matched
-from ltrp_bench.tasks.segmentors.plain_vit import build_segmentor, head_config, on_grid
 
 SMALL: dict[str, Any] = {
     "image_size": 48,
@@ -121,7 +121,7 @@ class Knows:
         self.confused, self.world = confused, ShapesWorld(2000)
 
     def prepare(self, pixels: np.ndarray) -> Any:
-        from ltrp_bench.tasks.segmentors.running import Prepared
+        from ltrp_bench.tasks.models.segmentors.running import Prepared
 
         return Prepared(pixels, pixels, (96, 96), {})
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltrp_bench.harness.cells import plan, selector_entry, task_entry
-from ltrp_bench.harness.sweep import SweepOptions, run_sweep
-from ltrp_bench.results.leaderboard import leaderboard
-from ltrp_bench.results.record import CellRecord
-from ltrp_bench.results.store import RunStore
+from ltrp_bench.harness.evaluation.plan import plan, selector_entry, task_entry
+from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+from ltrp_bench.results.leaderboard.aggregate import leaderboard
+from ltrp_bench.results.schema.record import CellRecord
+from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.tasks.base import Keep, MetricRow

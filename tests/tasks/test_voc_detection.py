@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks import openmmlab
 from ltrp_bench.tasks.base import Keep, MetricRow
-from ltrp_bench.tasks.categories import load_split
-from ltrp_bench.tasks.detectors.loading import SHAPES_CONFIG, class_names
-from ltrp_bench.tasks.splits.build_mask_splits import VOC_NAMES
+from ltrp_bench.tasks.data.class_lists import VOC_NAMES
+from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, class_names
+from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
+from ltrp_bench.tasks.splits.split import load_split
 from ltrp_bench.tasks.voc_detection import VocDetectionTask, voc_det
 
 PIPELINE = (

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltrp_bench.selectors.ltrp.diversity import density_peaks, diverse_ranking, dpc_knn
-from ltrp_bench.selectors.vit import patchify
+from ltrp_bench.selectors.vit.layers import patchify
 
 
 def test_golden_dpc_knn(golden: Callable) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ltrp_bench.selectors.checkpoints import load_metadata
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
-from ltrp_bench.selectors.ltrp.mae_files import load_mae, mae_config_from_state, save_mae
+from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae, mae_config_from_state, save_mae
 
 
 def tiny(**options: Any) -> MAE:

@@ -54,7 +54,7 @@ def test_patches_that_are_not_visible_are_not_seen(head: Any) -> None:
     ranker, images = tiny(head=head), torch.randn(2, 3, 48, 48)
     visible = random_visible(2, 36, 7, torch.Generator().manual_seed(0))
     seen = torch.zeros(2, 36, 192).scatter(1, visible[..., None].expand(-1, -1, 192), 1.0)
-    from ltrp_bench.selectors.vit import unpatchify
+    from ltrp_bench.selectors.vit.layers import unpatchify
 
     with torch.no_grad():
         scores = ranker(images, visible)

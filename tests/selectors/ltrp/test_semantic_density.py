@@ -13,7 +13,7 @@ from torchvision.models import alexnet
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp import distances
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, random_visible
-from ltrp_bench.selectors.ltrp.mae_files import mae_config_from_state
+from ltrp_bench.selectors.ltrp.mae_checkpoints import mae_config_from_state
 from ltrp_bench.selectors.ltrp.semantic_density import average_density, semantic_density
 
 

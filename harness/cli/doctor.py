@@ -1,0 +1,127 @@
+"""`ltrp-bench doctor`: what this machine has, so that a report of trouble can start with facts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import entry_points as points
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from ltrp_bench.harness.cli.lists import shipped_weights
+
+PACKAGES: Final = (
+    "ltrp-bench",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pycocotools",
+    "faster-coco-eval",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmdetection",
+    "onedl-mmsegmentation",
+)
+
+DATA_SETS: Final = {
+    "COCO 2017": ("annotations/instances_val2017.json", "val2017"),
+    "COCO in one folder": ("instances.json", "images"),
+}
+"""What is looked for in the folders that `data_folders` names: all of these files or folders."""
+
+
+def report() -> None:
+    """Print everything; whatever cannot be found out is said in its line, and never stops the rest."""
+    for title, lines in (
+        ("system", _system()),
+        ("packages", _packages()),
+        ("devices", _devices()),
+        ("mmcv ops", _ops()),
+        ("installed", _installed()),
+        ("weights that ship", _weights()),
+        ("data sets", _data()),
+    ):
+        typer.echo(title)
+        try:
+            for line in lines:
+                typer.echo(f"  {line}")
+        except Exception as error:
+            typer.echo(f"  cannot tell: {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _system() -> Iterator[str]:
+    yield f"python {platform.python_version()} at {sys.executable}"
+    yield f"{platform.platform()}, {os.cpu_count()} CPUs"
+
+
+def _packages() -> Iterator[str]:
+    for name in PACKAGES:
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            yield f"{name} is not installed"
+
+
+def _devices() -> Iterator[str]:
+    import torch
+
+    yield f"cpu, {torch.get_num_threads()} threads"
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    if not torch.cuda.is_available():
+        yield f"no CUDA device (torch built for CUDA {torch.version.cuda})"
+    if torch.backends.mps.is_available():
+        yield "mps"
+
+
+def _ops() -> Iterator[str]:
+    from ltrp_bench.tasks.models.openmmlab.setup import available_ops
+
+    found = available_ops()
+    yield found.note
+    for state in ("compiled", "stand-in", "missing"):
+        if names := found.names(state):
+            yield f"{state} ({len(names)}): {', '.join(names)}"
+
+
+def _installed() -> Iterator[str]:
+    for group in ("selectors", "tasks"):
+        names = sorted(point.name for point in points(group=f"ltrp_bench.{group}"))
+        yield f"{group}: {', '.join(names) or 'none'}"
+
+
+def _weights() -> Iterator[str]:
+    for room in ("selectors", "tasks"):
+        yield f"{room}: {', '.join(shipped_weights(room)) or 'none'}"
+
+
+def _data() -> Iterator[str]:
+    yield "shapes: built in"
+    folders = data_folders()
+    found = [
+        f"{name}: {folder}"
+        for folder in folders
+        for name, parts in DATA_SETS.items()
+        if all((folder / part).exists() for part in parts)
+    ]
+    yield from found
+    if not found:
+        looked = ", ".join(str(folder) for folder in folders) or "nowhere"
+        yield f"no COCO found (looked in {looked}); set LTRP_BENCH_DATA, or give run --data DIR"
+
+
+def data_folders() -> list[Path]:
+    """Folders that may hold data sets: LTRP_BENCH_DATA's, ./data, ../shared/data, and the folders in them."""
+    named = [Path(part) for part in os.environ.get("LTRP_BENCH_DATA", "").split(os.pathsep) if part]
+    roots = [root for root in (*named, Path("data"), Path("../shared/data")) if root.is_dir()]
+    inside = [child for root in roots for child in sorted(root.iterdir()) if child.is_dir()]
+    return [*roots, *inside]

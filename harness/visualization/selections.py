@@ -1,0 +1,108 @@
+"""What `ltrp-bench show` draws: each selector's scores of a picture and the patches that a run would keep of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ltrp_bench.harness.evaluation import request as requests
+from ltrp_bench.harness.evaluation.plan import FULL, SEEDS, SelectorEntry, TaskEntry
+from ltrp_bench.harness.evaluation.scorer import Scorer
+from ltrp_bench.harness.evaluation.sweep import SweepOptions
+from ltrp_bench.harness.visualization.images import Picture
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.topk import top_k
+from ltrp_bench.tasks.base import Downsample, Keep, Reduction
+
+FILES_DOMAIN = "photos"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one selector makes of one picture.
+
+    Attributes:
+        entry: the selector.
+        scores: [gh, gw] float32; None for `downsample`, which keeps no patches.
+        kept: keep ratio -> what a task is handed.
+    """
+
+    entry: SelectorEntry
+    scores: np.ndarray | None
+    kept: dict[float, Reduction]
+
+
+def file_selectors(request: requests.Request) -> list[SelectorEntry]:
+    """The selectors of a request whose pictures are files: as `requests.ready` builds them, for photographs.
+
+    Raises:
+        UsageError, InputError: as there.
+    """
+    chosen = requests.Chosen.of(request)
+    chosen.look_up(FILES_DOMAIN)
+    return [chosen.build(name, FILES_DOMAIN) for name in chosen.names]
+
+
+def task_selectors(request: requests.Request, notice: Callable[[str], None]) -> tuple[list[SelectorEntry], TaskEntry]:
+    """The selectors of a request and its one task.
+
+    Raises:
+        UsageError: as `requests.ready`, and for `downsample` on a task that cannot shrink its pictures.
+    """
+    pairs = requests.ready(request, notice)
+    task = pairs[0][1]
+    entries = [entry for entry, _ in pairs]
+    if any(entry.reduces_by_downsampling for entry in entries) and not task.task.supports_downsample:
+        raise UsageError(f"task {task.info.name!r} cannot shrink its pictures: leave out --selector downsample")
+    return entries, task
+
+
+def asks_truth(entries: Sequence[SelectorEntry]) -> bool:
+    """Whether one of the selectors ranks by ground truth."""
+    return any(bool(getattr(entry.selector, "needs_context", False)) for entry in entries)
+
+
+def shown(
+    entry: SelectorEntry, pictures: Sequence[Picture], keep_ratios: Sequence[float], seed: int, device: str
+) -> list[Shown]:
+    """One selector's scores and kept patches of each picture, by the very calls of a sweep.
+
+    Args:
+        entry: the selector.
+        pictures: see there; with `share` where the selector asks for ground truth.
+        keep_ratios: shares in (0, 1]; `full` is shown at 1 alone, as it runs.
+        seed: the cell's.
+        device: where the selector runs.
+
+    Raises:
+        UsageError: a seed out of range. InputError: the selector fails, or asks for ground truth that is not there.
+    """
+    if not 0 <= seed < SEEDS:
+        raise UsageError(f"--seed {seed}: seeds are whole numbers from 0 on, below 2**63")
+    ratios = (1.0,) if entry.name == FULL else tuple(keep_ratios)
+    if entry.reduces_by_downsampling:
+        return [Shown(entry, None, {ratio: Downsample(ratio) for ratio in ratios}) for _ in pictures]
+    scorer = Scorer(entry.selector, torch.device(device), SweepOptions(device=device).together)
+    objects = None
+    if scorer.needs_context:
+        objects = [_share(entry, picture) for picture in pictures]
+    samples = [picture.sample for picture in pictures]
+    found = scorer.scores(samples, [picture.grid for picture in pictures], seed, objects)
+    return [Shown(entry, scores, _kept(scores, p, ratios, seed)) for scores, p in zip(found, pictures, strict=True)]
+
+
+def _kept(scores: np.ndarray, picture: Picture, ratios: Sequence[float], seed: int) -> dict[float, Reduction]:
+    one, ids = torch.from_numpy(scores)[None], [picture.sample.image_id]
+    return {ratio: Keep(top_k(one, ratio, image_ids=ids, seed=seed).mask()[0].numpy()) for ratio in ratios}
+
+
+def _share(entry: SelectorEntry, picture: Picture) -> np.ndarray:
+    if picture.share is None:
+        where = picture.sample.image_id
+        raise InputError(
+            f"selector {entry.name!r} ranks by ground truth, {where} has none: give --truth or leave it out"
+        )
+    return picture.share

@@ -1,0 +1,112 @@
+"""Was a fall more than chance? The same images measured twice, drawn together.
+
+For cells that left evidence, the change of a value is estimated draw by draw on the images that both have. A fall
+counts if its one-sided p, corrected by Holm for all rows and values of the comparison, is below 0.05; a run repeated
+with the same code changes nothing, in no draw, so its p is 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from scipy.special import ndtr
+
+from ltrp_bench.results.schema.record import CellRecord
+from ltrp_bench.results.statistics.bootstrap import RESAMPLES, Estimate, combination, mean
+from ltrp_bench.results.statistics.ranks import ALPHA, holm
+from ltrp_bench.results.statistics.replicates import paired
+from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.results.summaries.registry import GROUPS
+
+Row = Mapping[str, Any]
+_ROUNDING: Final = 1e-12
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value now less the value before.
+
+    Attributes:
+        point, low, high: its estimate and 95 % interval.
+        p_fall: one-sided p of no fall, after Holm's correction.
+        p_rise: of no rise.
+    """
+
+    point: float
+    low: float
+    high: float
+    p_fall: float
+    p_rise: float
+
+    @property
+    def fell(self) -> bool:
+        """More than chance explains."""
+        return self.p_fall < ALPHA
+
+    @property
+    def rose(self) -> bool:
+        """More than chance explains."""
+        return self.p_rise < ALPHA
+
+    def text(self) -> str:
+        """ "-0.0312 [-0.0410, -0.0221], p 0.001"."""
+        p = self.p_fall if self.point < 0 else self.p_rise
+        return f"{self.point:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p {p:.2g}"
+
+
+class PairedCells:
+    """The cells of two run folders, and the changes between rows that stand for them."""
+
+    def __init__(self, base: RunStore, current: RunStore, resamples: int = RESAMPLES) -> None:
+        self._resamples = resamples
+        self._stores = base, current
+        self._cells = tuple({r.fingerprint[:16]: r for r in store.read_cells()} for store in self._stores)
+
+    def changes(self, rows: Sequence[tuple[Row, Row]]) -> list[dict[str, Change] | None]:
+        """For each pair of rows (before, now), group -> change; None where a cell left no evidence."""
+        apart = [self._differences(*pair) for pair in rows]
+        tests = [(i, group, one) for i, groups in enumerate(apart) if groups for group, one in groups.items()]
+        falls = holm([_p_fall(one) for _, _, one in tests])
+        rises = holm([_p_fall(combination((-1.0, one))) for _, _, one in tests])
+        out: list[dict[str, Change] | None] = [None if groups is None else {} for groups in apart]
+        for (i, group, one), fall, rise in zip(tests, falls, rises, strict=True):
+            held = out[i]
+            assert held is not None
+            held[group] = Change(one.point, *one.interval(), fall, rise)
+        return out
+
+    def _differences(self, old: Row, new: Row) -> dict[str, Estimate] | None:
+        """Group -> now less before, a mean over the seeds that both have."""
+        before, after = (
+            {cells[short].seed: cells[short] for short in str(row["fingerprints"]).split()}
+            for cells, row in zip(self._cells, (old, new), strict=True)
+        )
+        found: dict[str, list[Estimate]] = {group: [] for group in GROUPS}
+        for seed in sorted(before.keys() & after.keys()):
+            groups = self._one(before[seed], after[seed])
+            if groups is None:
+                return None
+            for group in GROUPS:
+                found[group].append(groups[group])
+        return {group: mean(own) for group, own in found.items()} if found["all"] else None
+
+    def _one(self, before: CellRecord, after: CellRecord) -> dict[str, Estimate] | None:
+        one, other = (store.read_evidence(r) for store, r in zip(self._stores, (before, after), strict=True))
+        metric = before.task.headline
+        if one is None or other is None or metric not in one.metrics or metric not in other.metrics:
+            return None
+        was, now = paired(one, other, metric, before.task.name, self._resamples)
+        return {group: now[group] - was[group] for group in GROUPS}
+
+
+def _p_fall(one: Estimate) -> float:
+    """One-sided p of no fall; NaN where the change is undefined."""
+    error = one.standard_error
+    if math.isnan(error) or math.isnan(one.point):
+        return math.nan
+    if error <= _ROUNDING:
+        return 1.0 if one.point >= -_ROUNDING else 0.0
+    return float(ndtr(one.point / error))

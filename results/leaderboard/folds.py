@@ -1,0 +1,194 @@
+"""The crossover over folds: each fold of a label set calls the other half of the categories seen.
+
+One half may be easier than the other, and a gap (seen - unseen) then says so and nothing about labels. Averaged over
+both folds every category counts once as seen and once as unseen, so that what is left is bias. A selector taught with
+labels has weights of its own for each fold; one without has the same. Only whole pairs are averaged.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from ltrp_bench.results.leaderboard.aggregate import GROUPS, LEADING, VALUES, leaderboard
+from ltrp_bench.results.schema.record import CellRecord, Identity, SelectorInfo, TaskInfo
+
+FOLDS: Final = (0, 1)
+
+COLUMNS: Final = (
+    *LEADING,
+    *(f"{name}_std" for name in VALUES),
+    *(f"{name}_{fold}" for fold in FOLDS for name in VALUES),
+    "seeds",
+    "images",
+    "complete",
+    "missing",
+    "task_id",
+    "selector_id",
+    "fingerprints",
+)
+"""Columns of the table and of the CSV, in this order; docs/results.md says what each holds."""
+
+_FOLDED: Final = re.compile(r"(?P<base>.+)/(?P<fold>[01])")
+_TABLE: Final = ("task", "task_id", "reduction", "keep_ratio")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What both folds of a row have in common: identities without the fold, its split and its weights."""
+
+    task: str
+    task_id: str
+    reduction: str
+    keep_ratio: float
+    selector: str
+    selector_id: str
+    supervision: str
+    alone: str = ""
+    """Why this row has no other fold to pair with; empty if it has."""
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A leaderboard's row of one fold, and the cells behind it by seed."""
+
+    row: Mapping[str, Any]
+    records: Mapping[int, CellRecord]
+
+
+def crossover(records: Iterable[CellRecord], metric: str | None = None) -> pd.DataFrame:
+    """Both folds of every task that has folds, side by side and averaged.
+
+    Tasks pair if their identities are equal but for the fold; it is read from the label set ("shapes-seen/0").
+    Selectors pair if their identities are equal but, where their own label set is of that fold, for the fold's tag
+    ("vit.shapes0", "vit.shapes1") and weights.
+
+    Args:
+        records: finished cells, in any order; those of tasks without folds are left out.
+        metric: in the place of each task's headline.
+
+    Returns:
+        Columns `COLUMNS`; one row per (task, reduction, keep ratio, selector) without the fold, sorted so. Values are
+        means over both folds (and over seeds), `*_0` and `*_1` those of each fold, `*_std` the sample standard
+        deviation over seeds of the average over folds. Rows with `complete` False have no averages, and `missing`
+        says what is not there: a fold, a seed, a keep ratio; or that weights of one fold were judged on the other.
+    """
+    kept = [record for record in records if _task_fold(record.task) is not None]
+    tasks = {(r.task.name, r.task.identity.short): r.task for r in kept}
+    selectors = {(r.selector.name, r.selector.identity.short): r.selector for r in kept}
+    cells = {record.fingerprint[:16]: record for record in kept}
+    pairs: dict[_Pair, dict[int, list[_Fold]]] = defaultdict(lambda: defaultdict(list))
+    for row in leaderboard(kept, metric).to_dict("records"):
+        task = tasks[str(row["task"]), str(row["task_id"])]
+        selector = selectors[str(row["selector"]), str(row["selector_id"])]
+        pair, fold = _pair(task, selector, str(row["reduction"]), float(row["keep_ratio"]))
+        behind = [cells[short] for short in str(row["fingerprints"]).split()]
+        pairs[pair][fold].append(_Fold({str(k): v for k, v in row.items()}, {r.seed: r for r in behind}))
+    frame = pd.DataFrame([_row(pair, folds) for pair, folds in pairs.items()], columns=list(COLUMNS))
+    order = [*_TABLE, "selector", "selector_id"]
+    return frame.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _task_fold(task: TaskInfo) -> tuple[str, int] | None:
+    """("shapes-seen", 0) of a task judged on the label set "shapes-seen/0"; None for a task without folds."""
+    found = _FOLDED.fullmatch(str(task.identity.value.get("label_set", "")))
+    return None if found is None else (found["base"], int(found["fold"]))
+
+
+def _pair(task: TaskInfo, selector: SelectorInfo, reduction: str, keep_ratio: float) -> tuple[_Pair, int]:
+    """The row that a cell belongs to, and its fold."""
+    found = _task_fold(task)
+    assert found is not None  # `crossover` has left out the others
+    base, fold = found
+    what = {key: value for key, value in task.identity.value.items() if key not in ("fold", "split")}
+    task_id = Identity.of({**what, "label_set": base}).short
+    taught = [int(label[-1]) for label in selector.label_sets if label in (f"{base}/{f}" for f in FOLDS)]
+    name, selector_id, supervision, alone = selector.name, selector.identity.short, selector.supervision_text, ""
+    if taught and set(taught) != {fold}:
+        alone = f"taught on fold {' and '.join(str(f) for f in sorted(set(taught)))}, judged on fold {fold}"
+    elif taught:
+        name, who = _without_fold(selector, fold)
+        selector_id = who.short
+        supervision = "+".join(base if label == f"{base}/{fold}" else label for label in selector.label_sets)
+    return _Pair(task.name, task_id, reduction, keep_ratio, name, selector_id, supervision, alone), fold
+
+
+def _without_fold(selector: SelectorInfo, fold: int) -> tuple[str, Identity]:
+    """("vit.shapes", its identity without weights) of "vit.shapes0"; a name without a fold's tag stays as it is."""
+    tagged = "." in selector.name and ":" not in selector.name
+    name = selector.name.removesuffix(str(fold)) if tagged else selector.name
+    value = {key: part for key, part in selector.identity.value.items() if key != "weights"}
+    options = value.get("options")
+    if isinstance(options, dict):
+        value["options"] = {key: part for key, part in options.items() if key not in ("fold", "weights")}
+    return name, Identity.of({**value, "name": name})
+
+
+def _row(pair: _Pair, folds: Mapping[int, Sequence[_Fold]]) -> dict[str, Any]:
+    missing = [pair.alone] if pair.alone else _missing(folds)
+    held = {fold: given[0] for fold, given in folds.items() if len(given) == 1}
+    some = next(iter(folds.values()))[0].row
+    row: dict[str, Any] = {
+        "task": pair.task,
+        "reduction": pair.reduction,
+        "keep_ratio": pair.keep_ratio,
+        "selector": pair.selector,
+        "supervision": pair.supervision,
+        "metric": some["metric"],
+        "seeds": min((int(held[fold].row["seeds"]) if fold in held else 0) for fold in FOLDS),
+        "images": min((int(held[fold].row["images"]) if fold in held else 0) for fold in FOLDS),
+        "complete": not missing,
+        "missing": "; ".join(missing),
+        "task_id": pair.task_id,
+        "selector_id": pair.selector_id,
+        "fingerprints": " ".join(str(one.row["fingerprints"]) for fold in FOLDS for one in folds.get(fold, ())).strip(),
+    }
+    for name in VALUES:
+        for fold in FOLDS:
+            row[f"{name}_{fold}"] = float(held[fold].row[name]) if fold in held else math.nan
+        both = [row[f"{name}_{fold}"] for fold in FOLDS]
+        row[name] = math.nan if missing else statistics.fmean(both)
+        seeds = [] if missing else [_average(held, seed, name) for seed in held[0].records]
+        spread = len(seeds) > 1 and not any(math.isnan(value) for value in seeds)
+        row[f"{name}_std"] = statistics.stdev(seeds) if spread else math.nan
+    return row
+
+
+def _missing(folds: Mapping[int, Sequence[_Fold]]) -> list[str]:
+    """What keeps a row from being averaged; nothing for a whole pair."""
+    out = []
+    for fold in FOLDS:
+        given = folds.get(fold, ())
+        if not given:
+            out.append(f"lacks fold {fold}")
+        elif len(given) > 1:
+            ids = ", ".join(str(one.row["selector_id"]) for one in given)
+            out.append(f"fold {fold} has {len(given)} weights ({ids}): which of them pairs is unknown")
+        elif not given[0].row["complete"]:
+            out.append(f"fold {fold} lacks {given[0].row['missing']}")
+    if out:
+        return out
+    first, second = (folds[fold][0].records for fold in FOLDS)
+    if lacking := sorted(first.keys() ^ second.keys()):
+        out.append("one fold lacks seed " + " ".join(map(str, lacking)))
+    elif {r.skipped for r in first.values()} != {r.skipped for r in second.values()}:
+        out.append("the folds left out other images")
+    return out
+
+
+def _average(held: Mapping[int, _Fold], seed: int, name: str) -> float:
+    """A value of one seed, averaged over the folds."""
+    return statistics.fmean(_value(held[fold].records[seed], str(held[fold].row["metric"]), name) for fold in FOLDS)
+
+
+def _value(record: CellRecord, metric: str, name: str) -> float:
+    if name in GROUPS:
+        return record.value(metric, name)
+    return record.value(metric, "seen") - record.value(metric, "unseen")

@@ -1,0 +1,139 @@
+"""What the report's gallery shows of a task: a few small pictures, and in which order selectors keep patches.
+
+    gallery/<task_id>/pictures.json      ids and sizes of the pictures
+    gallery/<task_id>/NN.webp            a small copy of each
+    gallery/<task_id>/<selector_id>-<seed>.npz   of the first chunk's pictures: ids, grids, ranks
+
+Ids are 8 hex digits of identities, as in the leaderboard. Nothing here is part of a result.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ltrp_bench.results.schema.record import ResultsError, canonical_json
+from ltrp_bench.results.store.run_store import RunStore
+
+FOLDER: Final = "gallery"
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture: its id, its sides in pixels as the task has it, and WebP bytes."""
+
+    image_id: str
+    width: int
+    height: int
+    webp: bytes
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What is stored of one task.
+
+    Attributes:
+        pictures: the small pictures.
+        ranks: (selector id, seed) -> image id -> [gh, gw] place of each patch in the order of keeping, 0 kept first.
+    """
+
+    pictures: Sequence[Thumbnail]
+    ranks: Mapping[tuple[str, int], Mapping[str, np.ndarray]]
+
+
+def pictures_path(store: RunStore, task_id: str) -> Path:
+    """The list of a task's pictures; written last, after the pictures."""
+    return store.root / FOLDER / task_id / "pictures.json"
+
+
+def ranks_path(store: RunStore, task_id: str, selector_id: str, seed: int) -> Path:
+    """The file of one selector's ranks."""
+    return store.root / FOLDER / task_id / f"{selector_id}-{seed}.npz"
+
+
+def write_pictures(store: RunStore, task_id: str, pictures: Sequence[Thumbnail]) -> None:
+    """Keep a task's pictures."""
+    path = pictures_path(store, task_id)
+    for number, picture in enumerate(pictures):
+        store.write(path.with_name(f"{number:02d}.webp"), picture.webp)
+    listed = [{"image_id": p.image_id, "width": p.width, "height": p.height} for p in pictures]
+    store.write(path, (canonical_json(listed) + "\n").encode())
+
+
+def write_ranks(store: RunStore, task_id: str, selector_id: str, seed: int, ranks: Mapping[str, np.ndarray]) -> None:
+    """Keep a selector's ranks, image id -> [gh, gw] integers."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        allow_pickle=False,
+        ids=np.frombuffer(canonical_json(list(ranks)).encode(), np.uint8),
+        grids=np.array([one.shape for one in ranks.values()], np.int32).reshape(len(ranks), 2),
+        ranks=np.concatenate([one.ravel() for one in ranks.values()] or [np.zeros(0)]).astype(np.int32),
+    )
+    store.write(ranks_path(store, task_id, selector_id, seed), buffer.getvalue())
+
+
+def read_gallery(store: RunStore, task_id: str) -> Gallery:
+    """What is there of a task; empty if nothing is.
+
+    Raises:
+        ResultsError: a file is cut short or altered.
+    """
+    path = pictures_path(store, task_id)
+    pictures = []
+    if path.exists():
+        try:
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            for number, one in enumerate(listed):
+                data = path.with_name(f"{number:02d}.webp").read_bytes()
+                pictures.append(Thumbnail(str(one["image_id"]), int(one["width"]), int(one["height"]), data))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(path, error) from error
+    ranks = {}
+    for file in sorted(path.parent.glob("*-*.npz")):
+        selector_id, _, seed = file.stem.rpartition("-")
+        if seed.isdecimal():
+            ranks[selector_id, int(seed)] = _read_ranks(file)
+    return Gallery(pictures, ranks)
+
+
+def _read_ranks(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            ids, grids, flat = json.loads(held["ids"].tobytes()), held["grids"], held["ranks"]
+        sizes = [int(gh) * int(gw) for gh, gw in grids]
+        if len(ids) != len(sizes) or sum(sizes) != len(flat):
+            raise ValueError("sizes")
+        parts = np.split(flat, np.cumsum(sizes)[:-1]) if sizes else []
+        return {str(i): part.reshape(tuple(grid)) for i, part, grid in zip(ids, parts, grids, strict=True)}
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ResultsError:
+    return ResultsError(
+        f"{path} is damaged ({type(error).__name__}); delete {path.parent}: the next run of its task makes it anew"
+    )
+
+
+def agreement(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], keep_ratio: float) -> float:
+    """Mean over common pictures of the IoU of the patches that two selectors keep; NaN without a common one.
+
+    Args:
+        one, other: image id -> [gh, gw] ranks.
+        keep_ratio: k = max(1, round(r L)) patches are kept.
+    """
+    shares = []
+    for image, ranks in one.items():
+        if image in other and other[image].shape == ranks.shape:
+            k = max(1, round(keep_ratio * ranks.size))
+            a, b = ranks < k, other[image] < k
+            shares.append((a & b).sum() / (a | b).sum())
+    return float(np.mean(shares)) if shares else float("nan")

@@ -1,0 +1,151 @@
+"""Plain baselines: how big, how edgy or how varied a patch is. They read pixels; `patch-norm` may read features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.vit.backbones import blocks_until, load_backbone, tokens
+from ltrp_bench.selectors.vit.layers import patchify
+
+# Luma of ITU-R BT.601, and the same in 16-bit fixed point as Pillow's "L" has it.
+LUMA = (0.299, 0.587, 0.114)
+LUMA_16BIT = (19595, 38470, 7471)
+MAE_ONLY = ("decoder", "mask_token")
+"""Keys of a MAE that its encoder does without."""
+
+
+class PlainSelector(Selector):
+    """A baseline on the task's own patch grid: no weights, no labels.
+
+    Args:
+        patch_size: pixels along the side of a patch.
+    """
+
+    supervision = Supervision.none()
+    is_control = False
+    task_patch = True
+
+    def __init__(self, patch_size: int = 16) -> None:
+        if not isinstance(patch_size, int) or isinstance(patch_size, bool) or patch_size < 1:
+            raise UsageError(f"selector {self.name!r}: patch_size is a whole number from 1 on, got {patch_size!r}")
+        self.patch_size = patch_size
+
+    def rgb(self, images: Tensor) -> Tensor:
+        """Normalised images back to RGB in [0, 1], float32."""
+        mean, std = (images.new_tensor(x, dtype=torch.float32).view(3, 1, 1) for x in (self.mean, self.std))
+        return images.float() * std + mean
+
+    def cut(self, plane: Tensor) -> Tensor:
+        """[B, H, W] -> [B, gh, gw, P*P], the values of each patch."""
+        p = self.patch_size
+        return plane.unfold(1, p, p).unfold(2, p, p).flatten(3)
+
+
+class EdgeEnergySelector(PlainSelector):
+    """Mean Sobel gradient magnitude of a patch's luminance (BT.601, in [0, 1]).
+
+    Kernels 1-2-1 by 1-0-(-1) without a factor; outside the picture its border pixels go on.
+    """
+
+    name = "edge-energy"
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        return self.cut(sobel_magnitude(luminance(self.rgb(images)))).mean(-1)
+
+
+class EntropySelector(PlainSelector):
+    """Shannon entropy, in bits, of the histogram of a patch's 8-bit luminance (Shannon 1948, section 6).
+
+    Args:
+        patch_size: pixels along the side of a patch.
+        bins: of the histogram, 2 to 256, equally wide over 0..255. A patch of n pixels has at most log2(n) bits.
+    """
+
+    name = "entropy"
+
+    def __init__(self, patch_size: int = 16, bins: int = 256) -> None:
+        super().__init__(patch_size)
+        if not isinstance(bins, int) or isinstance(bins, bool) or not 2 <= bins <= 256:
+            raise UsageError(f"selector {self.name!r}: bins is a whole number from 2 to 256, got {bins!r}")
+        self.bins = bins
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        values = self.cut(luminance_8bit(self.rgb(images))) * self.bins // 256
+        counts = torch.zeros(*values.shape[:3], self.bins, device=images.device)
+        counts.scatter_add_(-1, values, torch.ones_like(values, dtype=torch.float32))
+        share = counts / values.shape[-1]
+        return -torch.xlogy(share, share).sum(-1) / torch.log(share.new_tensor(2.0))
+
+
+class PatchNormSelector(PlainSelector):
+    """L2 norm of patches: of their pixels less the image's mean colour or, with weights, of a ViT's output tokens.
+
+    Args:
+        weights: ViT whose last block's patch tokens are measured, before the final norm (which would make all
+            tokens nearly as long); None: pixels, in RGB units of [0, 1].
+        patch_size: pixels along the side of a patch; with weights theirs holds.
+        model, heads, label_set: as in `load_backbone`; only with weights. The supervision is the weights' own.
+    """
+
+    name = "patch-norm"
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        patch_size: int = 16,
+        model: str | None = None,
+        heads: int | None = None,
+        label_set: str | None = None,
+    ) -> None:
+        super().__init__(patch_size)
+        self.model = None
+        if weights is None:
+            no_weights_no_options(self.name, model=model, heads=heads, label_set=label_set)
+            return
+        backbone = load_backbone(weights, model, heads, label_set, drop=MAE_ONLY)
+        self.model, self.mean, self.std = backbone.model, backbone.mean, backbone.std
+        self.patch_size, self.input_size = backbone.patch_size, backbone.image_size
+        self.supervision = backbone.supervision
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
+        if self.model is not None:
+            x = blocks_until(self.model, tokens(self.model, images), len(self.model.blocks))
+            return x[:, self.model.num_prefix_tokens :].float().norm(dim=-1).unflatten(1, grid)
+        rgb = self.rgb(images)
+        away = rgb - rgb.mean(dim=(-1, -2), keepdim=True)
+        return patchify(away, self.patch_size).norm(dim=-1).unflatten(1, grid)
+
+
+def luminance(rgb: Tensor) -> Tensor:
+    """[B, 3, H, W] RGB in [0, 1] -> BT.601 luma [B, H, W]."""
+    red, green, blue = rgb.unbind(1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+
+
+def luminance_8bit(rgb: Tensor) -> Tensor:
+    """[B, 3, H, W] RGB in [0, 1] -> luma 0..255, int64 [B, H, W]: channels rounded to 8 bits, then as Pillow's "L"."""
+    red, green, blue = (rgb * 255).round().clamp(0, 255).long().unbind(1)
+    return (LUMA_16BIT[0] * red + LUMA_16BIT[1] * green + LUMA_16BIT[2] * blue + 0x8000) >> 16
+
+
+def sobel_magnitude(plane: Tensor) -> Tensor:
+    """[B, H, W] -> [B, H, W], length of the Sobel gradient; the border pixels go on outside."""
+    # Sums of slices, not a convolution: autocast must not round the differences.
+    x = F.pad(plane[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    rows = x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]
+    columns = x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]
+    return torch.hypot(rows[..., 2:] - rows[..., :-2], columns[:, 2:] - columns[:, :-2])
+
+
+def no_weights_no_options(name: str, **options: object) -> None:
+    """`UsageError` where an option that belongs to weights is given without any."""
+    given = [key for key, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"selector {name!r}: {', '.join(given)} only with weights, and none are given")

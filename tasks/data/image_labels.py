@@ -1,0 +1,112 @@
+"""Which categories a picture shows, in one form for every data set, for tasks that ask for several labels at once.
+
+Where a data set has objects, a category is present if an object of it is annotated:
+
+* COCO: crowds count, as in the usual benchmark of 80 labels, which takes every annotation of a picture;
+* VOC: of a category with `difficult` objects only nothing is asked, as its devkit has it (`VocSource`);
+* NUS-WIDE: the lists say it (`NusWideSource`);
+* `shapes`: all of its objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from ltrp_bench.tasks.data.objects import ObjectSource
+
+PRESENT, ABSENT, IGNORED = 1, 0, -1
+
+
+@runtime_checkable
+class LabelSetSource(Protocol):
+    """Pictures with a set of categories each.
+
+    Attributes:
+        domain, categories, revision, ids: as of `ObjectSource`.
+    """
+
+    @property
+    def domain(self) -> Literal["shapes", "photos"]:
+        """Which shipped weights fit."""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names in the data set's order."""
+
+    @property
+    def revision(self) -> str:
+        """Of the data."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Of the pictures."""
+
+    @property
+    def boxes(self) -> ObjectSource | None:
+        """The same pictures' objects, for the oracle and for sizes; None where nobody knows where they are."""
+
+    def __len__(self) -> int: ...
+
+    def index(self, image_id: str) -> int:
+        """Position of an image id."""
+
+    def pixels(self, index: int) -> np.ndarray:
+        """[H, W, 3] uint8 RGB; InputError where the file is missing or corrupt."""
+
+    def labels(self, index: int) -> frozenset[str]:
+        """The categories that the picture shows."""
+
+    def ignored(self, index: int) -> frozenset[str]:
+        """Categories that are neither present nor absent: no metric and no loss asks for them in this picture."""
+
+
+class ObjectLabels:
+    """The label sets of a data set with objects: a category is present if any object of it is annotated.
+
+    Args:
+        source: COCO's or the built-in world's.
+    """
+
+    def __init__(self, source: ObjectSource) -> None:
+        self.boxes = source
+        self.domain, self.categories, self.revision = source.domain, source.categories, source.revision
+        self.ids = source.ids
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def index(self, image_id: str) -> int:
+        """Position of an image id."""
+        return self.boxes.index(image_id)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """[H, W, 3] uint8 RGB."""
+        return self.boxes.pixels(index)
+
+    def labels(self, index: int) -> frozenset[str]:
+        """The categories of the picture's objects, crowds included."""
+        return frozenset(item.category for item in self.boxes.truth(index).objects)
+
+    def ignored(self, index: int) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+
+def label_sets(source: ObjectSource | LabelSetSource) -> LabelSetSource:
+    """Any source as label sets: its own where it has them (VOC, NUS-WIDE), else those of its objects."""
+    return source if isinstance(source, LabelSetSource) else ObjectLabels(source)
+
+
+def label_vector(source: LabelSetSource, index: int) -> np.ndarray:
+    """[C] int8 in the order of the categories: 1 present, 0 absent, -1 ignored."""
+    vector = np.full(len(source.categories), ABSENT, np.int8)
+    labels, ignored = source.labels(index), source.ignored(index)
+    for i, category in enumerate(source.categories):
+        if category in labels:
+            vector[i] = PRESENT
+        elif category in ignored:
+            vector[i] = IGNORED
+    return vector

@@ -1,0 +1,141 @@
+"""Which categories a label set contains: seen, unseen, or narrow (through a part or one kind only).
+
+A property of (data set, label set), never of one selector.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+
+State = Literal["seen", "narrow", "unseen"]
+STATES: tuple[State, ...] = get_args(State)
+GROUPS = ("all", "seen", "unseen")
+SPLITS = Path(__file__).parent
+"""The folder of the splits that ship."""
+
+
+@dataclass(frozen=True)
+class CategorySplit:
+    """The state of every category under one label set.
+
+    Attributes:
+        label_set: e.g. "imagenet1k" or "shapes-seen/0".
+        states: category -> "seen" | "unseen" | "narrow", in the data set's order of categories.
+        reasons: category -> why, where known.
+        wnids: category -> the label set's classes that count for it, where known (of ImageNet: WordNet's numbers).
+    """
+
+    label_set: str
+    states: Mapping[str, State]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    wnids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def counts(self) -> dict[State, int]:
+        """How many categories are seen, narrow and unseen, in this order."""
+        return {state: sum(found == state for found in self.states.values()) for state in STATES}
+
+    def groups(self, narrow_as: Literal["seen", "unseen"] = "seen") -> dict[str, frozenset[str]]:
+        """{"all", "seen", "unseen"} -> categories; "narrow" ones count as `narrow_as`."""
+        if narrow_as not in ("seen", "unseen"):
+            raise UsageError(f"narrow_as must be 'seen' or 'unseen', got {narrow_as!r}")
+        found: dict[str, set[str]] = {group: set() for group in GROUPS}
+        for category, state in self.states.items():
+            found["all"].add(category)
+            found[narrow_as if state == "narrow" else state].add(category)
+        return {group: frozenset(names) for group, names in found.items()}
+
+    def check_covers(self, categories: Iterable[str], where: str) -> None:
+        """Raise InputError if a category of the data set `where` has no state here."""
+        absent = sorted(set(categories) - set(self.states))
+        if absent:
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            raise InputError(
+                f"{where}: {', '.join(absent[:5])}{more} not in the split '{self.label_set}' "
+                f"({len(self.states)} categories); give a CSV that lists all of them with --split FILE"
+            )
+
+    def fingerprint(self) -> str:
+        """sha256 of label set and states: reasons and wnids may change without changing results."""
+        text = json.dumps([self.label_set, sorted(self.states.items())], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_split(name: str | Path) -> CategorySplit:
+    """A split from a CSV file, or one that ships.
+
+    Args:
+        name: "imagenet1k_coco80" and the like, "imagenet1k" (its own 1,000 classes), a fold ("shapes/0"); or a CSV
+            with a line a category. Its columns category and state are needed; wnids and reason are shown where they
+            are there; others are not looked at. The label set is called by the file's name up to the first "_".
+
+    Raises:
+        InputError: a missing or malformed file. UsageError: a name that is neither file nor shipped.
+    """
+    if str(name) in ("shapes/0", "shapes/1"):
+        return shapes_split(int(str(name)[-1]))
+    if str(name) == "imagenet1k":
+        return imagenet_split()
+    path = Path(name).expanduser()
+    if not path.suffix and not path.is_file():
+        path = SPLITS / f"{name}.csv"
+        if not path.is_file():
+            raise UsageError(f"no split '{name}': shipped are {', '.join(shipped_splits())}, or give a CSV")
+    return _read(path)
+
+
+def shipped_splits() -> list[str]:
+    """What `load_split` knows by name."""
+    files = sorted(path.stem for path in SPLITS.glob("*.csv"))
+    return ["imagenet1k", *files, "shapes/0", "shapes/1"]
+
+
+def _read(path: Path) -> CategorySplit:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel writes a mark before the first column
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            columns = set(reader.fieldnames or ())
+    except FileNotFoundError as error:
+        raise InputError(f"split file {path} does not exist") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"split file {path} cannot be read as CSV: {error}") from error
+    if not {"category", "state"} <= columns:
+        raise InputError(f"split file {path}: its first line must name the columns category and state")
+    states: dict[str, State] = {}
+    for line, row in enumerate(rows, start=2):
+        category, state = (row["category"] or "").strip(), (row["state"] or "").strip()
+        if state not in STATES:
+            raise InputError(f"split file {path}, line {line}: state must be seen, narrow or unseen, got '{state}'")
+        if not category or category in states:
+            raise InputError(f"split file {path}, line {line}: category '{category}' is empty or listed twice")
+        states[category] = cast(State, state)
+    if not states:
+        raise InputError(f"split file {path} lists no categories")
+    reasons = {row["category"].strip(): (row.get("reason") or "").strip() for row in rows}
+    wnids = {row["category"].strip(): tuple((row.get("wnids") or "").split()) for row in rows}
+    return CategorySplit(path.stem.split("_")[0], states, reasons, wnids)
+
+
+def shapes_split(fold: int) -> CategorySplit:
+    """The split of the built-in world: the label set `shapes-seen` of fold 0 or 1."""
+    from ltrp_bench.tasks.data.shapes.world import CATEGORIES, seen_categories
+
+    seen = seen_categories(fold)
+    return CategorySplit(f"shapes-seen/{fold}", {c: "seen" if c in seen else "unseen" for c in CATEGORIES})
+
+
+def imagenet_split() -> CategorySplit:
+    """ImageNet-1K against itself: all of its classes are seen."""
+    from ltrp_bench.tasks.data.synsets import imagenet_classes
+
+    classes = imagenet_classes()
+    own = {name: (wnid,) for wnid, name in classes.items()}
+    return CategorySplit("imagenet1k", dict.fromkeys(own, "seen"), dict.fromkeys(own, "one of the 1,000 classes"), own)

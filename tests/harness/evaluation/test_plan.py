@@ -1,0 +1,87 @@
+"""Which cells a run has."""
+
+from __future__ import annotations
+
+import pytest
+import toy_bench as toy
+
+from ltrp_bench.harness.evaluation.loading import load_chunks, spans
+from ltrp_bench.harness.evaluation.plan import plan
+from ltrp_bench.selectors.controls import DownsampleControl, FullControl, OracleControl, RandomControl
+from ltrp_bench.selectors.errors import InputError, UsageError
+
+
+def _cells(notices: list[str] | None = None, **options: object) -> list[tuple[str, int, float]]:
+    told: list[str] = [] if notices is None else notices
+    groups = toy.toy_groups(notice=told.append, **options)  # type: ignore[arg-type]
+    return [(group.selector.name, group.seed, cell.keep_ratio) for group in groups for cell in group.cells]
+
+
+def test_seeds_are_for_selectors_with_chance() -> None:
+    cells = _cells(selectors=[toy.NetSelector(), RandomControl(8)], ratios=[0.5, 0.25, 0.5], seeds=[3, 1, 3])
+    assert cells == [
+        ("net", 3, 0.25),
+        ("net", 3, 0.5),
+        ("random", 3, 0.25),
+        ("random", 3, 0.5),
+        ("random", 1, 0.25),
+        ("random", 1, 0.5),
+    ]
+
+
+def test_full_runs_at_one() -> None:
+    told: list[str] = []
+    assert _cells(told, selectors=[FullControl(8)]) == [("full", 0, 1.0)]
+    assert told == ["full keeps every patch: it runs at keep ratio 1 only"]
+    told.clear()
+    assert _cells(told, selectors=[FullControl(8)], ratios=[1.0]) == [("full", 0, 1.0)] and not told
+
+
+def test_downsample_only_where_it_can_be() -> None:
+    told: list[str] = []
+    assert len(_cells(told, selectors=[DownsampleControl(8)])) == 2 and not told
+    task = toy.ToyTask()
+    task.supports_downsample = False
+    assert _cells(told, task=task, selectors=[DownsampleControl(8)]) == []
+    assert told == ["downsample is left out on toy-coverage: it cannot shrink its pictures"]
+
+
+def test_equal_cells_run_once() -> None:
+    pairs = toy.entries(toy.ToyTask(), OracleControl(8), OracleControl(8))
+    groups = plan(pairs, [0.5], [0], print)
+    assert len(groups) == 1
+    # What differs in the task's identity is another cell.
+    other = toy.entries(toy.ToyTask(images=7), OracleControl(8))
+    assert len(plan([*pairs, *other], [0.5], [0], print)) == 2
+
+
+@pytest.mark.parametrize("ratios", [[], [0.0], [-0.1], [1.01], [float("nan")]])
+def test_ratios_out_of_range(ratios: list[float]) -> None:
+    with pytest.raises(UsageError, match="keep"):
+        _cells(ratios=ratios)
+
+
+@pytest.mark.parametrize("seeds", [[], [-1]])
+def test_seeds_out_of_range(seeds: list[int]) -> None:
+    with pytest.raises(UsageError, match="seeds"):
+        _cells(seeds=seeds)
+
+
+def test_a_task_without_pictures() -> None:
+    with pytest.raises(UsageError, match="no pictures"):
+        toy.toy_groups(toy.ToyTask(images=0))
+
+
+def test_spans() -> None:
+    assert spans(150, 64) == [(0, 64), (64, 128), (128, 150)] and spans(64, 64) == [(0, 64)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 5])
+def test_pictures_come_in_order(workers: int) -> None:
+    task = toy.ToyTask(images=40, bad=[3, 39])
+    chunks = list(load_chunks(task, spans(40, 16), workers, skip_bad=True))
+    ids = [sample.image_id for chunk in chunks for sample in chunk.samples]
+    assert ids == [f"toy {index}" for index in range(40) if index not in (3, 39)]
+    assert [list(chunk.bad) for chunk in chunks] == [["toy 3"], [], ["toy 39"]]
+    with pytest.raises(InputError, match=r"toy 3 is corrupt \(--skip-bad-images"):
+        list(load_chunks(task, spans(40, 16), workers, skip_bad=False))

@@ -1,0 +1,32 @@
+"""The whole way on the built-in world: the command, a kill by exception, the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import toy_bench as toy
+
+from ltrp_bench.harness.evaluation.plan import plan
+from ltrp_bench.harness.evaluation.request import Request, ready
+from ltrp_bench.results.leaderboard.aggregate import leaderboard
+
+
+def _groups() -> list[object]:
+    request = Request(["random", "variance", "oracle"], ["shapes-coverage"], shared={"limit": 80})
+    return list(plan(ready(request, print), [0.25, 0.5], [0, 1], print))
+
+
+def test_shapes_coverage_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    records = toy.sweep(tmp_path / "whole", groups=_groups())
+    for chunks in (0, 1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            toy.sweep(tmp_path / "parts", toy.Recorder(interrupt_after=chunks), groups=_groups(), workers=chunks)
+    toy.sweep(tmp_path / "parts", groups=_groups(), batch_size=3)
+    assert toy.contents(tmp_path / "whole") == toy.contents(tmp_path / "parts")
+
+    frame = leaderboard(records).set_index(["keep_ratio", "selector"])
+    assert frame["complete"].all()
+    assert frame.loc[(0.25, "oracle"), "all"] > 0.95
+    assert frame.loc[(0.25, "random"), "all"] == pytest.approx(0.25, abs=0.05)
+    assert frame.loc[(0.25, "random"), "seeds"] == 2

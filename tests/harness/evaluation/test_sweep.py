@@ -1,0 +1,282 @@
+"""The sweep: what is measured, what it may not depend on, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import toy_bench as toy
+
+from ltrp_bench.harness.evaluation.score_cache import ScoreCache, ScoreCost
+from ltrp_bench.harness.evaluation.scorer import Scorer
+from ltrp_bench.harness.evaluation.sweep import skip_reason
+from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.controls import DownsampleControl, OracleControl, RandomControl, VarianceControl
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.base import MetricRow
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 1, "workers": 0}, {"batch_size": 7, "workers": 3}, {"batch_size": 64}]
+)
+def test_results_depend_on_no_option_of_speed(tmp_path: Path, options: dict[str, Any]) -> None:
+    toy.sweep(tmp_path / "a", batch_size=16, workers=2)
+    toy.sweep(tmp_path / "b", **options)
+    assert toy.contents(tmp_path / "a") == toy.contents(tmp_path / "b")
+
+
+def test_batches_share_size_and_keep_order() -> None:
+    """What a GPU is given: scores of batches, back in the order of the pictures."""
+    task = toy.ToyTask()
+    samples = [task.load(index) for index in range(20)]
+    grids = [task.grid(sample) for sample in samples]
+    together = Scorer(toy.NetSelector(), torch.device("cpu"), 8).scores(samples, grids, 0)
+    for sample, grid, scores in zip(samples, grids, together, strict=True):
+        (alone,) = Scorer(toy.NetSelector(), torch.device("cpu"), 1).scores([sample], [grid], 0)
+        assert scores.shape == grid and np.allclose(scores, alone, atol=1e-5)
+
+
+def test_what_is_measured_is_right(tmp_path: Path) -> None:
+    records = toy.sweep(tmp_path, seed_free_groups := toy.Recorder())
+    assert seed_free_groups.notices == []
+    values = {(r.selector.name, r.keep_ratio, r.seed): r.value("coverage", "all") for r in records}
+    assert values["full", 1.0, 0] == 1.0
+    # The square spans at most 3 x 3 of 24 or 25 patches, so half of the patches hold all of it.
+    assert values["oracle", 0.5, 0] == 1.0 and values["oracle", 0.25, 0] > 0.8
+    for seed in (0, 1):
+        assert values["random", 0.5, seed] == pytest.approx(0.5, abs=0.06)
+    # The bright square wins under mean brightness.
+    assert values["plain", 0.5, 0] > 0.9
+    kept = RunStore(tmp_path).read_images(records[0].fingerprint)
+    patches = {row["patches"] for rows in kept.values() for row in rows}
+    assert patches == {6}  # round(0.25 * 24) and round(0.25 * 25)
+    random = [r for r in records if r.selector.name == "random" and r.keep_ratio == 0.5]
+    assert random[0].metrics != random[1].metrics
+
+
+def test_a_selector_is_asked_once_an_image(tmp_path: Path) -> None:
+    def run(out: str, ratios: list[float]) -> int:
+        net = toy.NetSelector()
+        toy.sweep(tmp_path / out, groups=toy.toy_groups(selectors=[net], ratios=ratios))
+        return net.calls["images"]
+
+    assert run("a", [0.1, 0.25, 0.5, 0.9]) == 150 + 1  # once more, to count its operations
+    assert run("a", [0.1, 0.25, 0.5, 0.9]) == 0
+    # Other keep ratios later: the scores are on disk.
+    assert run("a", [0.3]) == 0
+    toy.sweep(tmp_path / "b", groups=toy.toy_groups(selectors=[toy.NetSelector()], ratios=[0.3]))
+    assert toy.contents(tmp_path / "a").items() >= toy.contents(tmp_path / "b").items()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-3], lambda b: b[:-3] + b"abc", lambda b: b""])
+def test_damaged_scores_are_computed_again(tmp_path: Path, damage: Any) -> None:
+    toy.sweep(tmp_path, groups=toy.toy_groups(selectors=[toy.NetSelector()], ratios=[0.25]))
+    files = sorted((tmp_path / "scores").rglob("*.safetensors"))
+    assert len(files) == 3
+    files[0].write_bytes(damage(files[0].read_bytes()))
+    net, recorder = toy.NetSelector(), toy.Recorder()
+    toy.sweep(tmp_path, recorder, toy.toy_groups(selectors=[net], ratios=[0.5]))
+    assert net.calls["images"] in (64 + 1, 64, 22)
+    assert len(recorder.notices) == 1 and "damaged: they are computed anew" in recorder.notices[0]
+    toy.sweep(tmp_path / "new", groups=toy.toy_groups(selectors=[toy.NetSelector()], ratios=[0.5]))
+    assert toy.contents(tmp_path).items() >= toy.contents(tmp_path / "new").items()
+
+
+def test_the_cache_keeps_scores_apart(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    random = toy.toy_groups(selectors=[RandomControl(8)], seeds=(0, 1))
+    caches = [ScoreCache(store, group, print) for group in random]
+    scores = [np.arange(6, dtype=np.float32).reshape(2, 3)]
+    cost = ScoreCost(2.5, "here", 0.125)
+    caches[0].put(["a"], [(2, 3)], scores, cost)
+    back = caches[0].get(["a"], [(2, 3)])
+    assert back is not None and np.array_equal(back.scores[0], scores[0]) and back.cost == cost
+    assert caches[1].get(["a"], [(2, 3)]) is None
+    assert caches[0].get(["b"], [(2, 3)]) is None and caches[0].get(["a"], [(3, 2)]) is None
+    # A control that looks at ground truth is not cached: the key does not know the annotations.
+    oracle = ScoreCache(store, toy.toy_groups(selectors=[OracleControl(8)])[0], print)
+    assert not oracle.enabled
+    oracle.put(["a"], [(2, 3)], scores, cost)
+    assert oracle.get(["a"], [(2, 3)]) is None
+
+
+def test_bad_pictures_stop_or_are_left_out(tmp_path: Path) -> None:
+    groups = toy.toy_groups(toy.ToyTask(bad=[5, 149]), selectors=[toy.NetSelector(), toy.PlainSelector()])
+    with pytest.raises(InputError, match="toy 5 is corrupt") as caught:
+        toy.sweep(tmp_path, groups=groups)
+    assert "\n" not in str(caught.value)
+    records = toy.sweep(tmp_path, groups=groups, skip_bad_images=True)
+    assert {record.skipped for record in records} == {("toy 5", "toy 149")}
+    assert {record.images for record in records} == {148}
+    assert skip_reason(RunStore(tmp_path), records[0], "toy 149") == "picture toy 149 is corrupt"
+    # What was measured without them is unfinished for a run that wants none left out, and measured whole once mended.
+    with pytest.raises(InputError, match="toy 5 is corrupt"):
+        toy.sweep(tmp_path, groups=groups)
+    assert toy.sweep(tmp_path, groups=groups, skip_bad_images=True) == records
+    whole = toy.toy_groups(selectors=[toy.NetSelector(), toy.PlainSelector()])
+    assert {record.images for record in toy.sweep(tmp_path, groups=whole)} == {150}
+    toy.sweep(tmp_path / "new", groups=whole)
+    assert toy.contents(tmp_path) == toy.contents(tmp_path / "new")
+
+
+def test_a_kill_while_a_cell_is_measured_anew_leaves_it_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selectors = [toy.NetSelector()]
+    toy.sweep(tmp_path, groups=toy.toy_groups(toy.ToyTask(bad=[5]), selectors), skip_bad_images=True)
+
+    def kill(self: RunStore, path: Path, data: bytes) -> None:
+        if path.parent.name == "provenance":
+            raise KeyboardInterrupt
+        write(self, path, data)
+
+    write = RunStore.write
+    monkeypatch.setattr(RunStore, "write", kill)
+    with pytest.raises(KeyboardInterrupt):
+        toy.sweep(tmp_path, groups=toy.toy_groups(selectors=selectors))
+    monkeypatch.undo()
+    assert {record.images for record in toy.sweep(tmp_path, groups=toy.toy_groups(selectors=selectors))} == {150}
+
+
+def test_chunks_with_holes_are_looked_at_again(tmp_path: Path) -> None:
+    """A run that wants no picture left out does not take over chunks of one that left some out."""
+    selectors = [toy.NetSelector()]
+    with pytest.raises(KeyboardInterrupt):
+        toy.sweep(
+            tmp_path,
+            toy.Recorder(interrupt_after=1),
+            toy.toy_groups(toy.ToyTask(bad=[5]), selectors),
+            skip_bad_images=True,
+        )
+    toy.sweep(tmp_path, groups=toy.toy_groups(selectors=selectors))
+    toy.sweep(tmp_path / "new", groups=toy.toy_groups(selectors=selectors))
+    assert toy.contents(tmp_path) == toy.contents(tmp_path / "new")
+
+
+def test_nothing_readable(tmp_path: Path) -> None:
+    groups = toy.toy_groups(toy.ToyTask(images=3, bad=range(3)), selectors=[toy.NetSelector()])
+    with pytest.raises(InputError, match="not one of its 3 pictures"):
+        toy.sweep(tmp_path, groups=groups, skip_bad_images=True)
+
+
+class _Shapeless(toy.PlainSelector):
+    name = "shapeless"
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        return super().scores(images).flatten(1)
+
+
+class _Raising(toy.PlainSelector):
+    name = "raising"
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2\nshapes cannot be multiplied")
+
+
+@pytest.mark.parametrize(
+    ("selector", "message"),
+    [
+        (toy.BrokenSelector(), "'broken' returned NaN or infinite scores for image 'toy 0'"),
+        (_Shapeless(), r"'shapeless' returned scores of shape \[1, 16\]; expected \[1, gh, gw\]"),
+        (_Raising(), "'raising' failed on image 'toy 0': RuntimeError"),
+    ],
+)
+def test_selectors_of_third_parties_that_fail(tmp_path: Path, selector: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        toy.sweep(tmp_path, groups=toy.toy_groups(selectors=[selector]))
+
+
+class _OddRows(toy.ToyTask):
+    def process(self, samples: Any, reductions: Any) -> list[list[dict[str, Any]]]:
+        return [[{"category": "a", "surplus": 1}] for _ in samples]
+
+
+class _FewRows(toy.ToyTask):
+    def process(self, samples: Any, reductions: Any) -> list[list[dict[str, Any]]]:
+        return []
+
+
+class _SameIds(toy.ToyTask):
+    def image_id(self, index: int) -> str:
+        return "toy 1"
+
+
+class _Infinite(toy.ToyTask):
+    def summarise(self, records: Any) -> list[MetricRow]:
+        return [MetricRow("coverage", "all", None, float("inf"), 1)]
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (_OddRows(), "'toy-coverage', image 'toy 0': a row's columns differ"),
+        (_FewRows(), "gave rows of 0 pictures for 1"),
+        (_SameIds(), "one image id to several pictures"),
+        (_Infinite(), "infinite"),
+    ],
+)
+def test_tasks_of_third_parties_that_fail(tmp_path: Path, task: toy.ToyTask, message: str) -> None:
+    with pytest.raises((InputError, ResultsError), match=message):
+        toy.sweep(tmp_path, groups=toy.toy_groups(task, selectors=[toy.NetSelector()]))
+
+
+def test_downsample_asks_no_selector(tmp_path: Path) -> None:
+    (record,) = toy.sweep(tmp_path, groups=toy.toy_groups(selectors=[DownsampleControl(8)], ratios=[0.5]))
+    assert record.value("coverage", "all") == pytest.approx(0.5)
+    assert not (tmp_path / "scores").exists()
+
+
+def test_pictures_are_normalised_and_resized_for_each_selector() -> None:
+    seen: dict[str, torch.Tensor] = {}
+
+    class Watching(toy.PlainSelector):
+        mean, std, input_size = (0.1, 0.2, 0.3), (0.5, 0.25, 1.0), (16, 32)
+
+        def scores(self, images: torch.Tensor) -> torch.Tensor:
+            seen["images"] = images
+            return images[:, 0, ::8, ::8]
+
+    sample = toy.ToyTask().load(1)
+    sample.image[:] = (255, 0, 51)
+    (scores,) = Scorer(Watching(), torch.device("cpu"), 4).scores([sample], [(4, 6)], 0)
+    assert seen["images"].shape == (1, 3, 16, 32)
+    expected = torch.tensor([(1 - 0.1) / 0.5, (0 - 0.2) / 0.25, (0.2 - 0.3) / 1.0])
+    assert torch.allclose(seen["images"].mean((0, 2, 3)), expected, atol=1e-5)
+    assert scores.shape == (4, 6) and scores.dtype == np.float32
+    # Without a size of its own: the grid times the patch size.
+    (scores,) = Scorer(VarianceControl(4), torch.device("cpu"), 4).scores([sample], [(5, 7)], 0)
+    assert scores.shape == (5, 7)
+
+
+def test_provenance_is_beside_the_result(tmp_path: Path) -> None:
+    from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+
+    groups = toy.toy_groups(selectors=[toy.PlainSelector()], ratios=[0.5])
+    (record,) = run_sweep(groups, RunStore(tmp_path), SweepOptions(), toy.Recorder(), lambda: {"machine": "here"})
+    text = (tmp_path / "provenance" / f"{record.fingerprint}.json").read_text()
+    assert "here" in text and "group_seconds" in text
+    assert "here" not in record.to_json()
+
+
+def test_what_a_cell_cost_stands_beside_it(tmp_path: Path) -> None:
+    groups = toy.toy_groups(selectors=[toy.NetSelector(), RandomControl(8)], ratios=[0.25, 0.5])
+    records = toy.sweep(tmp_path, groups=groups)
+    store = RunStore(tmp_path)
+    costs = [store.read_provenance(r.fingerprint)["cost"] for r in records]
+    assert all(cost["selector_ms"] > 0 and cost["model_ms"] > 0 for cost in costs)
+    # 16 channels of 8 x 8 x 3 inputs for each of 24 or 25 patches, then tokens by tokens; a multiply-add is two.
+    counted = [cost["selector_gflops"] * 1e9 for cost in costs]
+    assert round(counted[0]) in {2 * 16 * (n * 192 + n * n) for n in (24, 25)}
+    assert {n for n, r in zip(counted, records, strict=True) if r.selector.name == "random"} == {0.0}
+    # Scores found in the cache still say what they cost.
+    for path in (tmp_path / "cells").iterdir():
+        path.unlink()
+    again = toy.sweep(tmp_path, groups=groups)
+    assert again == records
+    found = [store.read_provenance(r.fingerprint)["cost"] for r in again]
+    assert [cost["selector_gflops"] for cost in found] == [cost["selector_gflops"] for cost in costs]
+    assert all(cost["selector_ms"] > 0 for cost in found)

@@ -1,0 +1,134 @@
+"""`train segmentor`: a kill changes nothing, kept patches are what the model sees, wrong words end in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.harness.training.data.semantic import IGNORED, SemanticFiles, SemanticShapes, semantic_files
+from ltrp_bench.harness.training.loop import TrainingOptions
+from ltrp_bench.harness.training.patch_policy import keeping
+from ltrp_bench.harness.training.recipes.segmentor import SegmentorOptions, object_accuracy, train_segmentor
+from ltrp_bench.selectors.checkpoints import load_metadata, load_state, save_safetensors
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.data.shapes.world import ShapesWorld
+from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor
+from ltrp_bench.tasks.segmentation import shapes_seg
+
+SMALL = SegmentorOptions(cells=2, stem="conv")
+
+
+def options(out: Path, iterations: int = 4) -> TrainingOptions:
+    return TrainingOptions(out, iterations, batch_size=2, workers=0, save_every=2, device="cpu")
+
+
+def test_items_are_the_worlds_own() -> None:
+    stream, world = SemanticShapes(3, 9, 0), ShapesWorld(1)
+    image, classes = stream[4]
+    turned = [np.rot90(p.semantic, t)[:, ::m] for p in map(world.picture, range(3)) for t in range(4) for m in (1, -1)]
+    assert any(np.array_equal(classes.numpy(), one) for one in turned)
+    assert image.shape == (3, 96, 96) and torch.equal(stream[4][0], image)
+
+
+def test_a_training_that_was_cut_ends_like_a_whole_one(tmp_path: Path) -> None:
+    keep = keeping("random", domain="shapes")
+    whole = train_segmentor(options(tmp_path / "whole"), SMALL, keep, pictures=6, judged=2)
+    assert 0 <= whole["training"]["accuracy"] <= 1 and whole["training"]["keep_ratio"] == "random"
+    for file in (tmp_path / "whole").glob("iter_*.pth"):
+        assert file.name == "iter_4.pth"
+    cut = tmp_path / "cut"
+    # The schedule is the whole training's, the loop is stopped half-way.
+    from ltrp_bench.harness.training import loop as training
+
+    saved = training.AtomicCheckpoint.after_train_iter
+
+    def stop(self: object, runner: object, *rest: object, **more: object) -> None:
+        saved(self, runner, *rest, **more)  # type: ignore[arg-type]
+        if runner.iter == 1:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.AtomicCheckpoint, "after_train_iter", stop)
+        train_segmentor(options(cut), SMALL, keep, pictures=6, judged=0)
+    again = train_segmentor(options(cut), SMALL, keep, pictures=6, judged=0)
+    assert all(torch.equal(value, again["state"][key]) for key, value in whole["state"].items())
+
+
+def test_a_selector_chooses_and_the_result_is_a_task_model(tmp_path: Path) -> None:
+    keep = keeping("0.25", "variance", domain="shapes")
+    made = train_segmentor(options(tmp_path / "out", 2), SMALL, keep, pictures=4, judged=0)
+    assert made["training"]["keep_ratio"] == 0.25 and made["training"]["selector"]
+    file = tmp_path / "s.safetensors"
+    save_safetensors(file, made["state"], {"kind": "segmentor", "config": made["config"]})
+    assert len(shapes_seg(images=2, model_weights=file)) == 2
+    # Gone on with: the head comes along; another stem is refused.
+    more = train_segmentor(options(tmp_path / "more", 2), SegmentorOptions(), keep, file, pictures=4, judged=0)
+    assert more["training"]["init_tensors"] == len(load_state(file))
+    with pytest.raises(UsageError, match="has a stem of its own"):
+        train_segmentor(options(tmp_path / "x", 2), SegmentorOptions(stem="patch"), keep, file, pictures=4)
+
+
+def test_accuracy_counts_objects_alone() -> None:
+    config = json.loads(json.dumps({**_config(), "segmentor": {"head": "linear", "cells": 1}}))
+    net = build_segmentor(config).eval()
+    torch.nn.init.zeros_(net.decoder.head.weight)
+    net.decoder.head.bias.data = torch.eye(17)[5]
+    world, fifth, objects = ShapesWorld(1000), 0, 0
+    for i in range(20):
+        semantic = world.picture(i).semantic
+        fifth, objects = fifth + int((semantic == 5).sum()), objects + int((semantic > 0).sum())
+    assert object_accuracy(net, 20, (0.5,) * 3, (0.5,) * 3) == fifth / objects > 0
+
+
+def _config() -> dict[str, object]:
+    return {"image_size": 96, "patch_size": 8, "embed_dim": 24, "depth": 1, "heads": 3, "classes": ["x"] * 17}
+
+
+def write_ade20k(root: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for kind in ("images", "annotations"):
+        (root / kind / "training").mkdir(parents=True)
+    for i, (h, w) in enumerate([(40, 60), (70, 50)]):
+        Image.fromarray(rng.integers(0, 255, (h, w, 3), np.uint8)).save(root / "images" / "training" / f"{i}.jpg")
+        mask = np.full((h, w), 3, np.uint8)
+        mask[: h // 2] = 0
+        Image.fromarray(mask).save(root / "annotations" / "training" / f"{i}.png")
+    return root
+
+
+def test_files_are_cut_alike_and_by_position(tmp_path: Path) -> None:
+    source = semantic_files(write_ade20k(tmp_path), "ade20k")
+    stream = SemanticFiles(source, 48, (0.5, 0.5, 0.5), 12, 0)
+    seen = set()
+    for position in range(12):
+        image, classes = stream[position]
+        assert image.shape == (3, 48, 48) and classes.shape == (48, 48) and image.dtype == torch.uint8
+        seen |= set(classes.unique().tolist())
+    assert seen == {2, IGNORED}
+    again = SemanticFiles(source, 48, (0.5, 0.5, 0.5), 12, 0)
+    assert torch.equal(again[7][0], stream[7][0]) and torch.equal(again[7][1], stream[7][1])
+
+
+def test_the_command_on_files_and_its_wrong_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, file = write_ade20k(tmp_path / "data"), tmp_path / "vit.safetensors"
+    config = {**_config(), "image_size": 48, "patch_size": 16, "segmentor": {"head": "linear"}}
+    save_safetensors(file, build_segmentor(config).encoder.state_dict(), {"config": {**config, "classes": 0}})
+    words = ["train", "segmentor", "--out", str(tmp_path / "out"), "--data", str(data), "--format", "ade20k"]
+    fast = ["--iterations", "2", "--batch-size", "2", "--workers", "0", "--device", "cpu"]
+    assert run_command([*words, "--init", str(file), *fast, "--export", str(tmp_path / "s.safetensors")]) == 0
+    assert len(json.loads(load_metadata(tmp_path / "s.safetensors")["config"])["classes"]) == 150
+    capsys.readouterr()
+    for wrong, text in (
+        ([], "give the weights to start from"),
+        (["--init", str(file), "--format", "cityscapes"], "write ade20k, voc"),
+        (["--init", str(file), "--keep-ratio", "2"], "is not in"),
+        (["--init", str(file), "--head", "cone"], "head must be"),
+    ):
+        assert run_command([*words, *wrong, *fast]) == 2
+        assert text in capsys.readouterr().err

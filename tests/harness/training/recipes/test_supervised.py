@@ -1,0 +1,113 @@
+"""Supervised rivals: where windows lie, that a net learns, that what is exported loads as the selector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ltrp_bench.harness.training.data.single_label import CLASSES
+from ltrp_bench.harness.training.loop import TrainingOptions
+from ltrp_bench.harness.training.recipes.supervised import (
+    GRID,
+    ClassifierOptions,
+    look,
+    start_from,
+    train_classifier,
+    window_around,
+)
+from ltrp_bench.selectors.checkpoints import load_state, resolve, save_safetensors
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.registry import create_selector
+
+
+def options(out: Path, iterations: int = 2) -> TrainingOptions:
+    return TrainingOptions(out=out, iterations=iterations, batch_size=4, lr=1e-3, workers=0, save_every=1, device="cpu")
+
+
+@pytest.mark.parametrize("side", [4, 6, 9])
+def test_windows_hold_the_box_inside_the_picture(side: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    size = torch.randint(6, 25, (200, 2), generator=generator).float()
+    boxes = torch.cat([(96 - size) * torch.rand(200, 2, generator=generator), size], dim=1)
+    seen = window_around(boxes, side, generator)
+    assert seen.shape == (200, side * side) and seen.min() >= 0 and seen.max() < GRID * GRID
+    rows, columns = seen // GRID, seen % GRID
+    assert (rows.amax(1) - rows.amin(1) == side - 1).all() and (columns.amax(1) - columns.amin(1) == side - 1).all()
+    held = (columns.amin(1) * 8 <= boxes[:, 0]) & ((columns.amax(1) + 1) * 8 >= boxes[:, 0] + boxes[:, 2])
+    held &= (rows.amin(1) * 8 <= boxes[:, 1]) & ((rows.amax(1) + 1) * 8 >= boxes[:, 1] + boxes[:, 3])
+    # A box of 25 pixels may touch five patches, so windows of four cannot hold all.
+    assert held.all() if side > 4 else held.float().mean() > 0.7
+
+
+def test_every_place_that_holds_the_box_occurs() -> None:
+    box = torch.tensor([[40.0, 40.0, 8.0, 8.0]]).expand(500, 4)
+    corners = window_around(box, 4, torch.Generator().manual_seed(0))[:, 0]
+    assert {(int(c) // GRID, int(c) % GRID) for c in corners} == {(r, c) for r in range(2, 6) for c in range(2, 6)}
+
+
+def test_all_patches_seen_is_the_whole_picture_and_the_rest_is_not_looked_at() -> None:
+    vit = start_from("mae.shapes", ClassifierOptions(stem="patch")).eval()
+    images = torch.randn(2, 3, 96, 96)
+    torch.testing.assert_close(look(vit, images, torch.arange(GRID * GRID).expand(2, -1))[0], vit(images))
+    corner = (torch.arange(6)[:, None] * GRID + torch.arange(6)).flatten().expand(2, -1)
+    elsewhere = images.clone()
+    elsewhere[..., 48:, :] = elsewhere[..., 48:] = 0
+    logits, patches = look(vit, images, corner)
+    assert patches.shape == (2, 36, 128) and not torch.allclose(logits, vit(images))
+    torch.testing.assert_close(look(vit, elsewhere, corner)[0], logits)
+
+
+@pytest.mark.parametrize("stem", ["conv", "patch"])
+def test_a_net_starts_from_the_autoencoders_encoder(stem: str) -> None:
+    vit, theirs = start_from("mae.shapes", ClassifierOptions(stem=stem)), load_state(resolve("mae.shapes"))
+    mine = vit.state_dict()
+    assert (mine["blocks.3.mlp.fc1.weight"] == theirs["blocks.3.mlp.fc1.weight"]).all()
+    assert not vit.pos_embed.requires_grad and mine["head.weight"].shape[0] == CLASSES
+    if stem == "patch":
+        assert (mine["patch_embed.proj.weight"] == theirs["patch_embed.proj.weight"]).all()
+
+
+@pytest.mark.parametrize("kind", ["vit", "evit", "dynamicvit"])
+def test_what_is_trained_loads_as_the_selector(kind: str, tmp_path: Path) -> None:
+    made = train_classifier(kind, options(tmp_path / "out"), ClassifierOptions(fold=1), pictures=8, judged=10)
+    assert 0 <= made["training"]["accuracy"] <= 1
+    file = tmp_path / f"{kind}.safetensors"
+    save_safetensors(file, made["state"], {"kind": kind, "config": made["config"], "training": made["training"]})
+    selector = create_selector("gradcam" if kind == "vit" else kind, weights=file)
+    assert str(selector.supervision) == "shapes-seen/1" and selector.mean == (0.44, 0.44, 0.44)
+    assert selector.scores(torch.zeros(2, 3, 96, 96)).shape == (2, 12, 12)
+
+
+def test_a_trained_vit_is_where_others_start(tmp_path: Path) -> None:
+    made = train_classifier("vit", options(tmp_path / "vit"), ClassifierOptions(), pictures=8, judged=0)
+    file = tmp_path / "vit.safetensors"
+    save_safetensors(file, made["state"], {"kind": "vit", "config": made["config"]})
+    begun = start_from(file, ClassifierOptions())
+    assert (begun.state_dict()["head.weight"] == made["state"]["head.weight"]).all()
+    with pytest.raises(UsageError, match="was taught shapes-seen/0, not shapes-seen/1"):
+        start_from(file, ClassifierOptions(fold=1))
+
+
+def test_wrong_options_are_refused(tmp_path: Path) -> None:
+    for wrong, words in (
+        (ClassifierOptions(fold=2), "folds 0 and 1"),
+        (ClassifierOptions(windows=(1,)), "sides of 2 to 12"),
+        (ClassifierOptions(stem="mlp"), "conv or patch"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            train_classifier("vit", options(tmp_path), wrong)
+    with pytest.raises(UsageError, match="windows are for vit"):
+        train_classifier("evit", options(tmp_path), ClassifierOptions(windows=(6, 12)))
+
+
+@pytest.mark.slow
+def test_it_learns_a_few_pictures(tmp_path: Path) -> None:
+    """Eight pictures by heart, in windows: chance is 1/8 and a loss of 2.08."""
+    import json
+
+    train_classifier("vit", options(tmp_path, 150), ClassifierOptions(windows=(6,), smoothing=0), pictures=8, judged=0)
+    (log,) = tmp_path.glob("*/vis_data/scalars.json")
+    losses = [json.loads(line)["loss"] for line in log.read_text().splitlines() if '"loss"' in line]
+    assert losses[-1] < 0.7 * losses[0]

@@ -1,0 +1,282 @@
+"""`train classifier` and `train multilabel`: what they make is loaded by the tasks, and a stop changes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from killed import run_until
+from PIL import Image
+from torch import Tensor
+
+from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.harness.training.data.labelled import labelled_files, shapes_taught
+from ltrp_bench.harness.training.loop import TrainingOptions, trained_state
+from ltrp_bench.harness.training.patch_policy import Keeping, keeping
+from ltrp_bench.harness.training.recipes.classifier import SHAPES_MIXING, train_classifier
+from ltrp_bench.harness.training.recipes.multilabel import SHAPES_HEAD, train_multilabel
+from ltrp_bench.harness.training.task_tuning import SHAPES_TUNING, Tuning, mixed, with_epochs
+from ltrp_bench.selectors.checkpoints import load_metadata, load_state, save_safetensors
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.vit.backbones import build_vit
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES
+from ltrp_bench.tasks.models.vit.loading import load_timm
+from ltrp_bench.tasks.models.vit.multilabel_models import load_multilabel
+from ltrp_bench.tasks.registry import create_task
+
+TINY = {"image_size": 96, "patch_size": 8, "embed_dim": 32, "depth": 2, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained encoder of 32 channels."""
+    torch.manual_seed(0)
+    vit = build_vit(TINY)
+    file = tmp_path_factory.mktemp("init") / "tiny.safetensors"
+    save_safetensors(file, vit.state_dict(), {"config": TINY})
+    return file
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        place = tmp_path / "data" / "train" / "abc"[i // 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (60 + i, 72, 3), dtype=np.uint8)).save(place / f"{i}.png")
+    return tmp_path / "data"
+
+
+def options(out: Path, iterations: int = 2, **more: Any) -> TrainingOptions:
+    given = {"batch_size": 4, "lr": 1e-3, "workers": 0, "save_every": 1, "device": "cpu", "betas": (0.9, 0.999)}
+    return TrainingOptions(out=out, iterations=iterations, **{**given, **more})
+
+
+def words(kind: str, init: Path, out: Path, *more: str) -> list[str]:
+    usual = ["--iterations", "2", "--batch-size", "4", "--pictures", "8", "--workers", "0", "--device", "cpu"]
+    return ["train", kind, "--init", str(init), "--out", str(out), *usual, *more]
+
+
+def test_a_classifier_of_shapes_is_loaded_by_its_task(init: Path, tmp_path: Path, capsys: Any) -> None:
+    weights = tmp_path / "classifier.test.safetensors"
+    more = ["--keep-ratio", "random", "--export", str(weights)]
+    assert run_command(words("classifier", init, tmp_path / "out", *more)) == 0
+    assert "tensors are from the file, the rest is new (fc_norm, head)" in capsys.readouterr().out
+    model = load_timm(weights)
+    assert model.class_names == CATEGORIES and model.inputs.size == (96, 96) and model.inputs.crop_pct == 1.0
+    task = create_task("shapes-cls", images=4, model_weights=weights)
+    assert task.reduction == "drop" and task.grid(task.load(0)) == (12, 12)
+    card = weights.with_suffix(".md").read_text()
+    assert "| keep_ratio | random |" in card and "| accuracy | 0." in card and str(tmp_path) not in card
+
+
+def test_a_training_starts_from_its_weights(init: Path, tmp_path: Path) -> None:
+    # mmengine's Runner has models draw their weights anew, and timm's ViTs know how.
+    still = options(tmp_path / "out", 1, lr=1e-12)
+    made = train_classifier(shapes_taught(4, "single-object"), init, still, judged=0, tuning=SHAPES_TUNING)
+    for key, value in load_state(init).items():
+        if not key.startswith(("head.", "norm.")):
+            torch.testing.assert_close(made["state"][key], value)
+
+
+def test_a_multilabel_model_of_shapes_is_loaded_by_its_task(init: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "multilabel.test.safetensors"
+    more = ["--selector", "ltrp", "--keep-ratio", "0.25", "--cache-scores", "--export", str(weights)]
+    assert run_command(words("multilabel", init, tmp_path / "out", *more)) == 0
+    assert len(list((tmp_path / "out" / "scores").glob("*.npy"))) == 1
+    model = load_multilabel(weights)
+    assert model.class_names == CATEGORIES and model.inputs.crop_mode == "squash"
+    assert create_task("shapes-multilabel", images=4, model_weights=weights).reduction == "drop"
+    training = load_metadata(weights)["training"]
+    assert '"mAP": 0.' in training and '"keep_ratio": 0.25' in training and '"ltrp.shapes"' in training
+    # What goes on from it keeps its head.
+    taught, slow, key = shapes_taught(8, "scenes"), options(tmp_path / "on", lr=1e-12), "head.decoder.duplicate_pooling"
+    after = train_multilabel(taught, weights, slow, tuning=SHAPES_TUNING, what=SHAPES_HEAD, judged=0)["state"]
+    assert torch.allclose(load_state(weights)[key], after[key])
+
+
+class _StoppedError(Exception):
+    """A kill, at an iteration of one's choice."""
+
+
+def stopping(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    from ltrp_bench.harness.training.loop import LossModel
+
+    plain = LossModel.forward
+
+    def forward(self: LossModel, *given: Any, **more: Any) -> dict[str, Tensor]:
+        if self.iteration == at:
+            raise _StoppedError
+        return plain(self, *given, **more)
+
+    monkeypatch.setattr(LossModel, "forward", forward)
+
+
+def classify(out: Path, init: Path, photos: Path) -> dict[str, Any]:
+    """With all that is random: crops, RandAugment, erasing, mixing, stochastic depth, a selector's random ratios."""
+    keep, tuning = keeping("random", "edge-energy"), Tuning(layer_decay=0.65, drop_path=0.5, erasing=0.5, ema=0.9)
+    return train_classifier(labelled_files(photos), init, options(out, 5), keep, tuning)
+
+
+def label(out: Path, init: Path, photos: Path) -> dict[str, Any]:
+    """With dropout, random fields at random ratios, averaged weights."""
+    tuning = Tuning(1.0, 0.5, "none", 0.0, 0.9997)
+    taught = shapes_taught(8, "scenes")
+    return train_multilabel(taught, init, options(out, 5), keeping("random"), tuning, SHAPES_HEAD, judged=0)
+
+
+@pytest.mark.parametrize("task", [classify, label])
+def test_a_stop_changes_nothing(
+    task: Callable[..., dict[str, Any]], init: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = task(tmp_path / "whole", init, photos)["state"]
+    with monkeypatch.context() as patched, pytest.raises(_StoppedError):
+        stopping(patched, 3)
+        task(tmp_path / "stopped", init, photos)
+    assert (tmp_path / "stopped" / "iter_3.pth").is_file()
+    found = task(tmp_path / "stopped", init, photos)["state"]
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert torch.equal(value, found[key]), key
+    begun = load_state(init)
+    assert not torch.equal(begun["blocks.1.mlp.fc1.weight"], found["blocks.1.mlp.fc1.weight"])
+
+
+def test_averaged_weights_are_what_comes_out(init: Path, tmp_path: Path) -> None:
+    from ltrp_bench.tasks.models.openmmlab.setup import plain_checkpoints
+
+    made = label(tmp_path, init, tmp_path)
+    with plain_checkpoints():
+        saved = torch.load(tmp_path / "iter_5.pth", weights_only=True)
+    key = "trained.blocks.0.attn.qkv.weight"
+    averaged, last = saved["state_dict"][key], saved["ema_state_dict"][f"module.{key}"]
+    assert torch.equal(made["state"]["blocks.0.attn.qkv.weight"], averaged) and not torch.equal(averaged, last)
+
+
+@pytest.mark.parametrize("keep", [Keeping(), keeping("0.25"), keeping("0.5", "variance")])
+def test_it_learns_a_few_pictures(keep: Keeping, init: Path, tmp_path: Path) -> None:
+    """Four pictures by heart."""
+    import json
+
+    taught = shapes_taught(4, "single-object")
+    train_classifier(
+        taught, init, options(tmp_path, 30, lr=3e-3, log_every=5), keep, SHAPES_TUNING, SHAPES_MIXING, judged=0
+    )
+    (log,) = tmp_path.glob("*/vis_data/scalars.json")
+    losses = [json.loads(line)["loss"] for line in log.read_text().splitlines() if '"loss"' in line]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_genuine_photos(shared_dir: Path, init: Path, tmp_path: Path) -> None:
+    """ImageNet's and COCO's layouts with MAE's recipe; classes and normalisation are theirs."""
+    (tmp_path / "imagenet" / "train").mkdir(parents=True)
+    for folder in sorted((shared_dir / "data" / "imagenet").glob("n*"))[:20]:
+        (tmp_path / "imagenet" / "train" / folder.name).symlink_to(folder)
+    weights = tmp_path / "cls.safetensors"
+    more = ["--data", str(tmp_path / "imagenet"), "--keep-ratio", "0.5", "--selector", "variance", "--cache-scores"]
+    assert run_command([*words("classifier", init, tmp_path / "a", *more), "--export", str(weights)]) == 0
+    model = load_timm(weights)
+    assert model.classes == 1000 and model.inputs.mean == (0.485, 0.456, 0.406) and model.inputs.crop_pct == 0.875
+    more = ["--data", str(shared_dir / "data" / "coco"), "--keep-ratio", "random", "--dim", "32", "--heads", "2"]
+    assert run_command([*words("multilabel", init, tmp_path / "b", *more), "--export", str(weights)]) == 0
+    assert load_multilabel(weights).classes == 80
+
+
+def test_scores_are_mixed_as_their_pictures() -> None:
+    from timm.data import Mixup
+
+    images = torch.zeros(4, 3, 32, 32)
+    scores = torch.arange(4.0)[:, None, None].expand(4, 4, 4).contiguous()
+    images += scores.mean((1, 2)).view(4, 1, 1, 1)
+    for mix in (Mixup(1.0, 0.0, num_classes=4), Mixup(0.0, 1.0, num_classes=4)):
+        pixels, targets, after = mixed(mix, images.clone(), torch.arange(4), scores)
+        assert after is not None and pixels.shape == (4, 3, 32, 32) and targets.shape == (4, 4)
+        expected = torch.nn.functional.adaptive_avg_pool2d(pixels[:, 0], (4, 4))
+        torch.testing.assert_close(after, expected)
+
+
+def test_length_and_rate_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = with_epochs(options(tmp_path, 0, batch_size=128, accumulate=2), 1_281_167, None, None)
+    assert made.lr == pytest.approx(5e-4) and made.iterations == 1_000_912 and made.warmup == 50_046
+    assert with_epochs(options(tmp_path, 7), 100, None, 0.1).iterations == 7
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    made = with_epochs(options(tmp_path, 0, batch_size=128), 1024, 3, None)
+    assert made.iterations == 3 and made.lr == pytest.approx(2e-3)
+    with pytest.raises(UsageError, match="not both"):
+        with_epochs(options(tmp_path, 7), 100, 2, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "message"),
+    [
+        ("classifier", ["--selector", "nobody", "--keep-ratio", "0.5"], "no selector 'nobody'"),
+        ("classifier", ["--keep-ratio", "0"], "is not in (0, 1]"),
+        ("classifier", ["--keep-ratio", "some"], "or random"),
+        ("classifier", ["--fold", "2"], "'--fold'"),
+        ("classifier", ["--layer-decay", "0"], "--layer-decay"),
+        ("classifier", ["--mixup", "0.8", "--batch-size", "3"], "even --batch-size"),
+        ("classifier", ["--ema", "1"], "--ema"),
+        ("classifier", ["--cache-scores"], "name it with --selector"),
+        ("classifier", ["--epochs", "2"], "not both"),
+        ("multilabel", ["--gamma-neg", "-1"], "asymmetric loss"),
+        ("multilabel", ["--heads", "5"], "heads divide dim"),
+        ("multilabel", ["--data", "nowhere"], "no COCO data set in nowhere"),
+        ("multilabel", ["--data", ".", "--format", "pascal"], "coco, voc, nuswide"),
+    ],
+)
+def test_wrong_words_are_one_line(
+    kind: str, more: list[str], message: str, init: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run_command(words(kind, init, tmp_path / "out", *more))
+    said = capsys.readouterr().err.strip().splitlines()
+    assert code in (1, 2) and message in said[-1] and said[-1].startswith("ltrp-bench: ")
+    assert not list((tmp_path / "out").glob("iter_*.pth"))
+
+
+def test_photos_need_weights_and_a_train_folder(tmp_path: Path, init: Path, capsys: Any) -> None:
+    usual = ["--out", str(tmp_path / "out"), "--iterations", "1"]
+    assert run_command(["train", "classifier", "--data", str(tmp_path), *usual]) == 2
+    assert "--init" in capsys.readouterr().err
+    assert run_command(["train", "classifier", "--data", str(tmp_path), "--init", str(init), *usual]) == 1
+    assert "no folder train/" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_same_weights(init: Path, tmp_path: Path) -> None:
+    def command(out: Path) -> list[str]:
+        given = words("multilabel", init, out, "--keep-ratio", "random", "--save-every", "1")
+        return [{"2": "40"}.get(word, word) for word in given]
+
+    assert run_command(command(tmp_path / "whole")) == 0
+    killed = tmp_path / "killed"
+    arguments = [sys.executable, "-m", "ltrp_bench.harness.cli.main.main", *command(killed)]
+    for stop_at in (2, 5):
+        assert run_until(arguments, killed, stop_at).name != "iter_40.pth"
+    assert run_command(command(killed)) == 0
+    expected, got = trained_state(tmp_path / "whole"), trained_state(killed)
+    for key, value in expected.items():
+        assert torch.equal(value, got[key]), key
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(init: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "two.safetensors"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29518"]
+    more = ["--selector", "variance", "--keep-ratio", "random", "--cache-scores", "--export", str(weights)]
+    process = subprocess.run(
+        [*launcher, "-m", "ltrp_bench.harness.cli.main.main", *words("multilabel", init, tmp_path / "two", *more)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert run_command(words("multilabel", init, tmp_path / "one", *more[:-2])) == 0
+    together, alone = load_state(weights), trained_state(tmp_path / "one")
+    assert any(not torch.equal(alone[key], together[key]) for key in alone), "two processes see twice the pictures"
+    assert all(torch.isfinite(value).all() for value in together.values())

@@ -1,0 +1,169 @@
+"""Training goes on exactly after a kill, refuses another training's folder, and streams depend on position alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from killed import run_until
+from PIL import Image
+
+from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.harness.training.data.unlabelled import FolderStream, ShapesStream
+from ltrp_bench.harness.training.loop import trained_state
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
+from ltrp_bench.selectors.ltrp.ranker import load_ranker
+from ltrp_bench.selectors.registry import create_selector
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos" / "deep"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        pixels = rng.integers(0, 255, (40 + 3 * i, 52, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder.parent
+
+
+def command(data: str, out: Path, iterations: int = 8) -> list[str]:
+    options = f"--size 96 --iterations {iterations} --batch-size 4 --save-every 1 --workers 0 --no-norm-pix"
+    return ["train", "mae", "--data", data, "--out", str(out), "--pictures", "12", *options.split()]
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_same_weights(photos: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_command(command(str(photos), whole, 40)) == 0
+    arguments = [sys.executable, "-m", "ltrp_bench.harness.cli.main.main", *command(str(photos), killed, 40)]
+    for stop_at in (2, 5):
+        assert run_until(arguments, killed, stop_at).name != "iter_40.pth"
+    assert run_command(command(str(photos), killed, 40)) == 0
+    expected, got = trained_state(whole), trained_state(killed)
+    assert expected.keys() == got.keys()
+    for key, value in expected.items():
+        assert torch.equal(value, got[key]), key
+
+
+def test_export_loads_and_has_a_card(tmp_path: Path) -> None:
+    weights = tmp_path / "mae.test.safetensors"
+    assert run_command([*command("shapes", tmp_path / "run", 3), "--export", str(weights)]) == 0
+    mae = load_mae(weights)
+    assert mae.image_size == (96, 96) and mae.patch_size == 8 and not mae.norm_pix_loss
+    card = weights.with_suffix(".md").read_text()
+    assert "sha256" in card and "ltrp-bench train mae" in card and str(tmp_path) not in card
+
+
+def test_another_training_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(command("shapes", tmp_path, 2)) == 0
+    assert run_command(command("shapes", tmp_path, 3)) == 2
+    assert "other options" in capsys.readouterr().err
+
+
+def test_missing_folder_empty_folder_and_corrupt_picture(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder of training pictures"):
+        FolderStream(tmp_path / "nowhere", 96, 10, 0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no images"):
+        FolderStream(tmp_path / "empty", 96, 10, 0)
+    (photos / "a.png").write_bytes(b"not a picture")
+    stream = FolderStream(photos, 96, 7, 0)
+    with pytest.raises(InputError, match=r"cannot read training picture .*a\.png"):
+        [stream[i] for i in range(7)]
+
+
+def test_streams_depend_on_position_alone(photos: Path) -> None:
+    for make in (lambda: FolderStream(photos, 64, 40, 3), lambda: ShapesStream(5, 40, 3)):
+        forth, back = make(), make()
+        seen = {i: back[i] for i in reversed(range(12))}
+        for i in range(12):
+            item = forth[i]
+            assert item.dtype == torch.uint8 and item.shape[0] == 3 and torch.equal(item, seen[i])
+    assert not torch.equal(forth[0], ShapesStream(5, 40, 4)[0]) or not torch.equal(forth[1], ShapesStream(5, 40, 4)[1])
+
+
+def test_an_epoch_shows_every_picture_once() -> None:
+    stream = ShapesStream(5, 10, 0)
+    for epoch in (0, 1):
+        [stream[5 * epoch + i] for i in range(5)]
+        assert sorted(stream._order) == list(range(5))
+
+
+def test_a_ranker_starts_from_its_teacher_and_is_loaded_by_the_selector(tmp_path: Path) -> None:
+    teacher, ranker = tmp_path / "mae.test.safetensors", tmp_path / "ltrp.test.safetensors"
+    assert run_command([*command("shapes", tmp_path / "mae", 1), "--export", str(teacher)]) == 0
+    options = "--ranker mae --iterations 2 --batch-size 2 --pictures 4 --workers 0 --lr 0 --distance l2 --no-asymmetric"
+    arguments = ["train", "ltrp", "--mae", str(teacher), "--out", str(tmp_path / "ltrp"), "--export", str(ranker)]
+    assert run_command([*arguments, *options.split()]) == 0
+    selector = create_selector("ltrp", weights=ranker)
+    assert selector.scores(torch.zeros(2, 3, 96, 96)).shape == (2, 12, 12)
+    encoder, learnt = load_mae(teacher).state_dict(), load_ranker(ranker).state_dict()
+    shared = [k for k in learnt if k in encoder and k.startswith(("blocks.", "patch_embed."))]
+    # A learning rate of zero: the ranker still is the teacher's encoder.
+    assert len(shared) > 40 and all(torch.equal(encoder[k], learnt[k]) for k in shared)
+    assert run_command([*arguments[:3], "no_such_tag", "--out", str(tmp_path / "x"), *options.split()]) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path: Path) -> None:
+    weights = tmp_path / "mae.two.safetensors"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+    arguments = [*command("shapes", tmp_path / "run", 2), "--export", str(weights)]
+    process = subprocess.run(
+        [*launcher, "-m", "ltrp_bench.harness.cli.main.main", *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    alone = tmp_path / "alone"
+    assert run_command(command("shapes", alone, 2)) == 0
+    together, single = load_mae(weights).state_dict(), trained_state(alone)
+    moved = [k for k in single if not torch.equal(single[k], together[k])]
+    assert moved, "two processes saw twice the pictures, so their weights must differ from one's"
+    assert all(torch.isfinite(v).all() for v in together.values())
+
+
+def test_a_corrupt_picture_is_one_line_from_a_loader_process(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "a.png").write_bytes(b"not a picture")
+    arguments = [a if a != "0" else "1" for a in command(str(photos), tmp_path / "run")]
+    assert arguments[arguments.index("--workers") + 1] == "1"
+    assert run_command(arguments) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("ltrp-bench: cannot read training picture") and "Traceback" not in said
+
+
+def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:
+    assert run_command([*command("shapes", tmp_path / "a", 2), "--device", "bogus"]) == 2
+    assert run_command([*command("shapes", tmp_path / "b", 2), "--mask-ratio", "1.5"]) == 2
+    assert run_command([*command("shapes", tmp_path / "c", 2), "--patch", "7"]) == 2
+    assert run_command([*command("shapes", tmp_path / "d", 2), "--preset", "enormous"]) == 2
+    assert run_command([*command("shapes", tmp_path / "e", 2), "--amp", "float32"]) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")
+def test_mixed_precision_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    losses = {}
+    for amp in ("none", "bfloat16"):
+        assert run_command([*command("shapes", tmp_path / amp, 1), "--amp", amp]) == 0
+        state = trained_state(tmp_path / amp)
+        assert all(x.dtype != torch.bfloat16 for x in state.values())
+        log = next((tmp_path / amp).glob("*/vis_data/scalars.json")).read_text().splitlines()
+        losses[amp] = json.loads(log[-1])["loss"]
+    # The forward pass alone was rounded.
+    assert losses["none"] != losses["bfloat16"] == pytest.approx(losses["none"], rel=0.02)
+    assert run_command([*command("shapes", tmp_path / "half", 1), "--amp", "float16"]) == 2
+    assert "needs a GPU" in capsys.readouterr().err
+
+
+def test_other_pictures_are_another_training(photos: Path, tmp_path: Path) -> None:
+    assert run_command(command(str(photos), tmp_path / "run", 1)) == 0
+    file = next(photos.rglob("*.png"))
+    file.rename(file.with_name("renamed.png"))
+    assert run_command(command(str(photos), tmp_path / "run", 1)) == 2

@@ -1,0 +1,219 @@
+"""A real task and real selectors, as small as the contracts allow, for the sweep's tests."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ltrp_bench.harness.evaluation.plan import CellGroup, SelectorEntry, TaskEntry, plan, selector_entry, task_entry
+from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+from ltrp_bench.results.schema.record import CellRecord
+from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
+from ltrp_bench.selectors.controls import FullControl, OracleControl, RandomControl
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
+
+PATCH = 8
+
+
+class ToyTask(Task):
+    """Pictures of two sizes with one bright square each: how much of it is kept, seen and unseen."""
+
+    name = "toy-coverage"
+    domain = "shapes"
+    reduction = "fill"
+    headline = "coverage"
+    supports_downsample = True
+    row_schema: Mapping[str, str] = {
+        "category": "string",
+        "kept": "float64",
+        "patches": "int64",
+        "raw": "binary",
+    }
+
+    def __init__(self, images: int = 150, bad: Sequence[int] = (), pause: float = 0.0) -> None:
+        self.images, self.bad, self.pause = images, frozenset(bad), pause
+
+    def identity(self) -> dict[str, Any]:
+        return {"name": self.name, "images": self.images}
+
+    def image_id(self, index: int) -> str:
+        return f"toy {index}"
+
+    def __len__(self) -> int:
+        return self.images
+
+    def load(self, index: int) -> Sample:
+        if index in self.bad:
+            raise InputError(f"picture toy {index} is corrupt")
+        time.sleep(self.pause)
+        rng = np.random.default_rng(index)
+        size = (32, 48) if index % 3 else (40, 40)
+        image = rng.integers(0, 120, (*size, 3), dtype=np.uint8)
+        top, left = int(rng.integers(0, size[0] - 12)), int(rng.integers(0, size[1] - 12))
+        image[top : top + 12, left : left + 12] += 100
+        mask = np.zeros(size, dtype=bool)
+        mask[top : top + 12, left : left + 12] = True
+        return Sample(self.image_id(index), image, (mask, "ab"[index % 2]))
+
+    def grid(self, sample: Sample) -> tuple[int, int]:
+        return sample.image.shape[0] // PATCH, sample.image.shape[1] // PATCH
+
+    def objects(self, sample: Sample) -> np.ndarray:
+        gh, gw = self.grid(sample)
+        return sample.annotations[0].reshape(gh, PATCH, gw, PATCH).mean((1, 3), dtype=np.float32)
+
+    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+        out = []
+        for sample, reduction in zip(samples, reductions, strict=True):
+            share = self.objects(sample)
+            shrunk = isinstance(reduction, Downsample)
+            mask = np.full(share.shape, reduction.keep_ratio) if shrunk else reduction.mask
+            row = {
+                "category": sample.annotations[1],
+                "kept": np.float32((share * mask).sum() / share.sum()),
+                "patches": int(np.asarray(mask).sum()),
+                "raw": np.packbits(np.asarray(mask) > 0).tobytes(),
+            }
+            out.append([row] if int(sample.image_id.split()[1]) % 7 else [])
+        return out
+
+    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+        rows = [row for image in records.values() for row in image]
+        groups = {"all": "ab", "seen": "a", "unseen": "b"}
+        out = []
+        for group, letters in groups.items():
+            kept = [row["kept"] for row in rows if row["category"] in letters]
+            out.append(MetricRow("coverage", group, None, float(np.mean(kept)) if kept else float("nan"), len(kept)))
+        return [*out, MetricRow("coverage", "narrow", None, float("nan"), 0)]
+
+
+class SlowToyTask(ToyTask):
+    """As `ToyTask`, slow enough to be killed on the way."""
+
+    def __init__(self) -> None:
+        super().__init__(images=400, pause=0.002)
+
+
+class NetSelector(Selector):
+    """An untrained net: scores whose arithmetic goes through convolutions and a softmax."""
+
+    name = "net"
+    supervision = Supervision.labels("toy-seen")
+    patch_size = PATCH
+
+    def __init__(self) -> None:
+        self.calls: Counter[int] = Counter()
+        generator = torch.Generator().manual_seed(7)
+        self.net = nn.Conv2d(3, 16, PATCH, PATCH)
+        for parameter in self.net.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        self.calls["images"] += len(images)
+        hidden = torch.relu(self.net(images))
+        tokens = hidden.flatten(2)
+        return (tokens.transpose(1, 2) @ tokens).softmax(-1).sum(1).view(len(images), *hidden.shape[2:])
+
+
+class PlainSelector:
+    """What a third party may hand in: no base class, no context, its own input size."""
+
+    name = "plain"
+    supervision = Supervision.none()
+    mean = (0.5, 0.5, 0.5)
+    std = (0.5, 0.5, 0.5)
+    input_size = (64, 64)
+
+    def scores(self, images: Tensor) -> Tensor:
+        assert images.shape[2:] == (64, 64)
+        return torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 16)[:, 0]
+
+
+class BrokenSelector(PlainSelector):
+    """Gives NaN for the brightest pictures' batch."""
+
+    name = "broken"
+
+    def scores(self, images: Tensor) -> Tensor:
+        return super().scores(images) * float("nan")
+
+
+class Recorder:
+    """A `Progress` that remembers; may be told to interrupt after so many chunks."""
+
+    def __init__(self, interrupt_after: int | None = None, error: type[BaseException] = KeyboardInterrupt) -> None:
+        self.notices: list[str] = []
+        self.total = self.done = self.worked = self.chunks = 0
+        self.interrupt_after, self.error = interrupt_after, error
+
+    def start(self, total: int) -> None:
+        self.total = total
+
+    def current(self, label: str) -> None:
+        pass
+
+    def advance(self, images: int, worked: bool) -> None:
+        self.done += images
+        if worked:
+            self.worked += images
+            if self.chunks == self.interrupt_after:
+                raise self.error
+            self.chunks += 1
+
+    def notice(self, line: str) -> None:
+        self.notices.append(line)
+
+
+def entries(task: Task, *selectors: Any) -> list[tuple[SelectorEntry, TaskEntry]]:
+    own = task_entry(task)
+    return [(selector_entry(one, one.name, {"name": one.name}), own) for one in selectors]
+
+
+def toy_groups(
+    task: Task | None = None,
+    selectors: Sequence[Any] | None = None,
+    ratios: Sequence[float] = (0.25, 0.5),
+    seeds: Sequence[int] = (0, 1),
+    notice: Callable[[str], None] = lambda line: None,
+) -> list[CellGroup]:
+    if selectors is None:
+        selectors = (
+            NetSelector(),
+            RandomControl(PATCH),
+            OracleControl(PATCH),
+            FullControl(PATCH),
+            PlainSelector(),
+        )
+    return plan(entries(ToyTask() if task is None else task, *selectors), ratios, seeds, notice)
+
+
+def sweep(out: Path, recorder: Recorder | None = None, groups: Any = None, **options: Any) -> list[CellRecord]:
+    groups = toy_groups() if groups is None else groups
+    return run_sweep(groups, RunStore(out), SweepOptions(**options), recorder or Recorder())
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Every file that counts as a result, by its path."""
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for folder in ("cells", "records")
+        for path in sorted((out / folder).iterdir())
+    }
+
+
+if __name__ == "__main__":
+    # Started and killed by test_resume; argument: the run folder.
+    import sys
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sweep(Path(sys.argv[1]), groups=toy_groups(SlowToyTask()), workers=2)

@@ -1,0 +1,125 @@
+"""The paired test: a fall is told from chance, on the images that both sides have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from ltrp_bench.results.comparison.compare import compare
+from ltrp_bench.results.comparison.paired import PairedCells
+from ltrp_bench.results.schema.record import ResultsError
+
+
+def _compare(base: Any, current: Any, **options: Any) -> Any:
+    return compare(base.store.root, current.store.root, **options)
+
+
+def test_the_same_again_changes_nothing(world: Any, other_world: Any) -> None:
+    for one in (world, other_world):
+        one.cell("ltrp", 0.5, 0.5)
+        one.cell("random", 0.5, 0.3)
+    comparison = _compare(world, other_world, test="paired")
+    assert [row.status for row in comparison.rows] == ["ok", "ok"]
+    changes = [change for row in comparison.rows for change in row.changes.values()]
+    assert {(c.point, c.low, c.high, c.p_fall, c.p_rise) for c in changes} == {(0.0, 0.0, 0.0, 1.0, 1.0)}
+    assert "2 by a paired bootstrap test, Holm-corrected" in comparison.markdown()
+
+
+def test_a_small_sure_fall_is_caught_and_noise_is_not(world: Any, other_world: Any) -> None:
+    world.cell("ltrp", 0.5, 0.5)
+    other_world.cell("ltrp", 0.5, 0.497)  # every picture a little worse: below the tolerance, and no chance
+    world.cell("noisy", 0.5, 0.5)
+    other_world.easy = world.easy[::-1].copy()  # as good over all, every picture another
+    other_world.cell("noisy", 0.5, 0.495)
+    world.cell("risen", 0.5, 0.5)
+    other_world.easy = world.easy
+    other_world.cell("risen", 0.5, 0.6)
+    comparison = _compare(world, other_world)
+    status = {row.key[3]: row.status for row in comparison.rows}
+    assert status == {"ltrp": "worse", "noisy": "ok", "risen": "better"}
+    fall = comparison.rows[0].changes["all"]
+    assert fall.point == pytest.approx(-0.0015) and fall.high < 0 and fall.fell and not fall.rose
+    assert "all -0.0015 [-0.0015, -0.0015], p 0" in comparison.rows[0].note
+    # The tolerance sees it the other way round.
+    judged = _compare(world, other_world, test="tolerance", tolerance=0.01)
+    assert [row.key[3] for row in judged.regressions] == ["noisy"]
+
+
+def test_images_of_one_side_alone_do_not_count(world: Any, other_world: Any) -> None:
+    before = world.cell("ltrp", 0.5, 0.5)
+    after = other_world.cell("ltrp", 0.5, 0.5)
+    fewer = [image for i, image in enumerate(world.images) if i % 3]
+    rows = {image: rows for image, rows in other_world.store.read_images(after.fingerprint).items() if image in fewer}
+    keep = [i for i in range(len(world.images)) if i % 3]
+    kept = other_world.values(0.5, 0.0, 0.5)[keep]
+    meta = {
+        "kind": "means",
+        "images": fewer,
+        "categories": ["a", "b"],
+        "groups": {"all": ["a", "b"], "seen": ["a"], "unseen": ["b"]},
+        "metrics": ["coverage"],
+    }
+    category = [i % 2 for i in keep]
+    means = [kept.mean(), *(kept[[c == g for c in category]].mean() for g in (0, 1))]
+    metrics = tuple(
+        replace(m, value=dict(zip(("all", "seen", "unseen"), means, strict=True))[m.group])
+        if m.metric == "coverage" and m.category is None and m.group in ("all", "seen", "unseen")
+        else m
+        for m in after.metrics
+    )
+    arrays = {"meta": meta, "image": np.arange(len(fewer)), "category": np.array(category), "values": kept[None]}
+    other_world.store.write_cell(replace(after, images=len(fewer), metrics=metrics), rows, world.schema, {}, arrays)
+    (row,) = _compare(world, other_world, test="paired").rows
+    assert row.status == "ok" and row.changes["all"].point == 0 == row.changes["all"].low
+    assert row.base["all"] != row.current["all"]
+    assert before.fingerprint == after.fingerprint
+
+
+def test_a_new_version_of_the_code_pairs_with_the_old(world: Any, other_world: Any) -> None:
+    for one, version in ((world, 1), (other_world, 2)):
+        one.cell("ltrp", 0.5, 0.5, version=version)
+        one.cell("ltrp", 0.5, 0.4, version=version, weights="w2")
+    rows = _compare(world, other_world, test="paired").rows
+    assert [row.status for row in rows] == ["ok", "ok"] and not any(row.note for row in rows)
+
+
+def test_without_evidence_the_tolerance_judges(world: Any, other_world: Any) -> None:
+    for one in (world, other_world):
+        one.cell("ltrp", 0.5, 0.5, evidence=False)
+        one.cell("random", 0.5, 0.3)
+    comparison = _compare(world, other_world)
+    assert {row.key[3]: row.changes is None for row in comparison.rows} == {"ltrp": True, "random": False}
+    assert "1 by a paired bootstrap test, Holm-corrected, 1 by tolerance 0.005" in comparison.markdown()
+    with pytest.raises(ResultsError, match=r"no paired test of 1 rows, such as shapes-coverage \(none\) ltrp"):
+        _compare(world, other_world, test="paired")
+
+
+def test_seeds_are_paired(world: Any, other_world: Any) -> None:
+    for seed in (0, 1):
+        world.cell("random", 0.5, 0.3 + 0.1 * seed, seed=seed, stochastic=True)
+        other_world.cell("random", 0.5, 0.3 + 0.1 * seed, seed=seed, stochastic=True)
+    cells = PairedCells(world.store, other_world.store)
+    row = compare(world.store.root, other_world.store.root).rows[0]
+    assert row.changes is not None and row.changes["all"].point == 0
+    assert cells.changes([]) == []
+
+
+def test_junit(world: Any, other_world: Any, tmp_path: Path) -> None:
+    world.cell("ltrp", 0.5, 0.5)
+    other_world.cell("ltrp", 0.5, 0.4)
+    world.cell("random", 0.5, 0.3)
+    other_world.cell("random", 0.5, 0.3)
+    world.cell("gone", 0.5, 0.3)
+    root = ElementTree.fromstring(_compare(world, other_world).junit())
+    suite = root.find("testsuite")
+    assert suite is not None and (suite.get("tests"), suite.get("failures")) == ("3", "2")
+    failed = {case.get("name"): case.find("failure") for case in suite.findall("testcase")}
+    assert failed["random at keep ratio 0.5"] is None
+    worse = failed["ltrp at keep ratio 0.5"]
+    assert worse is not None and "worse: all -0.05" in str(worse.get("message"))
+    assert failed["gone at keep ratio 0.5"] is not None

@@ -1,0 +1,294 @@
+"""The report in headless Chromium: sorting, filters, slider, keyboard, small screens, dark; nothing from outside."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltrp_bench.results.leaderboard.build import BoardOptions
+from ltrp_bench.results.report.html import write_report
+from ltrp_bench.results.schema.record import Metric, ResultsError
+from ltrp_bench.results.store.gallery import Thumbnail, agreement, read_gallery, write_pictures, write_ranks
+from ltrp_bench.results.store.run_store import RunStore
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+SELECTORS = ("ltrp.shapes", "evit.shapes0", "gradcam.shapes0", "dino.shapes", "tome.shapes0", "variance", "center")
+MORE = ("random", "oracle", "package.module:Class<b>")
+TASKS = ("shapes-coverage", "shapes-cls", "shapes-multilabel", "shapes-seg", "coco-det")
+
+
+def _webp(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)
+    Image.fromarray(noise).resize((256, 192)).save(buffer, "webp", quality=80)
+    return buffer.getvalue()
+
+
+def _fill(world: Any, tasks: tuple[str, ...], selectors: tuple[str, ...], ratios: tuple[float, ...]) -> None:
+    """A run folder with evidence, categories and a gallery; one row has a hole."""
+    rng = np.random.default_rng(0)
+    for task in tasks:
+        for place, name in enumerate(selectors):
+            for ratio in ratios:
+                if (task, name, ratio) == (tasks[0], "center", 0.5):
+                    continue
+                record = world.cell(name, ratio, 0.9 - 0.08 * place, 0.02 * place, task=task)
+                own = tuple(Metric("coverage", "seen", f"thing {k}", k / 80, 9) for k in range(80))
+                kept = tuple(m for m in record.metrics if m.category is None)
+                stored = replace(record, metrics=(*kept, *own))
+                world.store.write(world.store.cell_path(record.fingerprint), stored.to_json().encode())
+            ids = [HOSTILE, *(f"image {i}" for i in range(7))]
+            ranks = {i: rng.permutation(196).reshape(14, 14).astype(np.int32) for i in ids}
+            write_ranks(world.store, record.task.identity.short, record.selector.identity.short, 0, ranks)
+        pictures = [Thumbnail(image, 320, 240, _webp(i)) for i, image in enumerate(ids)]
+        write_pictures(world.store, record.task.identity.short, pictures)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = shutil.which("chromium")
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs Debian's chromium: .ci/run installs it")
+        pytest.skip("no chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        own = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield own
+        own.close()
+
+
+@pytest.fixture(scope="module")
+def small(module_world: Any) -> Path:
+    _fill(module_world, TASKS[:2], (*SELECTORS[:3], *MORE[:1], "center"), (0.25, 0.5, 1.0))
+    out = Path(module_world.store.root).with_name("report.html")
+    write_report(module_world.store.root, out, BoardOptions(resamples=200))
+    return out
+
+
+class Tab:
+    """A page that takes note of errors and of every request."""
+
+    def __init__(self, browser: Any, file: Path, width: int = 1280, scheme: str = "light") -> None:
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page = context.new_page()
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(file.as_uri())
+        self.page.wait_for_selector("html[data-plots=ready]")
+
+    def column(self, key: str) -> list[str]:
+        heads = self.page.eval_on_selector_all("#board thead button", "all => all.map(b => b.dataset.key)")
+        at = heads.index(key) + 1
+        return list(
+            self.page.eval_on_selector_all(f"#board tbody td:nth-child({at})", "a => a.map(c => c.textContent)")
+        )
+
+    def done(self) -> None:
+        assert self.errors == []
+        assert {url.partition(":")[0] for url in self.requests} <= {"file", "data", "blob"}
+        self.page.context.close()
+
+
+def test_sorting_and_filters(browser: Any, small: Path) -> None:
+    tab = Tab(browser, small)
+    page = tab.page
+    rows = page.locator("#board tbody tr")
+    assert rows.count() == 2 * (5 * 3 + 5) and page.locator("#f-count").text_content() == "40 of 40 rows"
+    page.click('button[data-key="all"]')
+    assert page.get_attribute('th:has(button[data-key="all"])', "aria-sort") == "descending"
+    shown = [float(text.split()[0]) for text in tab.column("all") if re.match(r"[\d.]+", text)]
+    assert shown == sorted(shown, reverse=True) and len(shown) == 38
+    # What has no value stands last, either way, and says what is missing.
+    assert all("incomplete" in text for text in tab.column("all")[-2:])
+    page.click('button[data-key="all"]')
+    assert page.get_attribute('th:has(button[data-key="all"])', "aria-sort") == "ascending"
+    shown = [float(text.split()[0]) for text in tab.column("all") if re.match(r"[\d.]+", text)]
+    assert shown == sorted(shown) and "incomplete" in tab.column("all")[-1]
+    page.fill("#f-text", "LTRP, evit")
+    assert set(tab.column("selector")) == {"ltrp.shapes", "evit.shapes0"} and rows.count() == 16
+    page.select_option("#f-ratio", "0.5")
+    assert rows.count() == 4 and set(tab.column("keep_ratio")) == {"0.5"}
+    page.select_option("#f-task", label="shapes-cls")
+    assert rows.count() == 2 and page.locator("#f-count").text_content() == "2 of 40 rows"
+    page.fill("#f-text", "")
+    page.click("#f-reset")
+    assert rows.count() == 40
+    page.check("#f-complete")
+    assert rows.count() == 38
+    tab.done()
+
+
+def test_every_number_leads_to_its_fingerprint_and_command(browser: Any, small: Path, module_world: Any) -> None:
+    tab = Tab(browser, small)
+    page = tab.page
+    page.fill("#f-text", "ltrp")
+    page.select_option("#f-ratio", "0.25")
+    link = page.locator("#board tbody tr").first.locator("td.num a").first
+    link.focus()
+    page.keyboard.press("Enter")  # by the keyboard
+    page.wait_for_selector("dialog[open]")
+    text = page.locator("dialog").text_content()
+    prints = [record.fingerprint for record in module_world.store.read_cells()]
+    assert text is not None and sum(one in text for one in prints) == 1 and "ltrp.shapes on shapes-" in text
+    assert page.locator("dialog pre[data-command]").count() == 1
+    page.keyboard.press("Escape")
+    page.wait_for_function("!location.hash.startsWith('#row') && !document.querySelector('dialog').open")
+    # A row can be linked to.
+    page.goto(small.as_uri() + "#row-3")
+    page.reload()
+    page.wait_for_selector("dialog[open]")
+    page.click("#d-close")
+    # The row of an area names every cell behind it.
+    page.fill("#f-text", "ltrp")
+    page.select_option("#f-ratio", index=4)
+    page.locator("#board tbody tr").first.locator("td.num a").first.click()
+    assert page.locator("dialog pre[data-command]").count() == 3
+    tab.done()
+
+
+def test_slider_and_score_maps(browser: Any, small: Path) -> None:
+    tab = Tab(browser, small)
+    page = tab.page
+    first = page.locator("#g-grid canvas[data-kept]").first
+    page.wait_for_selector("#g-grid canvas[data-kept]")
+    assert first.get_attribute("data-kept") == "49" and page.locator("#g-grid canvas").count() == 6
+
+    def pixels() -> str:
+        return str(page.eval_on_selector("#g-grid canvas[data-kept]", "c => c.toDataURL()"))
+
+    before = pixels()
+    page.focus("#g-ratio")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#g-grid canvas[data-kept]').dataset.kept === '59'")
+    assert page.locator("#g-out").text_content() == "0.30" and pixels() != before
+    page.check('input[name="g-mode"][value="map"]')
+    page.wait_for_timeout(100)
+    mapped = pixels()
+    page.keyboard.press("Tab")
+    page.select_option("#g-picture", index=1)
+    page.wait_for_timeout(100)
+    assert pixels() != mapped
+    # An image id that tries to be a tag is text.
+    assert HOSTILE in page.locator("#g-picture").inner_text() and page.locator("img[src=x]").count() == 0
+    tab.done()
+
+
+def test_curves_categories_and_agreement(browser: Any, small: Path) -> None:
+    tab = Tab(browser, small)
+    page = tab.page
+    page.select_option("#c-task", label="shapes-coverage")
+    lines = page.locator("#plot-unseen .scatterlayer .trace")
+    whole = lines.count()
+    assert whole == 5 + 5  # a line and a band each; where only one ratio is whole there is no band
+    page.uncheck("#c-bands")
+    assert lines.count() == 5
+    legend = page.locator("#plot-legend button")
+    assert legend.count() == 5
+    legend.nth(0).click()
+    assert legend.nth(0).get_attribute("aria-pressed") == "false" and lines.count() == 4
+    assert "center" in (page.locator("#c-note").text_content() or "")
+    page.locator("#plot-unseen").scroll_into_view_if_needed()
+    box = page.locator("#plot-unseen .scatterlayer .points path").nth(1).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#plot-unseen .hoverlayer .hovertext")
+    assert "unseen 0." in (page.locator("#plot-unseen .hoverlayer").text_content() or "")
+
+    page.select_option("#k-selector", label="evit.shapes0")
+    cells = page.locator("#k-out td:first-child").all_text_contents()
+    assert cells == [f"thing {k}" for k in (79, 78, 77, 76, 75, 0, 1, 2, 3, 4)]
+    page.locator("#k-out a").first.click()
+    assert page.locator("dialog pre[data-command]").count() == 1
+    page.click("#d-close")
+
+    values = page.locator("#matrix tbody tr").nth(2).locator("td").all_text_contents()
+    assert values[2] == "1.00" and len(values) == 5 and all(0 < float(v) < 0.3 for i, v in enumerate(values) if i != 2)
+    page.select_option("#a-ratio", "0.5")
+    assert page.locator("#matrix tbody tr").nth(2).locator("td").all_text_contents() != values
+    tab.done()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_small_screens_and_dark(browser: Any, small: Path, scheme: str) -> None:
+    tab = Tab(browser, small, 400, scheme)
+    page = tab.page
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(17, 17, 17)" if scheme == "dark" else "rgb(255, 255, 255)")
+    # All that can be worked is reached by Tab, the first of all the skip link.
+    reached = []
+    for _ in range(16):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert reached[:2] == ["skip", "theme"]
+    assert {"f-task", "f-ratio", "f-text", "f-complete", "f-reset", "scroll"} <= set(reached)
+    page.click("#theme")
+    assert page.evaluate("document.documentElement.dataset.theme") != scheme
+    tab.done()
+
+
+def test_ten_selectors_and_five_tasks_stay_below_five_megabytes(browser: Any, world: Any, tmp_path: Path) -> None:
+    ratios = tuple(round(0.1 * i, 1) for i in range(1, 11))
+    _fill(world, TASKS, (*SELECTORS, *MORE), ratios)
+    out = tmp_path / "report.html"
+    assert write_report(world.store.root, out, BoardOptions(resamples=100)) == out.stat().st_size <= 5_000_000
+    tab = Tab(browser, out)
+    assert tab.page.locator("#board tbody tr").count() == 5 * (10 * 10 + 10)
+    assert "package.module:Class<b>" in tab.column("selector") and tab.page.locator("#board td b").count() == 0
+    tab.done()
+    again = tmp_path / "again.html"
+    write_report(world.store.root, again, BoardOptions(resamples=100))
+    assert out.read_bytes() == again.read_bytes()
+
+
+def test_without_evidence_or_gallery(browser: Any, world: Any, tmp_path: Path) -> None:
+    world.cell("ltrp", 0.25, 0.5, evidence=False)
+    out = tmp_path / "report.html"
+    told: list[str] = []
+    write_report(world.store.root, out, notice=told.append)
+    assert "left no evidence" in told[0]
+    tab = Tab(browser, out)
+    assert "start the run again" in (tab.page.locator("#a-note").text_content() or "")
+    assert "No pictures are stored" in (tab.page.locator("#g-grid").text_content() or "")
+    tab.done()
+
+
+def test_nothing_to_report(tmp_path: Path) -> None:
+    RunStore(tmp_path / "empty").prepare()
+    with pytest.raises(ResultsError, match="no finished cell to report"):
+        write_report(tmp_path / "empty", tmp_path / "x.html")
+    with pytest.raises(ResultsError, match="is no folder"):
+        write_report(tmp_path / "nowhere", tmp_path / "x.html")
+
+
+def test_gallery_files_and_agreement(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    ranks = {"a": np.array([[0, 1], [2, 3]], np.int32), "b": np.array([[1, 0, 2]], np.int32)}
+    write_ranks(store, "t", "s", 1, ranks)
+    write_pictures(store, "t", [Thumbnail("a", 2, 1, b"webp")])
+    held = read_gallery(store, "t")
+    assert held.pictures == [Thumbnail("a", 2, 1, b"webp")]
+    assert all(np.array_equal(held.ranks["s", 1][i], ranks[i]) for i in ranks)
+    other = {"a": np.array([[0, 3], [2, 1]], np.int32), "c": ranks["b"]}
+    # Of "a" alone: {0, 1} and {0, 3} of 2 kept patches share one of three.
+    assert agreement(ranks, other, 0.5) == pytest.approx(1 / 3) and np.isnan(agreement(ranks, {"c": ranks["b"]}, 0.5))
+    assert not read_gallery(store, "other").pictures
+    (tmp_path / "gallery" / "t" / "s-1.npz").write_bytes(b"no")
+    with pytest.raises(ResultsError, match="is damaged") as caught:
+        read_gallery(store, "t")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,152 @@
+"""The shared look of figures: no two selectors alike, legible on both pages and to colour-blind readers."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from ltrp_bench.results.report.style import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    NARROW,
+    PAPER,
+    SEEN,
+    UNSEEN,
+    Page,
+    figure_bytes,
+    house_style,
+    in_order,
+    known_selectors,
+    look_of,
+)
+from ltrp_bench.selectors.registry import selector_names
+
+# Machado et al. 2009, table 1, severity 1; on linear RGB.
+SIGHT = {
+    "usual": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
+}
+# Ottosson, "A perceptual color space for image processing", 2020.
+TO_CONES = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+TO_LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def linear(colour: str) -> np.ndarray:
+    value = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    dark, bright = sorted(float(linear(c) @ [0.2126, 0.7152, 0.0722]) for c in (one, other))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_contrast_as_wcag_defines_it() -> None:
+    assert contrast("#ffffff", "#000000") == pytest.approx(21)
+    assert contrast("#ffffff", "#767676") == pytest.approx(4.54, abs=0.01)
+
+
+def test_every_installed_selector_of_ours_has_a_look_and_no_two_share_one() -> None:
+    assert set(known_selectors()) == set(selector_names())
+    looks = [look_of(name) for name in known_selectors()]
+    assert len({(look.colour, look.marker, look.dash) for look in looks}) == len(looks)
+    for one, other in itertools.combinations(looks, 2):
+        # One colour: in black and white neither markers nor lines are mistaken for each other.
+        assert one.colour != other.colour or (one.marker != other.marker and one.dash != other.dash)
+    assert all(look.marker in MARKERS and look.dash in DASHES for look in looks)
+
+
+@pytest.mark.parametrize("page", ["light", "dark"])
+def test_colours_are_legible_on_the_page(page: Page) -> None:
+    for name, shades in COLOURS.items():
+        assert contrast(shades[page], PAPER[page]) >= 3, name
+    assert contrast(COLOURS["ink"][page], PAPER[page]) >= 7
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("page", ["light", "dark"])
+def test_colours_stay_apart_under_every_sight(page: Page, sight: str) -> None:
+    def lab(colour: str) -> np.ndarray:
+        seen = np.clip(SIGHT[sight] @ linear(colour), 0, 1)
+        return TO_LAB @ np.cbrt(TO_CONES @ seen)
+
+    for one, other in itertools.combinations(COLOURS, 2):
+        apart = float(np.linalg.norm(lab(COLOURS[one][page]) - lab(COLOURS[other][page])))
+        # About four times what is just told apart side by side (0.02).
+        assert apart > 0.085, (one, other, apart)
+
+
+def test_variants_of_a_family_share_its_look() -> None:
+    assert look_of("evit.shapes0") == look_of("evit.shapes1") == look_of("evit")
+    assert look_of("ltrp.photos") == look_of("ltrp") != look_of("ltrp-cluster.photos")
+
+
+def test_other_peoples_selectors_keep_theirs_and_take_no_built_in_one() -> None:
+    mine = look_of("my_package.brightness:Brightness")
+    code = "from ltrp_bench.results.report.style import look_of; print(look_of('my_package.brightness:Brightness'))"
+    # Python's own hash() differs between processes.
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert other == str(mine)
+    built_in = {look_of(name) for name in known_selectors()}
+    strangers = [look_of(f"lab{i}.module:Selector") for i in range(300)]
+    assert not built_in & set(strangers)
+    assert len(set(strangers)) > 100
+    # The dot of a module is no tag: two classes of a package are two selectors.
+    assert look_of("lab.one:A") != look_of("lab.two:A")
+
+
+def test_legends_list_methods_then_strangers_then_controls() -> None:
+    names = ["random", "mine:M", "evit.shapes1", "ltrp", "oracle", "evit.shapes0", "ltrp"]
+    assert in_order(names) == ["ltrp", "evit.shapes0", "evit.shapes1", "mine:M", "oracle", "random"]
+
+
+def test_groups_differ_in_colour_and_line() -> None:
+    groups = (SEEN, UNSEEN, NARROW)
+    assert len({look.colour for look in groups}) == len({look.dash for look in groups}) == 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_figures_bytes_depend_on_the_figure_alone(suffix: str) -> None:
+    def draw() -> bytes:
+        with house_style():
+            figure = Figure(figsize=(2, 2))
+            axes = figure.add_subplot()
+            for i, name in enumerate(known_selectors()):
+                axes.plot([0, 1], [i, i + 1], **look_of(name).line(), label=name)
+            axes.legend(fontsize=3)
+            return figure_bytes(figure, suffix, dpi=60)
+
+    before = dict(matplotlib.rcParams)
+    first = draw()
+    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 5, "svg.hashsalt": "theirs"}):
+        assert draw() == first
+        assert matplotlib.rcParams["font.size"] == 20
+    assert first[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")

@@ -1,0 +1,127 @@
+"""Records: exact round trip, immutability, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ltrp_bench.results.schema.record import (
+    CellRecord,
+    Identity,
+    Metric,
+    ResultsError,
+    canonical_json,
+    cell_fingerprint,
+    digest,
+)
+
+MakeRecord = Callable[..., CellRecord]
+
+
+def test_round_trip_is_exact(make_record: MakeRecord) -> None:
+    record = make_record(values=(1 / 3, math.nan, 5e-324), skipped=("ä b", "2"))
+    text = record.to_json()
+    again = CellRecord.from_json(text)
+    assert again == record and again.to_json() == text
+    assert again.value("coverage", "all") == 1 / 3
+    assert again.value("coverage", "unseen") == 5e-324
+    assert math.isnan(again.value("coverage", "seen"))
+    assert math.isnan(again.value("no such metric", "all"))
+    assert '"value": null' in text and "NaN" not in text
+    assert again.selector.supervision_text == "imagenet21k+imagenet1k"
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=20))
+def test_any_float_and_text_survive(value: float, text: str) -> None:
+    assert json.loads(canonical_json({text: value})) == {text: value}
+
+
+def test_canonical_form_does_not_depend_on_order() -> None:
+    assert canonical_json({"b": 1, "a": [0.1, None]}) == '{"a":[0.1,null],"b":1}'
+    assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, object(), {1, 2}])
+def test_what_is_not_plain_json_is_refused(value: Any) -> None:
+    with pytest.raises(ResultsError, match="not plain JSON"):
+        canonical_json({"x": value})
+
+
+def test_records_and_identities_cannot_be_changed(make_record: MakeRecord) -> None:
+    record = make_record()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        record.seed = 3  # type: ignore[misc]
+    record.task.identity.value["limit"] = 7
+    assert record.task.identity.value["limit"] is None
+    assert hash(record) == hash(CellRecord.from_json(record.to_json()))
+
+
+def test_the_fingerprint_is_of_results_only() -> None:
+    base = cell_fingerprint({"name": "a"}, {"name": "t"}, 0.5, 0, "fill")
+    assert base == cell_fingerprint({"name": "a"}, {"name": "t"}, 0.5, 0, "fill")
+    others = [
+        cell_fingerprint({"name": "b"}, {"name": "t"}, 0.5, 0, "fill"),
+        cell_fingerprint({"name": "a"}, {"name": "u"}, 0.5, 0, "fill"),
+        cell_fingerprint({"name": "a"}, {"name": "t"}, 0.25, 0, "fill"),
+        cell_fingerprint({"name": "a"}, {"name": "t"}, 0.5, 1, "fill"),
+        cell_fingerprint({"name": "a"}, {"name": "t"}, 0.5, 0, "drop"),
+    ]
+    assert len({base, *others}) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keep_ratio": 0.0}, "not in"),
+        ({"keep_ratio": 1.5}, "not in"),
+        ({"reduction": "blur"}, "none of"),
+        ({"fingerprint": "0" * 64}, "does not belong"),
+        ({"metrics": (Metric("m", "all", None, math.inf, 1),)}, "infinite"),
+        ({"seed": 1}, "does not belong"),
+    ],
+)
+def test_what_cannot_be_a_record(make_record: MakeRecord, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ResultsError, match=message):
+        dataclasses.replace(make_record(), **change)
+
+
+def test_altered_and_truncated_text_is_refused_in_one_line(make_record: MakeRecord) -> None:
+    text = make_record().to_json()
+    for bad, message in (
+        (text.replace("0.6", "0.7"), "altered"),
+        (text[: len(text) // 2], "cut short"),
+        ("", "cut short"),
+        ("[]", "cut short"),
+        (text.replace('"seed": 0', '"seed": 1'), "altered"),
+    ):
+        with pytest.raises(ResultsError, match=message) as caught:
+            CellRecord.from_json(bad, "cells/x.json")
+        assert "\n" not in str(caught.value) and str(caught.value).startswith("cells/x.json")
+
+
+def _forge(record: CellRecord, **change: Any) -> str:
+    """A record with a right checksum and wrong content."""
+    data = json.loads(record.to_json())["record"]
+    data.update(change)
+    return json.dumps({"record": data, "sha256": digest(data)})
+
+
+def test_a_forged_checksum_does_not_hide_other_content(make_record: MakeRecord) -> None:
+    with pytest.raises(ResultsError, match="does not belong"):
+        CellRecord.from_json(_forge(make_record(), seed=5))
+    with pytest.raises(ResultsError, match="schema version 99"):
+        CellRecord.from_json(_forge(make_record(), schema_version=99))
+    with pytest.raises(ResultsError, match="lacks a field"):
+        CellRecord.from_json(_forge(make_record(), selector={"name": "x"}))
+
+
+def test_identities_of_equal_content_are_equal() -> None:
+    assert Identity.of({"a": 1, "b": 2}) == Identity.of({"b": 2, "a": 1})
+    assert len(Identity.of({}).short) == 8

@@ -1,0 +1,151 @@
+"""The draws and the intervals: held to scipy, to duplicated images, and to the truth of simulated data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.statistics.bootstrap import Draws, Estimate, area, area_factors, combination, mean
+
+
+def _estimate(values: np.ndarray, draws: Draws) -> Estimate:
+    """Of a mean over images."""
+    counts = draws.weights.sum(1)
+    return draws.estimate(draws.weights @ values / np.where(counts, counts, 1))
+
+
+def _ids(count: int) -> list[str]:
+    return [f"image {i}" for i in range(count)]
+
+
+def test_draws_are_of_the_ids_and_not_of_their_order() -> None:
+    ids = _ids(37)
+    one = Draws.of(ids, "task", 50)
+    shuffled = [ids[i] for i in np.random.default_rng(0).permutation(37)]
+    other = Draws.of(shuffled, "task", 50)
+    assert one.key == other.key
+    back = [shuffled.index(image) for image in ids]
+    assert np.array_equal(one.weights, other.weights[:, back])
+    assert (one.weights[0] == 1).all() and (one.weights[1:51].sum(1) == 37).all()
+    assert (one.weights[51:].sum(1) == 36).all() and len(one.weights) == 1 + 50 + 37
+    # More resamples begin with the same ones; another task, seed or set of images draws otherwise.
+    assert np.array_equal(Draws.of(ids, "task", 80).weights[1:51], one.weights[1:51])
+    for others in (Draws.of(ids, "task", 50, seed=1), Draws.of(ids, "other", 50)):
+        assert others.key != one.key and not np.array_equal(others.weights[1:51], one.weights[1:51])
+    assert Draws.of([*ids[:-1], "new"], "task", 50).key != one.key
+
+
+def test_large_sets_leave_out_groups() -> None:
+    draws = Draws.of(_ids(1234), "task", 3)
+    left_out = 1234 - draws.weights[4:].sum(1)
+    assert len(left_out) == 100 and set(left_out) == {12, 13} and left_out.sum() == 1234
+    assert (draws.weights[4:] == 0).sum(0).max() == 1
+
+
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_intervals_are_scipys(method: str) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.exponential(size=60)
+    draws = Draws.of(_ids(60), "task", 2000)
+    one = _estimate(values, draws)
+    # scipy's own interval of our draws: its point, bias and jackknife are then computed by itself.
+    done = SimpleNamespace(bootstrap_distribution=one.draws)
+    held = stats.bootstrap(
+        (values,), np.mean, n_resamples=0, bootstrap_result=done, method="BCa" if method == "bca" else "percentile"
+    )
+    assert one.interval(method=method) == pytest.approx(tuple(held.confidence_interval), abs=1e-12)  # type: ignore[arg-type]
+    assert one.standard_error == pytest.approx(held.standard_error)
+
+
+def test_differences_are_paired() -> None:
+    rng = np.random.default_rng(5)
+    base = rng.normal(size=200)
+    draws = Draws.of(_ids(200), "task")
+    one, other = _estimate(base + 0.1, draws), _estimate(base + 0.02 * rng.normal(size=200), draws)
+    low, high = (one - other).interval()
+    assert 0.09 < low < high < 0.11
+    assert (one - one).interval() == (0.0, 0.0) and (one - one).p_value() == 1.0
+    assert (one - other).p_value() < 1e-9
+    # Far narrower than if the two were drawn apart.
+    apart = _estimate(base, Draws.of(_ids(200), "another"))
+    with pytest.raises(ResultsError, match="cannot be combined"):
+        _ = one - apart
+    wide = one.interval()[1] - one.interval()[0]
+    assert wide > 10 * (high - low)
+    halved = mean([one, other])
+    assert halved.point == pytest.approx((one.point + other.point) / 2)
+    assert np.allclose(halved.draws, (one.draws + other.draws) / 2)
+
+
+def test_area_is_the_trapezoids() -> None:
+    ratios, values = [0.1, 0.5, 0.25, 1.0], [0.2, 0.6, 0.3, 0.9]
+    order = np.argsort(ratios)
+    expected = np.trapezoid(np.array(values)[order], np.array(ratios)[order]) / 0.9
+    assert np.dot(area_factors(ratios), values) == pytest.approx(expected)
+    draws = Draws.of(_ids(10), "task", 20)
+    points = [(r, _estimate(np.full(10, v), draws)) for r, v in zip(ratios, values, strict=True)]
+    assert area(points).point == pytest.approx(expected) and np.allclose(area(points).draws, expected)
+    for wrong in ([0.5], [], [0.5, 0.5]):
+        with pytest.raises(ResultsError, match="two or more keep ratios"):
+            area_factors(wrong)
+
+
+def test_what_is_undefined_has_no_interval() -> None:
+    draws = Draws.of(_ids(30), "task", 100)
+    one = _estimate(np.linspace(0, 1, 30), draws)
+    some = one.draws.copy()
+    some[:4] = math.nan
+    assert not math.isnan(replace(one, draws=some).interval()[0])
+    some[:10] = math.nan
+    for undefined in (replace(one, draws=some), replace(one, point=math.nan)):
+        assert all(math.isnan(end) for end in undefined.interval()) and math.isnan(undefined.p_value())
+    # All draws on one side of the point: BCa has no value, the percentiles have.
+    above = replace(one, point=-1.0)
+    assert above.interval() == above.interval(method="percentile")
+    constant = _estimate(np.full(30, 0.5), draws)
+    assert constant.interval() == (0.5, 0.5)
+    assert constant.p_value() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("images", "resamples"), [([], 10), (["a", "a"], 10), (["a"], 0)], ids=["none", "twice", "no resample"]
+)
+def test_what_cannot_be_drawn(images: list[str], resamples: int) -> None:
+    with pytest.raises(ResultsError, match="cannot draw"):
+        Draws.of(images, "task", resamples)
+    with pytest.raises(ResultsError, match="cannot be combined"):
+        combination()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 2**32))
+def test_a_resample_is_a_mean_of_duplicated_images(size: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=size)
+    draws = Draws.of(_ids(size), str(seed), 5)
+    for weights, drawn in zip(draws.weights[1:6], _estimate(values, draws).draws, strict=True):
+        assert drawn == pytest.approx(np.repeat(values, weights).mean())
+
+
+def test_intervals_cover_the_truth() -> None:
+    """300 worlds of 200 images with clustered objects, each with its interval of a known mean and of a difference."""
+    rng = np.random.default_rng(11)
+    worlds, size = 300, 200
+    draws = Draws.of(_ids(size), "coverage", 400)
+    inside = {"mean": 0, "difference": 0}
+    for _ in range(worlds):
+        easy = rng.beta(2, 2, size)  # what makes an image easy for both
+        one = rng.binomial(10, easy) / 10
+        other = rng.binomial(10, np.clip(easy * 0.9, 0, 1)) / 10
+        a, b = _estimate(one, draws), _estimate(other, draws)
+        for name, estimate, truth in (("mean", a, 0.5), ("difference", a - b, 0.05)):
+            low, high = estimate.interval()
+            inside[name] += low <= truth <= high
+    assert all(0.92 <= count / worlds <= 0.98 for count in inside.values()), inside

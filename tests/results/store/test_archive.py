@@ -1,0 +1,200 @@
+"""Sharing: what goes out comes in the same; what was altered does not come in at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.results.leaderboard.build import load_board
+from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.store.archive import export, import_archive
+from ltrp_bench.results.store.gallery import Thumbnail, read_gallery, write_pictures, write_ranks
+from ltrp_bench.results.store.run_store import RunStore
+
+Change = Callable[[dict[str, bytes]], None]
+
+
+@pytest.fixture
+def filled(world: Any) -> Any:
+    for ratio in (0.25, 0.5):
+        record = world.cell("ltrp.shapes", ratio, 0.6)
+        world.cell("random", ratio, 0.3)
+        world.cell("old", ratio, 0.3, evidence=False, task="other-task")
+    ids = record.task.identity.short, record.selector.identity.short
+    write_pictures(world.store, ids[0], [Thumbnail("a", 2, 2, b"webp")])
+    write_ranks(world.store, *ids, 0, {"a": np.zeros((1, 1), np.int32)})
+    world.store.write(world.store.root / "scores" / "x.safetensors", b"a cache")
+    return world
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    folders = ("cells", "records", "evidence", "provenance", "gallery")
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for folder in folders
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_there_and_back(filled: Any, tmp_path: Path) -> None:
+    root, out = filled.store.root, tmp_path / "mine.zip"
+    assert export(root, out) == 6
+    export(root, tmp_path / "again.zip")
+    assert out.read_bytes() == (tmp_path / "again.zip").read_bytes()
+    done = import_archive(out, tmp_path / "theirs")
+    assert len(done.new) == 6 and not done.known
+    assert _files(tmp_path / "theirs") == _files(root)
+    assert not (tmp_path / "theirs" / "scores").exists() and not list((tmp_path / "theirs" / "tmp").iterdir())
+    mine, theirs = load_board(root).frame, load_board(tmp_path / "theirs").frame
+    assert mine.equals(theirs)
+    assert len(read_gallery(RunStore(tmp_path / "theirs"), mine["task_id"][0]).pictures) in (0, 1)
+    # Again changes nothing.
+    again = import_archive(out, tmp_path / "theirs")
+    assert not again.new and len(again.known) == 6 and _files(tmp_path / "theirs") == _files(root)
+
+
+def test_two_labs_merge(filled: Any, other_world: Any, tmp_path: Path) -> None:
+    theirs = other_world.cell("evit", 0.25, 0.5)
+    export(filled.store.root, tmp_path / "a.zip", tasks=["shapes-coverage"], selectors=["ltrp"], with_gallery=False)
+    done = import_archive(tmp_path / "a.zip", other_world.store.root)
+    assert len(done.new) == 2
+    found = {(r.selector.name, r.keep_ratio) for r in other_world.store.read_cells()}
+    assert found == {("evit", 0.25), ("ltrp.shapes", 0.25), ("ltrp.shapes", 0.5)}
+    assert other_world.store.read_cell(theirs.fingerprint) == theirs
+    assert not (other_world.store.root / "gallery").exists()
+    with pytest.raises(ResultsError, match="nothing to export"):
+        export(filled.store.root, tmp_path / "b.zip", tasks=["nonsense"])
+
+
+def _rewritten(path: Path, change: Change, honest: bool) -> None:
+    """The archive with other content; `honest` makes the manifest's checksums fit it."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    if honest:
+        manifest = json.loads(files["manifest.json"])
+        manifest["files"] = {n: hashlib.sha256(d).hexdigest() for n, d in files.items() if n != "manifest.json"}
+        files["manifest.json"] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+def _better(files: dict[str, bytes]) -> None:
+    name = next(n for n in files if n.startswith("cells/"))
+    files[name] = files[name].replace(b'"value": 0.', b'"value": 1.', 1)
+
+
+def _resigned(files: dict[str, bytes]) -> None:
+    """A record with another value and a checksum that fits: only its evidence knows."""
+    from ltrp_bench.results.schema.record import digest
+
+    prints = [n[9:-4] for n in files if n.startswith("evidence/")]
+    name = f"cells/{prints[0]}.json"
+    envelope = json.loads(files[name])
+    envelope["record"]["metrics"][0]["value"] = 0.99
+    files[name] = json.dumps({"record": envelope["record"], "sha256": digest(envelope["record"])}).encode()
+
+
+def _rows(files: dict[str, bytes]) -> None:
+    one, other = [n for n in files if n.startswith("records/")][:2]
+    files[one] = files[other]
+
+
+def _escape(files: dict[str, bytes]) -> None:
+    files["../outside.json"] = b"{}"
+
+
+def _extra(files: dict[str, bytes]) -> None:
+    files["scores/x"] = b"x"
+
+
+def _orphan(files: dict[str, bytes]) -> None:
+    del files[next(n for n in files if n.startswith("cells/"))]
+
+
+def _lost(files: dict[str, bytes]) -> None:
+    del files[next(n for n in files if n.startswith("records/"))]
+
+
+@pytest.mark.parametrize(
+    ("change", "honest", "said"),
+    [
+        (_better, False, "was altered: it does not match the manifest's checksum"),
+        (_better, True, "was altered: its content does not match its checksum"),
+        (_resigned, True, "but 0.99 in its record"),
+        (_rows, True, "does not belong to its cell's record"),
+        (_escape, True, "'../outside.json', which is no part of one"),
+        (_extra, False, "'scores/x', which is no part of one"),
+        (_lost, True, "is missing"),
+        (_orphan, True, "is of no cell in the archive"),
+        (_lost, False, "which is no part of one"),
+    ],
+)
+def test_what_was_altered_is_refused(filled: Any, tmp_path: Path, change: Change, honest: bool, said: str) -> None:
+    out, root = tmp_path / "mine.zip", tmp_path / "theirs"
+    export(filled.store.root, out)
+    _rewritten(out, change, honest)
+    with pytest.raises(ResultsError, match="nothing was imported") as caught:
+        import_archive(out, root)
+    assert said in str(caught.value) and "\n" not in str(caught.value) and str(root) not in str(caught.value)
+    assert _files(root) == {} and not (tmp_path / "outside.json").exists()
+
+
+def test_other_numbers_of_one_fingerprint_are_refused(filled: Any, other_world: Any, tmp_path: Path) -> None:
+    mine = other_world.cell("ltrp.shapes", 0.25, 0.7)
+    export(filled.store.root, tmp_path / "a.zip")
+    before = _files(other_world.store.root)
+    with pytest.raises(
+        ResultsError, match=f"its cell {mine.fingerprint[:16]} .ltrp.shapes on shapes-coverage. differs"
+    ):
+        import_archive(tmp_path / "a.zip", other_world.store.root)
+    assert _files(other_world.store.root) == before
+
+
+def test_links_cuts_and_strangers_are_refused(filled: Any, tmp_path: Path) -> None:
+    out = tmp_path / "a.zip"
+    export(filled.store.root, out)
+    whole = out.read_bytes()
+    for data in (whole[: len(whole) // 2], b"no zip", b""):
+        out.write_bytes(data)
+        with pytest.raises(ResultsError, match="cut short or no archive"):
+            import_archive(out, tmp_path / "x")
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(ResultsError, match="cut short or no archive"):
+        import_archive(out, tmp_path / "x")
+    link = zipfile.ZipInfo(f"cells/{'0' * 64}.json")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    target = os.fsencode("/etc/passwd")
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(link, target)
+        files = {link.filename: hashlib.sha256(target).hexdigest()}
+        archive.writestr("manifest.json", json.dumps({"format": 1, "files": files}))
+    with pytest.raises(ResultsError, match="no part of one"):
+        import_archive(out, tmp_path / "x")
+    with pytest.raises(ResultsError, match="is not there"):
+        import_archive(tmp_path / "none.zip", tmp_path / "x")
+
+
+def test_commands(filled: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, root = str(tmp_path / "a.zip"), str(filled.store.root)
+    assert run_command(["results", "export", out, root, "--task", "shapes-coverage"]) == 0
+    assert "4 cells in" in capsys.readouterr().err
+    assert run_command(["results", "import", out, str(tmp_path / "new")]) == 0
+    assert "4 cells are new" in capsys.readouterr().err
+    _rewritten(Path(out), _better, True)
+    assert run_command(["results", "import", out, str(tmp_path / "other")]) == 1
+    err = capsys.readouterr().err
+    assert "is refused, nothing was imported" in err and err.count("\n") == 1

@@ -1,0 +1,189 @@
+"""The store: whole files or none, damage found, equal bytes for equal cells."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from ltrp_bench.results.schema.atomic_io import atomic_write, exclusive
+from ltrp_bench.results.schema.image_rows import normalise_rows, rows_digest
+from ltrp_bench.results.schema.record import CellRecord, ResultsError
+from ltrp_bench.results.store.run_store import RunStore
+
+MakeRecord = Callable[..., CellRecord]
+SCHEMA = {"category": "string", "score": "float64", "n": "int64", "raw": "binary"}
+IMAGES: dict[str, list[dict[str, Any]]] = {
+    "b": [
+        {"category": "dog", "score": 0.1, "n": 2**60, "raw": b"\x00\xff"},
+        {"category": "", "score": math.nan, "n": -1, "raw": b""},
+    ],
+    "a": [],
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    store = RunStore(tmp_path / "runs")
+    store.prepare()
+    return store
+
+
+def test_a_cell_comes_back(store: RunStore, make_record: MakeRecord) -> None:
+    record = store.write_cell(make_record(), IMAGES, SCHEMA, {"machine": "here"})
+    assert record.records_sha256 == rows_digest(IMAGES)
+    assert store.finished(record.fingerprint) == record and store.read_cells() == [record]
+    images = store.read_images(record.fingerprint)
+    assert list(images) == ["b", "a"] and rows_digest(images) == rows_digest(IMAGES)
+    table = pq.read_table(store.rows_path(record.fingerprint))
+    assert table.column_names == ["image_id", "rows"] and table.num_rows == 2
+    provenance = store.root / "provenance" / f"{record.fingerprint}.json"
+    assert json.loads(provenance.read_text()) == {"machine": "here"}
+
+
+def test_equal_cells_have_equal_bytes(tmp_path: Path, make_record: MakeRecord) -> None:
+    contents = []
+    for name in ("one", "two"):
+        store = RunStore(tmp_path / name)
+        record = store.write_cell(make_record(), IMAGES, SCHEMA, {"time": name})
+        contents.append(
+            (store.cell_path(record.fingerprint).read_bytes(), store.rows_path(record.fingerprint).read_bytes())
+        )
+    assert contents[0] == contents[1]
+
+
+def test_what_is_not_there_is_not_finished(store: RunStore, make_record: MakeRecord) -> None:
+    assert store.finished(make_record().fingerprint) is None
+    assert store.read_cells() == []
+
+
+@pytest.mark.parametrize("damage", ["truncate", "alter", "remove", "swap", "not utf-8"])
+def test_damage_is_one_clear_line(store: RunStore, make_record: MakeRecord, damage: str) -> None:
+    first = store.write_cell(make_record(), IMAGES, SCHEMA, {})
+    other = store.write_cell(make_record(seed=1), {"c": []}, SCHEMA, {})
+    cell, rows = store.cell_path(first.fingerprint), store.rows_path(first.fingerprint)
+    if damage == "truncate":
+        rows.write_bytes(rows.read_bytes()[:-30])
+    elif damage == "alter":
+        cell.write_text(cell.read_text().replace("0.6", "0.9"))
+    elif damage == "remove":
+        rows.unlink()
+    elif damage == "swap":
+        rows.write_bytes(store.rows_path(other.fingerprint).read_bytes())
+    else:
+        cell.write_bytes(b"\xff\xfe")
+    with pytest.raises(ResultsError) as caught:
+        store.finished(first.fingerprint)
+    assert "\n" not in str(caught.value)
+    assert first.fingerprint in str(caught.value)
+
+
+def test_another_cells_record_is_refused(store: RunStore, make_record: MakeRecord) -> None:
+    first = store.write_cell(make_record(), IMAGES, SCHEMA, {})
+    other = make_record(seed=1)
+    store.cell_path(other.fingerprint).write_bytes(store.cell_path(first.fingerprint).read_bytes())
+    with pytest.raises(ResultsError, match="another cell"):
+        store.read_cells()
+
+
+def test_altered_rows_are_found(store: RunStore, make_record: MakeRecord) -> None:
+    record = store.write_cell(make_record(), IMAGES, SCHEMA, {})
+    path = store.rows_path(record.fingerprint)
+    table = pq.read_table(path)
+    # The footer, and with it the checksum, stays; one image is gone.
+    pq.write_table(table.slice(0, 1), path)
+    with pytest.raises(ResultsError, match="altered"):
+        store.read_images(record.fingerprint)
+
+
+def test_chunks_hold_several_cells(store: RunStore) -> None:
+    store.write_chunk("g", (0, 3), {"x": IMAGES, "y": {"b": [], "a": []}}, SCHEMA, {"c": "corrupt"})
+    held = store.read_chunk("g", (0, 3), ["y", "z"])
+    assert held == ({"y": {"b": [], "a": []}}, {"c": "corrupt"})
+    both = store.read_chunk("g", (0, 3), ["x", "y"])
+    assert both is not None and rows_digest(both[0]["x"]) == rows_digest(IMAGES)
+    assert store.read_chunk("g", (3, 6), ["x"]) is None
+    store.chunk_path("g", 0, 3).write_bytes(b"PAR1 nonsense")
+    assert store.read_chunk("g", (0, 3), ["x"]) is None
+    store.drop_chunks("g")
+    assert not (store.root / "partial" / "g").exists()
+
+
+def test_a_chunk_of_unreadable_pictures_only(store: RunStore) -> None:
+    store.write_chunk("g", (0, 1), {"x": {}}, SCHEMA, {"c": "corrupt"})
+    assert store.read_chunk("g", (0, 1), ["x"]) == ({"x": {}}, {"c": "corrupt"})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"category": "a", "score": 1.0, "n": 1},
+        {"category": "a", "score": 1.0, "n": 1, "raw": b"", "more": 1},
+        {"category": "a", "score": None, "n": 1, "raw": b""},
+        {"category": "a", "score": "high", "n": 1, "raw": b""},
+    ],
+)
+def test_rows_that_do_not_fit_their_schema(row: dict[str, Any]) -> None:
+    with pytest.raises(ResultsError, match="image 'x'"):
+        normalise_rows([row], SCHEMA, "task 't', image 'x'")
+
+
+def test_rows_are_normalised_to_plain_types() -> None:
+    import numpy as np
+
+    row = {"n": np.int32(3), "raw": bytearray(b"x"), "score": np.float32(0.1), "category": np.str_("a")}
+    (out,) = normalise_rows([row], SCHEMA, "here")
+    assert list(out) == list(SCHEMA)
+    assert [type(value) for value in out.values()] == [str, float, int, bytes]
+    assert out["score"] == float(np.float32(0.1))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "disk is full"), (errno.EIO, "not be written")]
+)
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, message: str
+) -> None:
+    path = tmp_path / "file"
+    atomic_write(path, b"old")
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ResultsError, match=message):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(ResultsError, match="cannot be made a folder"):
+        RunStore(tmp_path / "runs").prepare()
+    with pytest.raises(ResultsError, match="is no folder"):
+        RunStore(tmp_path / "runs").read_cells()
+
+
+def test_rests_of_killed_processes_go(store: RunStore) -> None:
+    host = socket.gethostname()
+    dead, alive = store.tmp / f".x.json.{host}.999999999.ab.tmp", store.tmp / f".x.json.{host}.{os.getpid()}.ab.tmp"
+    elsewhere = store.tmp / ".x.json.elsewhere.999999999.ab.tmp"
+    for path in (dead, alive, elsewhere):
+        path.write_text("half")
+    store.prepare()
+    assert not dead.exists() and alive.exists() and elsewhere.exists()
+
+
+def test_a_lock_is_held_once(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "lock", wait=False) as first, exclusive(tmp_path / "lock", wait=False) as second:
+        assert first and not second
+    with exclusive(tmp_path / "lock", wait=False) as third:
+        assert third

@@ -1,0 +1,83 @@
+"""Evidence on disk: the same bytes for the same evidence; damage, changes and other cells are refused."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.store.summary_store import from_npz, to_npz
+
+
+def _resaved(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
+    with np.load(io.BytesIO(data)) as held:
+        arrays = dict(held)
+    change(arrays)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def test_the_same_evidence_is_the_same_bytes(world: Any) -> None:
+    record = world.cell("ltrp", 0.5, 0.5)
+    path = world.store.evidence_path(record.fingerprint)
+    first = path.read_bytes()
+    world.cell("ltrp", 0.5, 0.5)
+    assert path.read_bytes() == first
+    evidence = world.store.read_evidence(record)
+    assert evidence is not None and list(evidence.images) == world.images
+    assert evidence.measured("coverage", "seen") == pytest.approx(record.value("coverage", "seen"), abs=1e-12)
+    # A cell measured anew by a task without evidence leaves none of the old.
+    world.cell("ltrp", 0.5, 0.5, evidence=False)
+    assert world.store.read_evidence(record) is None
+
+
+def _value(arrays: dict[str, Any]) -> None:
+    arrays["values"] = arrays["values"] * 0.5
+
+
+def _pickle(arrays: dict[str, Any]) -> None:
+    arrays["values"] = np.array([{"a": 1}], dtype=object)
+
+
+def _meta(arrays: dict[str, Any]) -> None:
+    arrays["meta"] = np.frombuffer(b"[]", np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(_value, "was altered"), (_pickle, "no evidence"), (_meta, "no evidence")]
+)
+def test_what_was_changed_is_refused(world: Any, change: Callable[[dict[str, Any]], None], said: str) -> None:
+    record = world.cell("ltrp", 0.5, 0.5)
+    path = world.store.evidence_path(record.fingerprint)
+    path.write_bytes(_resaved(path.read_bytes(), change))
+    with pytest.raises(ResultsError, match=said) as caught:
+        world.store.read_evidence(record)
+    assert "\n" not in str(caught.value) and "start the same run again" in str(caught.value)
+
+
+def test_damage_and_other_cells(world: Any, tmp_path: Path) -> None:
+    record = world.cell("ltrp", 0.5, 0.5)
+    path = world.store.evidence_path(record.fingerprint)
+    data = path.read_bytes()
+    for broken in (b"", data[:50], data[:-30]):
+        path.write_bytes(broken)
+        with pytest.raises(ResultsError, match="cut short or no evidence"):
+            from_npz(path, record)
+    path.write_bytes(data)
+    with pytest.raises(ResultsError, match="does not belong to the rows"):
+        from_npz(path, replace(record, records_sha256="0" * 64))
+    with pytest.raises(ResultsError, match="is of other images"):
+        from_npz(path, replace(record, images=3))
+    # Evidence whose metrics are not the record's, checksums and all.
+    halved = [replace(m, value=m.value / 2) for m in record.metrics]
+    with pytest.raises(ResultsError, match=r"coverage of all is .* in its record"):
+        from_npz(path, replace(record, metrics=tuple(halved)))
+    with pytest.raises(ResultsError, match="not plain JSON"):
+        to_npz({"meta": {"kind": {1, 2}}}, "x")

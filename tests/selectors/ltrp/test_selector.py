@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from contract import SelectorContract
+
+from ltrp_bench.selectors.base import Selector
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
+from ltrp_bench.selectors.ltrp.ranker import Ranker, save_ranker
+from ltrp_bench.selectors.ltrp.selector import LTRPClusterSelector, LTRPSelector, LTRPTeacher
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    half = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+    files = {name: folder / f"{name}.safetensors" for name in ("patch", "class_token", "mae")}
+    save_ranker(files["patch"], Ranker(48, 8, 24, 2, 2, **half))
+    save_ranker(files["class_token"], Ranker(48, 8, 24, 2, 2, head="class_token", **half))
+    save_mae(files["mae"], MAE(48, 8, 24, 2, 2, 16, 2, 2, **half))
+    return files
+
+
+def images(batch: int = 3, size: int = 48) -> torch.Tensor:
+    return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0)) * 4 - 2
+
+
+CASES: list[tuple[type, str, dict[str, Any]]] = [
+    (LTRPSelector, "patch", {}),
+    (LTRPSelector, "class_token", {}),
+    (LTRPSelector, "patch", {"diversity": True}),
+    (LTRPClusterSelector, "patch", {}),
+    (LTRPClusterSelector, "class_token", {"cluster_keep_ratio": 0.25}),
+    (LTRPTeacher, "mae", {"visits": 1}),
+    (LTRPTeacher, "mae", {"visits": 2, "distance": "l2", "normalise": "rank", "mask_ratio": 0.8}),
+]
+
+
+@pytest.mark.parametrize(("kind", "file", "options"), CASES)
+def test_scores(weights: dict[str, Path], kind: Any, file: str, options: dict[str, Any]) -> None:
+    selector = kind(weights[file], **options)
+    assert selector.supervision.kind == "self" and not selector.stochastic
+    assert (selector.mean, selector.patch_size, selector.input_size) == ((0.5, 0.5, 0.5), 8, (48, 48))
+    scores = selector.scores(images())
+    assert scores.shape == (3, 6, 6)
+    alone = torch.cat([selector.scores(image[None]) for image in images()])
+    torch.testing.assert_close(alone, scores, atol=1e-5, rtol=1e-4)
+    assert torch.equal(kind(weights[file], **options).scores(images()), scores)
+
+
+def test_names(weights: dict[str, Path]) -> None:
+    assert LTRPSelector(weights["patch"]).name == "ltrp"
+    assert LTRPSelector(weights["patch"], diversity=True).name == "ltrp-cluster"
+    assert LTRPClusterSelector(weights["patch"]).name == "ltrp-cluster"
+    assert LTRPTeacher(weights["mae"]).name == "ltrp-teacher"
+
+
+def test_any_size(weights: dict[str, Path]) -> None:
+    assert LTRPSelector(weights["patch"], any_size=True).scores(images(size=64)).shape == (3, 8, 8)
+    with pytest.raises(InputError, match="48x48, got 64x64"):
+        LTRPSelector(weights["patch"]).scores(images(size=64))
+    with pytest.raises(UsageError, match="any_size does not go with it"):
+        LTRPSelector(weights["class_token"], any_size=True)
+
+
+def test_teachers_maskings_follow_the_seed(weights: dict[str, Path]) -> None:
+    zero, one = (LTRPTeacher(weights["mae"], visits=1, seed=s).scores(images()) for s in (0, 1))
+    assert not torch.equal(zero, one)
+
+
+def test_bad_options(weights: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match="visits"):
+        LTRPTeacher(weights["mae"], visits=0)
+    with pytest.raises(UsageError, match="no distance"):
+        LTRPTeacher(weights["mae"], distance="l3")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="cluster_keep_ratio"):
+        LTRPClusterSelector(weights["patch"], cluster_keep_ratio=0)
+    with pytest.raises(InputError, match="do not fit an LTRP ranker.*looks like a MAE"):
+        LTRPSelector(weights["mae"])
+    with pytest.raises(InputError, match="do not fit a MAE.*looks like an LTRP ranker"):
+        LTRPTeacher(weights["patch"])
+
+
+class TestLTRPContract(SelectorContract):
+    foreign = staticmethod(lambda _: LTRPSelector)
+
+    @pytest.fixture
+    def selector(self, weights: dict[str, Path]) -> Selector:
+        return LTRPSelector(weights["patch"])
+
+
+class TestLTRPClassTokenContract(SelectorContract):
+    @pytest.fixture
+    def selector(self, weights: dict[str, Path]) -> Selector:
+        return LTRPSelector(weights["class_token"])
+
+
+class TestLTRPClusterContract(SelectorContract):
+    foreign = staticmethod(lambda _: LTRPClusterSelector)
+
+    @pytest.fixture
+    def selector(self, weights: dict[str, Path]) -> Selector:
+        return LTRPClusterSelector(weights["patch"])
+
+
+class TestLTRPTeacherContract(SelectorContract):
+    foreign = staticmethod(lambda _: LTRPTeacher)
+
+    @pytest.fixture
+    def selector(self, weights: dict[str, Path]) -> Selector:
+        return LTRPTeacher(weights["mae"], visits=1)
+
+
+def test_unknown_words_are_usage_errors(weights: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match="normalise"):
+        LTRPTeacher(weights["mae"], normalise="ranks")  # type: ignore[arg-type]

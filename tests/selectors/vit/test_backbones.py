@@ -1,0 +1,203 @@
+"""Plain ViTs from files: genuine weights, official wrappings, ours, and what is no ViT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.data import ImageNetInfo
+from torch import Tensor
+from torchvision.transforms import functional as tf
+
+from ltrp_bench.selectors.base import IMAGENET_MEAN, Supervision
+from ltrp_bench.selectors.checkpoints import save_safetensors
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.vit.backbones import (
+    attention_of,
+    blocks_until,
+    build_vit,
+    class_attention,
+    load_backbone,
+    taught_by,
+    timm_name,
+    tokens,
+)
+
+CONFIG = {"image_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "heads": 4, "classes": 8}
+TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"
+
+
+def state_of(**changes: Any) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return {k: torch.randn_like(v) * 0.2 for k, v in build_vit({**CONFIG, **changes}).state_dict().items()}
+
+
+def photo(file: Path) -> Tensor:
+    """[3, 224, 224] in [0, 1]: short side to 248, centre cut, as timm evaluates these weights."""
+    picture = tf.resize(Image.open(file).convert("RGB"), 248, tf.InterpolationMode.BICUBIC)
+    return tf.to_tensor(tf.center_crop(picture, [224, 224]))
+
+
+def test_the_genuine_vit_tiny_knows_what_is_in_the_pictures(shared_dir: Path) -> None:
+    backbone = load_backbone(shared_dir / "data" / "weights" / TINY)
+    assert backbone.mean == backbone.std == (0.5, 0.5, 0.5)
+    assert (backbone.image_size, backbone.patch_size, backbone.grid, backbone.classes) == (
+        (224, 224),
+        16,
+        (14, 14),
+        1000,
+    )
+    assert backbone.supervision == Supervision.labels("imagenet21k", "imagenet1k")
+    files = sorted((shared_dir / "data" / "imagenet").glob("n*/*.JPEG"))[:40]
+    assert len(files) == 40
+    wnids = ImageNetInfo("imagenet-1k").label_names()
+    images = torch.stack([photo(f) for f in files])
+    with torch.inference_mode():
+        best = torch.cat([backbone.model((part - 0.5) / 0.5).argmax(1) for part in images.split(10)])
+    right = [wnids[int(i)] == f.parent.name for i, f in zip(best, files, strict=True)]
+    assert sum(right) / len(right) >= 0.7
+
+
+def test_a_timm_name_by_hand_does_for_any_file_name(shared_dir: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "weights.pt"
+    plain.symlink_to(shared_dir / "data" / "weights" / TINY)
+    named = load_backbone(plain, model="timm:vit_tiny_patch16_224")
+    # Without a tag it is timm's default one, and that says how the weights were taught and normalised.
+    assert named.mean == (0.5, 0.5, 0.5) and str(named.supervision) == "imagenet21k+imagenet1k"
+    unnamed = load_backbone(plain)
+    assert unnamed.mean == IMAGENET_MEAN and str(unnamed.supervision) == "imagenet1k"
+    assert unnamed.model.blocks[0].attn.num_heads == 3
+
+
+@pytest.mark.parametrize("changes", [{}, {"qkv_bias": False}, {"fc_norm": True}, {"classes": 0}])
+def test_our_own_file_says_all_by_its_metadata(tmp_path: Path, changes: dict[str, Any]) -> None:
+    config = {**CONFIG, **changes, "mean": [0.4] * 3, "std": [0.2] * 3, "label_set": "shapes-seen1"}
+    file, state = tmp_path / "vit.safetensors", state_of(**changes)
+    save_safetensors(file, state, {"kind": "vit", "config": config})
+    backbone = load_backbone(file)
+    assert (backbone.mean, backbone.std) == ((0.4, 0.4, 0.4), (0.2, 0.2, 0.2))
+    assert (backbone.image_size, backbone.patch_size, backbone.classes) == ((32, 32), 8, changes.get("classes", 8))
+    assert backbone.supervision == Supervision.labels("shapes-seen1")
+    assert not backbone.model.training and all(not p.requires_grad for p in backbone.model.parameters())
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    direct = build_vit(config).eval()
+    direct.load_state_dict(state)
+    assert torch.equal(backbone.model(images), direct(images))
+
+
+@pytest.mark.parametrize("wrap", ["model", "state_dict", "teacher", None])
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone."])
+def test_official_wrappings_come_off(tmp_path: Path, wrap: str | None, prefix: str) -> None:
+    state = {prefix + k: v for k, v in state_of().items()}
+    torch.save({wrap: state, "epoch": 3} if wrap else state, tmp_path / "w.pth")
+    backbone = load_backbone(tmp_path / "w.pth", heads=4, label_set="mine")
+    assert backbone.classes == 8 and str(backbone.supervision) == "mine"
+
+
+def test_another_number_of_classes_than_timms(tmp_path: Path) -> None:
+    net = timm.create_model("vit_tiny_patch16_224", num_classes=5)
+    torch.save(net.state_dict(), tmp_path / "w.pt")
+    backbone = load_backbone(tmp_path / "w.pt", model="vit_tiny_patch16_224", label_set="flowers")
+    assert backbone.classes == 5 and str(backbone.supervision) == "flowers"
+
+
+def test_heads_that_nothing_tells_are_asked_for(tmp_path: Path) -> None:
+    torch.save(state_of(), tmp_path / "w.pth")
+    with pytest.raises(InputError, match="width 48: give heads=N"):
+        load_backbone(tmp_path / "w.pth", label_set="mine")
+
+
+def test_heads_asked_for_are_not_those_of_the_name(tmp_path: Path) -> None:
+    torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "w.pt")
+    backbone = load_backbone(tmp_path / "w.pt", model="vit_tiny_patch16_224", heads=6)
+    assert backbone.model.blocks[0].attn.num_heads == 6
+
+
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [
+        ("augreg_in21k_ft_in1k", "imagenet21k+imagenet1k"),
+        ("augreg_in1k", "imagenet1k"),
+        ("sw_in12k_ft_in1k", "imagenet12k+imagenet1k"),
+        ("", "imagenet1k"),
+    ],
+)
+def test_tags_tell_the_label_sets_in_order(tag: str, told: str) -> None:
+    assert str(taught_by(f"vit_small_patch16_224.{tag}" if tag else None, {}, 1000, None)) == told
+
+
+def test_captions_are_not_passed_over() -> None:
+    for tag in ("laion2b_ft_in12k_in1k", "openai_ft_in1k"):
+        with pytest.raises(InputError, match="captions"):
+            taught_by(f"vit_base_patch16_clip_224.{tag}", {}, 1000, None)
+
+
+def test_a_file_called_after_its_architecture_alone_is_told_by_its_tensors(tmp_path: Path) -> None:
+    torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "vit_tiny_patch16_224.pth")
+    backbone = load_backbone(tmp_path / "vit_tiny_patch16_224.pth")
+    assert str(backbone.supervision) == "imagenet1k" and backbone.mean == (0.485, 0.456, 0.406)
+
+
+def test_labels_that_nothing_tells_are_asked_for(tmp_path: Path) -> None:
+    torch.save(state_of(), tmp_path / "w.pth")
+    with pytest.raises(InputError, match="8 outputs.*label_set=NAME"):
+        load_backbone(tmp_path / "w.pth", heads=4)
+    assert str(load_backbone(tmp_path / "w.pth", heads=4, supervised=False).supervision) == "self"
+    assert str(load_backbone(tmp_path / "w.pth", heads=4, label_set="self").supervision) == "self"
+
+
+@pytest.mark.parametrize("name", ["foreign.pth", "resnet18.pth", "vit_tiny_patch16_224.pth"])
+def test_another_model_is_refused_by_what_it_looks_like(tmp_path: Path, name: str) -> None:
+    torch.save({"layer4.0.conv1.weight": torch.zeros(2), "fc.weight": torch.zeros(1)}, tmp_path / name)
+    with pytest.raises(InputError, match="looks like a ResNet") as caught:
+        load_backbone(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_parts_of_another_method_are_left_out(tmp_path: Path) -> None:
+    torch.save({**state_of(classes=0), "decoder.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="unexpected: decoder.weight"):
+        load_backbone(tmp_path / "w.pth", heads=4, supervised=False)
+    assert load_backbone(tmp_path / "w.pth", heads=4, supervised=False, drop=("decoder",)).classes == 0
+
+
+def test_what_ships_goes_by_its_tag() -> None:
+    backbone = load_backbone("mae.shapes", supervised=False, drop=("decoder", "mask_token"))
+    assert backbone.image_size == (96, 96) and backbone.patch_size == 8
+    with pytest.raises(InputError, match="no weights ship under the name 'vit.nonsense'"):
+        load_backbone("vit.nonsense")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("timm:vit_tony", "no model 'vit_tony'; near it: vit_"), ("vit_tiny_patch16_224.x", "weights 'x'.*augreg_in21k")],
+)
+def test_unknown_timm_names_are_one_line(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        timm_name(name)
+
+
+def test_label_sets_by_outputs_and_tags() -> None:
+    assert taught_by(None, {}, 21841, None) == Supervision.labels("imagenet21k")
+    assert taught_by("deit_small_patch16_224.fb_in1k", {}, 1000, None) == Supervision.labels("imagenet1k")
+    assert taught_by(None, {}, 7, "a+b") == Supervision.labels("a", "b")
+
+
+def test_attention_is_what_timm_computes_unfused() -> None:
+    net = build_vit(CONFIG).eval()
+    net.load_state_dict(state_of())
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    attn = net.blocks[1].attn
+    attn.fused_attn = False
+    seen: list[Tensor] = []
+    handle = attn.attn_drop.register_forward_hook(lambda m, args, out: seen.append(out))
+    with torch.inference_mode():
+        net(images)
+        handle.remove()
+        x = blocks_until(net, tokens(net, images), 1)
+        torch.testing.assert_close(attention_of(net.blocks[1], x), seen[0])
+        torch.testing.assert_close(class_attention(net.blocks[1], x), seen[0][:, :, 0])

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.imagenet import ImageFolderSource, ImageNetSource, find_labelled, imagenet_classes
+from ltrp_bench.tasks.data.synsets import imagenet_wnids
+
+TENCH, GOLDFISH = "n01440764", "n01443537"
+FIRST, SECOND = "ILSVRC2012_val_00000001", "ILSVRC2012_val_00000002"
+
+
+def save(path: Path, value: int = 9, mode: str = "RGB") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (6, 4), value if mode == "L" else (value,) * len(mode)).save(path, format="JPEG", quality=100)
+    return path
+
+
+def flat(root: Path, folder: str = "val") -> Path:
+    save(root / folder / f"{FIRST}.JPEG", 10)
+    save(root / folder / f"{SECOND}.JPEG", 200)
+    return root
+
+
+def test_the_thousand_names_are_unique_and_in_timms_order() -> None:
+    classes = imagenet_classes()
+    assert list(classes) == imagenet_wnids() == sorted(classes) and len(set(classes.values())) == 1000
+    assert classes[TENCH] == "tench" and classes["n02012849"] == "crane (n02012849)"
+    assert sum("(" in name for name in classes.values()) == 4
+
+
+@pytest.mark.parametrize("below", ["val", "."])
+def test_class_folders_named_by_wnid(tmp_path: Path, below: str) -> None:
+    save(tmp_path / below / GOLDFISH / f"{FIRST}.JPEG", 10)
+    save(tmp_path / below / TENCH / "deep" / "mine.jpg", 20, "L")
+    (tmp_path / below / "notes").mkdir()
+    source = find_labelled(tmp_path)
+    assert isinstance(source, ImageNetSource) and len(source.categories) == 1000 and source.wnids[0] == TENCH
+    # An official file goes by its own name, so that its id is the same in every layout.
+    assert source.ids == (FIRST, f"{TENCH}/deep/mine")
+    assert [source.label(i) for i in range(2)] == [1, 0] and source.categories[1] == "goldfish"
+    assert source.pixels(1).shape == (4, 6, 3) and source.pixels(1).dtype == np.uint8
+    assert abs(int(source.pixels(0).mean()) - 10) < 2 and source.index(FIRST) == 0
+
+
+MAPS: dict[str, Callable[[Path], object]] = {
+    "wnids": lambda root: (root / "val.txt").write_text(f"{FIRST}.JPEG {GOLDFISH}\n{SECOND}.JPEG {TENCH}\n"),
+    "indices": lambda root: (root / "val_map.txt").write_text(f"val/{FIRST}.JPEG 1\n\nval/{SECOND}.JPEG 0\n"),
+    "kaggle": lambda root: (root / "LOC_val_solution.csv").write_text(
+        f"ImageId,PredictionString\n{SECOND},{TENCH} 85 1 499 272 {TENCH} 1 2 3 4 \n{FIRST},{GOLDFISH} 1 2 3 4 \n"
+    ),
+    "kit": lambda root: kit(root / "ILSVRC2012_devkit_t12" / "data"),
+}
+
+
+def kit(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("490\n7\n")
+    kind = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("num_children", "O")]
+    rows = [(490, GOLDFISH, "goldfish", 0), (7, TENCH, "tench", 0), (1001, "n00001740", "entity", 2)]
+    savemat(folder / "meta.mat", {"synsets": np.array(rows, dtype=kind).reshape(-1, 1)})
+
+
+@pytest.mark.parametrize("kind", MAPS)
+def test_a_flat_folder_and_its_map(tmp_path: Path, kind: str) -> None:
+    MAPS[kind](flat(tmp_path))
+    source = find_labelled(tmp_path)
+    assert source.ids == (FIRST, SECOND) and [source.label(i) for i in range(2)] == [1, 0]
+    save(tmp_path / "sorted" / GOLDFISH / f"{FIRST}.JPEG", 10)
+    save(tmp_path / "sorted" / TENCH / f"{SECOND}.JPEG", 200)
+    assert find_labelled(tmp_path / "sorted").revision == source.revision
+    assert find_labelled(tmp_path, limit=1).revision != source.revision
+
+
+def test_kaggles_own_folders_and_a_map_by_name(tmp_path: Path) -> None:
+    flat(tmp_path, "ILSVRC/Data/CLS-LOC/val")
+    MAPS["kaggle"](tmp_path)
+    assert [find_labelled(tmp_path).label(i) for i in range(2)] == [1, 0]
+    other = tmp_path / "other.txt"
+    other.write_text(f"{FIRST} {TENCH}\n{SECOND} {TENCH}\nILSVRC2012_val_00000003 5\n")
+    assert [find_labelled(tmp_path, labels=other).label(i) for i in range(2)] == [0, 0]
+
+
+def test_class_folders_of_ones_own(tmp_path: Path) -> None:
+    for name in ("zebra", "Ant", "bee"):
+        save(tmp_path / "val" / name / "1.png")
+    source = find_labelled(tmp_path)
+    assert isinstance(source, ImageFolderSource) and source.categories == ("Ant", "bee", "zebra")
+    assert source.ids == ("Ant/1", "bee/1", "zebra/1") and [source.label(i) for i in range(3)] == [0, 1, 2]
+    before = source.revision
+    (tmp_path / "val" / "bee" / "1.png").write_bytes(b"no picture")
+    changed = find_labelled(tmp_path)
+    assert changed.revision != before
+    with pytest.raises(InputError, match=r"image .*bee/1\.png is corrupt"):
+        changed.pixels(1)
+    (tmp_path / "val" / "bee" / "1.png").unlink()
+    with pytest.raises(InputError, match=r"image .*1\.png is missing"):
+        changed.pixels(1)
+    with pytest.raises(InputError, match=r"class folder .*bee holds no pictures"):
+        find_labelled(tmp_path)
+
+
+def test_exif_is_ignored_as_torchvision_does(tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a" / "1.jpg"
+    path.parent.mkdir()
+    Image.fromarray(np.arange(72, dtype=np.uint8).reshape(4, 6, 3)).save(path, exif=exif)
+    reference, _ = ImageFolder(tmp_path)[0]
+    np.testing.assert_array_equal(ImageFolderSource(tmp_path).pixels(0), np.asarray(reference))
+
+
+def write_map(text: str) -> Callable[[Path], object]:
+    return lambda root: (flat(root) / "val.txt").write_text(text)
+
+
+def kit_without_meta(root: Path) -> None:
+    MAPS["kit"](flat(root))
+    (root / "ILSVRC2012_devkit_t12" / "data" / "meta.mat").unlink()
+
+
+def kit_with_noise(root: Path) -> None:
+    MAPS["kit"](flat(root))
+    (root / "ILSVRC2012_devkit_t12" / "data" / "meta.mat").write_bytes(b"noise" * 100)
+
+
+def two_classes(root: Path) -> None:
+    save(root / TENCH / f"{FIRST}.JPEG")
+    save(root / GOLDFISH / f"{FIRST}.JPEG")
+
+
+def stray(root: Path) -> None:
+    save(root / TENCH / "1.jpg")
+    save(root / "n99999999" / "1.jpg")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (flat, r"nothing says which class they are of: looked for val\.txt.*labels=FILE"),
+        (write_map(f"{FIRST}.JPEG n00000001\n"), r"val\.txt, line 1: 'n00000001' is neither a wnid .* nor 0 to 999"),
+        (write_map(f"{FIRST}.JPEG 1000\n"), r"line 1: '1000' is neither"),
+        (write_map(f"{FIRST}.JPEG\n"), r"line 1: must be 'FILE WNID'"),
+        (write_map(f"{FIRST} 1\n{FIRST} 2\n"), r"line 2: .* is there twice, with two classes"),
+        (write_map(f"{FIRST} 1\n"), rf"1 pictures in .*val are not in .*val\.txt, e\.g\. {SECOND}\.JPEG"),
+        (write_map(""), r"val\.txt lists no pictures"),
+        (kit_without_meta, r"ILSVRC's own ids, which only meta\.mat of ILSVRC2012_devkit_t12"),
+        (kit_with_noise, r"meta\.mat is not the development kit's meta\.mat"),
+        (two_classes, r"two pictures of one name: .*n01440764.* and .*n01443537"),
+        (stray, r"n99999999 is no class of ImageNet-1K"),
+        (lambda root: (root / TENCH).mkdir(), r"no pictures in the class folders"),
+        (lambda root: None, r"no pictures in .*image-net\.org"),
+    ],
+)
+def test_trouble_is_one_line(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+    make(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        find_labelled(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--data DIR"):
+        find_labelled(None)
+    with pytest.raises(InputError, match="no folder .*nowhere"):
+        find_labelled(tmp_path / "nowhere")
+
+
+def test_the_genuine_five_hundred(shared_dir: Path) -> None:
+    source = find_labelled(shared_dir / "data" / "imagenet")
+    assert isinstance(source, ImageNetSource) and len(source) == 500
+    assert len({source.label(i) for i in range(500)}) == 500
+    for i in (0, 250, 499):
+        assert source.ids[i].startswith(source.wnids[source.label(i)]) and source.pixels(i).ndim == 3

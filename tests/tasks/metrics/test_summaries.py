@@ -1,0 +1,223 @@
+"""Evidence of every task: with every image once its metrics are the task's own, with drawn weights those of copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as rle_tools
+
+from ltrp_bench.results.summaries.registry import GROUPS, Evidence, read
+from ltrp_bench.tasks.base import Keep, Task
+from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
+from ltrp_bench.tasks.metrics.coco import Kind, evaluate
+from ltrp_bench.tasks.metrics.detection_matches import AREAS, CURVES, coco_tables, voc_table
+from ltrp_bench.tasks.metrics.multilabel import MultiLabel
+from ltrp_bench.tasks.metrics.segmentation import Confusion
+from ltrp_bench.tasks.metrics.summaries import meta
+from ltrp_bench.tasks.metrics.voc import Rule, evaluate_voc, voc_verdicts
+from ltrp_bench.tasks.registry import create_task
+
+IMAGES = 24
+Records = dict[str, list[dict[str, Any]]]
+
+
+def _records(task: Task) -> Records:
+    """Really run, with half of the patches."""
+    rng = np.random.default_rng(0)
+    out: Records = {}
+    for i in range(len(task)):
+        sample = task.load(i)
+        (rows,) = task.process([sample], [Keep(rng.random(task.grid(sample)) < 0.5)])
+        out[sample.image_id] = rows
+    return out
+
+
+def _drawn(images: Sequence[str], count: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return np.array(
+        [np.bincount(rng.integers(0, len(images), len(images)), minlength=len(images)) for _ in range(count)]
+    )
+
+
+def _copies(records: Mapping[str, Any], images: Sequence[str], weights: np.ndarray) -> dict[str, Any]:
+    return {f"{i}/{n}": records[i] for i, w in zip(images, weights.tolist(), strict=True) for n in range(w)}
+
+
+@pytest.fixture(scope="module", params=["coverage", "cls", "multilabel", "seg", "det"])
+def run(request: pytest.FixtureRequest) -> tuple[Any, Records, Evidence]:
+    options = {"reduction": "drop"} if request.param == "det" else {}
+    task = create_task(f"shapes-{request.param}", limit=IMAGES, **options)
+    records = _records(task)
+    task.summarise(records)
+    evidence = task.evidence(records)
+    assert evidence is not None
+    return task, records, read(evidence, "cell")
+
+
+def test_every_metric_is_the_tasks_own(run: tuple[Any, Records, Evidence]) -> None:
+    task, records, evidence = run
+    own = {(row.metric, row.group): row.value for row in task.summarise(records) if row.category is None}
+    assert evidence.metrics[0] == task.headline and sorted(evidence.images) == sorted(records)
+    compared = 0
+    for metric in evidence.metrics:
+        for group in GROUPS:
+            expected = own.get((metric, group), np.nan)
+            assert evidence.measured(metric, group) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+            compared += expected == expected
+    assert compared >= 2 * len(evidence.metrics) - 2
+
+
+def test_evidence_is_the_same_without_the_evaluation_at_hand(run: tuple[Any, Records, Evidence]) -> None:
+    task, records, evidence = run
+    again = read(task.evidence(dict(records)), "cell")
+    pairs = [(metric, group) for metric in evidence.metrics for group in GROUPS]
+    weights = _drawn(evidence.images)
+    one, other = evidence.all_values(pairs, weights), again.all_values(pairs, weights)
+    assert all(np.array_equal(one[pair], other[pair], equal_nan=True) for pair in pairs)
+
+
+def test_drawn_weights_are_copies(run: tuple[Any, Records, Evidence]) -> None:
+    task, records, evidence = run
+    weights = _drawn(evidence.images)
+    measure = _measures(task)
+    pairs = [(metric, group) for metric in evidence.metrics for group in GROUPS]
+    values = evidence.all_values(pairs, weights)
+    for b, row in enumerate(weights):
+        found = measure(_copies(records, evidence.images, row), row, evidence.images)
+        for pair in pairs:
+            assert values[pair][b] == pytest.approx(found.get(pair, np.nan), abs=1e-12, nan_ok=True), pair
+
+
+def _measures(task: Any) -> Callable[[dict[str, Any], np.ndarray, Sequence[str]], dict[tuple[str, str], float]]:
+    """Metrics of copied records, by each task's own evaluation."""
+
+    def by_task(records: dict[str, Any], weights: np.ndarray, images: Sequence[str]) -> dict[tuple[str, str], float]:
+        return {(row.metric, row.group): row.value for row in task.summarise(records) if row.category is None}
+
+    def ranking(records: dict[str, Any], weights: np.ndarray, images: Sequence[str]) -> dict[tuple[str, str], float]:
+        once = MultiLabel.of([row for rows in records.values() for row in rows], task.labelled.categories)
+        return {
+            (metric, group): value
+            for group in GROUPS
+            for metric, (value, _) in once.summary(task._groups[group], with_sizes=True).items()
+        }
+
+    def confusion(records: dict[str, Any], weights: np.ndarray, images: Sequence[str]) -> dict[tuple[str, str], float]:
+        once = Confusion.of(records.values(), task.source.classes)
+        groups = task._groups
+        out = {("unseen_called_seen", "unseen"): once.share_called(groups["unseen"], groups["seen"])}
+        for group in GROUPS:
+            out["mIoU", group] = once.mean_iou(groups[group])
+            out["mAcc", group] = once.mean_accuracy(groups[group])
+            out["aAcc", group] = once.pixel_accuracy(groups[group])
+        return out
+
+    def detection(records: dict[str, Any], weights: np.ndarray, images: Sequence[str]) -> dict[tuple[str, str], float]:
+        truth = {image: task.source.truth(task.source.index(image)) for image in images}
+        again = [replace(truth[name.rpartition("/")[0]], image_id=name) for name in records]
+        once = evaluate(again, records, task.source.categories)
+        return {
+            (f"bbox_{metric}", group): once.metric(metric, task._groups[group]) for metric in CURVES for group in GROUPS
+        }
+
+    kinds = {"shapes-multilabel": ranking, "shapes-seg": confusion, "shapes-det": detection}
+    return kinds.get(task.name, by_task)
+
+
+CATEGORIES = ("cat", "dog", "kite")
+PARTS = {"all": CATEGORIES, "seen": ("cat", "dog"), "unseen": ("kite",)}
+
+
+def _world(seed: int, images: int = 40) -> tuple[list[ImageAnnotations], Records]:
+    """Crowded pictures: crowds, sizes across all borders, equal scores, equal boxes, several tries at one object."""
+    rng = np.random.default_rng(seed)
+    truth, found = [], {}
+    for i in range(images):
+        objects, rows = [], []
+        for _ in range(int(rng.integers(0, 7))):
+            side = float(rng.choice([10.0, 32.0, 60.0, 96.0, 120.0]))
+            x, y = (float(v) for v in rng.integers(0, 40, 2) * 4)
+            category = str(rng.choice(CATEGORIES))
+            # The area of a mask is less than its box's, and may lie in another size.
+            area = side * side * float(rng.choice([1.0, 0.8]))
+            objects.append(ObjectAnnotation(category, (x, y, side, side), area, bool(rng.random() < 0.15)))
+            for _ in range(int(rng.integers(0, 4))):
+                dx, dy = (float(v) for v in rng.choice([0.0, 0.0, 4.0, 12.0], 2))
+                rows.append(_row(rng, category, x + dx, y + dy, side))
+        for _ in range(int(rng.integers(0, 3))):
+            x, y = (float(v) for v in rng.integers(0, 160, 2))
+            rows.append(_row(rng, str(rng.choice(CATEGORIES)), x, y, float(rng.choice([12.0, 50.0, 130.0]))))
+        truth.append(ImageAnnotations(f"{i:03d}", 300, 300, objects))
+        found[f"{i:03d}"] = rows
+    found["000"] = [_row(rng, "cat", float(i), 0.0, 20.0) for i in range(130)]  # more than are looked at
+    return truth, found
+
+
+def _row(rng: np.random.Generator, category: str, x: float, y: float, side: float) -> dict[str, Any]:
+    score = float(rng.choice([0.1, 0.3, 0.5, 0.7, 0.9]))
+    return {"category": category, "score": score, "x": x, "y": y, "w": side, "h": side, "rle": ""}
+
+
+def _mask(x: float, y: float, side: float) -> dict[str, Any]:
+    """A disc in the square: its area is less than the square's."""
+    down, across = np.mgrid[:300, :300]
+    disc = (down - y - side / 2) ** 2 + (across - x - side / 2) ** 2 <= (side / 2) ** 2
+    code = rle_tools.encode(np.asfortranarray(disc.astype(np.uint8)))
+    return {"size": [300, 300], "counts": code["counts"].decode()}
+
+
+def _with_masks(truth: list[ImageAnnotations], found: Records) -> tuple[list[ImageAnnotations], Records]:
+    truth = [
+        replace(t, objects=[replace(o, rle=_mask(o.box[0], o.box[1], o.box[2])) for o in t.objects]) for t in truth
+    ]
+    for rows in found.values():
+        for i, row in enumerate(rows):
+            row["rle"] = _mask(row["x"], row["y"], row["w"])["counts"] if i % 9 else ""
+    return truth, found
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+@pytest.mark.parametrize("seed", range(5))
+def test_matching_is_the_evaluators(seed: int, kind: Kind) -> None:
+    truth, found = _world(seed)
+    if kind == "segm":
+        truth, found = _with_masks(truth[:12], {t.image_id: found[t.image_id] for t in truth[:12]})
+    once = evaluate(truth, found, CATEGORIES, kind)
+    tables = coco_tables(truth, found, CATEGORIES, kind, once.overlaps)
+    about = meta("detections", [t.image_id for t in truth], CATEGORIES, PARTS, tables["meta"]["curves"])
+    evidence = read({**tables, "meta": {**about, **tables["meta"]}}, "cell")
+    assert len(evidence.metrics) == len(CURVES) and len(tables["meta"]["tables"]) == len(AREAS)
+    for metric in CURVES:
+        for group in GROUPS:
+            expected = once.metric(metric, PARTS[group])
+            assert evidence.measured(f"{kind}_{metric}", group) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("rule", ["area", "11points"])
+@pytest.mark.parametrize("seed", range(3))
+def test_vocs_rules(seed: int, rule: Rule) -> None:
+    truth, found = _world(seed)
+    tables = voc_table(voc_verdicts(truth, found, CATEGORIES), CATEGORIES, "voc_AP50", rule)
+    about = meta("detections", [t.image_id for t in truth], CATEGORIES, PARTS, ["voc_AP50"])
+    evidence = read({**tables, "meta": {**about, **tables["meta"]}}, "cell")
+    once = evaluate_voc(truth, found, CATEGORIES, rule)
+    for group in GROUPS:
+        assert evidence.measured("voc_AP50", group) == pytest.approx(once.metric(PARTS[group]), abs=1e-12)
+    # Copies, with scores that tell all detections apart: equal ones of two pictures would interleave.
+    rng = np.random.default_rng(seed)
+    found = {i: [{**row, "score": float(rng.random())} for row in rows] for i, rows in found.items()}
+    tables = voc_table(voc_verdicts(truth, found, CATEGORIES), CATEGORIES, "voc_AP50", rule)
+    evidence = read({**tables, "meta": {**about, **tables["meta"]}}, "cell")
+    images = [t.image_id for t in truth]
+    for weights in _drawn(images):
+        copies = _copies(found, images, weights)
+        by_id = {t.image_id: t for t in truth}
+        again = [ImageAnnotations(name, 300, 300, by_id[name.rpartition("/")[0]].objects) for name in copies]
+        once = evaluate_voc(again, copies, CATEGORIES, rule)
+        for group in GROUPS:
+            value = evidence.values("voc_AP50", group, weights[None])[0]
+            assert value == pytest.approx(once.metric(PARTS[group]), abs=1e-12)

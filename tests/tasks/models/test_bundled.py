@@ -1,0 +1,27 @@
+"""The task models that ship: the one of random patches where patches are dropped, else the one of whole pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.classification import shapes_cls
+from ltrp_bench.tasks.models import bundled as shipped
+from ltrp_bench.tasks.multilabel import shapes_multilabel
+from ltrp_bench.tasks.segmentation import shapes_seg
+
+
+def test_which_model_a_reduction_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("a.shapes", "a.shapes-drop"):
+        (tmp_path / f"{name}.safetensors").touch()
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert shipped.shipped_model("a", "fill").name == "a.shapes.safetensors"
+    assert (
+        shipped.shipped_model("a", "drop").name == shipped.shipped_model("a", None).name == "a.shapes-drop.safetensors"
+    )
+    for task in (shapes_cls, shapes_multilabel, shapes_seg):
+        with pytest.raises(InputError, match="--model-weights FILE, or --task-option random_weights=0") as error:
+            task()
+        assert "\n" not in str(error.value)

@@ -1,0 +1,66 @@
+"""docs/splits.md says of the splits what their files say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import build_coco80
+import build_masks
+import build_scenes
+import pytest
+from build_masks import read_lines
+
+from ltrp_bench.tasks.splits.split import load_split
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "splits.md"
+COUNTS = "| categories of | split | all | seen | narrow | unseen | by hand |"
+DECISIONS = "| category | list | rule | decided | classes | why |"
+LISTS = {
+    "COCO": ("imagenet1k_coco80", build_coco80.BY_HAND),
+    "COCO-Stuff": ("imagenet1k_cocostuff171", build_masks.BY_HAND),
+    "ADE20K": ("imagenet1k_ade20k", build_scenes.ADE20K_BY_HAND),
+}
+"""List of a decision -> its split and its file by hand."""
+
+
+def table(header: str) -> list[list[str]]:
+    """The cells of the table under a header."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    start = lines.index(header) + 2
+    end = next(i for i in range(start, len(lines)) if not lines[i].startswith("|"))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:end]]
+
+
+def test_the_counts_are_those_of_the_files() -> None:
+    rows = {row[1].strip("`"): [int(cell) for cell in row[2:]] for row in table(COUNTS)}
+    files = sorted(p.stem for p in build_coco80.HERE.glob("imagenet1k_*.csv"))
+    assert sorted(rows) == files, "every split that ships has a line"
+    for name, row in rows.items():
+        split = load_split(name)
+        by_hand = sum("by hand: " in reason for reason in split.reasons.values())
+        assert row == [len(split.states), *split.counts().values(), by_hand], name
+
+
+def test_contexts_unseen_ten_are_named() -> None:
+    states = load_split("imagenet1k_context59").states
+    named = ", ".join(name for name, state in states.items() if state == "unseen")
+    assert f"all stuff: {named}." in " ".join(PAGE.read_text(encoding="utf-8").split())
+
+
+def test_each_decision_is_by_hand_and_as_the_files_have_it() -> None:
+    rows = table(DECISIONS)
+    assert len(rows) == 10 == len({tuple(row[:2]) for row in rows})
+    for category, of, _, decided, classes, _ in rows:
+        split = load_split(LISTS[of][0])
+        assert split.reasons[category].startswith("by hand: "), category
+        assert (split.states[category], split.wnids[category]) == (decided, tuple(classes.replace("–", "").split()))
+
+
+def test_the_rule_alone_says_what_the_page_says() -> None:
+    if not build_coco80.WORDNET.is_file():
+        pytest.skip(f"{build_coco80.WORDNET} is not here: apt-get install wordnet-base")
+    _, above = build_coco80.read_nouns()
+    under = set().union(*(build_coco80.ancestors(wnid, above) for wnid in build_coco80.imagenet_wnids()))
+    for category, of, rule, *_ in table(DECISIONS):
+        (own,) = (line["synset"].split() for line in read_lines(LISTS[of][1]) if line["category"] == category)
+        assert own and rule == ("unseen" if under.isdisjoint(own) else "seen"), category

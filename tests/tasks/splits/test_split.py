@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import build_coco80
+import pytest
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
+
+
+def test_the_split_file_is_what_its_script_makes() -> None:
+    if not build_coco80.WORDNET.is_file():
+        pytest.skip(f"{build_coco80.WORDNET} is not here: apt-get install wordnet-base")
+    assert build_coco80.build() == build_coco80.SPLIT.read_text()
+
+
+def test_every_category_has_a_state_and_a_reason() -> None:
+    with build_coco80.SPLIT.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 80
+    known = set(build_coco80.imagenet_wnids())
+    for row in rows:
+        assert row["reason"] and row["state"] in ("seen", "narrow", "unseen")
+        assert set(row["wnids"].split()) <= known
+        assert bool(row["wnids"]) == (row["state"] != "unseen"), row["category"]
+
+
+def test_homographs_and_parts_are_settled() -> None:
+    states = load_split("imagenet1k_coco80").states
+    assert states["kite"] == states["giraffe"] == states["fork"] == "unseen"
+    assert states["cow"] == states["mouse"] == states["tv"] == states["potted plant"] == states["cup"] == "seen"
+    narrow = {name for name, state in states.items() if state == "narrow"}
+    assert narrow == {"person", "horse", "sheep", "apple", "stop sign", "knife", "oven"}
+
+
+def test_narrow_goes_where_it_is_told() -> None:
+    split = load_split("imagenet1k_coco80")
+    default, strict = split.groups(), split.groups("unseen")
+    assert [len(default[g]) for g in ("all", "seen", "unseen")] == [80, 64, 16]
+    assert strict["unseen"] - default["unseen"] == {n for n, s in split.states.items() if s == "narrow"}
+    with pytest.raises(UsageError):
+        split.groups("both")  # type: ignore[arg-type]
+
+
+def test_ids_are_cocos(shared_dir: Path) -> None:
+    import json
+
+    names = {
+        c["name"]: str(c["id"]) for c in json.loads((shared_dir / "data/coco/instances.json").read_text())["categories"]
+    }
+    with build_coco80.SPLIT.open(newline="") as file:
+        assert {row["category"]: row["coco_id"] for row in csv.DictReader(file)} == names
+
+
+def test_shapes_folds_swap_the_halves() -> None:
+    a, b = shapes_split(0).groups(), load_split("shapes/1").groups()
+    assert a["seen"] == b["unseen"] and a["unseen"] == b["seen"] and len(a["seen"]) == len(a["unseen"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "columns"),
+        ("category,state\ncat,maybe\n", "line 2: state"),
+        ("category,state\ncat,seen\ncat,seen\n", "line 3.*twice"),
+    ],
+)
+def test_bad_split_files_say_where(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_split(path)
+
+
+def test_unknown_and_uncovered() -> None:
+    with pytest.raises(UsageError, match="imagenet1k_coco80"):
+        load_split("nonesuch")
+    with pytest.raises(InputError, match="unicorn not in the split"):
+        load_split("imagenet1k_coco80").check_covers(["cat", "unicorn"], "x.json")
+
+
+def test_fingerprint_ignores_order_and_reasons() -> None:
+    one = CategorySplit("a", {"x": "seen", "y": "unseen"}, {"x": "why"})
+    assert one.fingerprint() == CategorySplit("a", {"y": "unseen", "x": "seen"}).fingerprint()
+    assert one.fingerprint() != CategorySplit("a", {"x": "seen", "y": "narrow"}).fingerprint()
+
+
+def test_a_csv_of_excel(tmp_path: Path) -> None:
+    file = tmp_path / "mine_pets.csv"
+    file.write_bytes("\ufeffcategory,state\r\ncat,seen\r\ndog,unseen\r\n".encode())
+    assert load_split(file).states == {"cat": "seen", "dog": "unseen"}
