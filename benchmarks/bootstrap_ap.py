@@ -3,11 +3,11 @@
     python benchmarks/bootstrap_ap.py [--images 5000] [--resamples 1000] [--evaluator-resamples 2]
 
 The data set is synthetic: 80 categories as uneven as COCO's, about 36,000 objects and 140,000 detections on 5,000
-pictures. Objects stand in cells of their own, so that which detection finds which object at which IoU is known without
+images. Objects stand in cells of their own, so that which detection finds which object at which IoU is known without
 an evaluator; `world` gives both the evaluator's input and the evidence.
 
 It checks that the evidence at unit weights is the evaluator's AP, times the resamples of AP of all, seen
-and unseen categories, and times the evaluator on a few resamples (their pictures given as often as they were drawn).
+and unseen categories, and times the evaluator on a few resamples (their images given as often as they were drawn).
 Its time for all resamples is extrapolated from those few. The targets are <= 60 s on two cores and <= 2 GB.
 """
 
@@ -122,10 +122,10 @@ def image_ids(count: int) -> list[str]:
 def world(
     rng: np.random.Generator, images: int, categories: int = 80, objects: float = 7.2, wrong: float = 20.4
 ) -> World:
-    """A random data set with on average so many objects, and wrong detections, a picture.
+    """A random data set with on average so many objects, and wrong detections, an image.
 
-    How well a picture is seen varies over pictures, and objects of a picture tend to be of the same category, so that
-    pictures and not objects are what is independent.
+    How well an image is seen varies over images, and objects of an image tend to be of the same category, so that
+    images and not objects are what is independent.
     """
     frequency = 1 / (np.arange(categories) + 1.5) ** 0.9
     frequency = rng.permutation(frequency / frequency.sum()) if categories > 1 else np.ones(1)
@@ -133,7 +133,7 @@ def world(
 
 
 def sample(rng: np.random.Generator, images: int, frequency: np.ndarray, objects: float, wrong: float) -> World:
-    """Pictures of a given world: categories of these frequencies."""
+    """Images of a given world: categories of these frequencies."""
     cells, categories = ACROSS * DOWN, len(frequency)
     cell_image, cell = np.nonzero(rng.random((images, cells)) < objects / cells)
     main = rng.choice(categories, images, p=frequency)
@@ -182,7 +182,7 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def drawn_again(
     images: list[ImageAnnotations], found: dict[str, list[dict[str, Any]]], weights: np.ndarray
 ) -> tuple[list[ImageAnnotations], dict[str, list[dict[str, Any]]]]:
-    """The evaluator's input of a resample: each picture as often as it was drawn, under names of its own."""
+    """The evaluator's input of a resample: each image as often as it was drawn, under names of its own."""
     again, rows = [], {}
     for image, weight in zip(images, weights.tolist(), strict=True):
         for copy in range(weight):
@@ -235,7 +235,7 @@ def coverage(worlds: int, images: int, resamples: int) -> None:
     """How often the 95 % interval of box AP, of the gap and of a difference holds the truth, over many data sets.
 
     The truth is that of a very large data set of the same world; the second selector misses a fifth of what the first
-    one finds. Pictures, not objects, are independent.
+    one finds. Images, not objects, are independent.
     """
     frequency = np.full(4, 0.25)
     large = sample(np.random.default_rng(99), 40_000, frequency, 4.0, 6.0)
@@ -264,7 +264,7 @@ def _estimates_of(made: World, draws: Draws | None) -> dict[str, Any]:
 
 
 def _fewer(made: World) -> World:
-    """The same pictures by a selector that loses a fifth of the right detections, by the object."""
+    """The same images by a selector that loses a fifth of the right detections, by the object."""
     lost = (np.arange(len(made.object_image)) * 7919 + made.object_image) % 5 == 0
     keep = ~((made.of >= 0) & lost[made.of])
     return replace(made, **{n: getattr(made, n)[keep] for n in ("image", "category", "box", "score", "of")})

@@ -2,9 +2,9 @@
 
     python benchmarks/gradcam.py [--weights FILE] [--batch 8] [--device cpu] [--repeats 3] [--threads 1]
 
-Both run in this one process on the same weights (random ones where no file is given) and pictures; their maps must
+Both run in this one process on the same weights (random ones where no file is given) and images; their maps must
 agree. The package is used as its documentation shows it: gradients through the whole model, then each map resized to
-the picture; "(b)" leaves that resizing out. Wall time means little on a busy machine; the processor time of one
+the image; "(b)" leaves that resizing out. Wall time means little on a busy machine; the processor time of one
 thread (--threads 1) then still does.
 """
 
@@ -88,11 +88,9 @@ def main() -> None:
     height, width = selector.input_size
     grid = height // selector.patch_size, width // selector.patch_size
     generator = torch.Generator().manual_seed(options.seed)
-    pictures = torch.nn.functional.interpolate(
-        torch.rand(options.batch, 3, 28, 28, generator=generator), (height, width)
-    )
+    photos = torch.nn.functional.interpolate(torch.rand(options.batch, 3, 28, 28, generator=generator), (height, width))
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (selector.mean, selector.std))
-    images = ((pictures - mean) / std).to(device)
+    images = ((photos - mean) / std).to(device)
 
     def to_grid(x: Tensor) -> Tensor:
         return x[:, model.num_prefix_tokens :].unflatten(1, grid).permute(0, 3, 1, 2)

@@ -1,26 +1,26 @@
-"""What the harness costs: a whole run against the bare loop of scoring and model on the same pictures.
+"""What the harness costs: a whole run against the bare loop of scoring and model on the same images.
 
     python benchmarks/run_overhead.py [--task shapes-cls] [--selector ltrp] [--images 128] [--repeats 7]
         [--model TIMM_NAME] [--model-weights FILE] [--data DIR] [--device cpu] [--threads 1] [--clock cpu]
 
 Four ways are timed in turn, again and again, and ratios are medians over turns:
 
-* "run, 1 ratio": `run_sweep` with one keep ratio into an empty folder: pictures read, scores, kept patches, model, rows
-  on disk, metrics, record. Left out is what a run does once, however many pictures: imports, weights, set-up;
-* "bare, 1 ratio": for each picture read, score, keep, model; outputs are kept in a list. No row, file or metric;
+* "run, 1 ratio": `run_sweep` with one keep ratio into an empty folder: images read, scores, kept patches, model, rows
+  on disk, metrics, record. Left out is what a run does once, however many images: imports, weights, set-up;
+* "bare, 1 ratio": for each image read, score, keep, model; outputs are kept in a list. No row, file or metric;
 * "run, 5 ratios": as the first, with five;
-* "bare, 5 ratios": for each picture read, score once, and five model passes.
+* "bare, 5 ratios": for each image read, score once, and five model passes.
 
-The targets are run <= 1.1 x bare at one ratio and <= 1.05 x bare at five. "In memory" is the same loop on pictures
-that were read before, so that the share of reading shows. The loop takes as many pictures at a time as the run does
+The targets are run <= 1.1 x bare at one ratio and <= 1.05 x bare at five. "In memory" is the same loop on images
+that were read before, so that the share of reading shows. The loop takes as many images at a time as the run does
 (one on a CPU). Both must find the same, else the benchmark stops.
 
 On a busy machine wall time means little; processor time of all threads (--threads 1 --clock cpu) then still does. It
 counts the run's reading threads too, which by wall time may hide behind the model.
 
-Measured: ltrp, one thread of a busy CPU server, processor time, one picture at a time; run over bare loop:
+Measured: ltrp, one thread of a busy CPU server, processor time, one image at a time; run over bare loop:
 
-    task                               pictures, turns   1 ratio   5 ratios
+    task                               images, turns   1 ratio   5 ratios
     shapes-cls, random weights         128, 7              0.997      1.035
     shapes-cls, own model, evidence    128, 3              1.020      1.001
     shapes-multilabel, random weights  128, 7              1.004      1.026
@@ -29,7 +29,7 @@ Measured: ltrp, one thread of a busy CPU server, processor time, one picture at 
     shapes-det, with evidence           64, 5              1.151      1.272
     coco-det, RTMDet-tiny (random)      24, 3              1.014      0.985
 
-shapes-det misses both targets: beside a detector of 14 ms, COCO's metrics of boxes and masks take 1.8 ms a picture and
+shapes-det misses both targets: beside a detector of 14 ms, COCO's metrics of boxes and masks take 1.8 ms an image and
 ratio, checksums of up to 100 rows 1, masks to run lengths 0.5, Parquet and the check of the rows' types the rest.
 """
 
@@ -86,10 +86,10 @@ class Bare:
     """The loop that somebody would write for this selector and this model alone.
 
     Args:
-        task: whose pictures and model.
+        task: whose images and model.
         selector: on the device already.
         device: of selector and model.
-        batch: pictures at a time; all of one grid.
+        batch: images at a time; all of one grid.
     """
 
     def __init__(self, task: ClassificationTask | DetectionTask, selector: Selector, device: str, batch: int) -> None:
@@ -99,7 +99,7 @@ class Bare:
 
     @torch.inference_mode()
     def __call__(self, ratios: Sequence[float], in_memory: bool = False) -> list[list[Any]]:
-        """Outputs of each picture at each ratio."""
+        """Outputs of each image at each ratio."""
         if in_memory and self.memory is None:
             self.memory = [self.task.load(i) for i in range(len(self.task))]
         out: list[list[Any]] = [[] for _ in ratios]
@@ -124,7 +124,7 @@ class Bare:
         return self.selector.scores((pixels - self.mean) / self.std, context=context)
 
     def model(self, samples: Sequence[Sample], indices: Tensor, grid: tuple[int, int]) -> list[Any]:
-        """Logits of each picture, or what the detector finds in it."""
+        """Logits of each image, or what the detector finds in it."""
         if isinstance(self.task, DetectionTask):
             masks = np.zeros((len(samples), grid[0] * grid[1]), bool)
             np.put_along_axis(masks, indices.cpu().numpy(), True, 1)
@@ -141,7 +141,7 @@ class Bare:
 
 
 def same_outputs(task: Any, rows: Sequence[dict[str, Any]], bare: Any) -> bool:
-    """Whether the run's rows of a picture say what the loop's output says."""
+    """Whether the run's rows of an image say what the loop's output says."""
     if isinstance(task, DetectionTask):
         best = bare.pred_instances.scores.float().cpu().numpy()
         return not rows or abs(rows[0]["score"] - float(best.max())) < 1e-4
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--model-weights", type=Path, help="its checkpoint; by default random weights")
     parser.add_argument("--data", type=Path, help="for tasks that read files")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=16, help="pictures at a time on a GPU; a CPU takes one")
+    parser.add_argument("--batch", type=int, default=16, help="images at a time on a GPU; a CPU takes one")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0: torch's choice")
     parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="wall or processor time")
     options = parser.parse_args()
@@ -203,11 +203,11 @@ def main() -> None:
 
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     print(
-        f"{options.selector} on {options.task} ({options.model or 'its own model'}), {len(task)} pictures, "
+        f"{options.selector} on {options.task} ({options.model or 'its own model'}), {len(task)} images, "
         f"{settings.together} at a time, {where}, {torch.get_num_threads()} threads, {options.clock} time, "
         f"{options.repeats} turns, torch {torch.__version__}"
     )
-    print(f"{'':22}{'ms a picture':>13}{'x bare':>9}{'target':>8}{'x in memory':>13}")
+    print(f"{'':22}{'ms an image':>13}{'x bare':>9}{'target':>8}{'x in memory':>13}")
     for name, way in seconds.items():
         kind, _, ratio = name.partition(", ")
         cost = f"{name:22}{1000 * statistics.median(way) / len(task):>13.2f}"

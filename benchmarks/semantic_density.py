@@ -2,7 +2,7 @@
 
     python benchmarks/semantic_density.py [--batch 2] [--device cpu] [--dtype float32] [--repeats 2] [--threads 2]
 
-All three run in this one process on the same random weights and pictures. Their scores must agree to 1e-5 with
+All three run in this one process on the same random weights and images. Their scores must agree to 1e-5 with
 equal ranks (in bfloat16 all three are off by rounding: there the correlation with float32's scores is printed).
 Wall time means little on a busy machine; the processor time of one thread (--threads 1) then still does.
 """

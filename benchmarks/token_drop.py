@@ -74,7 +74,7 @@ def in_turns(ways: dict[str, Callable[[], Any]], repeats: int, clock: Clock) -> 
 
 
 def spread(patches: int, kept: int, batch: int, device: torch.device) -> Tensor:
-    """[batch, kept] another random choice for each picture, in raster order."""
+    """[batch, kept] another random choice for each image, in raster order."""
     noise = torch.rand(batch, patches, generator=torch.Generator().manual_seed(0))
     return noise.argsort(1)[:, :kept].sort(1).values.to(device)
 
@@ -87,10 +87,10 @@ class Chooser:
         self.selector.to(device)
         side = self.selector.patch_size
         height, width = self.selector.input_size or (grid[0] * side, grid[1] * side)
-        pictures = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(2))
+        images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(2))
         mean, std = (torch.tensor(x).view(3, 1, 1) for x in (self.selector.mean, self.selector.std))
-        self.images = ((pictures - mean) / std).to(device)
-        self.ids = tuple(f"picture {i}" for i in range(batch))
+        self.images = ((images - mean) / std).to(device)
+        self.ids = tuple(f"image {i}" for i in range(batch))
         self.grid = grid
 
     def scores(self) -> Tensor:

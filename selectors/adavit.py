@@ -1,4 +1,4 @@
-"""AdaViT: which patches, heads and layers each block uses, by the picture (Meng et al., CVPR 2022): `adavit`.
+"""AdaViT: which patches, heads and layers each block uses, by the image (Meng et al., CVPR 2022): `adavit`.
 
 Section 3 of the paper. A decision network in each block reads the tokens that enter it: a patch is kept if its
 probability is above 0.6, a head or a layer if its is above 0.5. Both published models are read: Ada-T2T-ViT-19 and

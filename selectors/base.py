@@ -44,7 +44,7 @@ class Supervision:
 
     @classmethod
     def self_supervised(cls) -> Supervision:
-        """Learnt from pictures alone."""
+        """Learnt from images alone."""
         return cls("self")
 
     @classmethod

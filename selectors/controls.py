@@ -60,7 +60,7 @@ class RandomControl(Control):
 
 
 class CenterControl(Control):
-    """Nearness to the picture's centre: photographers put their subject there.
+    """Nearness to the image's centre: photographers put their subject there.
 
     Patches equally far from it tie exactly, and are ordered as ties are.
     """
@@ -74,7 +74,7 @@ class CenterControl(Control):
 
 
 def centre_map(grid: tuple[int, int]) -> np.ndarray:
-    """[gh, gw] int64 nearness of each patch to the centre: minus its squared distance, on a square picture.
+    """[gh, gw] int64 nearness of each patch to the centre: minus its squared distance, on a square image.
 
     Whole numbers, so that mirrored patches are equally near to the last bit.
     """
@@ -110,9 +110,9 @@ class OracleControl(Control):
 
 
 class DownsampleControl(Control):
-    """A smaller picture with as many patches as were to be kept; the task makes it, so scores are all alike.
+    """A smaller image with as many patches as were to be kept; the task makes it, so scores are all alike.
 
-    Tasks that allow it hand the model a picture shrunk by sqrt(keep ratio) along each side.
+    Tasks that allow it hand the model an image shrunk by sqrt(keep ratio) along each side.
     """
 
     name = "downsample"

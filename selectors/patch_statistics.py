@@ -50,7 +50,7 @@ class PlainSelector(Selector):
 class EdgeEnergySelector(PlainSelector):
     """Mean Sobel gradient magnitude of a patch's luminance (BT.601, in [0, 1]).
 
-    Kernels 1-2-1 by 1-0-(-1) without a factor; outside the picture its border pixels go on.
+    Kernels 1-2-1 by 1-0-(-1) without a factor; outside the image its border pixels go on.
     """
 
     name = "edge-energy"

@@ -160,14 +160,14 @@ def representative_scores(tree: MergeTree) -> Tensor:
             in_source = merges.groups == source
             in_target = (groups == target) & ~in_source
             stands = standing.gather(1, target)
-            held_by_source = in_source.gather(1, stands)
-            without = torch.where(held_by_source, in_target, in_source)
+            held_by_dataset = in_source.gather(1, stands)
+            without = torch.where(held_by_dataset, in_target, in_source)
             nearness = (alike @ without.to(alike.dtype).unsqueeze(-1)).squeeze(-1)
             new = nearness.masked_fill(~without, -torch.inf).argmax(-1, keepdim=True)
             levels.scatter_(1, new, level)
             scores.scatter_(1, new, -merges.similarity[:, i : i + 1].to(scores.dtype))
-            standing = torch.where(anchors == source, torch.where(held_by_source, stands, new), standing)
-            standing = torch.where(anchors == target, torch.where(held_by_source, new, stands), standing)
+            standing = torch.where(anchors == source, torch.where(held_by_dataset, stands, new), standing)
+            standing = torch.where(anchors == target, torch.where(held_by_dataset, new, stands), standing)
             groups = torch.where(in_source, source, groups)
     return level_scores(levels, scores)
 

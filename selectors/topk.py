@@ -96,7 +96,7 @@ def top_k(scores: Tensor, keep_ratio: float, image_ids: Sequence[str] | None = N
 
 
 def resample_scores(scores: Tensor, grid: tuple[int, int]) -> Tensor:
-    """[B, h, w] scores to [B, gh, gw] on another patch grid over the same picture (antialiased bilinear)."""
+    """[B, h, w] scores to [B, gh, gw] on another patch grid over the same image (antialiased bilinear)."""
     if tuple(scores.shape[1:]) == tuple(grid):
         return scores
     return F.interpolate(scores[:, None].float(), size=grid, mode="bilinear", antialias=True, align_corners=False)[:, 0]

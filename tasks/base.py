@@ -1,4 +1,4 @@
-"""What a task is: pictures with ground truth, a model (or none), rows per image, metrics over groups."""
+"""What a task is: images with ground truth, a model (or none), rows per image, metrics over groups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Domain = Literal["shapes", "photos"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture.
+    """One image.
 
     Attributes:
         image_id: unique in the data set.
@@ -40,12 +40,12 @@ class Keep:
 
 @dataclass(frozen=True)
 class Downsample:
-    """The `downsample` control: the picture shrunk to `keep_ratio` of its patches."""
+    """The `downsample` control: the image shrunk to `keep_ratio` of its patches."""
 
     keep_ratio: float
 
 
-Reduction = Keep | Downsample
+ReducedInput = Keep | Downsample
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Task(ABC):
     Attributes:
         name: as in the registry, e.g. "coco-det".
         domain: which shipped weights fit ("shapes" or "photos").
-        reduction: "fill", "drop", or "none" where no model sees the picture.
+        reduction: "fill", "drop", or "none" where no model sees the image.
         headline: the metric that tables show first.
         supports_downsample: `Downsample` reductions are allowed.
         split: which categories are seen, unseen, narrow.
@@ -94,15 +94,15 @@ class Task(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
 
     @abstractmethod
     def image_id(self, index: int) -> str:
-        """The id of the picture at `index`, without reading its file: `load(index).image_id` where it is readable."""
+        """The id of the image at `index`, without reading its file: `load(index).image_id` where it is readable."""
 
     @abstractmethod
     def load(self, index: int) -> Sample:
-        """The picture at `index`; `InputError` where its file is missing or corrupt."""
+        """The image at `index`; `InputError` where its file is missing or corrupt."""
 
     @abstractmethod
     def grid(self, sample: Sample) -> tuple[int, int]:
@@ -113,7 +113,7 @@ class Task(ABC):
         """[gh, gw] float32: share of each patch that annotated objects cover, for the oracle."""
 
     @abstractmethod
-    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """Rows of each image under its reduction; depends on each image alone, not on its batch."""
 
     @abstractmethod

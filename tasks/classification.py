@@ -1,7 +1,7 @@
-"""`imagenet-cls` and `shapes-cls`: one label a picture, by plain ViTs that get the kept patches alone (`drop`), or by
-any classifier of timm on pictures whose dropped patches are the mean (`fill`).
+"""`imagenet-cls` and `shapes-cls`: one label an image, by plain ViTs that get the kept patches alone (`drop`), or by
+any classifier of timm on images whose dropped patches are the mean (`fill`).
 
-Patches are those of the picture as the model sees it: resized and cropped as timm evaluates these weights. Selectors
+Patches are those of the image as the model sees it: resized and cropped as timm evaluates these weights. Selectors
 are shown that very crop, so that their patches and the model's are of the same pixels.
 """
 
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
-from ltrp_bench.tasks.data.imagenet import LabelledSource, find_labelled, imagenet_classes
+from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
+from ltrp_bench.tasks.data.imagenet import SingleLabelDataset, find_labelled
 from ltrp_bench.tasks.data.shapes.single_label import ShapesLabels
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
-from ltrp_bench.tasks.dataset_task import SourceTask
+from ltrp_bench.tasks.data.synsets import imagenet_classes
+from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
 from ltrp_bench.tasks.metrics.summaries import of_means
 from ltrp_bench.tasks.models.bundled import shipped_model
@@ -48,19 +49,19 @@ SHAPES_VIT: Mapping[str, Any] = {
 """The untrained ViT of `shapes-cls`, in `build_vit`'s words."""
 
 
-class ClassificationTask(SourceTask[LabelledSource]):
+class ClassificationTask(DatasetTask[SingleLabelDataset]):
     """A classifier judged on seen and unseen classes.
 
     Args:
         name: as in the registry.
-        source: pictures and labels; its categories are the classifier's outputs, in order.
+        source: images and labels; its categories are the classifier's outputs, in order.
         split: which of them are seen.
         model: the classifier, in evaluation mode.
         reduction: "drop" (plain ViTs only, their default) or "fill".
         patch: pixels along a patch's side, for models that have none of their own; 16 if not given.
         narrow_as: group of the "narrow" categories.
         device: where the model is.
-        regions: position of a picture -> [h, w] bool, its labelled object, for the oracle; None where nobody knows.
+        regions: position of an image -> [h, w] bool, its labelled object, for the oracle; None where nobody knows.
     """
 
     headline = "top1"
@@ -73,7 +74,7 @@ class ClassificationTask(SourceTask[LabelledSource]):
     def __init__(
         self,
         name: str,
-        source: LabelledSource,
+        source: SingleLabelDataset,
         split: CategorySplit,
         model: TimmModel,
         reduction: Literal["drop", "fill"] | None = None,
@@ -93,11 +94,11 @@ class ClassificationTask(SourceTask[LabelledSource]):
         self._identity |= {"model": model.identity, "patch": self.patch}
 
     def load(self, index: int) -> Sample:
-        """The picture at the model's size, cropped as the model is evaluated; its annotation is its position."""
+        """The image at the model's size, cropped as the model is evaluated; its annotation is its position."""
         return Sample(self.image_id(index), self.model.inputs.crop(self.source.pixels(index)), index)
 
     def grid(self, sample: Sample) -> tuple[int, int]:
-        """The model's, the same for every picture."""
+        """The model's, the same for every image."""
         return self._grid
 
     def objects(self, sample: Sample) -> np.ndarray:
@@ -105,13 +106,13 @@ class ClassificationTask(SourceTask[LabelledSource]):
         if self._regions is None:
             raise UsageError(f"{self.name}: nobody has marked where the labelled objects are: leave out 'oracle'")
         mask = self._regions(sample.annotations).astype(np.uint8) * 255
-        # The same way as the picture, so that they stay on each other.
+        # The same way as the image, so that they stay on each other.
         share = self.model.inputs.crop(np.repeat(mask[..., None], 3, axis=2))[..., 0] / 255
         edges = [patch_edges(side, side, self.patch) for side in share.shape]
         return covered_share(share, edges[0], edges[1])
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
-        """One row a picture. Pictures that keep as many patches go through the model together."""
+    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+        """One row an image. Images that keep as many patches go through the model together."""
         together: dict[Any, list[int]] = {}
         for i, reduction in enumerate(reductions):
             if isinstance(reduction, Downsample):
@@ -132,7 +133,7 @@ class ClassificationTask(SourceTask[LabelledSource]):
 
     @torch.inference_mode()
     def _logits(self, kind: Any, samples: Sequence[Sample], reductions: Sequence[Any]) -> Tensor:
-        """[B, classes] of pictures that are reduced to the same size."""
+        """[B, classes] of images that are reduced to the same size."""
         inputs, indices = self.model.inputs, None
         contents = [sample.image for sample in samples]
         if isinstance(kind, Downsample):
@@ -151,7 +152,7 @@ class ClassificationTask(SourceTask[LabelledSource]):
         return cast(Tensor, self.model.net(images))
 
     def _smaller(self, keep_ratio: float) -> tuple[int, int]:
-        """(h, w) of the picture with that share of its pixels: whole patches for a ViT."""
+        """(h, w) of the image with that share of its pixels: whole patches for a ViT."""
         if not isinstance(self.model, PlainViT):
             return downsampled_size(*self.model.inputs.size, keep_ratio)
         rows, columns = downsampled_size(*self._grid, keep_ratio)
@@ -166,7 +167,7 @@ class ClassificationTask(SourceTask[LabelledSource]):
         return {"label": label, "predicted": int(scores.argmax()), "rank": int(before)}
 
     def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
-        """Top-1 and top-5 accuracy over the pictures of each group, and of each class that has any."""
+        """Top-1 and top-5 accuracy over the images of each group, and of each class that has any."""
         rows = [row for image in records.values() for row in image]
         labels = np.array([row["label"] for row in rows], dtype=np.int64)
         ranks = np.array([row["rank"] for row in rows], dtype=np.int64)
@@ -184,7 +185,7 @@ class ClassificationTask(SourceTask[LabelledSource]):
         return out
 
     def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
-        """Whether each picture is right, within one and within five guesses."""
+        """Whether each image is right, within one and within five guesses."""
         rows = [(i, row) for i, rows in enumerate(records.values()) for row in rows]
         names = self.source.categories
         ranks = np.array([row["rank"] for _, row in rows], dtype=np.int64)
@@ -198,7 +199,7 @@ def _mean(values: np.ndarray) -> tuple[float, int]:
     return (float(values.mean()) if len(values) else float("nan")), len(values)
 
 
-def _check_outputs(name: str, source: LabelledSource, model: TimmModel) -> None:
+def _check_outputs(name: str, source: SingleLabelDataset, model: TimmModel) -> None:
     classes = len(source.categories)
     if len(set(source.categories)) != classes:
         raise InputError(f"{name}: two categories of the data set have one name")
@@ -244,10 +245,10 @@ def shapes_cls(
     narrow_as: Literal["seen", "unseen"] = "seen",
     device: str = "cpu",
 ) -> ClassificationTask:
-    """The one object of each picture of the built-in world, out of sixteen categories, half of them seen.
+    """The one object of each image of the built-in world, out of sixteen categories, half of them seen.
 
     Args:
-        images: how many pictures.
+        images: how many images.
         seed: of the world.
         fold: which half of the categories is seen, 0 or 1.
         model: a timm name, where the file does not tell.
@@ -256,7 +257,7 @@ def shapes_cls(
         reduction: "drop" or "fill"; a plain ViT drops by default.
         patch, image_size, crop_pct: as in `imagenet_cls`.
         split: a CSV in the place of the fold's.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
         narrow_as: group of the narrow categories of such a CSV; the folds have none.
         device: of torch; changes speed alone.
     """
@@ -296,11 +297,11 @@ def imagenet_cls(
         reduction: "drop" or "fill"; a plain ViT drops by default, other models can only be filled.
         patch: pixels along a patch's side, for models that have none; 16 by default.
         image_size: another input size, one number or [H, W].
-        crop_pct: another share of the resized picture's side that is cropped.
+        crop_pct: another share of the resized image's side that is cropped.
         split: name or CSV of the seen and unseen classes; by default every class of ImageNet-1K is seen.
-        subset: the folder of the pictures.
+        subset: the folder of the images.
         labels: the map of a flat folder.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
         narrow_as: group of classes that are seen through one kind only.
         device: of torch; changes speed alone.
     """
@@ -311,7 +312,7 @@ def imagenet_cls(
     return ClassificationTask("imagenet-cls", source, states, found, reduction, patch, narrow_as, device)
 
 
-def _imagenet_split(source: LabelledSource) -> CategorySplit:
+def _imagenet_split(source: SingleLabelDataset) -> CategorySplit:
     """Selectors taught with ImageNet-1K have seen all of its classes."""
     if source.categories != tuple(imagenet_classes().values()):
         raise UsageError(

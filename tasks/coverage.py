@@ -1,7 +1,7 @@
 """`shapes-coverage` and `coco-coverage`: how much of each object a selector keeps. No model at all.
 
 An object's coverage is the share of its mask's area that lies in kept patches, areas cut exactly at patch borders.
-Crowds are left out: their masks hold many objects at once. The baseline of every number is the share of the picture
+Crowds are left out: their masks hold many objects at once. The baseline of every number is the share of the image
 that is kept: a selector that knows nothing covers objects by just that. Where masks name classes only, see
 `segment_coverage`.
 """
@@ -17,10 +17,10 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
-from ltrp_bench.tasks.data.objects import SIZES, CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
+from ltrp_bench.tasks.data.objects import SIZES, CocoObjects, ObjectDataset, ShapesObjects
 from ltrp_bench.tasks.data.shapes.world import PATCH, SIZE, WORLD_SEEDS
-from ltrp_bench.tasks.dataset_task import SourceTask
+from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas
 from ltrp_bench.tasks.metrics.summaries import of_means
 from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
@@ -28,12 +28,12 @@ from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, sha
 _DIGITS = 9  # of shares: below that lies what matrix products differ by between machines
 
 
-class CoverageTask(SourceTask[ObjectSource]):
-    """Share of each object that is kept, on one grid over the whole picture.
+class CoverageTask(DatasetTask[ObjectDataset]):
+    """Share of each object that is kept, on one grid over the whole image.
 
     Args:
         name: as in the registry.
-        source: pictures and objects.
+        source: images and objects.
         split: which of its categories are seen.
         grid: (gh, gw) of the patches.
         narrow_as: group of the "narrow" categories.
@@ -42,7 +42,7 @@ class CoverageTask(SourceTask[ObjectSource]):
     reduction = "none"
     headline = "coverage"
     row_schema: Mapping[str, str] = {
-        "category": "string",  # "" in the one row of every picture itself
+        "category": "string",  # "" in the one row of every image itself
         "size": "string",
         "area": "float64",
         "kept": "float64",
@@ -51,7 +51,7 @@ class CoverageTask(SourceTask[ObjectSource]):
     def __init__(
         self,
         name: str,
-        source: ObjectSource,
+        source: ObjectDataset,
         split: CategorySplit,
         grid: tuple[int, int],
         narrow_as: Literal["seen", "unseen"] = "seen",
@@ -63,7 +63,7 @@ class CoverageTask(SourceTask[ObjectSource]):
         self._areas: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def load(self, index: int) -> Sample:
-        """The picture; its annotations are the objects' areas in each patch."""
+        """The image; its annotations are the objects' areas in each patch."""
         pixels = self.source.pixels(index)
         if index not in self._areas:
             self._areas[index] = self._measure(index)
@@ -86,20 +86,20 @@ class CoverageTask(SourceTask[ObjectSource]):
         return covered
 
     def grid(self, sample: Sample) -> tuple[int, int]:
-        """The same for every picture."""
+        """The same for every image."""
         return self._grid
 
     def objects(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects cover."""
         return self._areas[sample.annotations][1]
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
-        """One row per object with an area, after one row (category "") of the picture itself."""
+    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+        """One row per object with an area, after one row (category "") of the image itself."""
         return [self._rows(s, r) for s, r in zip(samples, reductions, strict=True)]
 
-    def _rows(self, sample: Sample, reduction: Reduction) -> list[Row]:
+    def _rows(self, sample: Sample, reduction: ReducedInput) -> list[Row]:
         if isinstance(reduction, Downsample):
-            raise UsageError(f"{self.name} has no model to show a smaller picture to: leave out 'downsample'")
+            raise UsageError(f"{self.name} has no model to show a smaller image to: leave out 'downsample'")
         if reduction.mask.shape != self._grid:
             raise InputError(f"{self.name}: a selection of {reduction.mask.shape} patches, the grid is {self._grid}")
         areas, _ = self._areas[sample.annotations]
@@ -182,16 +182,16 @@ def shapes_coverage(
     """Coverage of the built-in world's objects, 12 x 12 patches of 8 pixels.
 
     Args:
-        images: how many pictures.
+        images: how many images.
         seed: of the world.
         fold: which half of the categories is seen, 0 or 1.
         split: a CSV in the place of the fold's.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
         narrow_as: group of the narrow categories of such a CSV; the folds have none.
     """
     grid = SIZE // PATCH
     states = shapes_split(fold) if split is None else load_split(split)
-    return CoverageTask("shapes-coverage", ShapesSource(images, seed, limit), states, (grid, grid), narrow_as)
+    return CoverageTask("shapes-coverage", ShapesObjects(images, seed, limit), states, (grid, grid), narrow_as)
 
 
 def coco_coverage(
@@ -206,13 +206,13 @@ def coco_coverage(
 
     Args:
         data: its folder.
-        grid: patches along each side, one number or (gh, gw), over the whole picture as a classifier sees it.
+        grid: patches along each side, one number or (gh, gw), over the whole image as a classifier sees it.
         split: name or CSV of the seen and unseen categories.
         subset: which images of the 2017 layout.
         limit: only the first so many images.
         narrow_as: group of categories that are seen through one kind only.
     """
-    source = CocoSource(data, subset, limit)
+    source = CocoObjects(data, subset, limit)
     return CoverageTask("coco-coverage", source, load_split(split), sides(grid), narrow_as)
 
 

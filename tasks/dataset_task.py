@@ -1,4 +1,4 @@
-"""What all tasks on a data set share: its pictures, which of its categories are seen, and what makes their numbers."""
+"""What all tasks on a data set share: its images, which of its categories are seen, and what makes their numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Source(Protocol):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Of the pictures."""
+        """Of the images."""
 
     @property
     def revision(self) -> str:
@@ -30,7 +30,7 @@ class Source(Protocol):
 S = TypeVar("S", bound=Source)
 
 
-class SourceTask(Task, Generic[S]):
+class DatasetTask(Task, Generic[S]):
     """A task on a data set.
 
     Args:
@@ -67,7 +67,7 @@ class SourceTask(Task, Generic[S]):
         }
 
     def identity(self) -> dict[str, Any]:
-        """Data revision, number of pictures, split, and what the task adds: model, patch, grid."""
+        """Data revision, number of images, split, and what the task adds: model, patch, grid."""
         return dict(self._identity)
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
-"""`shapes-det` and `coco-det`: any mmdet detector on pictures whose dropped patches are filled before any layer,
+"""`shapes-det` and `coco-det`: any mmdet detector on images whose dropped patches are filled before any layer,
 and plain ViT detectors (`detectors/plain_vit.py`) on the kept patches alone.
 
-Patches are those of the picture as the detector's own resize leaves it: ceil(h / P) x ceil(w / P), padding never
+Patches are those of the image as the detector's own resize leaves it: ceil(h / P) x ceil(w / P), padding never
 counts. Average precision and recall are COCO's, of boxes and, where the detector finds them, masks;
 `voc_detection.py` adds VOC's own.
 """
@@ -17,11 +17,11 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import MetricRow, Reduction, Row, Sample
+from ltrp_bench.tasks.base import MetricRow, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
-from ltrp_bench.tasks.data.objects import CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.data.objects import CocoObjects, ObjectDataset, ShapesObjects
 from ltrp_bench.tasks.data.shapes.world import PATCH, WORLD_SEEDS
-from ltrp_bench.tasks.dataset_task import SourceTask
+from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.coco import METRICS, PER_CATEGORY, CocoEvaluation, Kind, evaluate
 from ltrp_bench.tasks.metrics.detection_matches import coco_tables
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
@@ -42,22 +42,22 @@ Way = Literal["fill", "drop"]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What a sample of a detection task carries: its position and the picture as the detector resizes it."""
+class DisplayImage:
+    """What a sample of a detection task carries: its position and the image as the detector resizes it."""
 
     index: int
     prepared: Prepared
 
 
-class DetectionTask(SourceTask[ObjectSource]):
+class DetectionTask(DatasetTask[ObjectDataset]):
     """A detector judged on seen and unseen categories.
 
     Args:
         name: as in the registry.
-        source: pictures and objects.
+        source: images and objects.
         split: which of its categories are seen.
         detector: the model; its classes are matched to the data set's by name.
-        patch: pixels along a patch's side, on the resized picture.
+        patch: pixels along a patch's side, on the resized image.
         score_threshold: detections below are dropped, beside what the config itself drops.
         narrow_as: group of the "narrow" categories.
         also_called: category -> another name by which a detector may know it.
@@ -79,7 +79,7 @@ class DetectionTask(SourceTask[ObjectSource]):
     def __init__(
         self,
         name: str,
-        source: ObjectSource,
+        source: ObjectDataset,
         split: CategorySplit,
         detector: Detector,
         patch: int,
@@ -107,12 +107,12 @@ class DetectionTask(SourceTask[ObjectSource]):
         self.kinds: tuple[Kind, ...] = ("bbox", "segm") if detector.finds_masks else ("bbox",)
 
     def load(self, index: int) -> Sample:
-        """The picture, and as the detector resizes it."""
+        """The image, and as the detector resizes it."""
         pixels = self.source.pixels(index)
-        return Sample(self.image_id(index), pixels, Picture(index, self.runner.prepare(pixels)))
+        return Sample(self.image_id(index), pixels, DisplayImage(index, self.runner.prepare(pixels)))
 
     def grid(self, sample: Sample) -> tuple[int, int]:
-        """(gh, gw) of the resized picture."""
+        """(gh, gw) of the resized image."""
         height, width = sample.annotations.prepared.content.shape[:2]
         return patch_grid(height, width, self.patch)
 
@@ -127,7 +127,7 @@ class DetectionTask(SourceTask[ObjectSource]):
         rows = patch_edges(truth.height, height, self.patch)
         return covered_share(union, rows, patch_edges(truth.width, width, self.patch))
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """One row per detection of a category of the data set, best first."""
         category = self._category
         found = self.runner.rows([sample.annotations.prepared for sample in samples], reductions)
@@ -212,7 +212,7 @@ def shapes_det(
     """Detection on the built-in world, 12 x 12 patches of 8 pixels, by the small detector that ships.
 
     Args:
-        images: how many pictures.
+        images: how many images.
         seed: of the world.
         fold: which half of the categories is seen, 0 or 1.
         model, model_weights: another detector of the sixteen categories.
@@ -220,7 +220,7 @@ def shapes_det(
         reduction: "fill", or "drop": by the plain ViT detector that was taught random patches.
         score_threshold: detections below are dropped.
         split: a CSV in the place of the fold's.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
         narrow_as: group of the narrow categories of such a CSV; the folds have none.
         device: of torch; changes speed alone.
     """
@@ -230,7 +230,7 @@ def shapes_det(
         if not model_weights.is_file():
             raise InputError(f"{model_weights} is not there; make it with `ltrp-bench train detector`")
     detector = load_detector(model or own, model_weights, random_weights, device)
-    source = ShapesSource(images, seed, limit)
+    source = ShapesObjects(images, seed, limit)
     states = shapes_split(fold) if split is None else load_split(split)
     return DetectionTask("shapes-det", source, states, detector, PATCH, score_threshold, narrow_as, reduction=reduction)
 
@@ -257,7 +257,7 @@ def coco_det(
         model_weights: its checkpoint.
         random_weights: seed of an untrained one, for trials.
         reduction: "fill", or "drop" for configs with a `PlainViTBackbone`.
-        patch: pixels along a patch's side, on the resized picture.
+        patch: pixels along a patch's side, on the resized image.
         score_threshold: detections below are dropped.
         split: name or CSV of the seen and unseen categories.
         subset: which images of the 2017 layout.
@@ -269,7 +269,7 @@ def coco_det(
         raise UsageError(
             "coco-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
         )
-    source = CocoSource(data, subset, limit)
+    source = CocoObjects(data, subset, limit)
     detector = load_detector(model, model_weights, random_weights, device)
     states = load_split(split)
     return DetectionTask("coco-det", source, states, detector, patch, score_threshold, narrow_as, reduction=reduction)

@@ -1,7 +1,7 @@
-"""`coco-`, `voc-`, `nuswide-` and `shapes-multilabel`: which categories a picture shows, of kept patches.
+"""`coco-`, `voc-`, `nuswide-` and `shapes-multilabel`: which categories an image shows, of kept patches.
 
-Plain ViTs get the kept patches alone (`drop`), any timm model pictures whose dropped patches are the mean (`fill`),
-both with a linear head or an ML-Decoder. Pictures are squashed to the model's input size, without a crop; selectors
+Plain ViTs get the kept patches alone (`drop`), any timm model images whose dropped patches are the mean (`fill`),
+both with a linear head or an ML-Decoder. Images are squashed to the model's input size, without a crop; selectors
 are shown just that, so that their patches and the model's are of the same pixels.
 """
 
@@ -17,12 +17,12 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import MetricRow, Row, Sample
 from ltrp_bench.tasks.classification import ClassificationTask
-from ltrp_bench.tasks.data.image_labels import LabelSetSource, ObjectLabels, label_sets, label_vector
-from ltrp_bench.tasks.data.imagenet import LabelledSource
-from ltrp_bench.tasks.data.nuswide import NusWideSource
-from ltrp_bench.tasks.data.objects import CocoSource, ObjectSource, ShapesSource
+from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, ObjectLabels, label_sets, label_vector
+from ltrp_bench.tasks.data.imagenet import SingleLabelDataset
+from ltrp_bench.tasks.data.nuswide import NusWideDataset
+from ltrp_bench.tasks.data.objects import CocoObjects, ObjectDataset, ShapesObjects
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
-from ltrp_bench.tasks.data.voc import VocSource
+from ltrp_bench.tasks.data.voc import VocObjects
 from ltrp_bench.tasks.metrics.multilabel import SIZE_METRICS, SIZES, MultiLabel, pack
 from ltrp_bench.tasks.metrics.summaries import of_ranking
 from ltrp_bench.tasks.models.bundled import shipped_model
@@ -47,11 +47,11 @@ SHAPES_VIT: Mapping[str, Any] = {
 class MultiLabelTask(ClassificationTask):
     """A model of several labels, judged on seen and unseen categories.
 
-    How pictures are prepared, reduced and run is `ClassificationTask`'s.
+    How images are prepared, reduced and run is `ClassificationTask`'s.
 
     Args:
         name: as in the registry.
-        source: pictures and which categories each shows; the categories are the model's outputs, in order.
+        source: images and which categories each shows; the categories are the model's outputs, in order.
         split: which of them are seen.
         model: gives a logit for each category.
         reduction: "drop" (plain ViTs only, their default) or "fill".
@@ -63,7 +63,7 @@ class MultiLabelTask(ClassificationTask):
 
     headline = "mAP"
     row_schema: Mapping[str, str] = {
-        "scores": "binary",  # one row a picture, in the order of the categories: `multilabel_evaluation.unpack`
+        "scores": "binary",  # one row an image, in the order of the categories: `multilabel_evaluation.unpack`
         "labels": "binary",
         "sizes": "binary",
     }
@@ -71,7 +71,7 @@ class MultiLabelTask(ClassificationTask):
     def __init__(
         self,
         name: str,
-        source: LabelSetSource | ObjectSource,
+        source: MultiLabelDataset | ObjectDataset,
         split: CategorySplit,
         model: TimmModel,
         reduction: Literal["drop", "fill"] | None = None,
@@ -86,17 +86,17 @@ class MultiLabelTask(ClassificationTask):
         boxes = self.labelled.boxes
         # Of a labelled source, its single labels alone have no counterpart here, and nothing that is inherited asks
         # for them but `_row`, which is not.
-        pictures = cast(LabelledSource, self.labelled)
+        images = cast(SingleLabelDataset, self.labelled)
         super().__init__(
-            name, pictures, split, model, reduction, patch, narrow_as, device, None if boxes is None else self._region
+            name, images, split, model, reduction, patch, narrow_as, device, None if boxes is None else self._region
         )
         self.threshold = threshold
         self._identity["threshold"] = threshold
         self._sizes: dict[int, np.ndarray] = {}
 
     def _region(self, index: int) -> np.ndarray:
-        """[h, w] bool: the picture's objects, without crowds."""
-        truth = cast(ObjectSource, self.labelled.boxes).truth(index, masks=True)
+        """[h, w] bool: the image's objects, without crowds."""
+        truth = cast(ObjectDataset, self.labelled.boxes).truth(index, masks=True)
         union = np.zeros((truth.height, truth.width), bool)
         for item in truth.objects:
             if not item.crowd:
@@ -141,7 +141,7 @@ class MultiLabelTask(ClassificationTask):
         return MultiLabel.of(rows, self.labelled.categories, self.threshold)
 
     def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
-        """Scores and truth of every picture, for mAP and, where objects are known, mAP of sizes."""
+        """Scores and truth of every image, for mAP and, where objects are known, mAP of sizes."""
         metrics = ("mAP", *(SIZE_METRICS if self.labelled.boxes is not None else ()))
         order = sorted(records, key=self.labelled.index)
         return of_ranking(order, self._run(records), self._groups, metrics)
@@ -164,10 +164,10 @@ def shapes_multilabel(
     narrow_as: Literal["seen", "unseen"] = "seen",
     device: str = "cpu",
 ) -> MultiLabelTask:
-    """The categories of each picture of the built-in world, sixteen in all, half of them seen.
+    """The categories of each image of the built-in world, sixteen in all, half of them seen.
 
     Args:
-        images: how many pictures.
+        images: how many images.
         seed: of the world.
         fold: which half of the categories is seen, 0 or 1.
         model: a timm name, where the file does not tell.
@@ -175,14 +175,14 @@ def shapes_multilabel(
         random_weights: seed of an untrained one (a small ViT 96/8 with an ML-Decoder, or `model`).
         head, reduction, patch, image_size, threshold: as in `coco_multilabel`.
         split: a CSV in the place of the fold's.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
         narrow_as: group of the narrow categories of such a CSV; the folds have none.
         device: of torch; changes speed alone.
     """
     if model_weights is None and random_weights is None:
         model_weights = shipped_model("multilabel", reduction)
     found = load_multilabel(model_weights, model, random_weights, len(CATEGORIES), head, image_size, SHAPES_VIT, device)
-    source = ShapesSource(images, seed, limit)
+    source = ShapesObjects(images, seed, limit)
     states = shapes_split(fold) if split is None else load_split(split)
     return MultiLabelTask("shapes-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
 
@@ -221,7 +221,7 @@ def coco_multilabel(
         narrow_as: group of categories that are seen through one kind only.
         device: of torch; changes speed alone.
     """
-    source = CocoSource(data, subset, limit)
+    source = CocoObjects(data, subset, limit)
     found = _model("coco", source, model, model_weights, random_weights, head, image_size, device)
     states = load_split(split)
     return MultiLabelTask("coco-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
@@ -246,12 +246,12 @@ def voc_multilabel(
     """The twenty classes of a VOC devkit's annotations; of classes with difficult objects only nothing is asked.
 
     Args:
-        data: the devkit's folder, see `VocSource`.
-        subset: a list of ImageSets/Main/ ("test" for VOC2007); without that folder all pictures are taken.
+        data: the devkit's folder, see `VocObjects`.
+        subset: a list of ImageSets/Main/ ("test" for VOC2007); without that folder all images are taken.
         model, model_weights, random_weights, head, reduction, patch, image_size: as in `coco_multilabel`.
         threshold, split, limit, narrow_as, device: as there.
     """
-    source = VocSource(data, subset, limit)
+    source = VocObjects(data, subset, limit)
     found = _model("voc", source, model, model_weights, random_weights, head, image_size, device)
     states = load_split(split)
     return MultiLabelTask("voc-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
@@ -273,10 +273,10 @@ def nuswide_multilabel(
     narrow_as: Literal["seen", "unseen"] = "seen",
     device: str = "cpu",
 ) -> MultiLabelTask:
-    """The 81 concepts of NUS-WIDE. Nobody knows where they are in a picture: no sizes, no `oracle`.
+    """The 81 concepts of NUS-WIDE. Nobody knows where they are in an image: no sizes, no `oracle`.
 
     Args:
-        data: its folder, see `NusWideSource`.
+        data: its folder, see `NusWideDataset`.
         split: name or CSV of the seen and unseen concepts; none ships.
         subset: "test" or "train".
         model, model_weights, random_weights, head, reduction, patch, image_size: as in `coco_multilabel`.
@@ -287,7 +287,7 @@ def nuswide_multilabel(
             "nuswide-multilabel: no split of NUS-WIDE's 81 concepts ships: give a CSV of category, state and reason "
             "with --split FILE"
         )
-    source = NusWideSource(data, subset, limit)
+    source = NusWideDataset(data, subset, limit)
     found = _model("nuswide", source, model, model_weights, random_weights, head, image_size, device)
     states = load_split(split)
     return MultiLabelTask("nuswide-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
@@ -295,7 +295,7 @@ def nuswide_multilabel(
 
 def _model(
     data: str,
-    source: LabelSetSource | ObjectSource,
+    source: MultiLabelDataset | ObjectDataset,
     model: str | None,
     weights: str | Path | None,
     seed: int | None,

@@ -1,6 +1,6 @@
 """`stuff-`, `voc-`, `context-` and `ade20k-coverage`: how much of each segment a selector keeps. No model at all.
 
-A segment is all of a picture's pixels of one class, thing or stuff: masks of classes do not tell neighbours apart.
+A segment is all of an image's pixels of one class, thing or stuff: masks of classes do not tell neighbours apart.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from ltrp_bench.tasks.coverage import CoverageTask, sides
 from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
-from ltrp_bench.tasks.data.masks import MaskSource
-from ltrp_bench.tasks.data.objects import ObjectSource
+from ltrp_bench.tasks.data.masks import MaskObjects
+from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.metrics.patch_coverage import segment_worth
 from ltrp_bench.tasks.splits.split import CategorySplit, load_split
 
@@ -22,7 +22,7 @@ Narrow = Literal["seen", "unseen"]
 
 
 class SegmentCoverageTask(CoverageTask):
-    """Share of each segment that is kept: of all pixels of one class in one picture, thing or stuff.
+    """Share of each segment that is kept: of all pixels of one class in one image, thing or stuff.
 
     Metrics as of `CoverageTask`, and where the data has both kinds the same for `coverage_things` and `coverage_stuff`.
 
@@ -34,7 +34,7 @@ class SegmentCoverageTask(CoverageTask):
     def __init__(
         self,
         name: str,
-        source: ObjectSource,
+        source: ObjectDataset,
         split: CategorySplit,
         grid: tuple[int, int],
         narrow_as: Narrow = "seen",
@@ -65,11 +65,11 @@ def stuff_coverage(
 
     Args:
         data: its folder, in one of the layouts of `find_stuff`.
-        grid: patches along each side, one number or (gh, gw), over the whole picture as a classifier sees it.
+        grid: patches along each side, one number or (gh, gw), over the whole image as a classifier sees it.
         split: name or CSV of the seen and unseen classes; by default ImageNet-1K against the layout's own:
             COCO's panoptic classes, or COCO-Stuff's.
-        subset: which pictures of the COCO-Stuff layout.
-        limit: only the first so many pictures.
+        subset: which images of the COCO-Stuff layout.
+        limit: only the first so many images.
         narrow_as: group of classes that are seen through one kind only.
     """
     things = frozenset(load_split("imagenet1k_coco80").states)
@@ -140,4 +140,4 @@ def _task(
     things: Set[str] = frozenset(),
 ) -> SegmentCoverageTask:
     states = load_split(folder.split if split is None else split)
-    return SegmentCoverageTask(name, MaskSource(folder, limit), states, sides(grid), narrow_as, things)
+    return SegmentCoverageTask(name, MaskObjects(folder, limit), states, sides(grid), narrow_as, things)

@@ -1,8 +1,8 @@
 """`shapes-`, `voc-`, `ade20k-`, `context-` and `cocostuff-seg`: a class for every pixel, of kept patches.
 
-Plain ViTs (linear head or Segmenter's) get the kept patches alone (`drop`); any segmentor of mmseg gets pictures
-whose dropped patches are the mean (`fill`). Patches are those of the picture as the model's own resize leaves it;
-predictions are judged at the picture's own size. Every pixel counts, of kept patches as of dropped ones.
+Plain ViTs (linear head or Segmenter's) get the kept patches alone (`drop`); any segmentor of mmseg gets images
+whose dropped patches are the mean (`fill`). Patches are those of the image as the model's own resize leaves it;
+predictions are judged at the image's own size. Every pixel counts, of kept patches as of dropped ones.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample
+from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context, find_stuff, find_voc
-from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics, SemanticSource, ShapesSemantics
+from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics, SemanticDataset, ShapesSemantics
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
-from ltrp_bench.tasks.dataset_task import SourceTask
+from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_areas, patch_edges, segment_worth
 from ltrp_bench.tasks.metrics.segmentation import Confusion, confusion_rows
 from ltrp_bench.tasks.metrics.summaries import of_confusion
@@ -63,19 +63,19 @@ PHOTO_VIT: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What a sample of a segmentation task carries: its position and the picture as the segmentor resizes it."""
+class DisplayImage:
+    """What a sample of a segmentation task carries: its position and the image as the segmentor resizes it."""
 
     index: int
     prepared: Prepared
 
 
-class SegmentationTask(SourceTask[SemanticSource]):
+class SegmentationTask(DatasetTask[SemanticDataset]):
     """A segmentor judged on seen and unseen classes.
 
     Args:
         name: as in the registry.
-        source: pictures and class maps.
+        source: images and class maps.
         split: which of its categories are seen; background, where it is a class, is none of them.
         runner: the model.
         narrow_as: group of the "narrow" categories.
@@ -88,7 +88,7 @@ class SegmentationTask(SourceTask[SemanticSource]):
     def __init__(
         self,
         name: str,
-        source: SemanticSource,
+        source: SemanticDataset,
         split: CategorySplit,
         runner: SegmentorRunner,
         narrow_as: Narrow = "seen",
@@ -106,20 +106,20 @@ class SegmentationTask(SourceTask[SemanticSource]):
         self.reduction = runner.reduction
 
     def load(self, index: int) -> Sample:
-        """The picture, and as the segmentor resizes it."""
+        """The image, and as the segmentor resizes it."""
         prepared = self.runner.prepare(self.source.pixels(index))
-        return Sample(self.image_id(index), prepared.shown, Picture(index, prepared))
+        return Sample(self.image_id(index), prepared.shown, DisplayImage(index, prepared))
 
     def grid(self, sample: Sample) -> tuple[int, int]:
-        """(gh, gw) of the resized picture."""
+        """(gh, gw) of the resized image."""
         return self.runner.grid(sample.annotations.prepared)
 
     def objects(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects cover; where everything is labelled, `segment_worth`."""
-        picture: Picture = sample.annotations
-        truth = self.source.objects.truth(picture.index, masks=True)
+        image: DisplayImage = sample.annotations
+        truth = self.source.objects.truth(image.index, masks=True)
         masks = [rle_tools.decode(item.rle) for item in truth.objects if not item.crowd]
-        sides = zip((truth.height, truth.width), picture.prepared.content.shape[:2], strict=True)
+        sides = zip((truth.height, truth.width), image.prepared.content.shape[:2], strict=True)
         rows, columns = (patch_edges(own, content, self.runner.patch) for own, content in sides)
         if BACKGROUND in self.source.classes:
             union = np.zeros((truth.height, truth.width), np.uint8)
@@ -129,8 +129,8 @@ class SegmentationTask(SourceTask[SemanticSource]):
         areas = [patch_areas(mask, rows, columns) for mask in masks]
         return segment_worth(np.array(areas).reshape(-1, len(rows) - 1, len(columns) - 1))
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
-        """Each picture's confusion matrix, a row an entry."""
+    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+        """Each image's confusion matrix, a row an entry."""
         for sample, reduction in zip(samples, reductions, strict=True):
             if not isinstance(reduction, Downsample) and reduction.mask.shape != self.grid(sample):
                 raise InputError(
@@ -165,7 +165,7 @@ class SegmentationTask(SourceTask[SemanticSource]):
         return out
 
     def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
-        """Every picture's confusion matrix."""
+        """Every image's confusion matrix."""
         metrics = ("mIoU", "mAcc", "aAcc", CALLED_SEEN)
         return of_confusion(records, self.source.classes, self._groups, metrics)
 
@@ -185,14 +185,14 @@ def shapes_seg(
     """Segmentation of the built-in world into background and sixteen categories, by a small plain ViT.
 
     Args:
-        images: how many pictures.
+        images: how many images.
         seed: of the world.
         fold: which half of the categories is seen, 0 or 1.
         model_weights: another segmentor; by default one that ships, see `shipped_model`.
         random_weights: seed of an untrained one.
         reduction: "drop" or "fill".
         split: a CSV in the place of the fold's.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
         narrow_as: group of the narrow categories of such a CSV; the folds have none.
         device: of torch; changes speed alone.
     """
@@ -224,10 +224,10 @@ def voc_seg(
         model_weights: the checkpoint, see `load_plain` and `load_mmseg`.
         random_weights: seed of an untrained one, for trials; without `model` a ViT-Tiny with a linear head.
         reduction: "drop" (plain ViTs only, their default) or "fill".
-        patch: pixels along a patch's side on the resized picture, for models of mmseg; 16 if not given.
+        patch: pixels along a patch's side on the resized image, for models of mmseg; 16 if not given.
         split: name or CSV of the seen and unseen categories.
         subset: a list of ImageSets/Segmentation/; without that folder all masks are taken.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
         narrow_as: group of categories that are seen through one kind only.
         device: of torch; changes speed alone.
     """
@@ -304,7 +304,7 @@ def cocostuff_seg(
     Args:
         data: its folder, in one of the layouts of `find_stuff`.
         split: name or CSV; by default ImageNet-1K against the layout's own classes.
-        subset: which pictures of the COCO-Stuff layout.
+        subset: which images of the COCO-Stuff layout.
         model, model_weights, random_weights, reduction, patch, limit, narrow_as, device: as in `voc_seg`.
     """
     folder = find_stuff(data, subset)
@@ -314,7 +314,7 @@ def cocostuff_seg(
 
 
 def _runner(
-    source: SemanticSource,
+    source: SemanticDataset,
     model: str | Path | None,
     weights: str | Path | None,
     random_weights: int | None,

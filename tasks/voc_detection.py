@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.base import MetricRow, Reduction, Row, Sample
+from ltrp_bench.tasks.base import MetricRow, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
-from ltrp_bench.tasks.data.voc import VocSource
+from ltrp_bench.tasks.data.voc import VocObjects
 from ltrp_bench.tasks.detection import DetectionTask, Way
 from ltrp_bench.tasks.metrics.detection_matches import voc_table
 from ltrp_bench.tasks.metrics.voc import Rule, evaluate_voc, voc_verdicts
@@ -22,10 +22,10 @@ class VocDetectionTask(DetectionTask):
 
     Args:
         name: as in the registry.
-        source: VOC's pictures and boxes.
+        source: VOC's images and boxes.
         split: which of its categories are seen.
         detector: the model; its classes are called as VOC calls them, or as COCO does.
-        patch: pixels along a patch's side, on the resized picture.
+        patch: pixels along a patch's side, on the resized image.
         rule: of VOC's average precision.
         score_threshold: detections below are dropped.
         narrow_as: group of the "narrow" categories.
@@ -34,7 +34,7 @@ class VocDetectionTask(DetectionTask):
     def __init__(
         self,
         name: str,
-        source: VocSource,
+        source: VocObjects,
         split: CategorySplit,
         detector: Detector,
         patch: int,
@@ -51,7 +51,7 @@ class VocDetectionTask(DetectionTask):
         self.headline = "voc_AP50" if rule == "area" else "voc_AP50_11points"
         self._identity["rule"] = rule
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """One row per detection of a category of the data set, best first, without masks."""
         found = super().process(samples, reductions)
         return [[{**row, "rle": ""} for row in rows] for rows in found]
@@ -92,17 +92,17 @@ def voc_det(
     """Detection on VOC2007 or VOC2012 by any mmdet detector of its twenty classes or of COCO's eighty.
 
     Args:
-        data: the devkit's folder, see `VocSource`.
+        data: the devkit's folder, see `VocObjects`.
         model: name of a config that mmdet brings, or a file.
         model_weights: its checkpoint.
         random_weights: seed of an untrained one, for trials.
         reduction: "fill", or "drop" for configs with a `PlainViTBackbone`.
-        patch: pixels along a patch's side, on the resized picture.
+        patch: pixels along a patch's side, on the resized image.
         rule: of VOC's average precision, "area" (2010 and later) or "11points" (2007).
         score_threshold: detections below are dropped.
         split: name or CSV of the seen and unseen categories.
-        subset: a list of ImageSets/Main/; without that folder all annotated pictures are taken.
-        limit: only the first so many pictures.
+        subset: a list of ImageSets/Main/; without that folder all annotated images are taken.
+        limit: only the first so many images.
         narrow_as: group of categories that are seen through one kind only.
         device: of torch; changes speed alone.
     """
@@ -110,7 +110,7 @@ def voc_det(
         raise UsageError(
             "voc-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
         )
-    source = VocSource(data, subset, limit)
+    source = VocObjects(data, subset, limit)
     detector = load_detector(model, model_weights, random_weights, device)
     states = load_split(split)
     return VocDetectionTask(

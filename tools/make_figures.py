@@ -1,4 +1,4 @@
-"""The pictures of the README and the docs, made anew: `python tools/make_figures.py [shapes] [overview]`."""
+"""The images of the README and the docs, made anew: `python tools/make_figures.py [shapes] [overview]`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ GRID = (SIZE // PATCH, SIZE // PATCH)
 
 
 def shapes() -> None:
-    """Six pictures, and their objects: seen ones of fold 0 solid, unseen ones dashed."""
+    """Six images, and their objects: seen ones of fold 0 solid, unseen ones dashed."""
     figure, axes = plt.subplots(2, 6, figsize=(13, 4.5))
     seen = seen_categories(0)
     for index, (top, bottom) in enumerate(axes.T):
-        picture = ShapesWorld(2000).picture(index)
-        top.imshow(picture.image)
-        bottom.imshow(picture.image.mean(-1), cmap="gray", vmin=-700, vmax=255)
-        for mask, box, label in zip(picture.masks, picture.boxes, picture.labels, strict=True):
+        image = ShapesWorld(2000).image(index)
+        top.imshow(image.image)
+        bottom.imshow(image.image.mean(-1), cmap="gray", vmin=-700, vmax=255)
+        for mask, box, label in zip(image.masks, image.boxes, image.labels, strict=True):
             named = CATEGORIES[label] in seen
             colour, style = ("tab:blue", "solid") if named else ("tab:orange", "dashed")
             bottom.contour(mask, levels=[0.5], colors=[colour], linestyles=style, linewidths=1.5)
@@ -39,25 +39,25 @@ def shapes() -> None:
 
 
 def overview() -> None:
-    """Score maps and the quarter of the patches that selectors keep, on one picture of the built-in world."""
+    """Score maps and the quarter of the patches that selectors keep, on one image of the built-in world."""
     names = ["ltrp", "variance", "center", "random", "oracle"]
     rows = [3, 12]
     figure, axes = plt.subplots(2 * len(rows), 1 + len(names), figsize=(2.1 * (1 + len(names)), 4.3 * len(rows)))
     for row, index in enumerate(rows):
-        picture = ShapesWorld(2000).picture(index)
-        pixels = torch.from_numpy(picture.image).permute(2, 0, 1)[None].float() / 255
-        covered = torch.from_numpy(picture.masks.any(0).reshape(GRID[0], PATCH, GRID[1], PATCH).mean((1, 3)))[None]
+        image = ShapesWorld(2000).image(index)
+        pixels = torch.from_numpy(image.image).permute(2, 0, 1)[None].float() / 255
+        covered = torch.from_numpy(image.masks.any(0).reshape(GRID[0], PATCH, GRID[1], PATCH).mean((1, 3)))[None]
         context = BatchContext((f"shapes-{index}",), 0, covered.float(), GRID)
-        axes[2 * row, 0].imshow(picture.image)
+        axes[2 * row, 0].imshow(image.image)
         axes[2 * row, 0].set_title("picture", fontsize=10)
-        axes[2 * row + 1, 0].imshow(picture.semantic > 0, cmap="gray")
+        axes[2 * row + 1, 0].imshow(image.semantic > 0, cmap="gray")
         axes[2 * row + 1, 0].set_title("objects", fontsize=10)
         for column, name in enumerate(names, start=1):
             selector = create_selector(name, domain="shapes")
             mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (selector.mean, selector.std))
             scores = resample_scores(selector.scores((pixels - mean) / std, context), GRID)
             kept = top_k(scores, 0.25, context.image_ids).mask()[0].numpy().repeat(PATCH, 0).repeat(PATCH, 1)
-            filled = np.where(kept[..., None], picture.image / 255, np.array(MEAN))
+            filled = np.where(kept[..., None], image.image / 255, np.array(MEAN))
             axes[2 * row, column].imshow(scores[0], cmap="viridis")
             axes[2 * row, column].set_title(name, fontsize=10)
             axes[2 * row + 1, column].imshow(filled)

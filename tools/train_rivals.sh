@@ -15,7 +15,7 @@ if [ "$fold" = dino ]; then
     exit
 fi
 # Cycles of the learning rate, the windows wider in each, and at last the ViT's own loss alone: .91, .94, .94 of the
-# categories right after the first three, and no more of the pictures learnt from: not too few of them.
+# categories right after the first three, and no more of the images learnt from: not too few of them.
 train vit "first.shapes$fold" --fold "$fold" --iterations 14000 --lr 1e-3 \
     --window 6 --window 6 --window 6 --window 9 --window 12
 train vit "second.shapes$fold" --fold "$fold" --iterations 9000 --lr 1e-3 --init "$dir/first.shapes$fold.safetensors" \

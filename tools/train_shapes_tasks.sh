@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The task models of `shapes` made anew: tools/train_shapes_tasks.sh DIR [NAME...]. Once more goes on after a kill.
 # All start from the segmentor's encoder, which dense labels taught what whole-picture labels teach a small ViT slowly.
-# Each task has a model of whole pictures and one of random patches at random ratios, which favours no selector.
+# Each task has a model of whole images and one of random patches at random ratios, which favours no selector.
 set -euo pipefail
 dir=$1
 shift

@@ -18,7 +18,7 @@ from ltrp_bench.harness.audit.measures import (
     flip_invariance,
     tied,
 )
-from ltrp_bench.harness.audit.subject import Pictures, Refused, Subject, require_pictures
+from ltrp_bench.harness.audit.subject import AuditImages, Refused, Subject, require_images
 from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry
 from ltrp_bench.results.schema.record import digest
 from ltrp_bench.selectors.errors import InputError
@@ -26,7 +26,7 @@ from ltrp_bench.selectors.errors import InputError
 FORMAT: Final = 1
 """Version of the JSON file's form."""
 
-LEAST_PICTURES: Final = max(BATCHES)
+MIN_IMAGES: Final = max(BATCHES)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Habits:
 
     Attributes:
         ties: mean share of neighbouring ranks with equal scores.
-        constant: share of pictures whose scores are all equal.
+        constant: share of images whose scores are all equal.
         centre: rank correlation with nearness to the centre.
         flips: "horizontal", "vertical" -> rank correlation with the mirror image's scores.
         agreement: other selector -> (rank correlation, overlap at `OVERLAP_RATIO`).
@@ -121,50 +121,50 @@ def audit(
     Args:
         selector: as a run has it.
         others: selectors whose agreement with it is measured.
-        task: whose pictures, patch grids and objects are used; its model, if any, is not.
-        images: the first so many pictures.
+        task: whose images, patch grids and objects are used; its model, if any, is not.
+        images: the first so many images.
         device: where the selector runs.
-        together: pictures at a time in a run on that device; for the cost alone.
+        together: images at a time in a run on that device; for the cost alone.
         cost_model: see `measure_cost`; None leaves the cost out.
         stage: told what is being done.
         about: of the machine, for the report.
 
     Raises:
-        InputError: too few pictures, one that cannot be read, or another selector that fails on them.
+        InputError: too few images, one that cannot be read, or another selector that fails on them.
     """
-    stage("reading pictures")
-    pictures = Pictures.of(task.task, images)
-    require_pictures(pictures, LEAST_PICTURES, task.info.name)
+    stage("reading images")
+    audit_images = AuditImages.of(task.task, images)
+    require_images(audit_images, MIN_IMAGES, task.info.name)
     subject = Subject(selector, device, together)
     stage(f"{selector.name}: the contract")
-    findings = Contract(subject, pictures).findings()
+    findings = Contract(subject, audit_images).findings()
     habits, cost = None, None
     if not any(f.status == "broken" for f in findings if f.check in ("answers", "shape", "finite")):
         stage(f"{selector.name}: ties, centre, mirror images, others")
-        habits = _habits(subject, [Subject(other, device, together) for other in others], pictures)
+        habits = _habits(subject, [Subject(other, device, together) for other in others], audit_images)
         if cost_model is not None:
             stage(f"{selector.name} beside {cost_model}: cost")
-            cost = measure_cost(subject, pictures.alike(), cost_model)
-    return Report(selector, task, device, pictures.ids, tuple(findings), habits, cost, about or {})
+            cost = measure_cost(subject, audit_images.alike(), cost_model)
+    return Report(selector, task, device, audit_images.ids, tuple(findings), habits, cost, about or {})
 
 
-def _habits(subject: Subject, others: Sequence[Subject], pictures: Pictures) -> Habits:
-    scores = _scores(subject, pictures)
+def _habits(subject: Subject, others: Sequence[Subject], audit_images: AuditImages) -> Habits:
+    scores = _scores(subject, audit_images)
     flips = {}
     for name, axis in (("horizontal", 1), ("vertical", 0)):
-        flips[name] = flip_invariance(scores, _scores(subject, pictures.mirrored(axis)), axis)
+        flips[name] = flip_invariance(scores, _scores(subject, audit_images.mirrored(axis)), axis)
     return Habits(
         ties=float(np.mean([tied(one) for one in scores])),
         constant=float(np.mean([np.ptp(one) == 0 for one in scores])),
         centre=centre_bias(scores),
         flips=flips,
-        agreement={one.entry.name: agreement(scores, _scores(one, pictures), pictures.ids) for one in others},
+        agreement={one.entry.name: agreement(scores, _scores(one, audit_images), audit_images.ids) for one in others},
     )
 
 
-def _scores(subject: Subject, pictures: Pictures) -> list[np.ndarray]:
+def _scores(subject: Subject, audit_images: AuditImages) -> list[np.ndarray]:
     try:
-        return subject.scores(pictures)
+        return subject.scores(audit_images)
     except Refused as refused:
         fault = refused.fault
         raise InputError(f"selector {subject.entry.name!r} fails on image {fault.image!r}: {fault.detail}") from refused

@@ -1,4 +1,4 @@
-"""The contract of selectors, checked on real pictures: what must hold for a selector's numbers to mean anything.
+"""The contract of selectors, checked on real images: what must hold for a selector's numbers to mean anything.
 
 Two answers are the same if the order of their scores is, up to rounding: what else a score says has no meaning.
 """
@@ -12,17 +12,17 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 
-from ltrp_bench.harness.audit.subject import Fault, Pictures, Refused, Subject
+from ltrp_bench.harness.audit.subject import AuditImages, Fault, Refused, Subject
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.topk import count_kept, top_k
 
 RATIOS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 BATCHES: Final = (3, 8)
 SEEDS: Final = 8
-"""Pictures that are scored with another seed."""
+"""Images that are scored with another seed."""
 
 CHECKS: Final = {
-    "answers": "scores every picture",
+    "answers": "scores every image",
     "shape": "one score a patch, [B, gh, gw]",
     "finite": "no NaN, no infinity",
     "input": "leaves its input as it was",
@@ -32,7 +32,7 @@ CHECKS: Final = {
     "batch": "the same alone and in batches of " + " and ".join(map(str, BATCHES)),
     "order": "the same in another order, in those batches",
     "seed": "follows the seed if it says so, and only then",
-    "normalisation": "refuses pictures that were not normalised",
+    "normalisation": "refuses images that were not normalised",
     "device": "the same on another device",
 }
 """Name of each check -> what must hold, in the order of the table."""
@@ -42,7 +42,7 @@ Status = Literal["kept", "broken", "not checked"]
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check: `image` is the first, or worst, picture on which it was broken."""
+    """The outcome of one check: `image` is the first, or worst, image on which it was broken."""
 
     check: str
     status: Status
@@ -60,11 +60,11 @@ class Closeness:
     """How far two answers differ: shares of patches decided alike over all keep ratios below 1.
 
     Attributes:
-        worst: of the picture and keep ratio where the fewest are.
-        mean: over pictures and keep ratios.
+        worst: of the image and keep ratio where the fewest are.
+        mean: over images and keep ratios.
         image: where `worst` was found.
-        difference: greatest difference of scores, in units of the picture's range of scores.
-        patches: L of that picture.
+        difference: greatest difference of scores, in units of the image's range of scores.
+        patches: L of that image.
     """
 
     worst: float
@@ -86,13 +86,13 @@ class Closeness:
     def text(self) -> str:
         """For people."""
         return (
-            f"{1 - self.worst:.1%} of the patches decided otherwise (mean over pictures and ratios "
+            f"{1 - self.worst:.1%} of the patches decided otherwise (mean over images and ratios "
             f"{1 - self.mean:.2%}); scores differ by up to {self.difference:.2g} of their range"
         )
 
 
 def compare(one: Sequence[np.ndarray], other: Sequence[np.ndarray], ids: Sequence[str]) -> Closeness:
-    """How alike two lists of [gh, gw] scores of the same pictures rank their patches.
+    """How alike two lists of [gh, gw] scores of the same images rank their patches.
 
     Scores within 1e-5 of their range, or 1e-6 of their size, of each other count as the same, ties broken alike.
     """
@@ -115,15 +115,15 @@ def _closeness(a: np.ndarray, b: np.ndarray, image: str) -> Closeness:
 
 
 class Contract:
-    """All checks of one selector on some pictures.
+    """All checks of one selector on some images.
 
     Args:
         subject: the selector.
-        pictures: at least `max(BATCHES)`; brought to one size, so that batches can be formed.
+        images: at least `max(BATCHES)`; brought to one size, so that batches can be formed.
     """
 
-    def __init__(self, subject: Subject, pictures: Pictures) -> None:
-        self.subject, self.pictures = subject, pictures.alike()
+    def __init__(self, subject: Subject, audit_images: AuditImages) -> None:
+        self.subject, self.audit_images = subject, audit_images.alike()
         self._alone: list[np.ndarray] = []
 
     def findings(self) -> list[Finding]:
@@ -158,20 +158,20 @@ class Contract:
         """ "answers", "shape" and "finite", up to the first that is broken."""
         names = ("answers", "shape", "finite")
         try:
-            self._alone = self.subject.scores(self.pictures)
+            self._alone = self.subject.scores(self.audit_images)
         except Refused as refused:
             broken = refused.fault.check
             return [*(Finding(name, "kept") for name in names[: names.index(broken)]), _broken(broken, refused.fault)]
         return [Finding(name, "kept") for name in names]
 
     def _masks(self, place: int) -> list[tuple[float, np.ndarray, int]]:
-        """(keep ratio, indices kept, patches there are) of a picture at each ratio."""
+        """(keep ratio, indices kept, patches there are) of an image at each ratio."""
         scores = torch.from_numpy(self._alone[place])[None]
-        ids = [self.pictures.ids[place]]
+        ids = [self.audit_images.ids[place]]
         return [(r, top_k(scores, r, ids).indices[0].numpy(), scores.numel()) for r in RATIOS]
 
     def _kept(self) -> Finding:
-        for place, image in enumerate(self.pictures.ids):
+        for place, image in enumerate(self.audit_images.ids):
             for ratio, kept, patches in self._masks(place):
                 k = count_kept(ratio, patches)
                 if len(kept) != k or len(np.unique(kept)) != k or kept.min() < 0 or kept.max() >= patches:
@@ -179,7 +179,7 @@ class Contract:
         return Finding("kept", "kept")
 
     def _nested(self) -> Finding:
-        for place, image in enumerate(self.pictures.ids):
+        for place, image in enumerate(self.audit_images.ids):
             kept = [indices for _, indices, _ in self._masks(place)]
             for ratio, fewer, more in zip(RATIOS, kept, kept[1:], strict=False):
                 if not np.isin(fewer, more).all():
@@ -187,27 +187,29 @@ class Contract:
         return Finding("nested", "kept")
 
     def _again(self) -> Finding:
-        return _judge("again", compare(self._alone, self.subject.scores(self.pictures), self.pictures.ids))
+        return _judge("again", compare(self._alone, self.subject.scores(self.audit_images), self.audit_images.ids))
 
     def _batch(self) -> Finding:
         return _first_broken(
-            _judge("batch", compare(self._alone, self.subject.scores(self.pictures, size), self.pictures.ids), size)
+            _judge(
+                "batch", compare(self._alone, self.subject.scores(self.audit_images, size), self.audit_images.ids), size
+            )
             for size in BATCHES
         )
 
     def _order(self) -> Finding:
-        order = [int(i) for i in np.random.default_rng(0).permutation(len(self.pictures))]
-        shuffled = self.pictures.at(order)
+        order = [int(i) for i in np.random.default_rng(0).permutation(len(self.audit_images))]
+        shuffled = self.audit_images.at(order)
 
         def one(size: int) -> Finding:
-            straight = self.subject.scores(self.pictures, size)
+            straight = self.subject.scores(self.audit_images, size)
             turned = self.subject.scores(shuffled, size)
             return _judge("order", compare([straight[i] for i in order], turned, shuffled.ids), size)
 
         return _first_broken(one(size) for size in BATCHES)
 
     def _seed(self) -> Finding:
-        some = self.pictures.at(range(min(SEEDS, len(self.pictures))))
+        some = self.audit_images.at(range(min(SEEDS, len(self.audit_images))))
         close = compare(self._alone[: len(some)], self.subject.scores(some, seed=1), some.ids)
         says = self.subject.entry.info.stochastic
         if says and close.mean == 1:
@@ -220,10 +222,10 @@ class Contract:
     def _normalisation(self) -> Finding:
         if not isinstance(self.subject.selector, Selector):
             return Finding("normalisation", "not checked", "not a subclass of Selector, which does that")
-        wrong = self.subject.refuses_unnormalised(self.pictures)
+        wrong = self.subject.refuses_unnormalised(self.audit_images)
         if wrong is None:
             return Finding("normalisation", "kept")
-        return Finding("normalisation", "broken", wrong, self.pictures.ids[0])
+        return Finding("normalisation", "broken", wrong, self.audit_images.ids[0])
 
     def _device(self) -> Finding:
         other = other_device(self.subject.device)
@@ -232,8 +234,8 @@ class Contract:
         if not hasattr(self.subject.selector, "to"):
             return Finding("device", "not checked", "it has no to(device)")
         with self.subject.elsewhere():
-            there = self.subject.scores(self.pictures, device=other)
-        close = compare(self._alone, there, self.pictures.ids)
+            there = self.subject.scores(self.audit_images, device=other)
+        close = compare(self._alone, there, self.audit_images.ids)
         # Kernels of two devices round differently, some in TF32: more near-ties flip than on one.
         if close.same(worst=0.9, mean=0.98):
             return Finding("device", "kept", f"{other} beside {self.subject.device}: {close.text}")

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ltrp_bench.harness.audit.subject import Pictures, Subject
+from ltrp_bench.harness.audit.subject import AuditImages, Subject
 from ltrp_bench.harness.evaluation.flops import count_flops
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.selectors.errors import UsageError
@@ -24,27 +24,27 @@ SHAPES_DETECTOR: Final = "shapes-detector"
 """The detector of `shapes-det`, by the name that --cost-model knows it by."""
 
 DEFAULT: Final = {"shapes": SHAPES_DETECTOR, "photos": "vit_base_patch16_224"}
-"""The model of each domain of pictures."""
+"""The model of each domain of images."""
 
 ROUNDS: Final = 5
 TIMED: Final = 8
-"""Pictures of a round, or one whole batch if that is more."""
+"""Images of a round, or one whole batch if that is more."""
 
-Run = Callable[[Pictures], object]
+Run = Callable[[AuditImages], object]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one picture.
+    """Of one image.
 
     Attributes:
-        images_per_second: of the selector, resizing and normalising included, `batch` pictures at a time.
+        images_per_second: of the selector, resizing and normalising included, `batch` images at a time.
         gflops: floating-point operations of the selector, in units of 1e9; a multiplication and an addition are two.
             Matrix products and convolutions alone are counted.
         model: what it is compared with.
         model_images_per_second, model_gflops: likewise.
         time_share, flops_share: the selector's cost by the model's.
-        batch: pictures at a time.
+        batch: images at a time.
     """
 
     images_per_second: float
@@ -61,22 +61,22 @@ class Cost:
         return asdict(self)
 
 
-def measure_cost(subject: Subject, pictures: Pictures, name: str) -> Cost:
-    """Count and time a selector and a model on the same pictures, in turns, so that both see the same machine.
+def measure_cost(subject: Subject, audit_images: AuditImages, name: str) -> Cost:
+    """Count and time a selector and a model on the same images, in turns, so that both see the same machine.
 
     Args:
         subject: the selector.
-        pictures: of one size; the first `TIMED` of them, or a batch, are used.
+        images: of one size; the first `TIMED` of them, or a batch, are used.
         name: `SHAPES_DETECTOR`, or a timm model's name (untrained: that changes no cost).
 
     Raises:
         UsageError: timm knows no such model.
     """
-    some = pictures.at(range(min(max(TIMED, subject.together), len(pictures))))
+    some = audit_images.at(range(min(max(TIMED, subject.together), len(audit_images))))
     batch = min(subject.together, len(some))
     scorer = Scorer(subject.selector, torch.device(subject.device), batch)
 
-    def select(given: Pictures) -> object:
+    def select(given: AuditImages) -> object:
         return scorer.scores(given.samples, given.grids, 0, given.objects)
 
     model = _model(name, subject.device, batch)
@@ -95,17 +95,17 @@ def measure_cost(subject: Subject, pictures: Pictures, name: str) -> Cost:
     )
 
 
-def _times(first: Run, second: Run, pictures: Pictures, device: str) -> tuple[float, float]:
-    """Median seconds a picture of each, run in turns; the first round only warms up."""
+def _times(first: Run, second: Run, audit_images: AuditImages, device: str) -> tuple[float, float]:
+    """Median seconds an image of each, run in turns; the first round only warms up."""
     taken: tuple[list[float], list[float]] = ([], [])
     for turn in range(ROUNDS + 1):
         for run, times in zip((first, second), taken, strict=True):
             began = time.perf_counter()
-            run(pictures)
+            run(audit_images)
             if device.startswith("cuda"):
                 torch.cuda.synchronize(device)
             if turn:
-                times.append((time.perf_counter() - began) / len(pictures))
+                times.append((time.perf_counter() - began) / len(audit_images))
     return statistics.median(taken[0]), statistics.median(taken[1])
 
 
@@ -121,7 +121,7 @@ def check_model(name: str) -> None:
 
 
 def _model(name: str, device: str, batch: int) -> Run:
-    """Runs the model over pictures, `batch` at a time."""
+    """Runs the model over images, `batch` at a time."""
     if name == SHAPES_DETECTOR:
         return _detector(device, batch)
     import timm
@@ -131,16 +131,16 @@ def _model(name: str, device: str, batch: int) -> Run:
     channels, height, width = model.default_cfg["input_size"]
     images = torch.zeros(batch, channels, height, width, device=device)
 
-    def run(pictures: Pictures) -> None:
+    def run(audit_images: AuditImages) -> None:
         with torch.inference_mode():
-            for first in range(0, len(pictures), batch):
-                model(images[: len(pictures) - first])
+            for first in range(0, len(audit_images), batch):
+                model(images[: len(audit_images) - first])
 
     return run
 
 
 def _detector(device: str, batch: int) -> Run:
-    """The detector of the built-in world on whole pictures, boxes and all, as `shapes-det` runs it."""
+    """The detector of the built-in world on whole images, boxes and all, as `shapes-det` runs it."""
     from ltrp_bench.tasks.base import Keep
     from ltrp_bench.tasks.data.shapes.world import PATCH
     from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, SHAPES_WEIGHTS, load_detector
@@ -149,9 +149,9 @@ def _detector(device: str, batch: int) -> Run:
 
     runner = DetectorRunner(load_detector(SHAPES_CONFIG, SHAPES_WEIGHTS, None, device), PATCH, 0.0)
 
-    def run(pictures: Pictures) -> None:
-        for first in range(0, len(pictures), batch):
-            prepared = [runner.prepare(one.image) for one in pictures.samples[first : first + batch]]
+    def run(audit_images: AuditImages) -> None:
+        for first in range(0, len(audit_images), batch):
+            prepared = [runner.prepare(one.image) for one in audit_images.samples[first : first + batch]]
             grids = [patch_grid(one.content.shape[0], one.content.shape[1], PATCH) for one in prepared]
             runner.rows(prepared, [Keep(np.ones(grid, bool)) for grid in grids])
 

@@ -19,7 +19,7 @@ OVERLAP_RATIO: Final = 0.25
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over the pictures on which a measure is defined; `value` is None where it is on none."""
+    """A mean over the images on which a measure is defined; `value` is None where it is on none."""
 
     value: float | None
     images: int
@@ -68,6 +68,6 @@ def overlap(one: np.ndarray, other: np.ndarray, image: str, keep_ratio: float = 
 
 
 def agreement(one: Sequence[np.ndarray], other: Sequence[np.ndarray], ids: Sequence[str]) -> tuple[Mean, Mean]:
-    """Mean rank correlation and mean `overlap` of two selectors' scores of the same pictures."""
+    """Mean rank correlation and mean `overlap` of two selectors' scores of the same images."""
     pairs = list(zip(one, other, ids, strict=True))
     return Mean.of(spearman(a, b) for a, b, _ in pairs), Mean.of(overlap(a, b, image) for a, b, image in pairs)

@@ -1,4 +1,4 @@
-"""The pictures of an audit and the selector under audit: asked as in a run, with an eye on each answer."""
+"""The images of an audit and the selector under audit: asked as in a run, with an eye on each answer."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ltrp_bench.selectors.topk import resample_scores
 from ltrp_bench.tasks.base import Sample, Task
 
 TOO_BRIGHT: Final = 255.0
-"""What pictures are multiplied by to look as if they had not been normalised."""
+"""What images are multiplied by to look as if they had not been normalised."""
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Some pictures of a task.
+class AuditImages:
+    """Some images of a task.
 
     Attributes:
         samples: as the task loads them.
@@ -38,8 +38,8 @@ class Pictures:
     objects: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, task: Task, most: int) -> Pictures:
-        """The task's first `most` pictures; InputError for one that cannot be read."""
+    def of(cls, task: Task, most: int) -> AuditImages:
+        """The task's first `most` images; InputError for one that cannot be read."""
         samples = tuple(task.load(index) for index in range(min(most, len(task))))
         objects = tuple(np.asarray(task.objects(sample), dtype=np.float32) for sample in samples)
         return cls(samples, tuple(task.grid(sample) for sample in samples), objects)
@@ -52,27 +52,29 @@ class Pictures:
         """The image ids."""
         return tuple(sample.image_id for sample in self.samples)
 
-    def at(self, places: Sequence[int]) -> Pictures:
+    def at(self, places: Sequence[int]) -> AuditImages:
         """Those at `places`, in that order."""
-        return Pictures(
+        return AuditImages(
             tuple(self.samples[i] for i in places),
             tuple(self.grids[i] for i in places),
             tuple(self.objects[i] for i in places),
         )
 
-    def mirrored(self, axis: int) -> Pictures:
+    def mirrored(self, axis: int) -> AuditImages:
         """Turned over along `axis` (0: upside down, 1: left to right), ground truth with them."""
         turned = (replace(one, image=np.ascontiguousarray(np.flip(one.image, axis))) for one in self.samples)
-        return Pictures(tuple(turned), self.grids, tuple(np.ascontiguousarray(np.flip(o, axis)) for o in self.objects))
+        return AuditImages(
+            tuple(turned), self.grids, tuple(np.ascontiguousarray(np.flip(o, axis)) for o in self.objects)
+        )
 
-    def alike(self) -> Pictures:
-        """All of the first one's size and grid: only pictures of one size are ever put into a batch together."""
+    def alike(self) -> AuditImages:
+        """All of the first one's size and grid: only images of one size are ever put into a batch together."""
         shape, grid = self.samples[0].image.shape, self.grids[0]
         if all(one.image.shape == shape for one in self.samples) and set(self.grids) == {grid}:
             return self
         samples = tuple(replace(one, image=_resized(one.image, shape[0], shape[1])) for one in self.samples)
         objects = (resample_scores(torch.from_numpy(one)[None], grid)[0].numpy() for one in self.objects)
-        return Pictures(samples, (grid,) * len(samples), tuple(objects))
+        return AuditImages(samples, (grid,) * len(samples), tuple(objects))
 
 
 def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -102,7 +104,7 @@ class Subject:
     Args:
         entry: the selector as a run has it.
         device: where it is asked, unless said otherwise.
-        together: pictures given at a time in a run on that device.
+        together: images given at a time in a run on that device.
     """
 
     def __init__(self, entry: SelectorEntry, device: str, together: int) -> None:
@@ -111,15 +113,17 @@ class Subject:
         self.changed: Fault | None = None
         """The first time that it changed its input."""
 
-    def scores(self, pictures: Pictures, batch: int = 1, seed: int = 0, device: str | None = None) -> list[np.ndarray]:
-        """[gh, gw] float32 of each picture, `batch` at a time. Raises `Refused`."""
+    def scores(
+        self, audit_images: AuditImages, batch: int = 1, seed: int = 0, device: str | None = None
+    ) -> list[np.ndarray]:
+        """[gh, gw] float32 of each image, `batch` at a time. Raises `Refused`."""
         scorer = _WatchingScorer(self, torch.device(device or self.device), batch)
-        return scorer.scores(pictures.samples, pictures.grids, seed, pictures.objects)
+        return scorer.scores(audit_images.samples, audit_images.grids, seed, audit_images.objects)
 
-    def refuses_unnormalised(self, pictures: Pictures) -> str | None:
-        """None if pictures as they are before normalisation are refused in one line; else what happens instead."""
+    def refuses_unnormalised(self, audit_images: AuditImages) -> str | None:
+        """None if images as they are before normalisation are refused in one line; else what happens instead."""
         scorer = _WatchingScorer(self, torch.device(self.device), 1)
-        return scorer.unnormalised(pictures.at([0]))
+        return scorer.unnormalised(audit_images.at([0]))
 
     @contextlib.contextmanager
     def elsewhere(self) -> Iterator[None]:
@@ -138,16 +142,18 @@ class _WatchingScorer(Scorer):
         super().__init__(subject.selector, device, batch_size)
         self.subject = subject
 
-    def unnormalised(self, pictures: Pictures) -> str | None:
-        context = BatchContext(pictures.ids, 0, torch.from_numpy(np.stack(pictures.objects)), pictures.grids[0])
-        images = self._images([pictures.samples[0].image], pictures.grids[0]) * TOO_BRIGHT
+    def unnormalised(self, audit_images: AuditImages) -> str | None:
+        context = BatchContext(
+            audit_images.ids, 0, torch.from_numpy(np.stack(audit_images.objects)), audit_images.grids[0]
+        )
+        images = self._images([audit_images.samples[0].image], audit_images.grids[0]) * TOO_BRIGHT
         try:
             self._raw(images, context, checked=True)
         except BenchError as error:
             return None if "\n" not in str(error) else "its message has several lines"
         except Exception as error:
             return f"it raised {type(error).__name__} instead of an InputError: {_short(error)}"
-        return f"pictures {TOO_BRIGHT:g} times too bright were scored as if nothing was wrong"
+        return f"images {TOO_BRIGHT:g} times too bright were scored as if nothing was wrong"
 
     def _ask(self, images: Tensor, context: BatchContext) -> Tensor:
         before = images.clone()
@@ -193,7 +199,7 @@ def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def require_pictures(pictures: Pictures, least: int, task: str) -> None:
-    """InputError unless there are pictures enough to form batches."""
-    if len(pictures) < least:
-        raise InputError(f"an audit needs {least} pictures, task {task!r} has {len(pictures)}")
+def require_images(audit_images: AuditImages, least: int, task: str) -> None:
+    """InputError unless there are images enough to form batches."""
+    if len(audit_images) < least:
+        raise InputError(f"an audit needs {least} images, task {task!r} has {len(audit_images)}")

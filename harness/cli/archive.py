@@ -15,7 +15,7 @@ def export(
     folder: Path = typer.Argument(Path("runs"), metavar="[DIR]", help="A run folder."),
     task: list[str] = typer.Option([], help="Only cells of this task; repeat."),
     selector: list[str] = typer.Option([], help="Only cells of this selector; repeat."),
-    no_gallery: bool = typer.Option(False, "--no-gallery", help="Without the small pictures of the data sets."),
+    no_gallery: bool = typer.Option(False, "--no-gallery", help="Without the small images of the data sets."),
     debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
 ) -> None:
     """Write finished cells to one archive that others can import."""

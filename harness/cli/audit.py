@@ -30,12 +30,10 @@ def audit(
     selector_option: list[str] = typer.Option(
         [], metavar="key=value | NAME.key=value", help="An option of its, or of another's; repeat."
     ),
-    task: str | None = typer.Option(
-        None, help="Whose pictures.  [default: shapes-coverage, coco-coverage with --data]"
-    ),
+    task: str | None = typer.Option(None, help="Whose images.  [default: shapes-coverage, coco-coverage with --data]"),
     data: str | None = typer.Option(None, metavar="DIR", help="Photographs: a data set in COCO's format."),
     task_option: list[str] = typer.Option([], metavar="key=value", help="Option of the task; repeat."),
-    images: int = typer.Option(32, min=8, help="The first so many pictures."),
+    images: int = typer.Option(32, min=8, help="The first so many images."),
     against: list[str] = typer.Option([], metavar="NAME", help="Another selector to compare scores with; repeat."),
     cost_model: str | None = typer.Option(
         None,
@@ -44,7 +42,7 @@ def audit(
         "[default: shapes-detector; vit_base_patch16_224 on photographs]",
     ),
     json_file: Path | None = typer.Option(None, "--json", metavar="FILE", help="Write all of it to this file."),
-    batch_size: int = typer.Option(16, min=1, help="Pictures at a time on a GPU, where the cost is measured."),
+    batch_size: int = typer.Option(16, min=1, help="Images at a time on a GPU, where the cost is measured."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
     debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
 ) -> None:
@@ -78,12 +76,12 @@ def audit(
     )
     with console(stderr=True).status("building") as status:
         pairs = ready(request, lambda line: typer.echo(f"note: {line}", err=True))
-        entry, pictures = pairs[0]
-        model = DEFAULT[pictures.task.domain] if cost_model is None else cost_model
+        entry, task_entry = pairs[0]
+        model = DEFAULT[task_entry.task.domain] if cost_model is None else cost_model
         report = audit_selector(
             entry,
             [other for other, _ in pairs[1:]],
-            pictures,
+            task_entry,
             images,
             place,
             options.together,
@@ -124,7 +122,7 @@ def contract_table(report: Report) -> Table:
     from ltrp_bench.harness.audit.checks import CHECKS
 
     info = report.selector.info
-    title = f"{info.name} ({info.supervision_text}) on {len(report.image_ids)} pictures of {report.task.info.name}"
+    title = f"{info.name} ({info.supervision_text}) on {len(report.image_ids)} images of {report.task.info.name}"
     table = Table(box=None, header_style="bold", pad_edge=False, title=title, title_justify="left")
     for name in ("contract", "what must hold", "", "detail"):
         table.add_column(name, no_wrap=name == "contract")
@@ -155,14 +153,14 @@ def _measures(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "none", "-", "it gives no scores to measure"
         return
     yield "ties", f"{habits.ties:.4f}", "share of neighbouring ranks with equal scores"
-    yield "constant pictures", f"{habits.constant:.4f}", "share of pictures whose patches all score the same"
+    yield "constant images", f"{habits.constant:.4f}", "share of images whose patches all score the same"
     yield "centre bias", _mean(habits.centre), "rank correlation with nearness to the centre; 0: none"
     for name, mean in habits.flips.items():
         yield f"{name} flip", _mean(mean), "rank correlation with the mirror image's scores; 1: invariant"
     for name, (rank, both) in habits.agreement.items():
         yield f"agreement: {name}", _mean(rank), f"rank correlation; overlap at r = 0.25: {_mean(both)} (chance 0.25)"
     if cost is not None:
-        each = "one picture at a time" if cost.batch == 1 else f"{cost.batch} pictures at a time"
+        each = "one image at a time" if cost.batch == 1 else f"{cost.batch} images at a time"
         beside = f"{cost.model_images_per_second:.1f} of {cost.model}"
         yield "images/s", f"{cost.images_per_second:.1f}", f"beside {beside}, {each} on {report.device}"
         yield "share of its time", f"{cost.time_share:.3f}", f"time by that of {cost.model}"

@@ -104,7 +104,7 @@ def export_shapes(
     from ltrp_bench.tasks.data.shapes.export import export
 
     export(out, fold=fold, count=count, split=split)
-    typer.echo(f"wrote {count} pictures to {out}")
+    typer.echo(f"wrote {count} images to {out}")
 
 
 def shipped_weights(room: str) -> list[str]:

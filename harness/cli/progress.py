@@ -27,8 +27,8 @@ def console(stderr: bool = False) -> Console:
 class RunProgress:
     """Tells a person how far a sweep is, on stderr; a `sweep.Progress`.
 
-    Use as a context manager. In a terminal: one bar over all pictures of all cells, with the current cell,
-    pictures a second and the time left. Elsewhere: a line every `PLAIN_EVERY` seconds and at each new cell.
+    Use as a context manager. In a terminal: one bar over all images of all cells, with the current cell,
+    images a second and the time left. Elsewhere: a line every `PLAIN_EVERY` seconds and at each new cell.
     """
 
     def __init__(self, live: bool | None = None) -> None:
@@ -57,7 +57,7 @@ class RunProgress:
         self._bar.stop()
 
     def start(self, total: int) -> None:
-        """`total` pictures, over all groups, are ahead."""
+        """`total` images, over all groups, are ahead."""
         self._total, self._began = total, time.monotonic()
         self._bar.update(self._task, total=total)
 
@@ -69,7 +69,7 @@ class RunProgress:
             self._line()
 
     def advance(self, images: int, worked: bool) -> None:
-        """So many pictures are done; those found done do not count towards the rate."""
+        """So many images are done; those found done do not count towards the rate."""
         self._done += images
         self._worked += images if worked else 0
         self._bar.update(self._task, advance=images, rate=self._rate())
@@ -82,7 +82,7 @@ class RunProgress:
 
     @property
     def worked(self) -> int:
-        """Pictures measured in this run, summed over groups."""
+        """Images measured in this run, summed over groups."""
         return self._worked
 
     def _rate(self) -> str:

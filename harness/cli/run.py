@@ -84,7 +84,7 @@ def run(
 
 
 def _left_out(records: Sequence[CellRecord], reason: Callable[[CellRecord, str], str | None]) -> str | None:
-    """Which pictures were left out, and why the first of them; None for none."""
+    """Which images were left out, and why the first of them; None for none."""
     found = {(record.task.name, image): record for record in records for image in record.skipped}
     if not found:
         return None

@@ -13,7 +13,7 @@ from ltrp_bench.selectors.errors import InputError, UsageError
 if TYPE_CHECKING:
     from ltrp_bench.harness.evaluation.plan import SelectorEntry
     from ltrp_bench.harness.evaluation.request import Request
-    from ltrp_bench.harness.visualization.images import Picture
+    from ltrp_bench.harness.visualization.images import DisplayImage
     from ltrp_bench.harness.visualization.panel_grid import Sheet
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -21,11 +21,11 @@ _DATA = "Where the task's data set lies."
 
 
 def show(
-    image: list[Path] | None = typer.Argument(None, metavar="[IMAGE]...", help="Pictures of your own."),
+    image: list[Path] | None = typer.Argument(None, metavar="[IMAGE]...", help="Images of your own."),
     selector: list[str] = typer.Option([], help="A selector; repeat. `ltrp-bench list selectors` shows them."),
     keep_ratio: list[float] = typer.Option([], help="Share of the patches kept, in (0, 1]; repeat.  [default: 0.25]"),
     task: str | None = typer.Option(None, help="Pictures, patch grid and objects of this task instead of files."),
-    index: list[int] = typer.Option([], min=0, help="Which of the task's pictures; repeat.  [default: 0]"),
+    index: list[int] = typer.Option([], min=0, help="Which of the task's images; repeat.  [default: 0]"),
     data: str | None = typer.Option(None, metavar="DIR", help=_DATA),
     model: str | None = typer.Option(None, help="Model of a task that has one: its resize makes the patch grid."),
     model_weights: Path | None = typer.Option(None, help="Checkpoint of that model."),
@@ -33,7 +33,7 @@ def show(
     weights: list[str] = typer.Option([], metavar="FILE | NAME=FILE", help="Weights of a selector; repeat."),
     selector_option: list[str] = typer.Option([], metavar="NAME.key=value", help="Option of a selector; repeat."),
     grid: str | None = typer.Option(
-        None, metavar="N | ROWSxCOLUMNS", help="Patches of files, over the whole picture.  [default: 14]"
+        None, metavar="N | ROWSxCOLUMNS", help="Patches of files, over the whole image.  [default: 14]"
     ),
     truth: list[Path] = typer.Option([], metavar="FILE", help="A mask for each file: a PNG, 0 where no object is."),
     reconstruct: bool = typer.Option(
@@ -44,7 +44,7 @@ def show(
     ),
     seed: int = typer.Option(0, min=0, help="Of selectors with chance, and of the visible patches."),
     layout: str | None = typer.Option(
-        None, metavar="row | block", help="All of a picture in a row, or kept patches below scores.  [default: fitting]"
+        None, metavar="row | block", help="All of an image in a row, or kept patches below scores.  [default: fitting]"
     ),
     by: str = typer.Option("score", metavar="score | rank", help="What colours the maps."),
     dark: bool = typer.Option(False, "--dark", help="For a dark page."),
@@ -54,13 +54,13 @@ def show(
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
     debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
 ) -> None:
-    """Draw score maps and kept patches of pictures side by side, as a run would score and keep them."""
+    """Draw score maps and kept patches of images side by side, as a run would score and keep them."""
     from ltrp_bench.harness.evaluation.environment import usable_device
     from ltrp_bench.harness.evaluation.request import Request
     from ltrp_bench.results.schema.atomic_io import atomic_write
 
     files = image or []
-    _check_source(files, task, index, data, model, model_weights, task_option, grid, truth)
+    _check_dataset(files, task, index, data, model, model_weights, task_option, grid, truth)
     _check_kind(reconstruct, selector, keep_ratio, remove, layout, by, grid, truth)
     suffix = out.suffix.lower()
     if suffix not in _SUFFIXES:
@@ -75,36 +75,36 @@ def show(
         shared={"model": model, "model_weights": model_weights},
         device=usable_device(device),
     )
-    entries, pictures = _built(request, files, index or [0], grid, truth)
+    entries, images = _built(request, files, index or [0], grid, truth)
     page = "dark" if dark else "light"
     if reconstruct:
-        sheet = _removals(request, entries, pictures, remove, seed, page, width)
+        sheet = _removals(request, entries, images, remove, seed, page, width)
     else:
-        sheet = _scores(request, entries, pictures, keep_ratio or [0.25], seed, layout, by, page, width)
+        sheet = _scores(request, entries, images, keep_ratio or [0.25], seed, layout, by, page, width)
     atomic_write(out, sheet.bytes(suffix, dpi))
-    count = f"{len(pictures)} picture{'s' if len(pictures) > 1 else ''}"
+    count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
     typer.echo(f"{out}: {count}, {', '.join(entry.info.name for entry in entries)}", err=True)
 
 
 def _built(
     request: Request, files: list[Path], indices: list[int], grid: str | None, truth: list[Path]
-) -> tuple[list[SelectorEntry], list[Picture]]:
-    """The selectors and the pictures."""
-    from ltrp_bench.harness.visualization.images import FILES_GRID, file_pictures, task_pictures
+) -> tuple[list[SelectorEntry], list[DisplayImage]]:
+    """The selectors and the images."""
+    from ltrp_bench.harness.visualization.images import FILES_GRID, file_images, task_images
     from ltrp_bench.harness.visualization.selections import asks_truth, file_selectors, task_selectors
 
     if not request.tasks:
-        # Before any weights are read: a picture that is not there is found at once.
-        pictures = file_pictures(files, (FILES_GRID, FILES_GRID) if grid is None else _grid(grid), truth)
-        return file_selectors(request), pictures
+        # Before any weights are read: an image that is not there is found at once.
+        images = file_images(files, (FILES_GRID, FILES_GRID) if grid is None else _grid(grid), truth)
+        return file_selectors(request), images
     entries, task = task_selectors(request, lambda line: typer.echo(f"note: {line}", err=True))
-    return entries, task_pictures(task.task, indices, asks_truth(entries))
+    return entries, task_images(task.task, indices, asks_truth(entries))
 
 
 def _scores(
     request: Request,
     entries: list[SelectorEntry],
-    pictures: list[Picture],
+    images: list[DisplayImage],
     keep_ratios: list[float],
     seed: int,
     layout: str | None,
@@ -117,14 +117,14 @@ def _scores(
     from ltrp_bench.harness.visualization.selections import shown
 
     ratios = check_ratios(keep_ratios)
-    results = [shown(entry, pictures, ratios, seed, request.device) for entry in entries]
-    return score_sheet(pictures, results, layout, by, page, width)  # type: ignore[arg-type]
+    results = [shown(entry, images, ratios, seed, request.device) for entry in entries]
+    return score_sheet(images, results, layout, by, page, width)  # type: ignore[arg-type]
 
 
 def _removals(
     request: Request,
     entries: list[SelectorEntry],
-    pictures: list[Picture],
+    images: list[DisplayImage],
     remove: list[int],
     seed: int,
     page: str,
@@ -137,11 +137,11 @@ def _removals(
     teacher = entries[0].selector
     if not isinstance(teacher, LTRPTeacher):
         raise UsageError(f"--reconstruct shows a masked autoencoder: --selector ltrp-teacher, not {entries[0].name}")
-    rebuilt = reconstruct(teacher, pictures, remove, seed, request.device)
-    return removal_sheet(pictures, rebuilt, page, width)  # type: ignore[arg-type]
+    rebuilt = reconstruct(teacher, images, remove, seed, request.device)
+    return removal_sheet(images, rebuilt, page, width)  # type: ignore[arg-type]
 
 
-def _check_source(
+def _check_dataset(
     files: list[Path],
     task: str | None,
     index: list[int],
@@ -152,11 +152,11 @@ def _check_source(
     grid: str | None,
     truth: list[Path],
 ) -> None:
-    """`UsageError` unless pictures come from one place, with options of that place alone."""
+    """`UsageError` unless images come from one place, with options of that place alone."""
     if files and task is not None:
-        raise UsageError("give pictures or --task, not both")
+        raise UsageError("give images or --task, not both")
     if not files and task is None:
-        raise UsageError("what is to be shown? name pictures, or a task: --task shapes-coverage --index 3")
+        raise UsageError("what is to be shown? name images, or a task: --task shapes-coverage --index 3")
     of_task = {
         "--index": index,
         "--data": data,
@@ -167,7 +167,7 @@ def _check_source(
     of_files = {"--grid": grid, "--truth": truth}
     for flag, value in (of_task if task is None else of_files).items():
         if value not in (None, []):
-            where = "needs --task" if task is None else "is for pictures of your own: a task brings its own"
+            where = "needs --task" if task is None else "is for images of your own: a task brings its own"
             raise UsageError(f"{flag} {where}")
     if model_weights is not None and not model_weights.is_file():
         raise InputError(f"--model-weights {model_weights}: no such file")

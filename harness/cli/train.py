@@ -22,9 +22,9 @@ train_app = typer.Typer(
 DATA = typer.Option("shapes", help="`shapes` or a folder of images (searched through).")
 OUT = typer.Option(..., help="Folder of checkpoints, logs and TensorBoard events.")
 EXPORT = typer.Option(None, help="Write the trained weights here (.safetensors), with a card beside them.")
-PICTURES = typer.Option(40_000, min=1, help="How many different pictures of shapes.")
+NUM_IMAGES = typer.Option(40_000, "--pictures", min=1, help="How many different images of shapes.")
 ITERATIONS = typer.Option(3_400, min=1, help="Iterations; optimiser steps are as many over --accumulate.")
-BATCH = typer.Option(64, min=1, help="Pictures an iteration and process.")
+BATCH = typer.Option(64, min=1, help="Images an iteration and process.")
 LR = typer.Option(1.5e-3, help="Peak learning rate (linear warm-up, cosine decay to zero).")
 ACCUMULATE = typer.Option(1, min=1, help="Iterations an optimiser step.")
 AMP = typer.Option("none", metavar="none | float16 | bfloat16", help="Mixed precision; float16 needs a GPU.")
@@ -43,12 +43,12 @@ def mae(
     data: str = DATA,
     export: Path | None = EXPORT,
     preset: str = typer.Option("tiny", help="tiny, small, base, large or huge."),
-    size: int = typer.Option(96, min=16, help="Side of the pictures in pixels."),
+    size: int = typer.Option(96, min=16, help="Side of the images in pixels."),
     patch: int = typer.Option(8, min=2, help="Side of a patch in pixels."),
     mask_ratio: float = typer.Option(0.75, help="Share of patches hidden, in (0, 1)."),
     init: str | None = typer.Option(None, help="Start from these weights: a file or a shipped tag."),
     norm_pix: bool = typer.Option(True, help="Predict pixels normalised per patch (He et al., section 4.1)."),
-    pictures: int = PICTURES,
+    num_images: int = NUM_IMAGES,
     iterations: int = ITERATIONS,
     batch_size: int = BATCH,
     lr: float = LR,
@@ -65,7 +65,7 @@ def mae(
     from ltrp_bench.harness.training.recipes.mae import train_mae
 
     options = training_options(context)
-    made = train_mae(data, options, preset, size, patch, mask_ratio, norm_pix, pictures, init)
+    made = train_mae(data, options, preset, size, patch, mask_ratio, norm_pix, num_images, init)
     finish("mae", made, out, export, context.obj)
 
 
@@ -81,9 +81,9 @@ def ltrp(
     distance: str = typer.Option("l1", help="Of reconstructions: l1, l2, ssim, psnr or lpips."),
     hide: str = typer.Option("decoder", metavar="decoder | encoder_decoder", help="Where a patch is taken away."),
     mask_ratio: float = typer.Option(0.9, help="Share of patches the teacher does not see, in (0, 1)."),
-    asymmetric: bool = typer.Option(True, help="The ranker sees the visible patches only, not the whole picture."),
+    asymmetric: bool = typer.Option(True, help="The ranker sees the visible patches only, not the whole image."),
     sublist: int = typer.Option(20, min=0, help="Patches a random sub-list of ListMLE; 0 takes all."),
-    pictures: int = PICTURES,
+    num_images: int = NUM_IMAGES,
     iterations: int = ITERATIONS,
     batch_size: int = BATCH,
     lr: float = LR,
@@ -103,7 +103,7 @@ def ltrp(
     # Unknown words are refused where they are used, with a list of the known ones.
     how: Any = (ranker, loss, distance, hide, mask_ratio, asymmetric, sublist)
     ranking = RankingOptions(*how)
-    made = train_ltrp(data, mae, options, ranking, pictures)
+    made = train_ltrp(data, mae, options, ranking, num_images)
     finish("ltrp", made, out, export, context.obj)
 
 
@@ -120,7 +120,7 @@ def detector(
     fold: int = typer.Option(0, min=0, max=1, help="Which half supervised selectors were taught."),
     export: Path | None = EXPORT,
     iterations: int = typer.Option(4_000, min=1, help="Optimiser steps."),
-    batch_size: int = typer.Option(32, min=1, help="Pictures a step."),
+    batch_size: int = typer.Option(32, min=1, help="Images a step."),
     lr: float = typer.Option(2e-3, help="Peak learning rate."),
     amp: str = typer.Option("none", metavar="none | bfloat16", help="Mixed precision."),
     save_every: int = typer.Option(250, min=1, help="Iterations between checkpoints."),
@@ -129,17 +129,17 @@ def detector(
     threads: int = THREADS,
     debug: bool = DEBUG,
 ) -> None:
-    """The small detectors of `shapes-det`: RTMDet, half of its pictures with patches filled; a plain ViT that drops."""
+    """The small detectors of `shapes-det`: RTMDet, half of its images with patches filled; a plain ViT that drops."""
     from dataclasses import asdict
 
-    from ltrp_bench.harness.training.patch_policy import keeping
+    from ltrp_bench.harness.training.patch_policy import patch_policy
     from ltrp_bench.harness.training.recipes.detector import DetectorTraining, export_detector, train_detector
 
     use_threads(threads)
     options = DetectorTraining(iterations=iterations, batch_size=batch_size, lr=lr, amp=amp, seed=seed)
     if architecture not in ("rtmdet", "vit"):
         raise UsageError(f"--architecture {architecture}: write rtmdet or vit")
-    keep = keeping(keep_ratio, selector, weights, selector_option, ("shapes", f"shapes{fold}"))
+    keep = patch_policy(keep_ratio, selector, weights, selector_option, ("shapes", f"shapes{fold}"))
     if architecture == "vit":
         from ltrp_bench.harness.training.recipes.vit_detector import export_vit_detector, train_vit_detector
 
@@ -149,7 +149,7 @@ def detector(
             _write_card(export, "detector", {"what": "detector", **asdict(options), **more}, out, context.obj)
         return
     if not keep.whole:
-        raise UsageError("--keep-ratio: rtmdet has pictures half of which are filled; --architecture vit drops")
+        raise UsageError("--keep-ratio: rtmdet has images half of which are filled; --architecture vit drops")
     state = train_detector(out, options, device=device, save_every=save_every)
     if export is not None:
         export_detector(state, export, options)

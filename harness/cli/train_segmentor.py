@@ -15,8 +15,8 @@ from ltrp_bench.harness.cli.train import (
     EXPORT,
     ITERATIONS,
     LR,
+    NUM_IMAGES,
     OUT,
-    PICTURES,
     SAVE,
     SEED,
     THREADS,
@@ -38,7 +38,7 @@ def segmentor(
     form: str = typer.Option(
         "ade20k", "--format", metavar="ade20k | voc | context | cocostuff", help="Of that folder."
     ),
-    subset: str | None = typer.Option(None, help="Of that data set; its training pictures if not given."),
+    subset: str | None = typer.Option(None, help="Of that data set; its training images if not given."),
     init: str | None = typer.Option(
         None, help="Weights to start from: a masked autoencoder, a plain ViT or a segmentor; mae.shapes on shapes."
     ),
@@ -57,7 +57,7 @@ def segmentor(
     stem_loss: float | None = typer.Option(None, min=0, help="Weight of the stem's own loss; 0.5 on shapes, else 0."),
     image_size: int | None = typer.Option(None, min=8, help="Side in pixels; that of the weights if not given."),
     export: Path | None = EXPORT,
-    pictures: int = PICTURES,
+    num_images: int = NUM_IMAGES,
     iterations: int = ITERATIONS,
     batch_size: int = BATCH,
     lr: float = LR,
@@ -70,16 +70,16 @@ def segmentor(
     threads: int = THREADS,
     debug: bool = DEBUG,
 ) -> None:
-    """A plain ViT that gives every pixel a class, on whole pictures or on kept patches."""
+    """A plain ViT that gives every pixel a class, on whole images or on kept patches."""
     from ltrp_bench.harness.training.data.semantic import semantic_files
-    from ltrp_bench.harness.training.patch_policy import keeping
+    from ltrp_bench.harness.training.patch_policy import patch_policy
     from ltrp_bench.harness.training.recipes.segmentor import SegmentorOptions, train_segmentor
 
     shapes = data == "shapes"
     if init is None and not shapes:
         raise UsageError("--init: give the weights to start from, a masked autoencoder's or a plain ViT's")
     domain = [f"shapes{fold}", "shapes"] if shapes else "photos"
-    keep = keeping(keep_ratio, selector, weights, selector_option, domain)
+    keep = patch_policy(keep_ratio, selector, weights, selector_option, domain)
     source = None if shapes else semantic_files(data, form, subset)
     if shapes and init is None and stem is None:
         stem = "conv"
@@ -87,5 +87,5 @@ def segmentor(
     early = (0.5 if shapes else 0.0) if stem_loss is None else stem_loss
     options = training_options(context)
     what = SegmentorOptions(head, cells, depth, stem, missing, early, image_size)
-    made = train_segmentor(options, what, keep, init or "mae.shapes", source, pictures)
+    made = train_segmentor(options, what, keep, init or "mae.shapes", source, num_images)
     finish("segmentor", made, out, export, context.obj)

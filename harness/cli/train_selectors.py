@@ -17,8 +17,8 @@ from ltrp_bench.harness.cli.train import (
     EXPORT,
     ITERATIONS,
     LR,
+    NUM_IMAGES,
     OUT,
-    PICTURES,
     SAVE,
     SEED,
     THREADS,
@@ -47,7 +47,7 @@ def _classifier(kind: str, what: str) -> Callable[..., None]:
         smoothing: float = typer.Option(0.1, min=0, max=0.9, help="Of the labels."),
         stem_loss: float = typer.Option(0.5, min=0, help="Weight of the stem's own loss (vit alone)."),
         export: Path | None = EXPORT,
-        pictures: int = PICTURES,
+        num_images: int = NUM_IMAGES,
         iterations: int = ITERATIONS,
         batch_size: int = BATCH,
         lr: float = LR,
@@ -64,7 +64,7 @@ def _classifier(kind: str, what: str) -> Callable[..., None]:
 
         options = training_options(context)
         teaching = ClassifierOptions(fold, stem, tuple(window), smoothing, stem_loss)
-        finish(kind, train_classifier(kind, options, teaching, init, pictures), out, export, context.obj)
+        finish(kind, train_classifier(kind, options, teaching, init, num_images), out, export, context.obj)
 
     command.__doc__ = what
     return command
@@ -90,7 +90,7 @@ def gfnet(
     glances: int = typer.Option(5, min=2, help="Looks in all: the glance and the crops."),
     pool: str = typer.Option("avg", metavar="avg | max | token", help="What the classifier reads of a crop's tokens."),
     export: Path | None = EXPORT,
-    pictures: int = PICTURES,
+    num_images: int = NUM_IMAGES,
     batch_size: int = BATCH,
     amp: str = AMP,
     workers: int = WORKERS,
@@ -108,7 +108,7 @@ def gfnet(
     # Iterations and learning rate are each stage's own.
     options = training_options(context, iterations=1)
     teaching = GFNetOptions(fold, stage_iterations, stage_lr, crop, glances, pool=cast(Any, pool))
-    finish("gfnet", train_gfnet(options, teaching, pictures, init), out, export, context.obj)
+    finish("gfnet", train_gfnet(options, teaching, num_images, init), out, export, context.obj)
 
 
 @train_app.command()
@@ -117,9 +117,9 @@ def dino(
     out: Path = OUT,
     data: str = DATA,
     mae: str = typer.Option("mae.shapes", help="The masked autoencoder whose encoder it starts from."),
-    local_crops: int = typer.Option(4, min=0, help="Small crops a picture, beside the two large ones."),
+    local_crops: int = typer.Option(4, min=0, help="Small crops an image, beside the two large ones."),
     export: Path | None = EXPORT,
-    pictures: int = PICTURES,
+    num_images: int = NUM_IMAGES,
     iterations: int = typer.Option(2000, min=1, help="Optimiser steps."),
     batch_size: int = BATCH,
     lr: float = typer.Option(2e-4, help="Peak learning rate."),
@@ -132,10 +132,10 @@ def dino(
     threads: int = THREADS,
     debug: bool = DEBUG,
 ) -> None:
-    """DINO, without labels: a student that agrees with its own slow average on crops of a picture."""
+    """DINO, without labels: a student that agrees with its own slow average on crops of an image."""
     from ltrp_bench.harness.training.data.multi_crop import CropOptions
     from ltrp_bench.harness.training.recipes.dino import DinoOptions, train_dino
 
     options = training_options(context)
     how = DinoOptions(crops=CropOptions(local_crops=local_crops))
-    finish("dino", train_dino(data, options, how, mae, pictures), out, export, context.obj)
+    finish("dino", train_dino(data, options, how, mae, num_images), out, export, context.obj)

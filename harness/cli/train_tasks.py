@@ -1,4 +1,4 @@
-"""`ltrp-bench train classifier|multilabel`: plain ViTs for tasks, on whole pictures or on kept patches."""
+"""`ltrp-bench train classifier|multilabel`: plain ViTs for tasks, on whole images or on kept patches."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ltrp_bench.harness.cli.train import (
     DEBUG,
     DEVICE,
     EXPORT,
+    NUM_IMAGES,
     OUT,
-    PICTURES,
     SAVE,
     SEED,
     THREADS,
@@ -28,7 +28,7 @@ from ltrp_bench.harness.cli.train_segmentor import train_app
 if TYPE_CHECKING:
     from ltrp_bench.harness.training.data.labelled import Taught
     from ltrp_bench.harness.training.loop import TrainingOptions
-    from ltrp_bench.harness.training.patch_policy import Keeping
+    from ltrp_bench.harness.training.patch_policy import PatchPolicy
 
 __all__ = ["train_app"]  # with these commands and all others on it
 
@@ -41,7 +41,7 @@ SELECTOR = typer.Option(None, help="Who chooses the patches; random fields, fair
 KEEP_RATIO = typer.Option("1", metavar="R | random", help="Share of patches kept; random: another each batch.")
 WEIGHTS = typer.Option(None, metavar="FILE", help="Weights of the selector.")
 SELECTOR_OPTION = typer.Option([], metavar="key=value", help="Option of the selector; repeat.")
-CACHE = typer.Option(False, "--cache-scores", help="Ask the selector once a picture; its scores move with the crop.")
+CACHE = typer.Option(False, "--cache-scores", help="Ask the selector once an image; its scores move with the crop.")
 FOLD = typer.Option(0, min=0, max=1, help="On shapes: which half of the categories supervised selectors were taught.")
 IMAGE_SIZE = typer.Option(None, min=8, help="Side in pixels; that of the weights if not given.")
 STEM = typer.Option(None, metavar="conv | patch", help="What makes tokens of pixels; that of the weights.")
@@ -50,9 +50,9 @@ DROP_PATH = typer.Option(None, help="Stochastic depth; 0.1, on shapes 0.")
 AUGMENT = typer.Option(None, help="RandAugment in timm's words, or none; photos only.")
 ERASING = typer.Option(None, help="Probability that a rectangle is erased.")
 EMA = typer.Option(None, help="Decay of averaged weights; 0 for none.")
-BATCH = typer.Option(64, min=1, help="Pictures an iteration and process.")
+BATCH = typer.Option(64, min=1, help="Images an iteration and process.")
 ITERATIONS = typer.Option(None, min=1, help=f"Iterations; {SHAPES_ITERATIONS} on shapes.")
-EPOCHS = typer.Option(None, min=1, help="Passes over the pictures, in the place of --iterations; 100 on photos.")
+EPOCHS = typer.Option(None, min=1, help="Passes over the images, in the place of --iterations; 100 on photos.")
 LR = typer.Option(None, help="Peak learning rate; 1e-3 on shapes, 5e-4 a batch of 256 on photos.")
 WEIGHT_DECAY = typer.Option(0.05, min=0, help="Of AdamW.")
 
@@ -62,7 +62,7 @@ def classifier(
     context: typer.Context,
     out: Path = OUT,
     data: str = typer.Option("shapes", help="`shapes`, or a folder with train/CLASS/ (ImageNet-1K or your own)."),
-    subset: str = typer.Option("train", help="Folder of the training pictures in it."),
+    subset: str = typer.Option("train", help="Folder of the training images in it."),
     init: str | None = INIT,
     selector: str | None = SELECTOR,
     keep_ratio: str = KEEP_RATIO,
@@ -81,7 +81,7 @@ def classifier(
     mixup: float | None = typer.Option(None, help="Alpha of mixup; 0.8, on shapes 0 for none."),
     cutmix: float | None = typer.Option(None, help="Alpha of CutMix; 1, on shapes 0 for none."),
     export: Path | None = EXPORT,
-    pictures: int = PICTURES,
+    num_images: int = NUM_IMAGES,
     epochs: int | None = EPOCHS,
     iterations: int | None = ITERATIONS,
     batch_size: int = BATCH,
@@ -96,15 +96,15 @@ def classifier(
     threads: int = THREADS,
     debug: bool = DEBUG,
 ) -> None:
-    """A plain ViT with one label a picture, by the recipe of MAE's fine-tuning."""
+    """A plain ViT with one label an image, by the recipe of MAE's fine-tuning."""
     from ltrp_bench.harness.training.data.labelled import SHAPES, labelled_files, shapes_taught
     from ltrp_bench.harness.training.recipes.classifier import PHOTOS_MIXING, SHAPES_MIXING, train_classifier
     from ltrp_bench.harness.training.task_tuning import PHOTOS_TUNING, SHAPES_TUNING
 
     shapes = data == SHAPES
-    keep = _keeping(context)
+    keep = _patch_policy(context)
     start = _init(init, shapes)
-    taught = shapes_taught(pictures, "single-object") if shapes else labelled_files(data, subset)
+    taught = shapes_taught(num_images, "single-object") if shapes else labelled_files(data, subset)
     tuning = _given(SHAPES_TUNING if shapes else PHOTOS_TUNING, context)
     mixing = _given(SHAPES_MIXING if shapes else PHOTOS_MIXING, context)
     options = _options(context, taught)
@@ -118,7 +118,7 @@ def multilabel(
     out: Path = OUT,
     data: str = typer.Option("shapes", help="`shapes`, or the folder of a data set."),
     form: str = typer.Option("coco", "--format", metavar="coco | voc | nuswide", help="Of that folder."),
-    subset: str | None = typer.Option(None, help="Its training pictures: train2017, trainval, train."),
+    subset: str | None = typer.Option(None, help="Its training images: train2017, trainval, train."),
     init: str | None = INIT,
     selector: str | None = SELECTOR,
     keep_ratio: str = KEEP_RATIO,
@@ -140,7 +140,7 @@ def multilabel(
     heads: int | None = typer.Option(None, min=1, help="Its attention heads; 8, on shapes 4."),
     hidden: int | None = typer.Option(None, min=1, help="Width of its feed-forward layer; 2048, on shapes 256."),
     export: Path | None = EXPORT,
-    pictures: int = PICTURES,
+    num_images: int = NUM_IMAGES,
     epochs: int | None = EPOCHS,
     iterations: int | None = ITERATIONS,
     batch_size: int = BATCH,
@@ -155,7 +155,7 @@ def multilabel(
     threads: int = THREADS,
     debug: bool = DEBUG,
 ) -> None:
-    """A plain ViT with an ML-Decoder: every category that a picture shows."""
+    """A plain ViT with an ML-Decoder: every category that an image shows."""
     from ltrp_bench.harness.training.data.labelled import SHAPES, label_set_files, shapes_taught
     from ltrp_bench.harness.training.recipes.multilabel import (
         PHOTOS_HEAD,
@@ -166,9 +166,9 @@ def multilabel(
     )
 
     shapes = data == SHAPES
-    keep = _keeping(context)
+    keep = _patch_policy(context)
     start = _init(init, shapes)
-    taught = shapes_taught(pictures, "scenes") if shapes else label_set_files(data, form, subset)
+    taught = shapes_taught(num_images, "scenes") if shapes else label_set_files(data, form, subset)
     tuning = _given(SHAPES_TUNING if shapes else PHOTOS_TUNING, context)
     head = _given(SHAPES_HEAD if shapes else PHOTOS_HEAD, context)
     options = _options(context, taught)
@@ -191,13 +191,13 @@ def _init(init: str | None, shapes: bool) -> str:
     return init or "mae.shapes"
 
 
-def _keeping(context: typer.Context) -> Keeping:
+def _patch_policy(context: typer.Context) -> PatchPolicy:
     """Who keeps how much."""
-    from ltrp_bench.harness.training.patch_policy import keeping
+    from ltrp_bench.harness.training.patch_policy import patch_policy
 
     given = context.params
     domain = ("shapes", f"shapes{given['fold']}") if given["data"] == "shapes" else ("photos",)
-    return keeping(given["keep_ratio"], given["selector"], given["weights"], given["selector_option"], domain)
+    return patch_policy(given["keep_ratio"], given["selector"], given["weights"], given["selector_option"], domain)
 
 
 def _options(context: typer.Context, taught: Taught) -> TrainingOptions:

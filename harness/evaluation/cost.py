@@ -1,4 +1,4 @@
-"""What a group of cells costs, measured while it runs: the selector a picture, the model a picture and keep ratio.
+"""What a group of cells costs, measured while it runs: the selector an image, the model an image and keep ratio.
 
 Times are medians over chunks, so that warming up and a busy moment weigh little; they are provenance, no result.
 """
@@ -35,7 +35,7 @@ class CostMeter:
         self._models: dict[str, list[float]] = defaultdict(list)
 
     def scored(self, ms: float, score_one: Callable[[], object]) -> ScoreCost:
-        """A chunk's scores took so many milliseconds a picture; `score_one` scores one, to count operations once."""
+        """A chunk's scores took so many milliseconds an image; `score_one` scores one, to count operations once."""
         self._selector.append(ms)
         if self._gflops is None:
             try:
@@ -53,14 +53,14 @@ class CostMeter:
 
     @contextmanager
     def model(self, cell: str, images: int) -> Iterator[None]:
-        """Around what a cell's model does with a chunk of pictures."""
+        """Around what a cell's model does with a chunk of images."""
         began = time.perf_counter()
         yield
         if images:
             self._models[cell].append(1000 * (time.perf_counter() - began) / images)
 
     def of(self, cell: str) -> dict[str, Any]:
-        """Of one picture: selector_ms, selector_gflops, model_ms; null where nothing was measured."""
+        """Of one image: selector_ms, selector_gflops, model_ms; null where nothing was measured."""
         return {
             "selector_ms": _median(self._selector),
             "selector_gflops": None if self._gflops is None or math.isnan(self._gflops) else self._gflops,

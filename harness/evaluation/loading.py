@@ -1,4 +1,4 @@
-"""Pictures from disk, in order, a chunk ahead of the work, by several threads."""
+"""Images from disk, in order, a chunk ahead of the work, by several threads."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.base import Sample, Task
 
 Span = tuple[int, int]
-"""Indices first to end - 1 of a task's pictures."""
+"""Indices first to end - 1 of a task's images."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The pictures of one span that could be read, and image id -> why for those that could not."""
+    """The images of one span that could be read, and image id -> why for those that could not."""
 
     span: Span
     samples: list[Sample]
@@ -33,13 +33,13 @@ def load_chunks(task: Task, wanted: Sequence[Span], workers: int, skip_bad: bool
     """The chunks of `wanted`, in order; what they hold does not depend on `workers`.
 
     Args:
-        task: whose pictures.
+        task: whose images.
         wanted: spans to load.
         workers: threads; 0 loads in the caller's.
-        skip_bad: collect unreadable pictures in `Chunk.bad` instead of raising.
+        skip_bad: collect unreadable images in `Chunk.bad` instead of raising.
 
     Raises:
-        InputError: for the first unreadable picture, unless `skip_bad`.
+        InputError: for the first unreadable image, unless `skip_bad`.
     """
     if workers <= 0:
         for span in wanted:
@@ -70,7 +70,7 @@ def _load(task: Task, index: int, skip_bad: bool) -> Sample | InputError:
         return task.load(index)
     except InputError as error:
         if not skip_bad:
-            raise InputError(f"{error} (--skip-bad-images leaves such pictures out)") from error
+            raise InputError(f"{error} (--skip-bad-images leaves such images out)") from error
         return error
 
 

@@ -28,7 +28,7 @@ class SelectorEntry:
 
     @property
     def reduces_by_downsampling(self) -> bool:
-        """Whether the task shrinks the picture instead of keeping patches."""
+        """Whether the task shrinks the image instead of keeping patches."""
         return self.name == DOWNSAMPLE
 
 
@@ -41,7 +41,7 @@ class TaskEntry:
 
     @property
     def images(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.task)
 
 
@@ -96,9 +96,9 @@ def selector_entry(selector: Any, name: str, identity: dict[str, Any]) -> Select
 
 
 def task_entry(task: Task) -> TaskEntry:
-    """Wrap a task; `UsageError` if it has no pictures."""
+    """Wrap a task; `UsageError` if it has no images."""
     if len(task) == 0:
-        raise UsageError(f"task {task.name!r} has no pictures; check --data, --limit and the split")
+        raise UsageError(f"task {task.name!r} has no images; check --data, --limit and the split")
     identity = Identity.of({**task.identity(), "name": task.name})
     return TaskEntry(task, TaskInfo(task.name, task.headline, identity))
 
@@ -130,7 +130,7 @@ def plan(
     """The groups of cells of a run, in the order of `pairs`, then of seeds.
 
     A selector that is not stochastic runs with the first seed alone; `full` at keep ratio 1 alone;
-    `downsample` on tasks that can shrink a picture; cells of equal fingerprint once.
+    `downsample` on tasks that can shrink an image; cells of equal fingerprint once.
 
     Args:
         pairs: each selector with each task it is to run on.
@@ -153,7 +153,7 @@ def plan(
             own = (1.0,)
             _tell_once(told, notice, "full keeps every patch: it runs at keep ratio 1 only")
         if selector.reduces_by_downsampling and not task.task.supports_downsample:
-            _tell_once(told, notice, f"downsample is left out on {task.info.name}: it cannot shrink its pictures")
+            _tell_once(told, notice, f"downsample is left out on {task.info.name}: it cannot shrink its images")
             continue
         for seed in given if selector.info.stochastic else given[:1]:
             cells = [Cell(ratio, fingerprint(selector, task, ratio, seed)) for ratio in own]

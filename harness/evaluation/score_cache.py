@@ -29,7 +29,7 @@ class Cached:
 
     Attributes:
         scores: [gh, gw] float32 of each image.
-        cost: what they cost a picture; None if that is not known.
+        cost: what they cost an image; None if that is not known.
     """
 
     scores: list[np.ndarray]
@@ -41,7 +41,7 @@ class ScoreCost:
     """What scores cost.
 
     Attributes:
-        ms: milliseconds a picture.
+        ms: milliseconds an image.
         machine: where.
         gflops: operations in units of 1e9; NaN if they cannot be counted.
     """
@@ -115,6 +115,6 @@ class ScoreCache:
 
 
 def _data_identity(group: CellGroup) -> Any:
-    """What makes the pictures: the task's own word for it, or else its whole identity."""
+    """What makes the images: the task's own word for it, or else its whole identity."""
     own = getattr(group.task.task, "data_identity", None)
     return own() if callable(own) else group.task.info.identity.value

@@ -1,4 +1,4 @@
-"""From pictures to scores on the task's patch grid: the one way in which every selector is asked."""
+"""From images to scores on the task's patch grid: the one way in which every selector is asked."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Scorer:
         resampled to the grid.
 
         Args:
-            samples: pictures of any sizes.
+            samples: images of any sizes.
             grids: the task's (gh, gw) of each.
             seed: the cell's seed, for controls.
             objects: [gh, gw] share of objects of each, for the oracle.
@@ -78,12 +78,12 @@ class Scorer:
                 out[place] = row
         return [row for row in out if row is not None]
 
-    def _images(self, pictures: Sequence[np.ndarray], grid: Grid) -> Tensor:
+    def _images(self, images: Sequence[np.ndarray], grid: Grid) -> Tensor:
         """[B, 3, H, W] at the selector's size, normalised."""
         selector = self.selector
         patch = int(getattr(selector, "patch_size", DEFAULT_PATCH))
         size = getattr(selector, "input_size", None) or (grid[0] * patch, grid[1] * patch)
-        pixels = torch.from_numpy(np.stack(pictures)).to(self.device).permute(0, 3, 1, 2).float() / 255.0
+        pixels = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255.0
         if tuple(pixels.shape[2:]) != tuple(size):
             pixels = F.interpolate(pixels, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
             # Rounding can pass 0 or 1 by an ulp.
@@ -119,7 +119,7 @@ def _takes_context(selector: Any) -> bool:
 
 
 def _batches(samples: Sequence[Sample], grids: Sequence[Grid], most: int) -> Iterator[list[int]]:
-    """Indices of samples that share picture size and grid, at most `most` at a time, in order."""
+    """Indices of samples that share image size and grid, at most `most` at a time, in order."""
     return batches_by([(sample.image.shape, grid) for sample, grid in zip(samples, grids, strict=True)], most)
 
 

@@ -1,6 +1,6 @@
 """The sweep: every cell once, scores once per image for all keep ratios, nothing finished lost to a kill.
 
-The unit of work is a chunk: `CHUNK` pictures of one (selector, task, seed) at every keep ratio. Its rows are
+The unit of work is a chunk: `CHUNK` images of one (selector, task, seed) at every keep ratio. Its rows are
 on disk as soon as it is done; when all are, each cell is summed up from them. What is stored depends on no
 option of speed: on a CPU to the last bit, on a GPU up to the rounding of its kernels at another batch size.
 """
@@ -27,10 +27,10 @@ from ltrp_bench.results.schema.record import CellRecord, ResultsError, metrics_o
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.topk import top_k
-from ltrp_bench.tasks.base import Downsample, Keep, Reduction, Sample
+from ltrp_bench.tasks.base import Downsample, Keep, ReducedInput, Sample
 
 CHUNK: Final = 64
-"""Pictures whose rows are stored together; a kill loses at most this much work of one selector."""
+"""Images whose rows are stored together; a kill loses at most this much work of one selector."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class SweepOptions:
     """What changes speed or patience, never a result.
 
     Attributes:
-        batch_size: most pictures a selector or a task's model is given at a time on a GPU.
-        workers: threads that read pictures.
+        batch_size: most images a selector or a task's model is given at a time on a GPU.
+        workers: threads that read images.
         device: where selectors run.
-        skip_bad_images: leave out unreadable pictures, counted and reported, instead of stopping.
+        skip_bad_images: leave out unreadable images, counted and reported, instead of stopping.
     """
 
     batch_size: int = 16
@@ -51,7 +51,7 @@ class SweepOptions:
 
     @property
     def together(self) -> int:
-        """Pictures given at a time: one on a CPU, where batches gain little and change the last bits of sums."""
+        """Images given at a time: one on a CPU, where batches gain little and change the last bits of sums."""
         return 1 if self.device.startswith("cpu") else max(1, self.batch_size)
 
 
@@ -59,13 +59,13 @@ class Progress(Protocol):
     """Who is told how far the sweep is (`harness/cli/progress.py`)."""
 
     def start(self, total: int) -> None:
-        """`total` pictures, over all groups, are ahead."""
+        """`total` images, over all groups, are ahead."""
 
     def current(self, label: str) -> None:
         """This group is being worked on."""
 
     def advance(self, images: int, worked: bool) -> None:
-        """So many pictures are done; `worked` is False for those found done."""
+        """So many images are done; `worked` is False for those found done."""
 
     def notice(self, line: str) -> None:
         """Something a person should know."""
@@ -124,7 +124,7 @@ class _GroupRun:
 
     def _finished(self, cell: Cell) -> bool:
         record = self.store.finished(cell.fingerprint)
-        # A run that wants no picture left out does not take over what one that left some out has measured.
+        # A run that wants no image left out does not take over what one that left some out has measured.
         return record is not None and (self.options.skip_bad_images or not record.skipped)
 
     def run(self, provenance: Callable[[], dict[str, Any]]) -> None:
@@ -143,7 +143,7 @@ class _GroupRun:
         for chunk in chunks:
             self._measure(chunk, todo[chunk.span], scorer, cache)
             self.progress.advance(chunk.span[1] - chunk.span[0], worked=True)
-        # Once a group: looking versions up takes as long as a picture or two.
+        # Once a group: looking versions up takes as long as an image or two.
         made = {**provenance(), "group_seconds": round(time.monotonic() - began, 3)}
         for cell in self.pending:
             self._finish(cell, {**made, "cost": self.costs.of(cell.fingerprint)})
@@ -172,7 +172,7 @@ class _GroupRun:
     def _missing(self, span: Span) -> tuple[Cell, ...]:
         """The pending cells whose rows of this span are not on disk."""
         held = self.store.read_chunk(self.group.key, span, self._fingerprints)
-        # Pictures left out before must be looked at again by a run that does not want any left out.
+        # Images left out before must be looked at again by a run that does not want any left out.
         if held is None or (held[1] and not self.options.skip_bad_images):
             return self.pending
         return tuple(cell for cell in self.pending if cell.fingerprint not in held[0])
@@ -225,10 +225,10 @@ class _GroupRun:
         grids: Sequence[Grid],
         scores: Sequence[np.ndarray] | None,
         keep_ratio: float,
-    ) -> list[Reduction]:
+    ) -> list[ReducedInput]:
         if scores is None:
             return [Downsample(keep_ratio) for _ in samples]
-        out: list[Reduction | None] = [None] * len(samples)
+        out: list[ReducedInput | None] = [None] * len(samples)
         for batch in batches_by(grids, len(samples) or 1):
             stacked = torch.from_numpy(np.stack([scores[i] for i in batch]))
             ids = [samples[i].image_id for i in batch]
@@ -237,14 +237,14 @@ class _GroupRun:
                 out[place] = Keep(mask)
         return [one for one in out if one is not None]
 
-    def _process(self, samples: Sequence[Sample], grids: Sequence[Grid], reductions: Sequence[Reduction]) -> Images:
+    def _process(self, samples: Sequence[Sample], grids: Sequence[Grid], reductions: Sequence[ReducedInput]) -> Images:
         """Normalised rows by image id, in the order of the samples."""
         rows: dict[int, list[Row]] = {}
         kinds = [(sample.image.shape, grid) for sample, grid in zip(samples, grids, strict=True)]
         for batch in batches_by(kinds, self.options.together):
             given = self.task.process([samples[i] for i in batch], [reductions[i] for i in batch])
             if len(given) != len(batch):
-                raise InputError(f"task {self.task.name!r} gave rows of {len(given)} pictures for {len(batch)}")
+                raise InputError(f"task {self.task.name!r} gave rows of {len(given)} images for {len(batch)}")
             for place, image_rows in zip(batch, given, strict=True):
                 where = f"task {self.task.name!r}, image {samples[place].image_id!r}"
                 rows[place] = normalise_rows(image_rows, self.task.row_schema, where)
@@ -261,11 +261,11 @@ class _GroupRun:
                 raise ResultsError(f"{path} went missing during the run; start the same command again")
             part = held[0][cell.fingerprint]
             if len(part) + len(held[1]) != end - first or part.keys() & images.keys():
-                raise InputError(f"task {self.task.name!r} gives one image id to several pictures")
+                raise InputError(f"task {self.task.name!r} gives one image id to several images")
             images.update(part)
             skipped.update(held[1])
         if not images:
-            raise InputError(f"task {self.task.name!r}: not one of its {len(skipped)} pictures could be read")
+            raise InputError(f"task {self.task.name!r}: not one of its {len(skipped)} images could be read")
         record = CellRecord(
             fingerprint=cell.fingerprint,
             selector=self.group.selector.info,
@@ -278,14 +278,14 @@ class _GroupRun:
             metrics=metrics_of(self.task.summarise(images)),
             records_sha256="",
         )
-        # A record of fewer pictures goes first: beside newer rows, after a kill, it would look altered.
+        # A record of fewer images goes first: beside newer rows, after a kill, it would look altered.
         self.store.cell_path(cell.fingerprint).unlink(missing_ok=True)
         evidence = self.task.evidence(images)
         self.store.write_cell(record, images, self.task.row_schema, {**provenance, "skipped": skipped}, evidence)
 
 
 def skip_reason(store: RunStore, record: CellRecord, image: str) -> str | None:
-    """Why a picture was left out of a finished cell; None if that is not known any more."""
+    """Why an image was left out of a finished cell; None if that is not known any more."""
     try:
         return str(store.read_provenance(record.fingerprint)["skipped"][image])
     except (KeyError, TypeError):

@@ -1,11 +1,11 @@
-"""Augmentation of training pictures, a pure function of the picture and a random generator.
+"""Augmentation of training images, a pure function of the image and a random generator.
 
-Photos get timm's training transform, with a random resized crop (one label a picture: MAE's fine-tuning) or squashed
-whole to the input size (several labels: a crop would cut off what they name); pictures of the built-in world the eight
+Photos get timm's training transform, with a random resized crop (one label an image: MAE's fine-tuning) or squashed
+whole to the input size (several labels: a crop would cut off what they name); images of the built-in world the eight
 flips and turns under which it is invariant, and nothing else, for hue and texture are its labels.
 
-Scores of a whole picture's patches can go through the same geometry (crop, mirror, shear, turn) beside it: then a
-selector need only look once at each picture.
+Scores of a whole image's patches can go through the same geometry (crop, mirror, shear, turn) beside it: then a
+selector need only look once at each image.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ GEOMETRIC = frozenset({"Rotate", "ShearX", "ShearY", "TranslateXRel", "Translate
 
 
 class Augmentation(Protocol):
-    """What a stream does to each picture."""
+    """What a stream does to each image."""
 
     def __call__(
         self, pixels: np.ndarray, rng: np.random.Generator, scores: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """[h, w, 3] uint8 and its [gh, gw] scores, if any -> the same of the augmented picture."""
+        """[h, w, 3] uint8 and its [gh, gw] scores, if any -> the same of the augmented image."""
 
     def identity(self) -> dict[str, Any]:
         """What it depends on, JSON-able."""
@@ -50,7 +50,7 @@ class FlipsAndTurns:
     def __call__(
         self, pixels: np.ndarray, rng: np.random.Generator, scores: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Picture and scores, turned alike."""
+        """Image and scores, turned alike."""
         turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
         moved = None if scores is None else np.ascontiguousarray(turned(scores, turns, mirror))
         return turned(pixels, turns, mirror), moved
@@ -67,7 +67,7 @@ class PhotoAugmentation:
         size: side of the result in pixels.
         mean: in [0, 1], fills what RandAugment's shears and turns uncover.
         policy: timm's name of a RandAugment ("rand-m9-mstd0.5-inc1"), or "none".
-        crop: a random resized crop (0.08 to 1 of the area, ratio 3/4 to 4/3); else the whole picture, squashed.
+        crop: a random resized crop (0.08 to 1 of the area, ratio 3/4 to 4/3); else the whole image, squashed.
 
     Raises:
         UsageError: a policy that timm does not know.
@@ -95,14 +95,14 @@ class PhotoAugmentation:
     def __call__(
         self, pixels: np.ndarray, rng: np.random.Generator, scores: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Picture and scores, moved alike."""
+        """Image and scores, moved alike."""
         key = int(rng.integers(2**31))
         with seeded(key):
             out = np.asarray(self._pixels(Image.fromarray(pixels))).transpose(1, 2, 0)
         if scores is None:
             return out, None
         with seeded(key):
-            moved = np.asarray(self._scores(_as_picture(scores, pixels.shape[:2])))[0]
+            moved = np.asarray(self._scores(_as_image(scores, pixels.shape[:2])))[0]
         return out, _on_grid(moved, scores.shape)
 
     def identity(self) -> dict[str, Any]:
@@ -121,13 +121,13 @@ def _geometry_of(pipeline: Any) -> Any:
 
 def _only_move(op: AugmentOp) -> None:
     if op.name in GEOMETRIC:
-        op.kwargs["fillcolor"] = (0, 0, 0)  # what came from outside the picture is kept last
+        op.kwargs["fillcolor"] = (0, 0, 0)  # what came from outside the image is kept last
     else:
         op.aug_fn = _unchanged
 
 
 def _posterized(image: Image.Image, bits: int, **kwargs: Any) -> Image.Image:
-    """timm draws 0 to 4 bits a channel; of 0, which Pillow refuses, no picture would be left."""
+    """timm draws 0 to 4 bits a channel; of 0, which Pillow refuses, no image would be left."""
     return ImageOps.posterize(image, max(1, bits)) if bits < 8 else image
 
 
@@ -135,8 +135,8 @@ def _unchanged(image: Image.Image, *args: Any, **kwargs: Any) -> Image.Image:
     return image
 
 
-def _as_picture(scores: np.ndarray, size: tuple[int, ...]) -> Image.Image:
-    """Scores by rank, from 1 to 255, as a grey picture of (h, w) pixels: 8-bit, as the picture's own path is."""
+def _as_image(scores: np.ndarray, size: tuple[int, ...]) -> Image.Image:
+    """Scores by rank, from 1 to 255, as a grey image of (h, w) pixels: 8-bit, as the image's own path is."""
     ranks = np.argsort(np.argsort(scores.ravel(), kind="stable"), kind="stable") / max(1, scores.size - 1)
     grey = np.rint(1 + 254 * ranks).astype(np.uint8).reshape(scores.shape)
     return Image.fromarray(grey).resize((size[1], size[0]), Image.Resampling.NEAREST).convert("RGB")

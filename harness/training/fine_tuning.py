@@ -22,8 +22,8 @@ from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit, name_of_file, vit_config
-from ltrp_bench.tasks.data.imagenet import imagenet_classes
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
+from ltrp_bench.tasks.data.synsets import imagenet_classes
 
 QKV = "blocks.0.attn.qkv.weight"
 SHAPE = ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio", "qkv_bias", "stem")
@@ -44,7 +44,7 @@ def start_from(
             detector with one inside.
         classes: names of the outputs.
         words: of the head, in `build_vit`'s or `build_multilabel_vit`'s words.
-        shapes: whether the pictures are the built-in world's: tells their mean and deviation where the file does not.
+        shapes: whether the images are the built-in world's: tells their mean and deviation where the file does not.
         image_size: side in pixels; None for that of the weights. Position embeddings are resampled (bicubic).
         stem: "conv" or "patch"; None for that of the weights.
 
@@ -72,7 +72,7 @@ def start_from(
         raise UsageError(f"--stem {stem}: write conv or patch")
     size, patch = image_size or int(found["image_size"]), int(found["patch_size"])
     if size % patch:
-        raise UsageError(f"pictures of {size} pixels cannot be cut into patches of {patch}: another --image-size")
+        raise UsageError(f"images of {size} pixels cannot be cut into patches of {patch}: another --image-size")
     state["pos_embed"] = _positions(state["pos_embed"], math.isqrt(old), size // patch)
     mean, std = _normalisation(own, path, shapes)
     config = {
@@ -149,7 +149,7 @@ def _positions(table: Tensor, old: int, new: int) -> Tensor:
 
 
 def _normalisation(own: dict[str, Any], path: Path, shapes: bool) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and deviation that the weights know: their own, timm's for its files, else those of the pictures."""
+    """Mean and deviation that the weights know: their own, timm's for its files, else those of the images."""
     if "mean" in own and "std" in own:
         return own["mean"], own["std"]
     name = name_of_file(path)

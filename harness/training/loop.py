@@ -36,7 +36,7 @@ class TrainingOptions:
     Attributes:
         out: folder of checkpoints, logs and TensorBoard events.
         iterations: optimiser steps are `iterations / accumulate`.
-        batch_size: pictures a process and iteration.
+        batch_size: images a process and iteration.
         lr, weight_decay, betas, warmup: of AdamW with a linear warm-up (iterations) and cosine decay to zero.
         clip: largest gradient norm; 0 for any.
         accumulate: iterations a step.
@@ -65,7 +65,7 @@ class TrainingOptions:
 
     @property
     def draws(self) -> int:
-        """Pictures drawn over the whole training, by all processes."""
+        """Images drawn over the whole training, by all processes."""
         return self.iterations * self.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
 
     def recipe(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class LossModel(BaseModel):
     Args:
         module: what is trained and saved.
         loss: (module, normalised images, what else a sample holds (labels, boxes), ..., generator) -> scalar loss.
-        mean, std: normalisation of the pictures, per channel of RGB in [0, 1].
+        mean, std: normalisation of the images, per channel of RGB in [0, 1].
         seed: of the generator that `loss` is given.
     """
 
@@ -153,7 +153,7 @@ class AtomicCheckpoint(Hook):
 
 @HOOKS.register_module(force=True)
 class IterationClock(Hook):
-    """Tells the model its iteration and logs pictures per second."""
+    """Tells the model its iteration and logs images per second."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -176,7 +176,7 @@ class IterationClock(Hook):
 
 
 def _as_list(items: list[Any]) -> list[Tensor]:
-    """A batch of pictures, or of tuples that begin with one, in the list that mmengine's data preprocessors take."""
+    """A batch of images, or of tuples that begin with one, in the list that mmengine's data preprocessors take."""
     return [torch.stack(items)] if isinstance(items[0], Tensor) else list(default_collate(items))
 
 
@@ -189,7 +189,7 @@ def write_text(path: Path, text: str) -> None:
 
 def train(
     model: LossModel,
-    pictures: Dataset[Any],
+    dataset: Dataset[Any],
     options: TrainingOptions,
     config: dict[str, Any],
     extras: LoopExtras = LoopExtras(),
@@ -198,7 +198,7 @@ def train(
 
     Args:
         model: with its loss.
-        pictures: random access by position, at least iterations * batch_size * processes long.
+        images: random access by position, at least iterations * batch_size * processes long.
         options: of the loop.
         config: what the training is of; a folder that holds another training's checkpoints is refused.
         extras: hooks and the optimiser's groups, where they are not the usual ones.
@@ -219,9 +219,9 @@ def train(
         torch.distributed.barrier()  # the weights are read next, by every process
     # Built here: the Runner deep-copies configs, which an endless sampler does not allow.
     loader = DataLoader(
-        pictures,
+        dataset,
         options.batch_size,
-        sampler=InfiniteSampler(pictures, shuffle=False),
+        sampler=InfiniteSampler(dataset, shuffle=False),
         num_workers=options.workers,
         collate_fn=_as_list,
         persistent_workers=options.workers > 0,

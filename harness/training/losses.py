@@ -1,4 +1,4 @@
-"""The asymmetric loss, for pictures with several labels: the many categories that are absent hardly pull."""
+"""The asymmetric loss, for images with several labels: the many categories that are absent hardly pull."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class AsymmetricLoss(nn.Module):
     """Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021: asymmetric focusing
     and probability shifting together.
 
-    With p = sigmoid(logit) and p_m = max(p - clip, 0), a pair of picture and category costs
+    With p = sigmoid(logit) and p_m = max(p - clip, 0), a pair of image and category costs
     -(1 - p)^gamma_pos · log(p) where the category is present, and -p_m^gamma_neg · log(1 - p_m) where it is absent:
     easy absent ones weigh little, and those below `clip` nothing at all. With gamma 0, 0 and clip 0 it is binary
     cross-entropy.
@@ -24,7 +24,7 @@ class AsymmetricLoss(nn.Module):
         gamma_neg: focus on absent categories that are hard, >= 0.
         gamma_pos: the same of present ones, >= 0; 0 or 1 in the paper's experiments.
         clip: probability shift of absent ones (m in the paper), in [0, 1).
-        reduction: "sum" over pairs, as the published code trains, or "mean" over pictures of that sum.
+        reduction: "sum" over pairs, as the published code trains, or "mean" over images of that sum.
         focus_gradient: let gradients flow through the focusing weights, as the equations say; the published
             trainings of ML-Decoder hold these constant.
     """

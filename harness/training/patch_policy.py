@@ -1,6 +1,6 @@
 """Which patches a training batch keeps: those a frozen selector ranks first, or random ones that favour no selector.
 
-A selector is shown the very picture that the model gets, augmentation and all, the way `run` shows it pictures
+A selector is shown the very image that the model gets, augmentation and all, the way `run` shows it images
 (`Scorer`). Everything that is random is drawn from the generator of (seed, iteration, rank), so that a training that
 was killed goes on with the same patches.
 """
@@ -32,7 +32,7 @@ NO_SELECTION = {"oracle": "looks at the labels", "downsample": "keeps no patches
 
 
 @dataclass(frozen=True)
-class Keeping:
+class PatchPolicy:
     """How many patches a batch keeps, and who chooses them.
 
     Attributes:
@@ -54,16 +54,16 @@ class Keeping:
         return {"keep_ratio": self.ratio or RANDOM, **({} if self.whole else {"selector": chosen})}
 
 
-WHOLE = Keeping()
+WHOLE = PatchPolicy()
 
 
-def keeping(
+def patch_policy(
     ratio: str,
     selector: str | None = None,
     weights: str | None = None,
     options: Sequence[str] = (),
     domain: str | Sequence[str] = "photos",
-) -> Keeping:
+) -> PatchPolicy:
     """From a command's words.
 
     Args:
@@ -71,7 +71,7 @@ def keeping(
         selector: its name; None for random fields.
         weights: its file of weights, or NAME=FILE.
         options: "key=value" or "NAME.key=value".
-        domain: of the pictures, or several tags, see `selectors.registry.resolve`.
+        domain: of the images, or several tags, see `selectors.registry.resolve`.
 
     Raises:
         UsageError: a ratio out of range, an unknown selector, one that cannot choose patches here, options without a
@@ -81,7 +81,7 @@ def keeping(
     if selector is None:
         if weights is not None or options:
             raise UsageError("--weights and --selector-option are the selector's: name it with --selector")
-        return Keeping(share)
+        return PatchPolicy(share)
     if share == 1.0:
         raise UsageError(f"--selector {selector} has nothing to choose: give --keep-ratio below 1, or random")
     if (why := NO_SELECTION.get(selector)) is not None:
@@ -91,7 +91,7 @@ def keeping(
     given = dict(_option(text, selector) for text in options)
     if ":" in selector and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # a file beside the user, as for `run`
-    return Keeping(share, resolve(selector, weights, domain, **given))
+    return PatchPolicy(share, resolve(selector, weights, domain, **given))
 
 
 def _ratio(text: str) -> float | None:
@@ -120,13 +120,13 @@ class PatchKeeper:
     Args:
         keep: how many, and by whom.
         grid: (gh, gw) of the model's patches.
-        mean, std: by which its pictures are normalised.
+        mean, std: by which its images are normalised.
 
     Raises:
         UsageError, InputError: a selector that cannot be built.
     """
 
-    def __init__(self, keep: Keeping, grid: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, keep: PatchPolicy, grid: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
         self.keep, self.grid = keep, grid
         self._mean, self._std = (torch.tensor(tuple(x)).view(1, 3, 1, 1) for x in (mean, std))
         # Built at once: a wrong option must not wait for the first batch.
@@ -158,20 +158,20 @@ class PatchKeeper:
         return top_k(scores, ratio, ids, seed).indices.to(images.device)
 
     def _ask(self, images: Tensor, ids: Sequence[str], seed: int) -> Tensor:
-        """[B, gh, gw] scores on the CPU of the pictures as they are, at full precision."""
+        """[B, gh, gw] scores on the CPU of the images as they are, at full precision."""
         if self._scorer is None:
             self._scorer = Scorer(self._selector, images.device, len(images))
         pixels = images.detach().float().cpu() * self._std + self._mean
-        # Erased pixels are noise beyond what a picture can hold.
+        # Erased pixels are noise beyond what an image can hold.
         levels = (255 * pixels).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-        samples = [Sample(name, picture, None) for name, picture in zip(ids, levels, strict=True)]
+        samples = [Sample(name, image, None) for name, image in zip(ids, levels, strict=True)]
         with torch.autocast(images.device.type, enabled=False):
             found = self._scorer.scores(samples, [self.grid] * len(samples), seed)
         return torch.from_numpy(np.stack(found))
 
 
 def random_fields(batch: int, grid: tuple[int, int], ratio: float, seed: int) -> Tensor:
-    """[B, k] int64: the k = max(1, round(ratio * gh * gw)) greatest patches of a random field, another a picture.
+    """[B, k] int64: the k = max(1, round(ratio * gh * gw)) greatest patches of a random field, another an image.
 
     The fields lie between white noise and smooth blobs, as patches that selectors choose do.
     """

@@ -1,4 +1,4 @@
-"""A selector's scores of whole training pictures, asked once and kept on disk, whatever the number of epochs."""
+"""A selector's scores of whole training images, asked once and kept on disk, whatever the number of epochs."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def whole_scores(
     batch: int = 64,
     workers: int = 2,
 ) -> np.ndarray:
-    """Scores of every picture, squashed to size x size pixels, without augmentation.
+    """Scores of every image, squashed to size x size pixels, without augmentation.
 
     They are written to `folder` as they come; a run that was killed goes on where it was, and a later training with
-    the same selector, pictures and grid asks nothing anew. Of several processes the first asks, the others wait.
+    the same selector, images and grid asks nothing anew. Of several processes the first asks, the others wait.
 
     Args:
-        taught: the pictures.
+        taught: the images.
         spec: the selector.
         size: side in pixels.
         grid: (gh, gw) of the model.
-        folder: where they are kept; 4 * gh * gw bytes a picture.
+        folder: where they are kept; 4 * gh * gw bytes an image.
         seed: of selectors with chance.
         device: of torch.
-        batch: pictures at a time.
-        workers: threads that read pictures.
+        batch: images at a time.
+        workers: threads that read images.
 
     Returns:
         [count, gh, gw] float32, mapped from the file.
@@ -60,7 +60,7 @@ def whole_scores(
         _ask(taught, spec, size, grid, path, seed, device, batch, workers)
     found: np.ndarray = np.load(path, mmap_mode="r")
     if found.shape != (taught.count, *grid):
-        raise InputError(f"cached scores in {path} are not of these pictures: delete the file")
+        raise InputError(f"cached scores in {path} are not of these images: delete the file")
     return found
 
 

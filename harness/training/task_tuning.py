@@ -1,4 +1,4 @@
-"""Fine-tuning plain ViTs for tasks, on whole pictures or on kept patches: what all tasks share."""
+"""Fine-tuning plain ViTs for tasks, on whole images or on kept patches: what all tasks share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ltrp_bench.harness.training.augmentation import Augmentation, FlipsAndTurns
 from ltrp_bench.harness.training.data.labelled import Taught, TaughtStream
 from ltrp_bench.harness.training.fine_tuning import averaged, layer_decay
 from ltrp_bench.harness.training.loop import LoopExtras, LossModel, TrainingOptions, train, trained_state, use_device
-from ltrp_bench.harness.training.patch_policy import Keeping, PatchKeeper
+from ltrp_bench.harness.training.patch_policy import PatchKeeper, PatchPolicy
 from ltrp_bench.harness.training.score_maps import whole_scores
 from ltrp_bench.selectors.checkpoints import load_into
 from ltrp_bench.selectors.errors import UsageError
@@ -39,10 +39,10 @@ class Tuning:
         layer_decay: factor a layer of the learning rate, in (0, 1].
         drop_path: stochastic depth of the last block.
         augment: RandAugment in timm's words, or "none"; photos only.
-        erasing: probability that a rectangle of a picture is erased with noise (timm's "pixel" mode).
+        erasing: probability that a rectangle of an image is erased with noise (timm's "pixel" mode).
         ema: decay of the averaged weights that are kept in the end; 0 keeps the last ones.
-        cache_scores: ask the selector once about each whole picture, and move the scores with the augmentation's
-            geometry; else it looks at every augmented picture.
+        cache_scores: ask the selector once about each whole image, and move the scores with the augmentation's
+            geometry; else it looks at every augmented image.
     """
 
     layer_decay: float = 0.65
@@ -63,7 +63,7 @@ def with_epochs(options: TrainingOptions, count: int, epochs: int | None, lr: fl
 
     Args:
         options: `iterations` of 0 stands for "not given".
-        count: pictures.
+        count: images.
         epochs: passes over them; None for 100. UsageError together with iterations.
         lr: peak learning rate; None for the recipe's.
     """
@@ -81,7 +81,7 @@ def finetune(
     vit: VisionTransformer,
     config: Mapping[str, Any],
     taught: Taught,
-    keep: Keeping,
+    keep: PatchPolicy,
     options: TrainingOptions,
     tuning: Tuning,
     objective: Objective,
@@ -95,8 +95,8 @@ def finetune(
         what: the command's name.
         vit: gives [B, C] logits through `forward_head`.
         config: its words.
-        taught: pictures and targets.
-        keep: which patches of a picture it gets.
+        taught: images and targets.
+        keep: which patches of an image it gets.
         options: of the loop.
         tuning: of the fine-tuning.
         objective: the loss.
@@ -105,7 +105,7 @@ def finetune(
         crop: photos are cropped at random, else squashed.
 
     Raises:
-        UsageError, InputError: options, pictures or weights that do not fit.
+        UsageError, InputError: options, images or weights that do not fit.
     """
     size, (mean, std) = int(config["image_size"]), (tuple(config["mean"]), tuple(config["std"]))
     grid = grid_of(vit, size, size)
@@ -165,7 +165,7 @@ def _loss(keeper: PatchKeeper, objective: Objective, erasing: float, mix: Mix | 
 
 
 def mixed(mix: Mix, images: Tensor, targets: Tensor, scores: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Pictures and targets, and the pictures' scores [B, gh, gw] in just the same way."""
+    """Images and targets, and the images' scores [B, gh, gw] in just the same way."""
     if scores is None:
         return *mix(images, targets), None
     # As one more channel: mixing and cutting are the same for all of them.

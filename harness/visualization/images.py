@@ -1,4 +1,4 @@
-"""Pictures to look at: of a task, or files of one's own, with their patch grid and ground truth."""
+"""Images to look at: of a task, or files of one's own, with their patch grid and ground truth."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.harness.evaluation.scorer import Grid
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Sample, Task
-from ltrp_bench.tasks.data.image_labels import LabelSetSource
-from ltrp_bench.tasks.data.masks import open_picture, read_mask
-from ltrp_bench.tasks.data.objects import ObjectSource
-from ltrp_bench.tasks.data.semantic import SemanticSource
+from ltrp_bench.tasks.data.decoding import open_image
+from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
+from ltrp_bench.tasks.data.masks import read_mask
+from ltrp_bench.tasks.data.objects import ObjectDataset
+from ltrp_bench.tasks.data.semantic import SemanticDataset
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_edges
 
 SIDE: Final = 640
@@ -43,8 +44,8 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture.
+class DisplayImage:
+    """One image.
 
     Attributes:
         sample: what selectors are shown.
@@ -73,8 +74,8 @@ class Picture:
         return patches[places[0]][:, places[1]]
 
 
-def task_pictures(task: Task, indices: Sequence[int], with_share: bool) -> list[Picture]:
-    """Pictures of a task, as `run` gives them to selectors.
+def task_images(task: Task, indices: Sequence[int], with_share: bool) -> list[DisplayImage]:
+    """Images of a task, as `run` gives them to selectors.
 
     Args:
         task: any.
@@ -82,36 +83,36 @@ def task_pictures(task: Task, indices: Sequence[int], with_share: bool) -> list[
         with_share: ask the task for the oracle's ground truth.
 
     Raises:
-        UsageError: no such position, or a task that knows no ground truth. InputError: a picture that cannot be read.
+        UsageError: no such position, or a task that knows no ground truth. InputError: an image that cannot be read.
     """
     for index in indices:
         if not 0 <= index < len(task):
-            raise UsageError(f"--index {index}: task {task.name!r} has pictures 0 to {len(task) - 1}")
-    return [_task_picture(task, index, with_share) for index in indices]
+            raise UsageError(f"--index {index}: task {task.name!r} has images 0 to {len(task) - 1}")
+    return [_task_image(task, index, with_share) for index in indices]
 
 
-def file_pictures(files: Sequence[Path], grid: Grid, truths: Sequence[Path]) -> list[Picture]:
-    """Pictures from files, turned as their EXIF says.
+def file_images(files: Sequence[Path], grid: Grid, truths: Sequence[Path]) -> list[DisplayImage]:
+    """Images from files, turned as their EXIF says.
 
     Args:
         files: of any format that Pillow reads.
-        grid: (gh, gw) of the patches, over the whole picture.
-        truths: none, or a mask of each picture: a PNG whose values other than 0 are objects, one value each.
+        grid: (gh, gw) of the patches, over the whole image.
+        truths: none, or a mask of each image: a PNG whose values other than 0 are objects, one value each.
 
     Raises:
-        UsageError: another number of masks than of pictures. InputError: a file that is missing, corrupt, or has fewer
+        UsageError: another number of masks than of images. InputError: a file that is missing, corrupt, or has fewer
             pixels than patches; a mask of another size, or of several channels.
     """
     if truths and len(truths) != len(files):
-        raise UsageError(f"{len(truths)} --truth for {len(files)} pictures: give one mask for each, in their order")
+        raise UsageError(f"{len(truths)} --truth for {len(files)} images: give one mask for each, in their order")
     masks: Sequence[Path | None] = truths or [None] * len(files)
-    return [_file_picture(file, grid, truth) for file, truth in zip(files, masks, strict=True)]
+    return [_file_image(file, grid, truth) for file, truth in zip(files, masks, strict=True)]
 
 
-def _file_picture(file: Path, grid: Grid, truth: Path | None) -> Picture:
+def _file_image(file: Path, grid: Grid, truth: Path | None) -> DisplayImage:
     if file.is_dir():
-        raise InputError(f"image {file} is a folder: name the pictures in it (a data set: --task coco-coverage --data)")
-    image = open_picture(
+        raise InputError(f"image {file} is a folder: name the images in it (a data set: --task coco-coverage --data)")
+    image = open_image(
         file, "image", lambda opened: np.asarray((ImageOps.exif_transpose(opened) or opened).convert("RGB"))
     )
     height, width = image.shape[:2]
@@ -132,16 +133,16 @@ def _file_picture(file: Path, grid: Grid, truth: Path | None) -> Picture:
         share = covered_share((values != 0).astype(np.uint8), *edges)
     # Its name alone: neither the folder nor where one stands may change what is drawn by chance.
     sample = Sample(file.name, image)
-    return Picture(sample, grid, _scaled(edges, image, pixels), pixels, outlines, (), share)
+    return DisplayImage(sample, grid, _scaled(edges, image, pixels), pixels, outlines, (), share)
 
 
-def _task_picture(task: Task, index: int, with_share: bool) -> Picture:
+def _task_image(task: Task, index: int, with_share: bool) -> DisplayImage:
     sample = task.load(index)
     grid = task.grid(sample)
     share = np.asarray(task.objects(sample), dtype=np.float32) if with_share else None
     pixels = _view(sample.image)
     edges = _scaled(_edges(task, sample, grid), sample.image, pixels)
-    return Picture(sample, grid, edges, pixels, _outlines(task, index, pixels.shape), _labels(task, index), share)
+    return DisplayImage(sample, grid, edges, pixels, _outlines(task, index, pixels.shape), _labels(task, index), share)
 
 
 def _edges(task: Any, sample: Sample, grid: Grid) -> Edges:
@@ -157,7 +158,7 @@ def _edges(task: Any, sample: Sample, grid: Grid) -> Edges:
 
 
 def _outlines(task: Any, index: int, shape: tuple[int, ...]) -> tuple[Outline, ...]:
-    """The masks of a task's objects on its picture; crowds, which hold many at once, are left out."""
+    """The masks of a task's objects on its image; crowds, which hold many at once, are left out."""
     objects = _objects(task)
     if objects is None:
         return ()
@@ -168,28 +169,28 @@ def _outlines(task: Any, index: int, shape: tuple[int, ...]) -> tuple[Outline, .
         if item.crowd or item.rle is None:
             continue
         mask = rle_tools.decode(item.rle)
-        if inputs is not None:  # a classifier's crop: the same way as the picture, so that they stay on each other
+        if inputs is not None:  # a classifier's crop: the same way as the image, so that they stay on each other
             mask = inputs.crop(np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))[..., 0] > 127
         out.append(Outline(_resized(mask > 0, shape), item.category, states.get(item.category, "")))
     return tuple(out)
 
 
-def _objects(task: Any) -> ObjectSource | None:
-    """Where a task's pictures have their objects."""
+def _objects(task: Any) -> ObjectDataset | None:
+    """Where a task's images have their objects."""
     source = getattr(task, "source", None)
-    if isinstance(source, SemanticSource):
+    if isinstance(source, SemanticDataset):
         return source.objects
-    if not isinstance(source, ObjectSource) and isinstance(source, LabelSetSource):
+    if not isinstance(source, ObjectDataset) and isinstance(source, MultiLabelDataset):
         source = source.boxes
-    return source if isinstance(source, ObjectSource) else None
+    return source if isinstance(source, ObjectDataset) else None
 
 
 def _labels(task: Any, index: int) -> tuple[str, ...]:
-    """The categories of a picture whose objects nobody has marked."""
+    """The categories of an image whose objects nobody has marked."""
     source: Any = getattr(task, "source", None)
     if _objects(task) is not None:
         return ()
-    if isinstance(source, LabelSetSource):
+    if isinstance(source, MultiLabelDataset):
         return tuple(sorted(source.labels(index)))
     if hasattr(source, "label") and hasattr(source, "categories"):
         return (source.categories[source.label(index)],)
@@ -197,7 +198,7 @@ def _labels(task: Any, index: int) -> tuple[str, ...]:
 
 
 def _view(image: np.ndarray) -> np.ndarray:
-    """The picture, no side longer than `SIDE`."""
+    """The image, no side longer than `SIDE`."""
     if max(image.shape[:2]) <= SIDE:
         return image
     small = Image.fromarray(image)

@@ -1,4 +1,4 @@
-"""A sheet of small pictures in rows and columns, with captions that fit: what every figure of `show` is made of."""
+"""A sheet of small images in rows and columns, with captions that fit: what every figure of `show` is made of."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _PAD = 0.07  # inches between the parts of an entry of the foot, and between ent
 _APART = 0.17
 _BAR = 0.5
 _SAMPLE = 0.27
-_TALLEST = 1.8  # height by width of a row; taller pictures are drawn narrower
+_TALLEST = 1.8  # height by width of a row; taller images are drawn narrower
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of the sheet.
+    """One image of the sheet.
 
     Attributes:
         row, column: where.
@@ -156,7 +156,7 @@ class Sheet:
         axes.set_axis_off()
         axes.imshow(panel.pixels, interpolation="antialiased" if panel.smooth else "nearest", aspect="equal")
         for mask, colour, dash in panel.contours:
-            # A border around it, so that an object at the picture's edge is closed there.
+            # A border around it, so that an object at the image's edge is closed there.
             rim, ends = np.pad(mask, 1), [np.arange(-1, side + 1) for side in mask.shape]
             style = [(0, dash or None)]
             axes.contour(ends[1], ends[0], rim, levels=[0.5], colors="white", linewidths=2.0)
@@ -257,7 +257,7 @@ def coloured(values: np.ndarray, colour_map: str, low: float | None = None, high
 
 
 def greyed(pixels: np.ndarray, kept: np.ndarray, page: Page) -> np.ndarray:
-    """The picture with all but the `kept` [h, w] pixels washed out to a pale grey (on a dark page a deep one)."""
+    """The image with all but the `kept` [h, w] pixels washed out to a pale grey (on a dark page a deep one)."""
     grey = pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     wash = 0.2 * grey + 0.8 * (225 if page == "light" else 45)
     return np.where(kept[..., None], pixels, wash[..., None].round().astype(np.uint8))

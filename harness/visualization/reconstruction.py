@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ltrp_bench.harness.evaluation.plan import SEEDS
 from ltrp_bench.harness.evaluation.scorer import Scorer
-from ltrp_bench.harness.visualization.images import Picture
+from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.distances import PixelDistance
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
@@ -44,7 +44,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One picture under one masking.
+    """One image under one masking.
 
     Attributes:
         original: [h, w, 3] in [0, 1], at the size of the MAE.
@@ -64,7 +64,7 @@ class Reconstruction:
 
 
 class _Masking:
-    """One masking, asked like a selector, so that pictures come to it as to any: resized, normalised, on its device.
+    """One masking, asked like a selector, so that images come to it as to any: resized, normalised, on its device.
 
     Its scores are the pseudo scores of the visible patches, and of the others the least of them.
     """
@@ -100,15 +100,15 @@ class _Masking:
 
 
 def reconstruct(
-    teacher: LTRPTeacher, pictures: Sequence[Picture], remove: Sequence[int], seed: int, device: str
+    teacher: LTRPTeacher, images: Sequence[DisplayImage], remove: Sequence[int], seed: int, device: str
 ) -> list[Reconstruction]:
-    """Pictures rebuilt with and without patches.
+    """Images rebuilt with and without patches.
 
     Args:
         teacher: its MAE, mask ratio, distance and way to take a patch away are used.
-        pictures: resized to the MAE's size.
+        images: resized to the MAE's size.
         remove: positions among the visible patches; none: those of the highest and of the lowest score.
-        seed: of the visible patches, the same ones in each picture.
+        seed: of the visible patches, the same ones in each image.
         device: where the MAE runs.
 
     Raises:
@@ -124,8 +124,8 @@ def reconstruct(
     masking = _Masking(teacher, seed)
     scorer = Scorer(masking, torch.device(device), 1)
     out = []
-    for picture in pictures:
-        scorer.scores([picture.sample], [mae.grid], seed)
+    for image in images:
+        scorer.scores([image.sample], [mae.grid], seed)
         places = remove or [int(masking.density[0].argmax()), int(masking.density[0].argmin())]
         with torch.inference_mode():
             out.append(_rebuild(mae, masking, list(dict.fromkeys(places)), teacher.hide))
@@ -144,14 +144,14 @@ def _rebuild(mae: MAE, masking: _Masking, places: Sequence[int], hide: Hide) -> 
         change = torch.full((1, mae.patches, without.shape[-1]), torch.nan, device=images.device)
         change[0, masked[0]] = (without - anchor)[0].abs().float()
         difference = mae.unpatchify(change)[0].mean(dim=0)
-        removals.append(Removal(place, _picture(drawn.picture(without, row)), difference.cpu().numpy()))
+        removals.append(Removal(place, _image(drawn.image(without, row)), difference.cpu().numpy()))
     mean, std = (images.new_tensor(value).view(1, 3, 1, 1) for value in (mae.mean, mae.std))
     return Reconstruction(
-        _picture((images * std + mean).clamp(0, 1)),
+        _image((images * std + mean).clamp(0, 1)),
         mae.grid,
         visible[0].cpu().numpy(),
         masking.density[0].cpu().numpy(),
-        _picture(drawn.reference),
+        _image(drawn.reference),
         tuple(removals),
     )
 
@@ -170,6 +170,6 @@ def _without(mae: MAE, images: Tensor, visible: Tensor, masked: Tensor, place: i
     return mae.decode_masked(latent, torch.cat([visible[:, others], visible[:, [place]]], dim=1), masked)
 
 
-def _picture(pixels: Tensor) -> np.ndarray:
+def _image(pixels: Tensor) -> np.ndarray:
     """[1, 3, H, W] in [0, 1] -> [H, W, 3]."""
     return pixels[0].permute(1, 2, 0).cpu().numpy()

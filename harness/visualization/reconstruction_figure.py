@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from ltrp_bench.harness.visualization.images import Picture
+from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.harness.visualization.panel_grid import Head, Panel, Scale, Sheet, coloured
 from ltrp_bench.harness.visualization.reconstruction import Reconstruction, Removal
 from ltrp_bench.harness.visualization.score_figure import SCORES
@@ -21,28 +21,28 @@ _REMOVED = COLOURS["orange"]["light"]
 
 
 def removal_sheet(
-    pictures: Sequence[Picture],
+    images: Sequence[DisplayImage],
     rebuilt: Sequence[Reconstruction],
     page: Page = "light",
     width: float | None = None,
 ) -> Sheet:
-    """One row for each removal of each picture; difference maps of one picture share their colours.
+    """One row for each removal of each image; difference maps of one image share their colours.
 
     Args:
-        pictures: for their names.
+        images: for their names.
         rebuilt: of each.
         page, width: see `Sheet`.
     """
     panels: list[Panel] = []
-    for picture, one in zip(pictures, rebuilt, strict=True):
-        name = picture.sample.image_id.replace("\\", "/").rpartition("/")[2]
+    for image, one in zip(images, rebuilt, strict=True):
+        name = image.sample.image_id.replace("\\", "/").rpartition("/")[2]
         most = max(float(np.nanmax(removal.difference)) for removal in one.removals)
         for removal in one.removals:
             panels += _panels(name, one, removal, most, len(panels) // len(HEADS), page)
     heads = [Head(column, 1, text) for column, text in enumerate(HEADS)]
     scales = [
-        Scale(DIFFERENCE, "no difference", "greatest of each picture"),
-        Scale(SCORES, "lowest score", "highest of each picture"),
+        Scale(DIFFERENCE, "no difference", "greatest of each image"),
+        Scale(SCORES, "lowest score", "highest of each image"),
     ]
     return Sheet(panels, heads, scales, page=page, width=width)
 

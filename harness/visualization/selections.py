@@ -1,4 +1,4 @@
-"""What `ltrp-bench show` draws: each selector's scores of a picture and the patches that a run would keep of it."""
+"""What `ltrp-bench show` draws: each selector's scores of an image and the patches that a run would keep of it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ltrp_bench.harness.evaluation import request as requests
 from ltrp_bench.harness.evaluation.plan import FULL, SEEDS, SelectorEntry, TaskEntry
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.harness.evaluation.sweep import SweepOptions
-from ltrp_bench.harness.visualization.images import Picture
+from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.topk import top_k
-from ltrp_bench.tasks.base import Downsample, Keep, Reduction
+from ltrp_bench.tasks.base import Downsample, Keep, ReducedInput
 
 FILES_DOMAIN = "photos"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What one selector makes of one picture.
+    """What one selector makes of one image.
 
     Attributes:
         entry: the selector.
@@ -32,11 +32,11 @@ class Shown:
 
     entry: SelectorEntry
     scores: np.ndarray | None
-    kept: dict[float, Reduction]
+    kept: dict[float, ReducedInput]
 
 
 def file_selectors(request: requests.Request) -> list[SelectorEntry]:
-    """The selectors of a request whose pictures are files: as `requests.ready` builds them, for photographs.
+    """The selectors of a request whose images are files: as `requests.ready` builds them, for photographs.
 
     Raises:
         UsageError, InputError: as there.
@@ -50,13 +50,13 @@ def task_selectors(request: requests.Request, notice: Callable[[str], None]) -> 
     """The selectors of a request and its one task.
 
     Raises:
-        UsageError: as `requests.ready`, and for `downsample` on a task that cannot shrink its pictures.
+        UsageError: as `requests.ready`, and for `downsample` on a task that cannot shrink its images.
     """
     pairs = requests.ready(request, notice)
     task = pairs[0][1]
     entries = [entry for entry, _ in pairs]
     if any(entry.reduces_by_downsampling for entry in entries) and not task.task.supports_downsample:
-        raise UsageError(f"task {task.info.name!r} cannot shrink its pictures: leave out --selector downsample")
+        raise UsageError(f"task {task.info.name!r} cannot shrink its images: leave out --selector downsample")
     return entries, task
 
 
@@ -66,13 +66,13 @@ def asks_truth(entries: Sequence[SelectorEntry]) -> bool:
 
 
 def shown(
-    entry: SelectorEntry, pictures: Sequence[Picture], keep_ratios: Sequence[float], seed: int, device: str
+    entry: SelectorEntry, images: Sequence[DisplayImage], keep_ratios: Sequence[float], seed: int, device: str
 ) -> list[Shown]:
-    """One selector's scores and kept patches of each picture, by the very calls of a sweep.
+    """One selector's scores and kept patches of each image, by the very calls of a sweep.
 
     Args:
         entry: the selector.
-        pictures: see there; with `share` where the selector asks for ground truth.
+        images: see there; with `share` where the selector asks for ground truth.
         keep_ratios: shares in (0, 1]; `full` is shown at 1 alone, as it runs.
         seed: the cell's.
         device: where the selector runs.
@@ -84,25 +84,25 @@ def shown(
         raise UsageError(f"--seed {seed}: seeds are whole numbers from 0 on, below 2**63")
     ratios = (1.0,) if entry.name == FULL else tuple(keep_ratios)
     if entry.reduces_by_downsampling:
-        return [Shown(entry, None, {ratio: Downsample(ratio) for ratio in ratios}) for _ in pictures]
+        return [Shown(entry, None, {ratio: Downsample(ratio) for ratio in ratios}) for _ in images]
     scorer = Scorer(entry.selector, torch.device(device), SweepOptions(device=device).together)
     objects = None
     if scorer.needs_context:
-        objects = [_share(entry, picture) for picture in pictures]
-    samples = [picture.sample for picture in pictures]
-    found = scorer.scores(samples, [picture.grid for picture in pictures], seed, objects)
-    return [Shown(entry, scores, _kept(scores, p, ratios, seed)) for scores, p in zip(found, pictures, strict=True)]
+        objects = [_share(entry, image) for image in images]
+    samples = [image.sample for image in images]
+    found = scorer.scores(samples, [image.grid for image in images], seed, objects)
+    return [Shown(entry, scores, _kept(scores, p, ratios, seed)) for scores, p in zip(found, images, strict=True)]
 
 
-def _kept(scores: np.ndarray, picture: Picture, ratios: Sequence[float], seed: int) -> dict[float, Reduction]:
-    one, ids = torch.from_numpy(scores)[None], [picture.sample.image_id]
+def _kept(scores: np.ndarray, image: DisplayImage, ratios: Sequence[float], seed: int) -> dict[float, ReducedInput]:
+    one, ids = torch.from_numpy(scores)[None], [image.sample.image_id]
     return {ratio: Keep(top_k(one, ratio, image_ids=ids, seed=seed).mask()[0].numpy()) for ratio in ratios}
 
 
-def _share(entry: SelectorEntry, picture: Picture) -> np.ndarray:
-    if picture.share is None:
-        where = picture.sample.image_id
+def _share(entry: SelectorEntry, image: DisplayImage) -> np.ndarray:
+    if image.share is None:
+        where = image.sample.image_id
         raise InputError(
             f"selector {entry.name!r} ranks by ground truth, {where} has none: give --truth or leave it out"
         )
-    return picture.share
+    return image.share

@@ -61,7 +61,7 @@ def _cost(behind: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _curve(table: Sequence[Line], control: str) -> list[tuple[float, float]]:
-    """(keep ratio, value) of a control, ascending; whole pictures (`full`) are its end if it has none there.
+    """(keep ratio, value) of a control, ascending; whole images (`full`) are its end if it has none there.
 
     Empty unless there is one such control, and complete.
     """

@@ -182,7 +182,7 @@ def _rounded(row: tuple[str, float, str, int]) -> list[Any]:
 
 
 def _agreement(gallery: Gallery, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """For each ratio a matrix of the mean IoU of kept patches between selectors, on the pictures that are kept."""
+    """For each ratio a matrix of the mean IoU of kept patches between selectors, on the images that are kept."""
     held = {who: ranks for who, ranks in gallery.ranks.items() if who[0] in names}
     first: dict[str, tuple[str, int]] = {}
     for who in sorted(held):
@@ -206,7 +206,7 @@ def _agreement(gallery: Gallery, names: Mapping[str, str]) -> list[dict[str, Any
 
 
 def _gallery(gallery: Gallery, names: Mapping[str, str]) -> dict[str, Any] | None:
-    if not gallery.pictures:
+    if not gallery.images:
         return None
     first: dict[str, Mapping[str, Any]] = {}
     for selector_id, seed in sorted(gallery.ranks):
@@ -214,19 +214,19 @@ def _gallery(gallery: Gallery, names: Mapping[str, str]) -> dict[str, Any] | Non
             first.setdefault(selector_id, gallery.ranks[selector_id, seed])
     order = in_order(names[who] for who in first)
     ids = sorted(first, key=lambda who: (order.index(names[who]), who))
-    pictures: list[dict[str, Any]] = []
-    for picture in gallery.pictures:
-        ranks = {who: first[who][picture.image_id] for who in ids if picture.image_id in first[who]}
-        pictures.append(
+    images: list[dict[str, Any]] = []
+    for image in gallery.images:
+        ranks = {who: first[who][image.image_id] for who in ids if image.image_id in first[who]}
+        images.append(
             {
-                "id": picture.image_id,
-                "width": picture.width,
-                "height": picture.height,
-                "src": "data:image/webp;base64," + base64.b64encode(picture.webp).decode(),
+                "id": image.image_id,
+                "width": image.width,
+                "height": image.height,
+                "src": "data:image/webp;base64," + base64.b64encode(image.webp).decode(),
                 "ranks": {who: {"grid": list(one.shape), "places": one.ravel().tolist()} for who, one in ranks.items()},
             }
         )
-    return {"selectors": [[who, names[who]] for who in ids], "pictures": pictures}
+    return {"selectors": [[who, names[who]] for who in ids], "images": images}
 
 
 def _cell(store: RunStore, record: CellRecord, shared: dict[str, int]) -> dict[str, Any]:

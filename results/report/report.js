@@ -225,13 +225,13 @@
         ...line.map((number) => element("td", {
           style: isNumber(number) ? `background:rgba(var(--cell),${number.toFixed(3)});color:${number > 0.5 ? "#111" : "inherit"}` : "",
         }, fixed(number, 2)))))));
-    $("a-note").textContent = `On the first ${found.images} pictures of the task, first seed.`;
+    $("a-note").textContent = `On the first ${found.images} images of the task, first seed.`;
   }
 
   // -- gallery
 
   const images = new Map();
-  function picture(src) {
+  function loadImage(src) {
     if (!images.has(src)) {
       images.set(src, new Promise((done) => { const image = new Image(); image.onload = () => done(image); image.src = src; }));
     }
@@ -249,26 +249,26 @@
     const own = taskOf($("g-task").value)?.gallery;
     $("g-out").textContent = Number($("g-ratio").value).toFixed(2);
     if (!own) {
-      $("g-grid").replaceChildren(element("p", { class: "note" }, "No pictures are stored of this task; start its run again to add them."));
+      $("g-grid").replaceChildren(element("p", { class: "note" }, "No images are stored of this task; start its run again to add them."));
       return;
     }
-    fill($("g-picture"), own.pictures.map((one, i) => [String(i), one.id]));
-    const one = own.pictures[Number($("g-picture").value)];
+    fill($("g-image"), own.images.map((one, i) => [String(i), one.id]));
+    const one = own.images[Number($("g-image").value)];
     const mode = document.querySelector('input[name="g-mode"]:checked').value;
     const turn = ++drawing;
-    const image = await picture(one.src);
+    const image = await loadImage(one.src);
     if (turn !== drawing) return;
     const width = 336;
     const height = Math.round(width * one.height / one.width);
     const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper").trim();
     const keep = Number($("g-ratio").value);
-    const figures = [[null, "the picture"], ...own.selectors].map(([id, name]) => {
+    const figures = [[null, "the image"], ...own.selectors].map(([id, name]) => {
       const ranks = id === null ? null : one.ranks[id];
       if (id !== null && !ranks) return null;
       const total = ranks ? ranks.places.length : 0;
       const kept = Math.max(1, roundHalfEven(keep * total));
       const canvas = element("canvas", { width, height, role: "img", "data-kept": ranks ? kept : null,
-        "aria-label": ranks ? `${name} keeps ${kept} of ${total} patches` : `picture ${one.id}` });
+        "aria-label": ranks ? `${name} keeps ${kept} of ${total} patches` : `image ${one.id}` });
       const pen = canvas.getContext("2d");
       pen.imageSmoothingEnabled = one.width > 160;
       pen.drawImage(image, 0, 0, width, height);
@@ -312,7 +312,7 @@
   for (const id of ["c-task", "c-bands"]) $(id).addEventListener("change", () => { if (id === "c-task") hidden.clear(); curves(); });
   for (const id of ["k-task", "k-selector", "k-ratio"]) $(id).addEventListener("change", categories);
   for (const id of ["a-task", "a-ratio"]) $(id).addEventListener("change", matrix);
-  for (const id of ["g-task", "g-picture"]) $(id).addEventListener("change", gallery);
+  for (const id of ["g-task", "g-image"]) $(id).addEventListener("change", gallery);
   $("g-ratio").addEventListener("input", gallery);
   for (const radio of document.querySelectorAll('input[name="g-mode"]')) radio.addEventListener("change", gallery);
   everything();

@@ -184,7 +184,7 @@ def figure_bytes(figure: Figure, suffix: str, dpi: float = 200) -> bytes:
     Args:
         figure: of `matplotlib.figure.Figure`, made inside `house_style`, where this is called, too.
         suffix: ".png", ".svg" or ".pdf".
-        dpi: pixels an inch of a PNG, and of pictures inside the others.
+        dpi: pixels an inch of a PNG, and of images inside the others.
     """
     nothing: dict[str, dict[str, Any]] = {
         ".png": {"Software": None},

@@ -1,6 +1,6 @@
 """The paired bootstrap over images: which images are drawn, and a number with how it varies under the draws.
 
-Images are drawn, not objects or detections: what lies in one picture is not independent. What is drawn depends on the
+Images are drawn, not objects or detections: what lies in one image is not independent. What is drawn depends on the
 images' ids, a key and a seed alone, so that all selectors of a task, both folds and all keep ratios see the same draws,
 and the difference of two numbers is the difference of their draws (Efron and Tibshirani, "An Introduction to the
 Bootstrap", 1993, chapters 8 and 14). Intervals are percentile or BCa, the latter with the acceleration of a

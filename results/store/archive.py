@@ -1,7 +1,7 @@
 """One file to share results by: an archive of cells whose every part is checksummed, and the way back.
 
 A zip with `manifest.json`, which holds the SHA-256 of every other file, and the files of a run folder that make or
-explain results: records, rows, evidence, provenance, and the gallery's pictures and ranks. Nothing is imported unless
+explain results: records, rows, evidence, provenance, and the gallery's images and ranks. Nothing is imported unless
 all of it is sound: checksums, each record's own checksum and fingerprint, rows and evidence that belong to their
 record.
 """
@@ -33,7 +33,7 @@ _CELL_PARTS: Final = ("records", "evidence", "provenance", "cells")
 
 _ALLOWED: Final = re.compile(
     rf"(records/{_HEX}{{64}}\.parquet|evidence/{_HEX}{{64}}\.npz|(provenance|cells)/{_HEX}{{64}}\.json"
-    rf"|{GALLERY}/{_HEX}{{8}}/(pictures\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
+    rf"|{GALLERY}/{_HEX}{{8}}/(images\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
 )
 _SUFFIX: Final = {"records": ".parquet", "evidence": ".npz", "provenance": ".json", "cells": ".json"}
 _MOST: Final = 64 * 2**30
@@ -63,7 +63,7 @@ def export(
         root: a folder that `run --out` made.
         out: the archive.
         tasks, selectors: names; only cells of these, all where none is named. "evit" stands for "evit.shapes0" too.
-        with_gallery: pictures and ranks of the tasks as well.
+        with_gallery: images and ranks of the tasks as well.
 
     Returns:
         The number of cells.

@@ -1,8 +1,8 @@
-"""What the report's gallery shows of a task: a few small pictures, and in which order selectors keep patches.
+"""What the report's gallery shows of a task: a few small images, and in which order selectors keep patches.
 
-    gallery/<task_id>/pictures.json      ids and sizes of the pictures
+    gallery/<task_id>/pictures.json      ids and sizes of the images
     gallery/<task_id>/NN.webp            a small copy of each
-    gallery/<task_id>/<selector_id>-<seed>.npz   of the first chunk's pictures: ids, grids, ranks
+    gallery/<task_id>/<selector_id>-<seed>.npz   of the first chunk's images: ids, grids, ranks
 
 Ids are 8 hex digits of identities, as in the leaderboard. Nothing here is part of a result.
 """
@@ -27,7 +27,7 @@ FOLDER: Final = "gallery"
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture: its id, its sides in pixels as the task has it, and WebP bytes."""
+    """A small image: its id, its sides in pixels as the task has it, and WebP bytes."""
 
     image_id: str
     width: int
@@ -40,16 +40,16 @@ class Gallery:
     """What is stored of one task.
 
     Attributes:
-        pictures: the small pictures.
+        images: the small images.
         ranks: (selector id, seed) -> image id -> [gh, gw] place of each patch in the order of keeping, 0 kept first.
     """
 
-    pictures: Sequence[Thumbnail]
+    images: Sequence[Thumbnail]
     ranks: Mapping[tuple[str, int], Mapping[str, np.ndarray]]
 
 
-def pictures_path(store: RunStore, task_id: str) -> Path:
-    """The list of a task's pictures; written last, after the pictures."""
+def images_path(store: RunStore, task_id: str) -> Path:
+    """The list of a task's images; written last, after the images."""
     return store.root / FOLDER / task_id / "pictures.json"
 
 
@@ -58,12 +58,12 @@ def ranks_path(store: RunStore, task_id: str, selector_id: str, seed: int) -> Pa
     return store.root / FOLDER / task_id / f"{selector_id}-{seed}.npz"
 
 
-def write_pictures(store: RunStore, task_id: str, pictures: Sequence[Thumbnail]) -> None:
-    """Keep a task's pictures."""
-    path = pictures_path(store, task_id)
-    for number, picture in enumerate(pictures):
-        store.write(path.with_name(f"{number:02d}.webp"), picture.webp)
-    listed = [{"image_id": p.image_id, "width": p.width, "height": p.height} for p in pictures]
+def write_images(store: RunStore, task_id: str, images: Sequence[Thumbnail]) -> None:
+    """Keep a task's images."""
+    path = images_path(store, task_id)
+    for number, image in enumerate(images):
+        store.write(path.with_name(f"{number:02d}.webp"), image.webp)
+    listed = [{"image_id": p.image_id, "width": p.width, "height": p.height} for p in images]
     store.write(path, (canonical_json(listed) + "\n").encode())
 
 
@@ -86,14 +86,14 @@ def read_gallery(store: RunStore, task_id: str) -> Gallery:
     Raises:
         ResultsError: a file is cut short or altered.
     """
-    path = pictures_path(store, task_id)
-    pictures = []
+    path = images_path(store, task_id)
+    images = []
     if path.exists():
         try:
             listed = json.loads(path.read_text(encoding="utf-8"))
             for number, one in enumerate(listed):
                 data = path.with_name(f"{number:02d}.webp").read_bytes()
-                pictures.append(Thumbnail(str(one["image_id"]), int(one["width"]), int(one["height"]), data))
+                images.append(Thumbnail(str(one["image_id"]), int(one["width"]), int(one["height"]), data))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(path, error) from error
     ranks = {}
@@ -101,7 +101,7 @@ def read_gallery(store: RunStore, task_id: str) -> Gallery:
         selector_id, _, seed = file.stem.rpartition("-")
         if seed.isdecimal():
             ranks[selector_id, int(seed)] = _read_ranks(file)
-    return Gallery(pictures, ranks)
+    return Gallery(images, ranks)
 
 
 def _read_ranks(path: Path) -> dict[str, np.ndarray]:
@@ -124,7 +124,7 @@ def _damaged(path: Path, error: Exception) -> ResultsError:
 
 
 def agreement(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], keep_ratio: float) -> float:
-    """Mean over common pictures of the IoU of the patches that two selectors keep; NaN without a common one.
+    """Mean over common images of the IoU of the patches that two selectors keep; NaN without a common one.
 
     Args:
         one, other: image id -> [gh, gw] ranks.

@@ -8,7 +8,7 @@ Layout under one folder (`--out`, default `runs/`):
     bootstrap/<fingerprint>.npz      cache of its metrics under the draws (replicates.py)
     provenance/<fingerprint>.json    when, where, with which versions: no part of the result
     partial/<group>/<first>-<end>.parquet   finished chunks of unfinished cells
-    gallery/                         pictures and ranks for the report (gallery.py)
+    gallery/                         images and ranks for the report (gallery.py)
     scores/                          cache of scores (harness/evaluation/score_cache.py)
     tmp/                             unfinished files
 """

@@ -1,4 +1,4 @@
-"""Evidence of several labels a picture: scores and truth of every picture, ranked anew under image weights."""
+"""Evidence of several labels an image: scores and truth of every image, ranked anew under image weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from ltrp_bench.results.summaries.base import Evidence, Pair, blocks, ratio
 
 SIZES: Final[Mapping[str, int | None]] = {"mAP": None, "mAP_small": 0, "mAP_medium": 1, "mAP_large": 2}
-"""Metric -> bit of the size of an object that a picture must hold to count as showing the category."""
+"""Metric -> bit of the size of an object that an image must hold to count as showing the category."""
 
 
 class Ranking(Evidence):
     """Mean over a group's categories of average precision: the sum of precision times rise of recall over distinct
-    scores, best first, as scikit-learn has it. A picture drawn twice counts twice at its score.
+    scores, best first, as scikit-learn has it. An image drawn twice counts twice at its score.
 
     Arrays: scores [N, C]; labels [N, C], 1 present, 0 absent, -1 not asked for; sizes [N, C], bit i where an object of
     the i-th size is there.
@@ -41,7 +41,7 @@ class Ranking(Evidence):
         for column in range(len(self.categories)):
             order = np.argsort(-self._scores[:, column], kind="stable")
             ranked = self._scores[order, column]
-            # The last picture of each distinct score.
+            # The last image of each distinct score.
             ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1) if len(ranked) else np.zeros(0, int)
             labels, sizes = self._labels[order, column], self._sizes[order, column]
             for rows in blocks(len(weights), 40 * max(len(order), 1)):

@@ -1,4 +1,4 @@
-"""Evidence of semantic segmentation: confusion matrices of pictures, added up under image weights."""
+"""Evidence of semantic segmentation: confusion matrices of images, added up under image weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Confusion(Evidence):
     """Means over a group's classes of intersection over union (mIoU) or of accuracy (mAcc), the accuracy of its pixels
     (aAcc), and the share of unseen pixels that are given to seen classes.
 
-    Arrays, one entry for each pair of classes in each picture: image, true, predicted [M], pixels [M]. Every sum that a
-    metric is made of is linear in the pictures' matrices, so that only sums of pictures are weighted.
+    Arrays, one entry for each pair of classes in each image: image, true, predicted [M], pixels [M]. Every sum that a
+    metric is made of is linear in the images' matrices, so that only sums of images are weighted.
     """
 
     kind = "confusion"

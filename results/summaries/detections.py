@@ -1,8 +1,8 @@
 """Evidence of box and mask average precision: ranked verdicts, whose precision is computed anew under image weights.
 
-Matching is done within a picture, so that a picture drawn twice brings its detections and objects twice with the same
+Matching is done within an image, so that an image drawn twice brings its detections and objects twice with the same
 verdicts; only ranks and counts change. With weights w a detection counts w[image] times at its rank. Between equal
-scores of two pictures the evaluator's order stays: its copies would interleave, which no drawn sample can tell apart.
+scores of two images the evaluator's order stays: its copies would interleave, which no drawn sample can tell apart.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Detections(Evidence):
         name, ranks, rule = str(about.get("name")), str(about.get("ranks")), about.get("rule")
         if rule not in RULES:
             raise self._wrong(f"table {name!r} has the rule {rule!r}; there are {', '.join(RULES)}")
-        pictures, classes = len(self.images), len(self.categories)
-        image = self._positions(f"{ranks}/image", None, pictures)
+        images, classes = len(self.images), len(self.categories)
+        image = self._positions(f"{ranks}/image", None, images)
         size = len(image)
         category = self._positions(f"{ranks}/category", size, classes)
         if (np.diff(category) < 0).any():
@@ -71,12 +71,12 @@ class Detections(Evidence):
             raise self._wrong(f"table {name!r} sets a bit beyond its {self._thresholds[name]} thresholds")
         if (bits[0] & bits[1]).any():
             raise self._wrong(f"table {name!r} has a detection both matched and ignored")
-        where = self._positions(f"{name}/truth_image", None, pictures)
+        where = self._positions(f"{name}/truth_image", None, images)
         what = self._positions(f"{name}/truth_category", len(where), classes)
         count = self._array(f"{name}/truth_count", "iu", (len(where),)).astype(np.int64)
         if (count < 0).any():
             raise self._wrong(f"table {name!r} counts less than no object")
-        objects = sparse.csr_array((count, (what, where)), shape=(classes, pictures))
+        objects = sparse.csr_array((count, (what, where)), shape=(classes, images))
         return _Table(rule, image, np.searchsorted(category, np.arange(classes + 1)), bits[0], bits[1], objects)
 
     def _read_curves(self) -> dict[str, tuple[str, int | None]]:

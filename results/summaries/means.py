@@ -1,4 +1,4 @@
-"""Evidence of metrics that are a mean over entries, objects or pictures: coverage, top-1, top-5."""
+"""Evidence of metrics that are a mean over entries, objects or images: coverage, top-1, top-5."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def _from_released(
 
 
 def patch_for(image_size: int) -> int:
-    """Side of the patches to rank: 16 where it divides the picture's side, else 20 (260 and 300 pixels)."""
+    """Side of the patches to rank: 16 where it divides the image's side, else 20 (260 and 300 pixels)."""
     return 16 if image_size % 16 == 0 else 20
 
 

@@ -52,8 +52,8 @@ class Published:
     """How the authors built GFNet on one backbone (their released configuration).
 
     Attributes:
-        image_size: side of the pictures in pixels.
-        glance: how the picture is shrunk for the first look.
+        image_size: side of the images in pixels.
+        glance: how the image is shrunk for the first look.
         convolution: the policy begins with a 1x1 convolution, for want of room for a linear layer.
         recurrent: the classifier is a GRU, else one linear layer for each length of the sequence.
         own_first: the first look is classified by the prime encoder's own classifier.

@@ -20,7 +20,7 @@ def glimpse_ranking(corners: Tensor, crop: int, grid: tuple[int, int], patch: in
         patch: side of a patch in pixels.
 
     Returns:
-        [B, gh, gw] float32: how many patches of the picture rank below; ties have equal scores.
+        [B, gh, gw] float32: how many patches of the image rank below; ties have equal scores.
     """
     glimpses, device = corners.shape[1], corners.device
     rows, columns = (torch.arange(side, device=device) * patch for side in grid)

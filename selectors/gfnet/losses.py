@@ -40,7 +40,7 @@ class PolicyOptions:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Looks of a policy and what they earned, T - 1 crops of B pictures.
+    """Looks of a policy and what they earned, T - 1 crops of B images.
 
     Attributes:
         states: [T - 1, B, C, h, w] maps that the policy was shown.
@@ -99,7 +99,7 @@ def discounted(rewards: Tensor, discount: float) -> Tensor:
 
 
 def normalised(returns: Tensor) -> Tensor:
-    """Zero mean and unit deviation over all steps and pictures of the batch."""
+    """Zero mean and unit deviation over all steps and images of the batch."""
     return (returns - returns.mean()) / (returns.std() + 1e-5)
 
 

@@ -1,4 +1,4 @@
-"""GFNet: a glance at the whole picture shrunk, then a sequence of crops.
+"""GFNet: a glance at the whole image shrunk, then a sequence of crops.
 
 Wang et al., "Glance and Focus", NeurIPS 2020, section 3.1. Two encoders (of the glance and of the crops), a
 classifier over the sequence, and the policy that places the crops.
@@ -77,15 +77,15 @@ class GFNet(nn.Module):
     Args:
         encoder: configuration of both encoders, see `encoders.make_encoder`.
         classes: how many categories, or their names.
-        crop: side of a crop in pixels; the glance is the whole picture at this size.
+        crop: side of a crop in pixels; the glance is the whole image at this size.
         glances: looks in all, the glance and `glances` - 1 crops (T of the paper).
         policy_hidden, policy_convolution, policy_encoded: of the policy, see `PatchProposal`.
         fc_hidden: width of the classifier's GRU; None: one linear layer for each length.
         own_first: the glance is classified by the prime encoder's own classifier.
-        glance: "bicubic" or "bilinear" (corners aligned), how the picture is shrunk.
-        image_size: side of the pictures it was trained on.
+        glance: "bicubic" or "bilinear" (corners aligned), how the image is shrunk.
+        image_size: side of the images it was trained on.
         patch_size: side of the patches that it ranks by default.
-        mean, std: normalisation of the pictures, per channel of RGB in [0, 1].
+        mean, std: normalisation of the images, per channel of RGB in [0, 1].
         label_set: name of the categories' set.
     """
 
@@ -109,7 +109,7 @@ class GFNet(nn.Module):
     ) -> None:
         super().__init__()
         if crop > image_size:
-            raise UsageError(f"a crop of {crop} pixels does not fit into pictures of {image_size}")
+            raise UsageError(f"a crop of {crop} pixels does not fit into images of {image_size}")
         if fc_hidden is None and not own_first:
             raise UsageError("without a GRU the glance needs the encoder's own classifier: own_first")
         self.config: dict[str, Any] = {

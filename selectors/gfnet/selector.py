@@ -43,7 +43,7 @@ class GFNetSelector(Selector):
         if self.glances < 2:
             raise UsageError(f"glances must be at least 2 (a glance and a crop), got {self.glances}")
         if self.patch_size < 1 or self.net.image_size % self.patch_size:
-            raise UsageError(f"patch_size {self.patch_size} does not divide pictures of {self.net.image_size} pixels")
+            raise UsageError(f"patch_size {self.patch_size} does not divide images of {self.net.image_size} pixels")
         taught = label_set or self.net.config["label_set"]
         if not taught:
             raise InputError(f"{weights} does not say what its labels are: give label_set=NAME")

@@ -33,9 +33,9 @@ def patch_distance(pred: Tensor, anchor: Tensor, name: Distance) -> Tensor:
 
 
 class PixelDistance:
-    """SSIM, PSNR or LPIPS between two whole pictures: visible patches as they are, masked ones as predicted.
+    """SSIM, PSNR or LPIPS between two whole images: visible patches as they are, masked ones as predicted.
 
-    Both pictures share their visible pixels, so only the masked patches differ. Predictions of normalised
+    Both images share their visible pixels, so only the masked patches differ. Predictions of normalised
     patches are brought back to pixels by the mean and spread of the true patch, and pixels to [0, 1] by the
     MAE's channel normalisation. SSIM and PSNR are similarities and come back negated.
 
@@ -58,10 +58,10 @@ class PixelDistance:
         self.mean = images.new_tensor(mae.mean, dtype=torch.float32).view(1, 3, 1, 1)
         self.std = images.new_tensor(mae.std, dtype=torch.float32).view(1, 3, 1, 1)
         self.network = _lpips_network(images.device) if name == "lpips" else None
-        self.reference = self.picture(anchor, torch.arange(len(images), device=images.device))
+        self.reference = self.image(anchor, torch.arange(len(images), device=images.device))
 
-    def picture(self, pred: Tensor, rows: Tensor) -> Tensor:
-        """[R, M, P*P*3] predictions for the images `rows` [R] -> pictures [R, 3, H, W] in [0, 1]."""
+    def image(self, pred: Tensor, rows: Tensor) -> Tensor:
+        """[R, M, P*P*3] predictions for the images `rows` [R] -> images [R, 3, H, W] in [0, 1]."""
         pred = pred.float()
         if self.mae.norm_pix_loss:
             pred = pred * self.spread[rows] + self.centre[rows]
@@ -71,14 +71,14 @@ class PixelDistance:
 
     def __call__(self, pred: Tensor, rows: Tensor) -> Tensor:
         """[R, M, P*P*3] predictions after a removal in images `rows` -> distances [R]."""
-        changed, reference = self.picture(pred, rows), self.reference[rows]
+        changed, reference = self.image(pred, rows), self.reference[rows]
         if self.name == "lpips":
             assert self.network is not None
-            if min(changed.shape[-2:]) < 64:  # the backbone halves the picture five times
+            if min(changed.shape[-2:]) < 64:  # the backbone halves the image five times
                 changed, reference = (F.interpolate(x, size=(64, 64)) for x in (changed, reference))
             return self.network(changed, reference, normalize=True).flatten()
         if self.name == "psnr":
-            # Minus the PSNR; torchmetrics' own is infinite for equal pictures, scores must be finite.
+            # Minus the PSNR; torchmetrics' own is infinite for equal images, scores must be finite.
             error = (changed - reference).square().mean(dim=(1, 2, 3))
             return 10 * error.clamp_min(1e-12).log10()
         from torchmetrics.functional.image import structural_similarity_index_measure
@@ -93,7 +93,7 @@ def _lpips_network(device: torch.device) -> torch.nn.Module:
     try:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-        # The inner network gives one value a picture; the metric around it only their mean.
+        # The inner network gives one value an image; the metric around it only their mean.
         return LearnedPerceptualImagePatchSimilarity("alex").net.to(device).eval()
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -125,7 +125,7 @@ class MAE(nn.Module):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def patchify(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, L, P*P*3]; ValueError for a picture of another size than the model's."""
+        """[B, 3, H, W] -> [B, L, P*P*3]; ValueError for an image of another size than the model's."""
         if tuple(images.shape[-2:]) != self.image_size:
             got, want = "x".join(map(str, images.shape[-2:])), "x".join(map(str, self.image_size))
             raise ValueError(f"this MAE takes images of {want} pixels, not {got}")

@@ -47,7 +47,7 @@ def semantic_density(
         visible: [B, n] indices of the visible patches; random ones at `mask_ratio` if None.
         mask_ratio: share of patches masked, in (0, 1).
         hide: cut the patch off in the decoder's blocks (the paper's default) or in the encoder's; see above.
-        distance: l1, l2 (on predictions) or ssim, psnr, lpips (on pictures), over the masked patches.
+        distance: l1, l2 (on predictions) or ssim, psnr, lpips (on images), over the masked patches.
         max_memory_mb: rough ceiling for the working memory; None: 64 on a CPU (its caches), 4096 on a GPU.
         generator: for the random visible patches.
 
@@ -131,7 +131,7 @@ def _elements(mae: MAE, seen: int, distance: Distance) -> tuple[int, int]:
     tokens, masked = mae.patches, mae.patches - seen
     shared = 4 * tokens * width + masked * pixels
     each = max(9 * tokens * width, 9 * (seen + 1) * mae.cls_token.shape[-1]) + 2 * masked * pixels
-    if distance in ON_PIXELS:  # pictures, their filtered moments or features
+    if distance in ON_PIXELS:  # images, their filtered moments or features
         shared, each = shared + 3 * mae.patches * pixels, each + 12 * mae.patches * pixels
     return shared, each
 

@@ -36,7 +36,7 @@ TAGS: Mapping[str, str] = {
 """Parts of timm's tags that name label sets."""
 
 CAPTIONED = ("laion", "openai", "clip", "datacomp", "webli", "dfn")
-"""Parts of timm's tags that name collections of captioned pictures."""
+"""Parts of timm's tags that name collections of captioned images."""
 
 
 @dataclass

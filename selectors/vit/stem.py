@@ -19,7 +19,7 @@ class ConvStem(nn.Module):
     Channels double up to the ViT's width; all but the last convolution are followed by batch normalisation and ReLU.
 
     Args:
-        image_size: side of the pictures, in pixels.
+        image_size: side of the images, in pixels.
         patch_size: of a patch; a power of 2 from 2 on.
         embed_dim: of the tokens.
     """

@@ -50,7 +50,7 @@ class TokenPerformer(nn.Module):
 
 
 class TokensToToken(nn.Module):
-    """Pictures to tokens by three overlapping splits, with attention after the first and the second.
+    """Images to tokens by three overlapping splits, with attention after the first and the second.
 
     Args:
         dim: of the tokens that come out.

@@ -22,9 +22,9 @@ HOW_TO_GET = (
     "get 2017 Val images and annotations from https://cocodataset.org/#download and unzip both there, "
     "or point --data at a folder with images/ and one .json"
 )
-# COCO rounds to hundredths, and its own boxes reach beyond the picture by up to a pixel.
+# COCO rounds to hundredths, and its own boxes reach beyond the image by up to a pixel.
 _SLACK = 1.01
-# Outlines drawn by hand may leave the picture by more; rasterising cuts them off.
+# Outlines drawn by hand may leave the image by more; rasterising cuts them off.
 _OUTLINE_SLACK = 10.0
 
 
@@ -107,7 +107,7 @@ class CocoDataset:
     def revision_of(self, images: Sequence[CocoImage]) -> str:
         """sha256 of the annotations file's bytes, and of the names and file sizes of `images`.
 
-        Files are not read: a picture replaced by one of as many bytes goes unnoticed. A missing one has no size.
+        Files are not read: an image replaced by one of as many bytes goes unnoticed. A missing one has no size.
         """
         used = sorted((image.file_name, _file_size(self.folder / image.file_name)) for image in images)
         return hashlib.sha256(self._digest + json.dumps(used).encode()).hexdigest()
@@ -128,13 +128,13 @@ class CocoDataset:
         wanted = (image.width, image.height)
         try:
             with Image.open(path) as file:
-                picture = oriented(file, wanted)
-                if picture.size != wanted:
+                decoded = oriented(file, wanted)
+                if decoded.size != wanted:
                     raise InputError(
-                        f"image {path} has {picture.size[0]}x{picture.size[1]} pixels, {self.annotations.name} "
+                        f"image {path} has {decoded.size[0]}x{decoded.size[1]} pixels, {self.annotations.name} "
                         f"says {image.width}x{image.height}"
                     )
-                return np.asarray(picture.convert("RGB"))
+                return np.asarray(decoded.convert("RGB"))
         except FileNotFoundError:
             raise InputError(f"image {path} is missing ({self.annotations.name} lists it as id {image.id})") from None
         except InputError:

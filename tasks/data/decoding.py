@@ -17,9 +17,9 @@ _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 
 
 def oriented(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
-    """The decoded picture, turned as EXIF says only where its annotations' size (width, height) asks for it.
+    """The decoded image, turned as EXIF says only where its annotations' size (width, height) asks for it.
 
-    A picture that fits neither way comes back in a size that is not `wanted`: the caller says what is wrong.
+    An image that fits neither way comes back in a size that is not `wanted`: the caller says what is wrong.
     """
     image.load()
     if image.size != wanted and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
@@ -27,7 +27,7 @@ def oriented(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
     return image
 
 
-def open_picture(path: Path, kind: str, use: Callable[[Image.Image], T]) -> T:
+def open_image(path: Path, kind: str, use: Callable[[Image.Image], T]) -> T:
     """What `use` makes of an image file; InputError in one line for any trouble, `kind` ("mask", "image") in it."""
     try:
         with Image.open(path) as image:

@@ -1,4 +1,4 @@
-"""Folders of data sets: the one that a person gave, its pictures, its lists, and a VOC devkit below it."""
+"""Folders of data sets: the one that a person gave, its images, its lists, and a VOC devkit below it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 
-PICTURES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 VOC_HOW_TO_GET = "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it"
 
 
@@ -21,13 +21,13 @@ def data_folder(data: str | Path | None, what: str) -> Path:
     return root
 
 
-def pictures_by_stem(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by their names without suffix; InputError where two share one."""
+def images_by_stem(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their names without suffix; InputError where two share one."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PICTURES:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
             if path.stem in found:
-                raise InputError(f"{folder} has two pictures of one name: {found[path.stem].name} and {path.name}")
+                raise InputError(f"{folder} has two images of one name: {found[path.stem].name} and {path.name}")
             found[path.stem] = path
     return found
 

@@ -1,10 +1,10 @@
-"""Which categories a picture shows, in one form for every data set, for tasks that ask for several labels at once.
+"""Which categories an image shows, in one form for every data set, for tasks that ask for several labels at once.
 
 Where a data set has objects, a category is present if an object of it is annotated:
 
-* COCO: crowds count, as in the usual benchmark of 80 labels, which takes every annotation of a picture;
-* VOC: of a category with `difficult` objects only nothing is asked, as its devkit has it (`VocSource`);
-* NUS-WIDE: the lists say it (`NusWideSource`);
+* COCO: crowds count, as in the usual benchmark of 80 labels, which takes every annotation of an image;
+* VOC: of a category with `difficult` objects only nothing is asked, as its devkit has it (`VocObjects`);
+* NUS-WIDE: the lists say it (`NusWideDataset`);
 * `shapes`: all of its objects.
 """
 
@@ -15,17 +15,17 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from ltrp_bench.tasks.data.objects import ObjectSource
+from ltrp_bench.tasks.data.objects import ObjectDataset
 
 PRESENT, ABSENT, IGNORED = 1, 0, -1
 
 
 @runtime_checkable
-class LabelSetSource(Protocol):
-    """Pictures with a set of categories each.
+class MultiLabelDataset(Protocol):
+    """Images with a set of categories each.
 
     Attributes:
-        domain, categories, revision, ids: as of `ObjectSource`.
+        domain, categories, revision, ids: as of `ObjectDataset`.
     """
 
     @property
@@ -42,11 +42,11 @@ class LabelSetSource(Protocol):
 
     @property
     def ids(self) -> Sequence[str]:
-        """Of the pictures."""
+        """Of the images."""
 
     @property
-    def boxes(self) -> ObjectSource | None:
-        """The same pictures' objects, for the oracle and for sizes; None where nobody knows where they are."""
+    def boxes(self) -> ObjectDataset | None:
+        """The same images' objects, for the oracle and for sizes; None where nobody knows where they are."""
 
     def __len__(self) -> int: ...
 
@@ -57,10 +57,10 @@ class LabelSetSource(Protocol):
         """[H, W, 3] uint8 RGB; InputError where the file is missing or corrupt."""
 
     def labels(self, index: int) -> frozenset[str]:
-        """The categories that the picture shows."""
+        """The categories that the image shows."""
 
     def ignored(self, index: int) -> frozenset[str]:
-        """Categories that are neither present nor absent: no metric and no loss asks for them in this picture."""
+        """Categories that are neither present nor absent: no metric and no loss asks for them in this image."""
 
 
 class ObjectLabels:
@@ -70,7 +70,7 @@ class ObjectLabels:
         source: COCO's or the built-in world's.
     """
 
-    def __init__(self, source: ObjectSource) -> None:
+    def __init__(self, source: ObjectDataset) -> None:
         self.boxes = source
         self.domain, self.categories, self.revision = source.domain, source.categories, source.revision
         self.ids = source.ids
@@ -87,7 +87,7 @@ class ObjectLabels:
         return self.boxes.pixels(index)
 
     def labels(self, index: int) -> frozenset[str]:
-        """The categories of the picture's objects, crowds included."""
+        """The categories of the image's objects, crowds included."""
         return frozenset(item.category for item in self.boxes.truth(index).objects)
 
     def ignored(self, index: int) -> frozenset[str]:
@@ -95,12 +95,12 @@ class ObjectLabels:
         return frozenset()
 
 
-def label_sets(source: ObjectSource | LabelSetSource) -> LabelSetSource:
+def label_sets(source: ObjectDataset | MultiLabelDataset) -> MultiLabelDataset:
     """Any source as label sets: its own where it has them (VOC, NUS-WIDE), else those of its objects."""
-    return source if isinstance(source, LabelSetSource) else ObjectLabels(source)
+    return source if isinstance(source, MultiLabelDataset) else ObjectLabels(source)
 
 
-def label_vector(source: LabelSetSource, index: int) -> np.ndarray:
+def label_vector(source: MultiLabelDataset, index: int) -> np.ndarray:
     """[C] int8 in the order of the categories: 1 present, 0 absent, -1 ignored."""
     vector = np.full(len(source.categories), ABSENT, np.int8)
     labels, ignored = source.labels(index), source.ignored(index)

@@ -1,8 +1,8 @@
-"""Which class a picture of a flat ImageNet-1K folder is of: the files that say so.
+"""Which class an image of a flat ImageNet-1K folder is of: the files that say so.
 
 * text, a line "FILE WNID" or "FILE INDEX", the index counting from 0 in the order of sorted wnids (as Caffe's val.txt);
 * Kaggle's LOC_val_solution.csv, "ImageId,PredictionString": the first word of the string is the wnid;
-* the development kit's ILSVRC2012_validation_ground_truth.txt, one number a line, the n-th for picture n. Those
+* the development kit's ILSVRC2012_validation_ground_truth.txt, one number a line, the n-th for image n. Those
   numbers are ILSVRC's own ids, in another order than the wnids: only meta.mat of the same kit says which is which.
 
 Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015.
@@ -32,21 +32,21 @@ def find_map(root: Path, folder: Path, given: str | Path | None) -> Path:
     if given is not None:
         path = Path(given).expanduser()
         if not path.is_file():
-            raise InputError(f"no file {path} with the classes of the pictures in {folder}")
+            raise InputError(f"no file {path} with the classes of the images in {folder}")
         return path
     places = dict.fromkeys((root, folder, folder.parent, root / "data", root / _KIT, root.parent / _KIT))
     found = next((place / name for name in NAMES for place in places if (place / name).is_file()), None)
     if found is None:
         raise InputError(
-            f"{folder} has pictures but no class folders, and nothing says which class they are of: looked for "
+            f"{folder} has images but no class folders, and nothing says which class they are of: looked for "
             f"{', '.join(NAMES)} in {root}, {folder} and {_KIT}; give a file of lines 'FILE WNID' or 'FILE INDEX' "
-            "with --task-option labels=FILE, or sort the pictures into folders named by wnid"
+            "with --task-option labels=FILE, or sort the images into folders named by wnid"
         )
     return found
 
 
 def read_map(path: Path, wnids: Sequence[str]) -> dict[str, int]:
-    """Name of a picture without suffix -> index into `wnids`.
+    """Name of an image without suffix -> index into `wnids`.
 
     Args:
         path: in one of the forms at the head of this file; told apart by its first line.
@@ -84,16 +84,16 @@ def read_map(path: Path, wnids: Sequence[str]) -> dict[str, int]:
         if found.setdefault(name, label) != label:
             raise InputError(f"{path}, line {line}: {words[0]} is there twice, with two classes")
     if not found:
-        raise InputError(f"{path} lists no pictures: must have lines 'FILE WNID' or 'FILE INDEX'")
+        raise InputError(f"{path} lists no images: must have lines 'FILE WNID' or 'FILE INDEX'")
     return found
 
 
 def _stem(name: str) -> str:
     file = PurePosixPath(name.replace("\\", "/"))
-    return file.stem if is_picture(file) else file.name
+    return file.stem if is_image(file) else file.name
 
 
-def is_picture(path: PurePath) -> bool:
+def is_image(path: PurePath) -> bool:
     """Whether torchvision's ImageFolder takes a file of that name."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 

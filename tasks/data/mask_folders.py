@@ -1,12 +1,12 @@
-"""Data sets with class masks on disk: where pictures and masks lie, and what a mask's values mean.
+"""Data sets with class masks on disk: where images and masks lie, and what a mask's values mean.
 
 Layouts that are read:
 
 * DIR/images/, DIR/masks/ and DIR/classes.txt ("id: name" a line), as converters of COCO's panoptic annotations write;
-* COCO-Stuff 164k (Caesar et al., CVPR 2018): the pictures of SUBSET and the maps of `stuffthingmaps_trainval2017`,
+* COCO-Stuff 164k (Caesar et al., CVPR 2018): the images of SUBSET and the maps of `stuffthingmaps_trainval2017`,
   whose values are COCO-Stuff's ids less one, 255 = unlabelled;
 * a VOC devkit (Everingham et al., 2010): JPEGImages/, SegmentationClass/, 1 to 20, 0 = background, 255 = void;
-* Pascal-Context's 59 categories beside a VOC devkit's pictures: SegmentationClassContext/, 1 to 59, 0 = background;
+* Pascal-Context's 59 categories beside a VOC devkit's images: SegmentationClassContext/, 1 to 59, 0 = background;
 * ADE20K's 150: images/SUBSET/, annotations/SUBSET/, 1 to 150, 0 = other.
 """
 
@@ -25,17 +25,17 @@ from ltrp_bench.tasks.data.folders import (
     data_folder,
     either,
     find_devkit,
-    pictures_by_stem,
+    images_by_stem,
     read_list,
 )
 from ltrp_bench.tasks.splits.split import SPLITS, load_split
 
 STUFF_HOW_TO_GET = (
-    "get the 2017 pictures from https://cocodataset.org/#download and stuffthingmaps_trainval2017.zip from "
+    "get the 2017 images from https://cocodataset.org/#download and stuffthingmaps_trainval2017.zip from "
     "https://github.com/nightrome/cocostuff, or point --data at a folder with images/, masks/ and classes.txt"
 )
 CONTEXT_HOW_TO_GET = (
-    "get VOC2010's pictures from http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ and write the masks with mmseg's "
+    "get VOC2010's images from http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ and write the masks with mmseg's "
     "tools/dataset_converters/pascal_context.py"
 )
 ADE20K_HOW_TO_GET = "get ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu/ and unpack it"
@@ -50,15 +50,15 @@ class MaskFolder:
     """Where a data set's files lie and what its masks' values mean.
 
     Attributes:
-        pictures, masks: folders; files belong together by their names without suffix.
-        stems: those names, sorted: the pictures' ids.
+        images, masks: folders; files belong together by their names without suffix.
+        stems: those names, sorted: the images' ids.
         names: pixel value -> class, in order of values.
         nobody: pixel values that are no class.
         listed_in: what a person would look a value up in.
         split: name of the split that ships for these classes.
     """
 
-    pictures: Path
+    images: Path
     masks: Path
     stems: tuple[str, ...]
     names: Mapping[int, str]
@@ -71,28 +71,28 @@ def find_stuff(data: str | Path | None, subset: str = "val2017") -> MaskFolder:
     """The folder of a data set with things and stuff, in either of its layouts; see the head of this file.
 
     Args:
-        data: with images/, masks/ and classes.txt; or with the pictures in SUBSET/ or images/SUBSET/ and the maps in
+        data: with images/, masks/ and classes.txt; or with the images in SUBSET/ or images/SUBSET/ and the maps in
             stuffthingmaps/SUBSET/, stuffthingmaps_trainval2017/SUBSET/ or annotations/SUBSET/.
         subset: "val2017" or "train2017"; only used with the second layout.
 
     Raises:
         UsageError: no folder given. InputError: nothing found there (what was looked for, and how to get it), a
-            classes.txt that is no list of classes, or pictures without masks.
+            classes.txt that is no list of classes, or images without masks.
     """
-    root = data_folder(data, "pictures with class masks")
+    root = data_folder(data, "images with class masks")
     own = (root / "images", root / "masks", root / "classes.txt")
     if all(path.exists() for path in own):
         names, nobody = _read_classes(own[2])
         return _paired(MaskFolder(own[0], own[1], (), names, nobody, own[2].name, PANOPTIC))
-    pictures = [root / subset, root / "images" / subset]
+    images = [root / subset, root / "images" / subset]
     maps = [root / top / subset for top in ("stuffthingmaps", "stuffthingmaps_trainval2017", "annotations")]
-    found = [next((path for path in tried if path.is_dir()), None) for tried in (pictures, maps)]
+    found = [next((path for path in tried if path.is_dir()), None) for tried in (images, maps)]
     if found[0] is not None and found[1] is not None:
         shifted = {i - 1: name for i, name in _coco_stuff_names().items()}
         listed = "COCO-Stuff (its ids less one, 255 = unlabelled)"
         return _paired(MaskFolder(found[0], found[1], (), shifted, frozenset({255}), listed, COCO_STUFF))
     raise InputError(
-        f"no pictures with class masks in {root}: looked for {absent(own)}; or {either(pictures)}, with "
+        f"no images with class masks in {root}: looked for {absent(own)}; or {either(images)}, with "
         f"{either(maps)}; {STUFF_HOW_TO_GET}"
     )
 
@@ -103,12 +103,12 @@ def find_voc(data: str | Path | None, subset: str = "val") -> MaskFolder:
     Args:
         data: with JPEGImages/ and SegmentationClass/, itself or below VOC2012/ or VOC2007/, or VOCdevkit/ with one of
             them.
-        subset: "train", "val" or "trainval": the pictures that ImageSets/Segmentation/SUBSET.txt lists. A folder
+        subset: "train", "val" or "trainval": the images that ImageSets/Segmentation/SUBSET.txt lists. A folder
             without ImageSets/Segmentation/ is taken whole.
 
     Raises:
         UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there, or
-            a listed picture without a mask.
+            a listed image without a mask.
     """
     top = find_devkit(data, ("JPEGImages", "SegmentationClass"))
     names = dict(enumerate(VOC_NAMES, start=1))
@@ -127,11 +127,11 @@ def find_context(data: str | Path | None, subset: str = "val") -> MaskFolder:
 
     Args:
         data: with JPEGImages/ and SegmentationClassContext/, itself or below VOC2010/ or VOCdevkit/VOC2010/.
-        subset: "train" or "val": the pictures that ImageSets/SegmentationContext/SUBSET.txt lists. A folder without
+        subset: "train" or "val": the images that ImageSets/SegmentationContext/SUBSET.txt lists. A folder without
             ImageSets/SegmentationContext/ is taken whole.
 
     Raises:
-        UsageError: no folder given, or a subset without a list. InputError: nothing found there, or a listed picture
+        UsageError: no folder given, or a subset without a list. InputError: nothing found there, or a listed image
             without a mask.
     """
     needed = ("JPEGImages", "SegmentationClassContext")
@@ -154,7 +154,7 @@ def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFold
         subset: "validation" or "training"; a selection is taken whole.
 
     Raises:
-        UsageError: no folder given. InputError: nothing found there, or pictures without masks.
+        UsageError: no folder given. InputError: nothing found there, or images without masks.
     """
     root = data_folder(data, "ADE20K")
     tried = [(top / "images" / subset, top / "annotations" / subset) for top in (root, root / "ADEChallengeData2016")]
@@ -172,16 +172,16 @@ def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFold
 
 
 def _listed(folder: MaskFolder, lists: Path, subset: str, how_to_get: str) -> MaskFolder:
-    """With the pictures of a devkit's list, each of which must have a mask; without lists those of all masks."""
+    """With the images of a devkit's list, each of which must have a mask; without lists those of all masks."""
     stems = [path.stem for path in folder.masks.glob("*.png")]
     if lists.is_dir():
         stems = read_list(lists, subset)
         if not stems or len(set(stems)) != len(stems):
-            raise InputError(f"{lists / subset}.txt lists {'a picture twice' if stems else 'no pictures'}")
+            raise InputError(f"{lists / subset}.txt lists {'an image twice' if stems else 'no images'}")
         bare = [stem for stem in stems if not (folder.masks / f"{stem}.png").is_file()]
         if bare:
             raise InputError(
-                f"{lists / subset}.txt lists {len(bare)} pictures without a mask in {folder.masks}, e.g. {bare[0]}"
+                f"{lists / subset}.txt lists {len(bare)} images without a mask in {folder.masks}, e.g. {bare[0]}"
             )
     if not stems:
         raise InputError(f"no masks (*.png) in {folder.masks}; {how_to_get}")
@@ -189,14 +189,14 @@ def _listed(folder: MaskFolder, lists: Path, subset: str, how_to_get: str) -> Ma
 
 
 def _paired(folder: MaskFolder, how_to_get: str = STUFF_HOW_TO_GET) -> MaskFolder:
-    """With the names of all its masks; every picture must have one."""
+    """With the names of all its masks; every image must have one."""
     # OpenMMLab's converter writes its own maps beside COCO-Stuff's.
     masks = {path.stem for path in folder.masks.glob("*.png") if not path.stem.endswith("_labelTrainIds")}
-    bare = sorted(set(pictures_by_stem(folder.pictures)) - masks)
+    bare = sorted(set(images_by_stem(folder.images)) - masks)
     if bare:
         raise InputError(
-            f"{len(bare)} pictures in {folder.pictures} have no mask, first {bare[0]}: looked for "
-            f"{folder.masks / bare[0]}.png; add the masks or take the pictures away"
+            f"{len(bare)} images in {folder.images} have no mask, first {bare[0]}: looked for "
+            f"{folder.masks / bare[0]}.png; add the masks or take the images away"
         )
     if not masks:
         raise InputError(f"no masks (*.png) in {folder.masks}; {how_to_get}")

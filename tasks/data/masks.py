@@ -1,4 +1,4 @@
-"""Pictures with class-index masks: a pixel's value names its class, every class region of a picture is an object."""
+"""Images with class-index masks: a pixel's value names its class, every class region of an image is an object."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
-from ltrp_bench.tasks.data.decoding import open_picture, oriented
-from ltrp_bench.tasks.data.folders import PICTURES, pictures_by_stem
+from ltrp_bench.tasks.data.decoding import open_image, oriented
+from ltrp_bench.tasks.data.folders import IMAGE_SUFFIXES, images_by_stem
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
-from ltrp_bench.tasks.data.objects import ObjectSource, check_limit
+from ltrp_bench.tasks.data.objects import ObjectDataset, check_limit
 
 _INDEXED = ("L", "P", "I", "I;16")
 
 
-class MaskSource(ObjectSource):
-    """A data set of pictures with class masks, by their names. A picture's objects are its class regions.
+class MaskObjects(ObjectDataset):
+    """A data set of images with class masks, by their names. An image's objects are its class regions.
 
-    One object is all pixels of one class in one picture, connected or not, as semantic segmentation counts them: the
+    One object is all pixels of one class in one image, connected or not, as semantic segmentation counts them: the
     masks do not tell neighbours of one class apart. Unlabelled pixels are nobody's.
 
     Args:
         folder: found by `find_stuff`, `find_voc`, `find_context` or `find_ade20k`.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
 
     Raises:
-        InputError: a mask cannot be read at all; one line that names it. Later, by `pixels` and `truth`: a picture
+        InputError: a mask cannot be read at all; one line that names it. Later, by `pixels` and `truth`: an image
             that is missing, corrupt or of another size than its mask; a mask that is corrupt, has several channels or
             holds a value that is no class.
     """
@@ -42,16 +42,16 @@ class MaskSource(ObjectSource):
         self.folder = folder
         self.categories = tuple(folder.names.values())
         super().__init__(folder.stems[: check_limit(limit)])
-        self._pictures = pictures_by_stem(folder.pictures)
+        self._images = images_by_stem(folder.images)
         self.revision = self._revision()
 
     def _revision(self) -> str:
-        """sha256 of the classes, every used mask's bytes and the names and sizes in bytes of the pictures."""
+        """sha256 of the classes, every used mask's bytes and the names and sizes in bytes of the images."""
         digest = hashlib.sha256(json.dumps([sorted(self.folder.names.items()), sorted(self.folder.nobody)]).encode())
         for stem in self.ids:
-            picture = self._pictures.get(stem)
-            size = picture.stat().st_size if picture else -1
-            digest.update(json.dumps([stem, picture.name if picture else None, size]).encode())
+            path = self._images.get(stem)
+            size = path.stat().st_size if path else -1
+            digest.update(json.dumps([stem, path.name if path else None, size]).encode())
             try:
                 digest.update(hashlib.sha256(self.mask_path(stem).read_bytes()).digest())
             except OSError as error:
@@ -59,26 +59,26 @@ class MaskSource(ObjectSource):
         return digest.hexdigest()
 
     def mask_path(self, stem: str) -> Path:
-        """The mask of a picture."""
+        """The mask of an image."""
         return self.folder.masks / f"{stem}.png"
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB as the mask sees it: EXIF is ignored unless the sizes only fit with it."""
         mask_path = self.mask_path(self.ids[index])
-        path = self._pictures.get(self.ids[index])
+        path = self._images.get(self.ids[index])
         if path is None:
             raise InputError(
-                f"mask {mask_path} has no picture: looked for {self.ids[index]} with {', '.join(PICTURES)} "
-                f"in {self.folder.pictures}"
+                f"mask {mask_path} has no image: looked for {self.ids[index]} with {', '.join(IMAGE_SUFFIXES)} "
+                f"in {self.folder.images}"
             )
-        wanted = open_picture(mask_path, "mask", lambda image: image.size)
-        picture = open_picture(path, "image", lambda image: np.asarray(oriented(image, wanted).convert("RGB")))
-        if picture.shape[1::-1] != wanted:
+        wanted = open_image(mask_path, "mask", lambda image: image.size)
+        decoded = open_image(path, "image", lambda image: np.asarray(oriented(image, wanted).convert("RGB")))
+        if decoded.shape[1::-1] != wanted:
             raise InputError(
-                f"image {path} has {picture.shape[1]}x{picture.shape[0]} pixels, its mask {mask_path} has "
+                f"image {path} has {decoded.shape[1]}x{decoded.shape[0]} pixels, its mask {mask_path} has "
                 f"{wanted[0]}x{wanted[1]}: they must be the same"
             )
-        return picture
+        return decoded
 
     def _truth(self, index: int, masks: bool) -> ImageAnnotations:
         values = read_mask(self.mask_path(self.ids[index]))
@@ -101,7 +101,7 @@ class MaskSource(ObjectSource):
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """[H, W] integers: the pixel values of a class-index PNG, of a palette picture its indices.
+    """[H, W] integers: the pixel values of a class-index PNG, of a palette image its indices.
 
     Raises InputError for a file that is missing, corrupt or has several channels.
     """
@@ -109,9 +109,9 @@ def read_mask(path: Path) -> np.ndarray:
     def values(image: Image.Image) -> np.ndarray:
         if image.mode not in _INDEXED:
             raise InputError(
-                f"mask {path} is a picture of mode {image.mode}; a class mask has one channel that holds class "
+                f"mask {path} is an image of mode {image.mode}; a class mask has one channel that holds class "
                 "numbers (panoptic PNGs must be converted first)"
             )
         return np.asarray(image)
 
-    return open_picture(path, "mask", values)
+    return open_image(path, "mask", values)

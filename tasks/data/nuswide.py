@@ -1,13 +1,13 @@
-"""NUS-WIDE (Chua et al., CIVR 2009): pictures from Flickr and which of 81 concepts each shows.
+"""NUS-WIDE (Chua et al., CIVR 2009): images from Flickr and which of 81 concepts each shows.
 
 The layout is that of its authors' archives, unpacked side by side:
 
-* ImageList/TrainImagelist.txt and TestImagelist.txt: a picture a line, "actor\\0001_2124494179.jpg";
+* ImageList/TrainImagelist.txt and TestImagelist.txt: an image a line, "actor\\0001_2124494179.jpg";
 * ConceptsList/Concepts81.txt: the concepts, or Concepts81.txt itself;
 * Groundtruth/TrainTestLabels/Labels_CONCEPT_Train.txt and ..._Test.txt: 0 or 1 a line, in the order of the list;
-* Flickr/ (or images/): the pictures, below the folders that the lists name or all in one folder.
+* Flickr/ (or images/): the images, below the folders that the lists name or all in one folder.
 
-Every listed picture counts, those that show no concept too; some works leave these out.
+Every listed image counts, those that show no concept too; some works leave these out.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from typing import Literal
 import numpy as np
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.decoding import open_picture
+from ltrp_bench.tasks.data.decoding import open_image
 from ltrp_bench.tasks.data.folders import data_folder
-from ltrp_bench.tasks.data.objects import ObjectSource, check_limit
+from ltrp_bench.tasks.data.objects import ObjectDataset, check_limit
 
 HOW_TO_GET = (
     "get the lists, concepts and ground truth from https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/"
     "NUS-WIDE.html and unpack them side by side"
 )
 _SUBSETS = {"train": "Train", "test": "Test"}
-_PICTURES = ("Flickr", "images", "Images")
+_IMAGES = ("Flickr", "images", "Images")
 _CONCEPTS = 81
 
 
-class NusWideSource:
-    """Pictures and concepts of one of NUS-WIDE's two lists, in the order of their ids.
+class NusWideDataset:
+    """Images and concepts of one of NUS-WIDE's two lists, in the order of their ids.
 
     Args:
         data: its folder, see the head of this file.
         subset: "train" or "test".
-        limit: only the first so many pictures.
+        limit: only the first so many images.
 
     Attributes:
         domain: "photos".
         categories: the 81 concepts in the order of their list.
-        ids: the pictures' paths in the list, "actor/0001_2124494179".
-        revision: sha256 of the concepts, and of each used picture's id, labels and size in bytes.
-        boxes: None: nobody knows where in the picture a concept is.
+        ids: the images' paths in the list, "actor/0001_2124494179".
+        revision: sha256 of the concepts, and of each used image's id, labels and size in bytes.
+        boxes: None: nobody knows where in the image a concept is.
 
     Raises:
         UsageError: no folder given, or no such subset. InputError: nothing found there, or lists that do not fit
-            together. Later, by `pixels`: a picture that is missing (many have left Flickr) or corrupt.
+            together. Later, by `pixels`: an image that is missing (many have left Flickr) or corrupt.
     """
 
     domain: Literal["shapes", "photos"] = "photos"
-    boxes: ObjectSource | None = None
+    boxes: ObjectDataset | None = None
 
     def __init__(self, data: str | Path | None, subset: str = "test", limit: int | None = None) -> None:
         root = data_folder(data, "NUS-WIDE")
@@ -68,20 +68,20 @@ class NusWideSource:
         names = [PurePosixPath(line.replace("\\", "/")) for line in _lines(listed)]
         ids = [name.with_suffix("").as_posix() for name in names]
         if not ids or len(set(ids)) != len(ids):
-            raise InputError(f"{listed} lists {'no pictures' if not ids else 'a picture twice'}")
+            raise InputError(f"{listed} lists {'no images' if not ids else 'an image twice'}")
         labels = _read_labels(root, self.categories, part, len(ids))
         order = sorted(range(len(ids)), key=ids.__getitem__)[: check_limit(limit)]
         self.ids = tuple(ids[i] for i in order)
         self._index = {image_id: i for i, image_id in enumerate(self.ids)}
         self._labels = labels[order]
-        self._folder = _picture_folder(root)
+        self._folder = _image_folder(root)
         self._names = [names[i] for i in order]
         self.revision = self._revision()
 
     def _revision(self) -> str:
         digest = hashlib.sha256(json.dumps(self.categories).encode())
         for i, image_id in enumerate(self.ids):
-            path = self._picture(i)
+            path = self._image(i)
             size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([image_id, size, np.flatnonzero(self._labels[i]).tolist()]).encode())
         return digest.hexdigest()
@@ -93,7 +93,7 @@ class NusWideSource:
         """Position of an image id."""
         return self._index[image_id]
 
-    def _picture(self, index: int) -> Path:
+    def _image(self, index: int) -> Path:
         """Below the folder its list names, or without that where it lies flat."""
         path = self._folder / self._names[index]
         flat = self._folder / self._names[index].name
@@ -101,18 +101,18 @@ class NusWideSource:
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB as stored, EXIF ignored."""
-        return open_picture(self._picture(index), "image", lambda image: np.asarray(image.convert("RGB")))
+        return open_image(self._image(index), "image", lambda image: np.asarray(image.convert("RGB")))
 
     def vector(self, index: int) -> np.ndarray:
         """[81] uint8 of 0 and 1 in the order of `categories`."""
         return self._labels[index]
 
     def labels(self, index: int) -> frozenset[str]:
-        """The concepts that the picture shows."""
+        """The concepts that the image shows."""
         return frozenset(self.categories[i] for i in np.flatnonzero(self._labels[index]))
 
     def ignored(self, index: int) -> frozenset[str]:
-        """None: every concept was judged on every picture."""
+        """None: every concept was judged on every image."""
         return frozenset()
 
 
@@ -141,7 +141,7 @@ def _read_labels(root: Path, concepts: tuple[str, ...], part: str, count: int) -
         values = _lines(path)
         if len(values) != count:
             raise InputError(
-                f"{path} has {len(values)} labels, the list of pictures {count}: they must be of one release"
+                f"{path} has {len(values)} labels, the list of images {count}: they must be of one release"
             )
         wrong = next((i for i, value in enumerate(values) if value not in ("0", "1")), None)
         if wrong is not None:
@@ -150,8 +150,8 @@ def _read_labels(root: Path, concepts: tuple[str, ...], part: str, count: int) -
     return out
 
 
-def _picture_folder(root: Path) -> Path:
-    found = next((root / name for name in _PICTURES if (root / name).is_dir()), None)
+def _image_folder(root: Path) -> Path:
+    found = next((root / name for name in _IMAGES if (root / name).is_dir()), None)
     if found is None:
-        raise InputError(f"no pictures of NUS-WIDE in {root}: looked for {'/ or '.join(_PICTURES)}/; {HOW_TO_GET}")
+        raise InputError(f"no images of NUS-WIDE in {root}: looked for {'/ or '.join(_IMAGES)}/; {HOW_TO_GET}")
     return found

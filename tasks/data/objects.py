@@ -1,4 +1,4 @@
-"""Pictures with objects, from COCO's files or from the built-in world, in one form for every task on objects."""
+"""Images with objects, from COCO's files or from the built-in world, in one form for every task on objects."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation, size_bucket
 from ltrp_bench.tasks.data.coco import CocoDataset
-from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS, WORLD_VERSION, ShapesPicture, ShapesWorld
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS, WORLD_VERSION, ShapesImage, ShapesWorld
 
 Size = Literal["small", "medium", "large"]
 SIZES: tuple[Size, ...] = ("small", "medium", "large")
-# Thirds of the objects of 1,500 pictures of world 0, in square pixels.
+# Thirds of the objects of 1,500 images of world 0, in square pixels.
 _SHAPES_THIRDS = (287.0, 418.0)
 
 
-class ObjectSource(ABC):
-    """A data set of pictures with categorised, masked objects.
+class ObjectDataset(ABC):
+    """A data set of images with categorised, masked objects.
 
     Attributes:
         domain: "shapes" or "photos".
@@ -58,7 +58,7 @@ class ObjectSource(ABC):
         """The objects, with run-length codes if `masks`."""
 
     def truth(self, index: int, masks: bool = False) -> ImageAnnotations:
-        """The objects of a picture, kept for the next time; with run-length codes if `masks`."""
+        """The objects of an image, kept for the next time; with run-length codes if `masks`."""
         key = (index, masks)
         if key not in self._truths:
             self._truths[key] = self._truth(index, masks)
@@ -69,7 +69,7 @@ class ObjectSource(ABC):
         return size_bucket(area)
 
 
-class CocoSource(ObjectSource):
+class CocoObjects(ObjectDataset):
     """A data set in COCO's format, images in the order of their ids.
 
     Args:
@@ -109,12 +109,12 @@ class CocoSource(ObjectSource):
 
 
 @lru_cache(maxsize=1024)
-def picture_of(world: ShapesWorld, index: int) -> ShapesPicture:
+def image_of(world: ShapesWorld, index: int) -> ShapesImage:
     """Drawn once for all selectors and tasks of a run; 60 kB each."""
-    return world.picture(index)
+    return world.image(index)
 
 
-class ShapesSource(ObjectSource):
+class ShapesObjects(ObjectDataset):
     """The first `images` scenes of a built-in world.
 
     Args:
@@ -131,22 +131,22 @@ class ShapesSource(ObjectSource):
             raise UsageError(f"images must be at least 1, got {images}")
         self.world = ShapesWorld(seed)
         self.revision = f"shapes v{WORLD_VERSION}, seed {seed}"
-        # The id is the index alone: the same picture in runs of other lengths.
+        # The id is the index alone: the same image in runs of other lengths.
         super().__init__([f"{i:06d}" for i in range(images)][: check_limit(limit)])
 
     def pixels(self, index: int) -> np.ndarray:
         """[96, 96, 3] uint8 RGB."""
-        return picture_of(self.world, index).image
+        return image_of(self.world, index).image
 
     def _truth(self, index: int, masks: bool) -> ImageAnnotations:
-        return self._from(picture_of(self.world, index), index)
+        return self._from(image_of(self.world, index), index)
 
     def truth(self, index: int, masks: bool = True) -> ImageAnnotations:
-        """The objects of a picture, always with masks: they cost nothing here."""
+        """The objects of an image, always with masks: they cost nothing here."""
         return super().truth(index, True)
 
-    def _from(self, picture: ShapesPicture, index: int) -> ImageAnnotations:
-        boxes, masks, labels = picture.boxes.tolist(), picture.masks, picture.labels
+    def _from(self, image: ShapesImage, index: int) -> ImageAnnotations:
+        boxes, masks, labels = image.boxes.tolist(), image.masks, image.labels
         codes = rle_tools.encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
         objects = [
             ObjectAnnotation(CATEGORIES[label], (box[0], box[1], box[2], box[3]), float(mask.sum()), False, code)

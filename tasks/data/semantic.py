@@ -1,4 +1,4 @@
-"""Pictures with a class for every pixel, in one form for every segmentation task."""
+"""Images with a class for every pixel, in one form for every segmentation task."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import IGNORE_INDEX
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
-from ltrp_bench.tasks.data.masks import MaskSource, read_mask
-from ltrp_bench.tasks.data.objects import ObjectSource, ShapesSource, picture_of
+from ltrp_bench.tasks.data.masks import MaskObjects, read_mask
+from ltrp_bench.tasks.data.objects import ObjectDataset, ShapesObjects, image_of
 from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS
 
 BACKGROUND: Final = "background"
 
 
-class SemanticSource(ABC):
-    """Pictures and their class maps.
+class SemanticDataset(ABC):
+    """Images and their class maps.
 
     Attributes:
-        objects: the same pictures with their segments or objects.
+        objects: the same images with their segments or objects.
         classes: names in the order of a model's outputs; "background" first where it is one of them. It is no
             category: splits do not list it, and it counts in the group "all" alone.
     """
 
-    objects: ObjectSource
+    objects: ObjectDataset
     classes: tuple[str, ...]
 
     @property
@@ -36,7 +36,7 @@ class SemanticSource(ABC):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Of the pictures."""
+        """Of the images."""
         return self.objects.ids
 
     @property
@@ -56,17 +56,17 @@ class SemanticSource(ABC):
         """[H, W] int16: indices of `classes`, or `IGNORE_INDEX`."""
 
 
-class MaskSemantics(SemanticSource):
+class MaskSemantics(SemanticDataset):
     """Class maps of a folder with masks.
 
     Args:
         folder: found by a function of `mask_folders`.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
         background: the mask value that is background, where the benchmark counts it as a class (VOC: 0).
     """
 
     def __init__(self, folder: MaskFolder, limit: int | None = None, background: int | None = None) -> None:
-        self._masks = MaskSource(folder, limit)
+        self._masks = MaskObjects(folder, limit)
         self.objects, self._folder = self._masks, folder
         own = [] if background is None else [(background, BACKGROUND)]
         listed = [*own, *folder.names.items()]
@@ -89,19 +89,19 @@ class MaskSemantics(SemanticSource):
         return out
 
 
-class ShapesSemantics(SemanticSource):
+class ShapesSemantics(SemanticDataset):
     """Scenes of the built-in world: background and the sixteen categories.
 
     Args:
         images: how many.
         seed: of the world; training uses others.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
     """
 
     def __init__(self, images: int = 1000, seed: int = WORLD_SEEDS["test"], limit: int | None = None) -> None:
-        self._scenes = ShapesSource(images, seed, limit)
+        self._scenes = ShapesObjects(images, seed, limit)
         self.objects, self.classes = self._scenes, (BACKGROUND, *self._scenes.categories)
 
     def semantic(self, index: int) -> np.ndarray:
         """0 for background, 1 + category elsewhere."""
-        return picture_of(self._scenes.world, index).semantic.astype(np.int16)
+        return image_of(self._scenes.world, index).semantic.astype(np.int16)

@@ -22,27 +22,27 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
-from ltrp_bench.tasks.data.decoding import open_picture, oriented
-from ltrp_bench.tasks.data.folders import PICTURES, VOC_HOW_TO_GET, find_devkit
-from ltrp_bench.tasks.data.objects import ObjectSource, check_limit
+from ltrp_bench.tasks.data.decoding import open_image, oriented
+from ltrp_bench.tasks.data.folders import IMAGE_SUFFIXES, VOC_HOW_TO_GET, find_devkit
+from ltrp_bench.tasks.data.objects import ObjectDataset, check_limit
 
-_SLACK = 1.01  # pixels a box may reach beyond its picture, as in COCO's files
+_SLACK = 1.01  # pixels a box may reach beyond its image, as in COCO's files
 
 
-class VocSource(ObjectSource):
-    """The pictures and boxes of a VOC devkit, by their names.
+class VocObjects(ObjectDataset):
+    """The images and boxes of a VOC devkit, by their names.
 
     There are no masks of objects: where one is asked for, it is the box, filled.
 
     Args:
         data: with JPEGImages/ and Annotations/, itself or below VOC2012/, VOC2007/ or VOCdevkit/ with one of them.
-        subset: the pictures that ImageSets/Main/SUBSET.txt lists; a devkit without ImageSets/Main/ is taken whole.
-        limit: only the first so many pictures.
+        subset: the images that ImageSets/Main/SUBSET.txt lists; a devkit without ImageSets/Main/ is taken whole.
+        limit: only the first so many images.
 
     Raises:
         UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there; a
-            listed picture without an annotation; an annotation that is not VOC's XML, has a box outside its picture or
-            an object of an unknown class. Later, by `pixels`: a picture that is missing, corrupt or of another size.
+            listed image without an annotation; an annotation that is not VOC's XML, has a box outside its image or
+            an object of an unknown class. Later, by `pixels`: an image that is missing, corrupt or of another size.
     """
 
     domain = "photos"
@@ -56,27 +56,27 @@ class VocSource(ObjectSource):
         for stem in self.ids:
             raw = _read(self.devkit / "Annotations" / f"{stem}.xml")
             self._images.append(parse_annotation(raw, stem, self.devkit / "Annotations" / f"{stem}.xml"))
-            picture = self._picture(stem)
-            size = picture.stat().st_size if picture.is_file() else -1
+            path = self._image(stem)
+            size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([stem, size, hashlib.sha256(raw).hexdigest()]).encode())
         self.revision = digest.hexdigest()
 
-    def _picture(self, stem: str) -> Path:
+    def _image(self, stem: str) -> Path:
         """Its file; JPEGImages/STEM.jpg, there or not, unless one with another suffix is."""
-        tried = [self.devkit / "JPEGImages" / f"{stem}{suffix}" for suffix in PICTURES]
+        tried = [self.devkit / "JPEGImages" / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES]
         return next((path for path in tried if path.is_file()), tried[0])
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB as the annotation sees it: EXIF is ignored unless the sizes only fit with it."""
-        truth, path = self._images[index], self._picture(self.ids[index])
+        truth, path = self._images[index], self._image(self.ids[index])
         wanted = (truth.width, truth.height)
-        picture = open_picture(path, "image", lambda image: np.asarray(oriented(image, wanted).convert("RGB")))
-        if picture.shape[1::-1] != wanted:
+        decoded = open_image(path, "image", lambda image: np.asarray(oriented(image, wanted).convert("RGB")))
+        if decoded.shape[1::-1] != wanted:
             raise InputError(
-                f"image {path} has {picture.shape[1]}x{picture.shape[0]} pixels, its annotation says "
+                f"image {path} has {decoded.shape[1]}x{decoded.shape[0]} pixels, its annotation says "
                 f"{wanted[0]}x{wanted[1]}"
             )
-        return picture
+        return decoded
 
     def _truth(self, index: int, masks: bool) -> ImageAnnotations:
         image = self._images[index]
@@ -86,7 +86,7 @@ class VocSource(ObjectSource):
         return ImageAnnotations(image.image_id, image.height, image.width, objects)
 
     def labels(self, index: int) -> frozenset[str]:
-        """The classes of which the picture shows an object that is not difficult."""
+        """The classes of which the image shows an object that is not difficult."""
         return frozenset(item.category for item in self._images[index].objects if not item.crowd)
 
     def ignored(self, index: int) -> frozenset[str]:
@@ -98,13 +98,13 @@ class VocSource(ObjectSource):
         return frozenset(item.category for item in self._images[index].objects) - self.labels(index)
 
     @property
-    def boxes(self) -> ObjectSource:
+    def boxes(self) -> ObjectDataset:
         """Where the labelled objects are: known here."""
         return self
 
 
 def _listed(devkit: Path, subset: str) -> list[str]:
-    """Names of the pictures in a subset, or of all annotations where there are no lists."""
+    """Names of the images in a subset, or of all annotations where there are no lists."""
     lists = devkit / "ImageSets" / "Main"
     if not lists.is_dir():
         stems = [path.stem for path in (devkit / "Annotations").glob("*.xml")]
@@ -114,15 +114,15 @@ def _listed(devkit: Path, subset: str) -> list[str]:
     path = lists / f"{subset}.txt"
     lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     stems = [words[0] for words in lines if words]
-    # The lists of single classes ("cat_val") hold every picture of a subset, with a mark of 1, 0 or -1.
+    # The lists of single classes ("cat_val") hold every image of a subset, with a mark of 1, 0 or -1.
     if not path.is_file() or any(len(words) > 1 for words in lines):
         there = ", ".join(sorted(p.stem for p in lists.glob("*.txt") if p.stem.rpartition("_")[0] not in VOC_NAMES))
-        raise UsageError(f"no list of pictures {path}: there are {there or 'none'}")
+        raise UsageError(f"no list of images {path}: there are {there or 'none'}")
     if not stems or len(set(stems)) != len(stems):
-        raise InputError(f"{path} lists {'no pictures' if not stems else 'a picture twice'}")
+        raise InputError(f"{path} lists {'no images' if not stems else 'an image twice'}")
     bare = [stem for stem in stems if not (devkit / "Annotations" / f"{stem}.xml").is_file()]
     if bare:
-        raise InputError(f"{path} lists {len(bare)} pictures without an annotation, e.g. {bare[0]}; {VOC_HOW_TO_GET}")
+        raise InputError(f"{path} lists {len(bare)} images without an annotation, e.g. {bare[0]}; {VOC_HOW_TO_GET}")
     return stems
 
 
@@ -140,15 +140,15 @@ class _NoDoctype(ET.TreeBuilder):
 def parse_annotation(raw: bytes, image_id: str, path: Path) -> ImageAnnotations:
     """One annotation file; `path` is named in errors.
 
-    Raises InputError for what is not VOC's XML, a box outside the picture, and a class that is none of the twenty.
+    Raises InputError for what is not VOC's XML, a box outside the image, and a class that is none of the twenty.
     """
     try:
         root = ET.fromstring(raw, ET.XMLParser(target=_NoDoctype()))
     except (ET.ParseError, ValueError, LookupError) as error:
         raise InputError(f"annotation {path} is not valid XML: {' '.join(str(error).split())}") from None
-    width, height = (_number(root, f"size/{side}", path, "the picture") for side in ("width", "height"))
+    width, height = (_number(root, f"size/{side}", path, "the image") for side in ("width", "height"))
     if not (width.is_integer() and height.is_integer() and min(width, height) >= 1):
-        raise InputError(f"annotation {path} says its picture has {width:g}x{height:g} pixels")
+        raise InputError(f"annotation {path} says its image has {width:g}x{height:g} pixels")
     objects = [
         _object(node, f"object {i}", int(width), int(height), path)
         for i, node in enumerate(root.findall("object"), start=1)
@@ -169,7 +169,7 @@ def _object(node: ET.Element, what: str, width: int, height: int, path: Path) ->
     if not inside or right <= left or bottom <= top:
         raise InputError(
             f"annotation {path}: {what} ({category}) has the box xmin={corners[0]:g}, ymin={corners[1]:g}, "
-            f"xmax={corners[2]:g}, ymax={corners[3]:g}, which is empty or outside its picture of {width}x{height}"
+            f"xmax={corners[2]:g}, ymax={corners[3]:g}, which is empty or outside its image of {width}x{height}"
         )
     difficult = _number(node, "difficult", path, what) if node.find("difficult") is not None else 0
     box = (left, top, right - left, bottom - top)

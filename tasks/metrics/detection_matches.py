@@ -1,6 +1,6 @@
 """Evidence of average precision: each detection's verdict at every threshold and size, best first.
 
-COCO's matching within a picture is done again from the evaluator's own overlaps, since the fast evaluator keeps its
+COCO's matching within an image is done again from the evaluator's own overlaps, since the fast evaluator keeps its
 matches to itself: for each threshold, detections in the order of their scores take the object that they overlap most
 among those not taken that count, or else among those that do not count; crowds may be taken again (Lin et al., ECCV
 2014; pycocotools' `evaluateImg`). Tests hold what follows from it to the evaluator's numbers to 1e-12.
@@ -98,7 +98,7 @@ def _match(
     """[D, A] bits of thresholds, right and left out, of detections best first with these areas."""
     ranges, most = len(AREAS), len(THRESHOLDS)
     beyond = (area[:, None] < _LOW[:, 0]) | (area[:, None] > _HIGH[:, 0])
-    if not items:  # nothing to find: most pairs of picture and category
+    if not items:  # nothing to find: most pairs of image and category
         return np.zeros(beyond.shape, np.uint16), np.where(beyond, _BITS.sum(), 0).astype(np.uint16)
     taken = np.full((len(area), ranges, most), -1)
     counted = _counted(items)

@@ -1,6 +1,6 @@
-"""Metrics of several labels a picture: mean average precision, F1 of categories and overall, of any group.
+"""Metrics of several labels an image: mean average precision, F1 of categories and overall, of any group.
 
-Everything is taken over the whole data set: a category's average precision ranks all pictures by their score of it,
+Everything is taken over the whole data set: a category's average precision ranks all images by their score of it,
 and groups are means over their categories. (A mean of the mAPs of batches is another number, which changes with the
 batch size.)
 """
@@ -25,9 +25,9 @@ _TOP = 3
 
 
 def pack(scores: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> dict[str, bytes]:
-    """One picture's row, in the order of the categories; [C] each, see `MultiLabel`.
+    """One image's row, in the order of the categories; [C] each, see `MultiLabel`.
 
-    One row of bytes rather than one a category: NUS-WIDE has nine million pairs of picture and category, and rows of
+    One row of bytes rather than one a category: NUS-WIDE has nine million pairs of image and category, and rows of
     words took some thirty times as long to check, hash and store.
     """
     rounded = np.round(scores.astype(np.float64), SCORE_DIGITS)
@@ -60,7 +60,7 @@ def average_precision(scores: np.ndarray, present: np.ndarray) -> float:
         return math.nan
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # the last picture of each distinct score
+    ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # the last image of each distinct score
     found = np.cumsum(present[order])[ends]
     return float(np.sum(np.diff(found, prepend=0) * (found / (ends + 1))) / found[-1])
 
@@ -85,20 +85,20 @@ class MultiLabel:
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]], categories: Sequence[str], threshold: float = 0.5) -> MultiLabel:
-        """From packed rows, one a picture."""
+        """From packed rows, one an image."""
         parts = [unpack(row) for row in rows]
         empty = np.zeros((0, len(categories)))
         scores, labels, sizes = (np.stack(part) for part in zip(*parts, strict=True)) if parts else (empty,) * 3
         return cls(tuple(categories), scores, labels.astype(np.int8), sizes.astype(np.uint8), threshold)
 
     def count(self, group: Collection[str], size: str | None = None) -> int:
-        """Pairs of picture and category of a group that are present, with an object of that size."""
+        """Pairs of image and category of a group that are present, with an object of that size."""
         return int(self._present(size)[:, self._of(group)].sum())
 
     def average_precisions(self, size: str | None = None) -> np.ndarray:
-        """[C] average precision; NaN of a category that no picture shows.
+        """[C] average precision; NaN of a category that no image shows.
 
-        Of a size, the pictures that show the category are those with an object of that size; those that show it in
+        Of a size, the images that show the category are those with an object of that size; those that show it in
         other sizes only are left out, and those that do not show it stay. So the published code's label planes have
         it (ASL, ML-Decoder and what builds on them: an object of less than 32² square pixels, less than 96², more).
         """
@@ -114,7 +114,7 @@ class MultiLabel:
         return {}
 
     def predicted(self, top: int | None = None) -> np.ndarray:
-        """[N, C] bool: said to be present; with `top`, only among a picture's so many best scores.
+        """[N, C] bool: said to be present; with `top`, only among an image's so many best scores.
 
         Equal scores: the category that comes first. What is not asked for takes nobody's place.
         """

@@ -13,9 +13,9 @@ def even_edges(pixels: int, cells: int) -> tuple[float, ...]:
 
 
 def patch_edges(pixels: int, content: int, patch: int) -> tuple[float, ...]:
-    """Borders of patches of `patch` pixels on a picture resized to `content`, in pixels of the original axis.
+    """Borders of patches of `patch` pixels on an image resized to `content`, in pixels of the original axis.
 
-    There are ceil(content / patch) patches; the last one ends with the picture.
+    There are ceil(content / patch) patches; the last one ends with the image.
     """
     cells = -(-content // patch)
     edges = np.minimum(np.arange(cells + 1) * patch, content) * (pixels / content)

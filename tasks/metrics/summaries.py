@@ -61,7 +61,7 @@ def of_means(
 
 
 def of_ranking(images: Sequence[str], run: MultiLabel, groups: Groups, metrics: Iterable[str]) -> dict[str, Any]:
-    """Mean average precision of several labels a picture, and of sizes."""
+    """Mean average precision of several labels an image, and of sizes."""
     return {
         "meta": meta("ranking", images, run.categories, groups, metrics),
         "scores": run.scores,
@@ -73,7 +73,7 @@ def of_ranking(images: Sequence[str], run: MultiLabel, groups: Groups, metrics: 
 def of_confusion(
     images: Mapping[str, Sequence[Mapping[str, Any]]], classes: Sequence[str], groups: Groups, metrics: Iterable[str]
 ) -> dict[str, Any]:
-    """Confusion matrices of pictures, given as rows (true, predicted, pixels)."""
+    """Confusion matrices of images, given as rows (true, predicted, pixels)."""
     index = {name: i for i, name in enumerate(classes)}
     entries = [
         (i, index[row["true"]], index[row["predicted"]], int(row["pixels"]))

@@ -1,7 +1,7 @@
 """Pascal VOC's average precision of boxes, one number a category (Everingham et al., 2010, section 4.2).
 
-Detections of a category are taken best first over all pictures. One counts as right if the object that it overlaps
-most, of its category in its picture, overlaps by an IoU of at least 0.5 and was not found before; it is left out if
+Detections of a category are taken best first over all images. One counts as right if the object that it overlaps
+most, of its category in its image, overlaps by an IoU of at least 0.5 and was not found before; it is left out if
 that object is difficult; else it is wrong. Groups are means over categories: a category's number does not depend on
 what else is evaluated.
 
@@ -78,11 +78,11 @@ def evaluate_voc(
 
 @dataclass(frozen=True)
 class VocVerdicts:
-    """What was found and what there is; pictures by position.
+    """What was found and what there is; images by position.
 
     Attributes:
-        ranked: category -> (picture, whether right) of each detection that counts, best first.
-        objects: category -> picture -> its objects, difficult ones left out.
+        ranked: category -> (image, whether right) of each detection that counts, best first.
+        objects: category -> image -> its objects, difficult ones left out.
     """
 
     ranked: Mapping[str, Sequence[tuple[int, bool]]]
@@ -114,7 +114,7 @@ def _verdicts(
     found: Sequence[tuple[float, int, Sequence[float]]],
     threshold: float,
 ) -> list[tuple[int, bool]]:
-    """(picture, whether right), best first; detections of difficult objects do not count."""
+    """(image, whether right), best first; detections of difficult objects do not count."""
     boxes = {i: np.array([item.box for item in objects], np.float64) for i, objects in truth.items()}
     taken: set[tuple[int, int]] = set()
     verdicts: list[tuple[int, bool]] = []

@@ -1,4 +1,4 @@
-"""The task models of the built-in world that ship: for each task one taught whole pictures, one random patches."""
+"""The task models of the built-in world that ship: for each task one taught whole images, one random patches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def shipped_model(kind: str, reduction: Literal["drop", "fill"] | None) -> Path:
     Args:
         kind: "classifier", "multilabel" or "segmentor".
         reduction: None and "drop" take the one that was taught random patches at random ratios, so that it favours no
-            selector; "fill" the one that was taught whole pictures.
+            selector; "fill" the one that was taught whole images.
 
     Raises:
         InputError: it does not lie there.

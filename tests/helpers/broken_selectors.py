@@ -70,7 +70,7 @@ class PlaceInBatch(Sound):
 
 
 class FirstOfBatch(Sound):
-    """Right for a batch's first picture, and so when asked alone."""
+    """Right for a batch's first image, and so when asked alone."""
 
     def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
         return torch.cat([scores[:1], scores[:1].expand(len(scores) - 1, -1, -1)])

@@ -16,8 +16,8 @@ from ltrp_bench.selectors.topk import count_kept, top_k
 RATIOS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 
-def pictures(count: int, size: tuple[int, int], seed: int = 0) -> Tensor:
-    """[count, 3, H, W] smooth random pictures in [0, 1]."""
+def make_images(count: int, size: tuple[int, int], seed: int = 0) -> Tensor:
+    """[count, 3, H, W] smooth random images in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, 3, 6, 6, generator=generator)
     return torch.nn.functional.interpolate(coarse, size=size, mode="bilinear").clamp(0, 1)
@@ -47,7 +47,7 @@ class SelectorContract:
     def images(self, selector: Selector) -> Tensor:
         mean = torch.tensor(selector.mean).view(1, 3, 1, 1)
         std = torch.tensor(selector.std).view(1, 3, 1, 1)
-        return (pictures(self.batch, selector.input_size or self.size) - mean) / std
+        return (make_images(self.batch, selector.input_size or self.size) - mean) / std
 
     def context(self, selector: Selector, images: Tensor, rows: list[int] | None = None) -> BatchContext:
         rows = list(range(len(images))) if rows is None else rows

@@ -45,7 +45,7 @@ def save_vit(path: Path, vit: VisionTransformer, **config: Any) -> Path:
     return path
 
 
-def pictures(batch: int = 4, size: int = 48, seed: int = 0) -> torch.Tensor:
+def make_images(batch: int = 4, size: int = 48, seed: int = 0) -> torch.Tensor:
     """Normalised by mean 0.5 and std 0.25: in [-2, 2]."""
     return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 4 - 2
 

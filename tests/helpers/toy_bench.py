@@ -20,13 +20,13 @@ from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.controls import FullControl, OracleControl, RandomControl
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.base import Downsample, MetricRow, Reduction, Row, Sample, Task
+from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample, Task
 
 PATCH = 8
 
 
 class ToyTask(Task):
-    """Pictures of two sizes with one bright square each: how much of it is kept, seen and unseen."""
+    """Images of two sizes with one bright square each: how much of it is kept, seen and unseen."""
 
     name = "toy-coverage"
     domain = "shapes"
@@ -54,7 +54,7 @@ class ToyTask(Task):
 
     def load(self, index: int) -> Sample:
         if index in self.bad:
-            raise InputError(f"picture toy {index} is corrupt")
+            raise InputError(f"image toy {index} is corrupt")
         time.sleep(self.pause)
         rng = np.random.default_rng(index)
         size = (32, 48) if index % 3 else (40, 40)
@@ -72,7 +72,7 @@ class ToyTask(Task):
         gh, gw = self.grid(sample)
         return sample.annotations[0].reshape(gh, PATCH, gw, PATCH).mean((1, 3), dtype=np.float32)
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[Reduction]) -> list[list[Row]]:
+    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         out = []
         for sample, reduction in zip(samples, reductions, strict=True):
             share = self.objects(sample)
@@ -140,7 +140,7 @@ class PlainSelector:
 
 
 class BrokenSelector(PlainSelector):
-    """Gives NaN for the brightest pictures' batch."""
+    """Gives NaN for the brightest images' batch."""
 
     name = "broken"
 

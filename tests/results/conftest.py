@@ -75,7 +75,7 @@ RATIOS = (0.25, 0.5, 1.0)
 
 
 class World:
-    """A run folder whose cells hold one object a picture, seen (a) or unseen (b)."""
+    """A run folder whose cells hold one object an image, seen (a) or unseen (b)."""
 
     images, ratios, schema = IMAGES, RATIOS, SCHEMA
 

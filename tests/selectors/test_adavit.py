@@ -98,7 +98,7 @@ def plain_tokens(state: dict[str, Tensor], image: Tensor) -> Tensor:
 
 
 def plain_decisions(state: dict[str, Tensor], image: Tensor, eps: float) -> list[Tensor]:
-    """One picture, with whole attention matrices and every head by itself: the probabilities of each block."""
+    """One image, with whole attention matrices and every head by itself: the probabilities of each block."""
     x = torch.cat([state["cls_token"][0], plain_tokens(state, image)]) + state["pos_embed"][0]
     out, width = [], DIM // HEADS
     for i in range(DEPTH):
@@ -156,7 +156,7 @@ def test_decisions_equal_a_plain_computation(files: dict[bool, Path], t2t: bool)
 
 
 @pytest.mark.parametrize("t2t", [True, False])
-def test_heads_and_layers_are_left_out_in_the_tested_pictures(files: dict[bool, Path], t2t: bool) -> None:
+def test_heads_and_layers_are_left_out_in_the_tested_images(files: dict[bool, Path], t2t: bool) -> None:
     model = AdaViTSelector(files[t2t], last_blocks=1).model
     used: list[Tensor] = []
     for block in model.blocks[1:]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract import SelectorContract, pictures
+from contract import SelectorContract, make_images
 from small_vits import noise_vit
 from torch import Tensor
 
@@ -73,7 +73,7 @@ class TestAttentionRollout(SelectorContract):
 @pytest.mark.parametrize("fusion", ["mean", "min", "max"])
 def test_equals_the_product_written_out(weights: Path, fusion: Any, discard: float) -> None:
     selector = AttentionRolloutSelector(weights, fusion=fusion, discard_ratio=discard)
-    images = (pictures(2, (48, 48)) - 0.45) / 0.25
+    images = (make_images(2, (48, 48)) - 0.45) / 0.25
     expected = rollout_by_hand(attention_by_hand(selector, images), fusion, discard)
     np.testing.assert_allclose(selector.scores(images)[0].numpy(), expected, rtol=2e-4, atol=1e-7)
 
@@ -88,5 +88,5 @@ def test_the_genuine_vit_tiny_brings_its_normalisation(shared_dir: Path) -> None
     file = shared_dir / "data" / "weights" / "vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"
     selector = AttentionRolloutSelector(file)
     assert selector.mean == selector.std == (0.5, 0.5, 0.5)
-    scores = selector.scores(pictures(1, (224, 224)) * 2 - 1)
+    scores = selector.scores(make_images(1, (224, 224)) * 2 - 1)
     assert scores.shape == (1, 14, 14) and float(scores.std()) > 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from contract import SelectorContract
-from small_vits import TAUGHT, pictures, save_vit, small_vit
+from small_vits import TAUGHT, make_images, save_vit, small_vit
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state
@@ -58,13 +58,13 @@ def test_golden_through_the_official_wrapping(golden: Golden, tmp_path: Path) ->
 
 def test_keeping_all_is_the_plain_vit() -> None:
     vit = small_vit().eval()
-    torch.testing.assert_close(EViT(vit, (1, 2, 3), 1.0).eval()(pictures()), vit(pictures()))
+    torch.testing.assert_close(EViT(vit, (1, 2, 3), 1.0).eval()(make_images()), vit(make_images()))
 
 
 def test_one_dropping_block_by_hand() -> None:
     vit = small_vit().eval()
     net = EViT(vit, (1,), 0.5).eval()
-    images = pictures(1)
+    images = make_images(1)
     with torch.no_grad():
         logits, (stage,) = net.trace(images)
         x = vit.blocks[0](vit._pos_embed(vit.patch_embed(images)))
@@ -84,7 +84,7 @@ def test_one_dropping_block_by_hand() -> None:
 
 
 def test_a_kept_patch_is_an_input_patch_once() -> None:
-    stages = EViT(small_vit(), (1, 2, 3), 0.7).eval().prune(pictures(8))
+    stages = EViT(small_vit(), (1, 2, 3), 0.7).eval().prune(make_images(8))
     assert [s.kept.shape[1] for s in stages] == [27, 20, 15]  # ceil(0.7 n) and the fused token
     for before, stage in zip([torch.arange(36).expand(8, -1), *(s.kept for s in stages)], stages, strict=False):
         assert torch.equal(stage.entered, before)
@@ -96,14 +96,14 @@ def test_a_kept_patch_is_an_input_patch_once() -> None:
 
 def test_without_fusion_what_is_dropped_is_gone() -> None:
     net = EViT(small_vit(), (1, 2, 3), 0.7, fuse=False).eval()
-    stages = net.prune(pictures())
+    stages = net.prune(make_images())
     assert [s.kept.shape[1] for s in stages] == [26, 19, 14]
     assert all((s.kept >= 0).all() for s in stages)
 
 
 def test_gradients_reach_every_weight() -> None:
     net = EViT(small_vit(), (1, 2, 3), 0.6)
-    torch.nn.functional.cross_entropy(net(pictures()), torch.tensor([0, 1, 2, 3])).backward()
+    torch.nn.functional.cross_entropy(net(make_images()), torch.tensor([0, 1, 2, 3])).backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().sum() > 0, name
@@ -113,7 +113,7 @@ def test_it_learns() -> None:
     torch.manual_seed(0)
     net = EViT(small_vit(), (1, 2, 3), 0.5)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-    images, labels = pictures(8), torch.arange(8)
+    images, labels = make_images(8), torch.arange(8)
     losses = []
     for step in range(30):
         net.keep_rate = shrinking_keep_rate(step / 30, 0.5)
@@ -142,14 +142,14 @@ def test_file_of_ours_tells_all(weights: Path) -> None:
     original = EViT(small_vit(), (1, 2, 3), 0.6).eval()
     assert set(load_state(weights)) == set(original.vit.state_dict())
     with torch.no_grad():
-        torch.testing.assert_close(selector.net(pictures()), original(pictures()))
+        torch.testing.assert_close(selector.net(make_images()), original(make_images()))
 
 
 def test_the_ranking_keeps_what_the_stages_kept(weights: Path) -> None:
     selector = EViTSelector(weights)
-    scores = selector.scores(pictures()).flatten(1)
+    scores = selector.scores(make_images()).flatten(1)
     with torch.inference_mode():
-        stages = selector.net.prune(pictures())
+        stages = selector.net.prune(make_images())
     for stage in stages:
         for row, kept in enumerate(stage.kept.tolist()):
             patches = {p for p in kept if p >= 0}
@@ -165,7 +165,7 @@ def test_one_rate_for_one_ratio(weights: Path) -> None:
     assert selector.net.keep_rate == pytest.approx(0.25 ** (1 / 3))
     assert EViTSelector(weights, target_keep_ratio=0.25, stages=(1, 3)).net.keep_rate == 0.5
     with torch.inference_mode():
-        kept = selector.net.prune(pictures())[-1].kept
+        kept = selector.net.prune(make_images())[-1].kept
     assert 9 <= int((kept >= 0).sum(1).min()) <= int((kept >= 0).sum(1).max()) <= 12
     with pytest.raises(UsageError, match="not both"):
         EViTSelector(weights, keep_rate=0.7, target_keep_ratio=0.25)
@@ -177,7 +177,7 @@ def test_training_free_on_plain_weights(tmp_path: Path) -> None:
     path = save_vit(tmp_path / "vit.safetensors", small_vit())
     selector = EViTSelector(path)
     assert (selector.net.stages, selector.net.keep_rate, selector.net.fuse) == ((1, 2, 3), 0.7, True)
-    assert selector.scores(pictures()).shape == (4, 6, 6)
+    assert selector.scores(make_images()).shape == (4, 6, 6)
     assert EViTSelector(path, supervised=False).supervision.kind == "self"
 
 
@@ -186,7 +186,7 @@ def test_training_free_on_a_real_vit(shared_dir: Path) -> None:
     selector = EViTSelector(file)
     assert selector.mean == (0.5, 0.5, 0.5) and selector.supervision.label_sets == ("imagenet21k", "imagenet1k")
     assert selector.net.stages == (3, 6, 9)
-    assert selector.scores(pictures(1, 224) / 2).shape == (1, 14, 14)
+    assert selector.scores(make_images(1, 224) / 2).shape == (1, 14, 14)
 
 
 def test_foreign_files_are_one_line(tmp_path: Path) -> None:

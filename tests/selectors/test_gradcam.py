@@ -12,7 +12,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from contract import SelectorContract, pictures
+from contract import SelectorContract, make_images
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
@@ -88,7 +88,7 @@ def small_resnet(resnet: tuple[Path, nn.Module]) -> Selector:
 def normalised(selector: Selector, count: int = 3, seed: int = 0) -> Tensor:
     assert selector.input_size is not None
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (selector.mean, selector.std))
-    return (pictures(count, selector.input_size, seed) - mean) / std
+    return (make_images(count, selector.input_size, seed) - mean) / std
 
 
 def check_equal(mine: Tensor, theirs: np.ndarray) -> None:
@@ -144,7 +144,7 @@ def test_equals_the_package_on_a_resnet_at_224(resnet: tuple[Path, nn.Module]) -
     scores = selector.scores(images)
     assert scores.shape == (2, 7, 7)
     check_equal(scores, np.maximum(raw, 0))
-    # The package's own output: each map to [0, 1], resized to the picture, to [0, 1] again.
+    # The package's own output: each map to [0, 1], resized to the image, to [0, 1] again.
     for mine, theirs in zip(scores.numpy(), final, strict=True):
         shown = cv2.resize((mine - mine.min()) / np.ptp(mine), (224, 224))
         np.testing.assert_allclose((shown - shown.min()) / np.ptp(shown), theirs, atol=1e-4)
@@ -198,7 +198,7 @@ def test_timms_resnet_reads_as_torchvisions(resnet: tuple[Path, nn.Module], tmp_
     torch.save({"state_dict": state}, file)
     backbone = load_resnet(file)
     assert backbone.supervision == Supervision.labels("imagenet1k")
-    images = pictures(1, (64, 64)) - 0.5
+    images = make_images(1, (64, 64)) - 0.5
     with torch.inference_mode():
         torch.testing.assert_close(backbone.model(images), resnet[1](images), rtol=1e-4, atol=1e-5)
 

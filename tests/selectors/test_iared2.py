@@ -52,7 +52,7 @@ def images(batch: int = 3) -> Tensor:
 
 
 def plain_policy(state: dict[str, Tensor], group: int, x: Tensor) -> list[float]:
-    """Equation 1 of the paper for one picture's tokens [n, D], the class token first: one number a patch."""
+    """Equation 1 of the paper for one image's tokens [n, D], the class token first: one number a patch."""
     normed = (x - x.mean(1, keepdim=True)) / (x.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
     both = normed @ state[f"groups.{group}.agent.qk.weight"].T + state[f"groups.{group}.agent.qk.bias"]
     out = []
@@ -82,7 +82,7 @@ def test_first_policy_equals_a_plain_computation(weights: Path) -> None:
 
 
 def test_later_policies_see_only_what_is_left(weights: Path) -> None:
-    """Here dropped patches are really taken out of the sequence, picture by picture."""
+    """Here dropped patches are really taken out of the sequence, image by image."""
     state = published_state()
     selector = build(weights, policies=3)
     with torch.inference_mode():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from contract import SelectorContract, pictures
+from contract import SelectorContract, make_images
 from PIL import Image
 from scipy import ndimage
 from skimage.measure import shannon_entropy
@@ -48,8 +48,8 @@ class TestEdgeEnergy(SelectorContract):
     def test_equals_scipys_sobel(self, selector: Selector) -> None:
         pixels = noise_8bit()
         scores = selector.scores(normalised(pixels)).numpy()
-        for picture, mine in zip(pixels / 255.0, scores, strict=True):
-            grey = picture @ np.array([0.299, 0.587, 0.114])
+        for image, mine in zip(pixels / 255.0, scores, strict=True):
+            grey = image @ np.array([0.299, 0.587, 0.114])
             length = np.hypot(ndimage.sobel(grey, 0, mode="nearest"), ndimage.sobel(grey, 1, mode="nearest"))
             expected = [[patch.mean() for patch in row] for row in blocks(length, 8)]
             np.testing.assert_allclose(mine, expected, rtol=2e-5)
@@ -70,8 +70,8 @@ class TestEntropy(SelectorContract):
     def test_equals_scikit_image_on_pillows_luminance(self, selector: Selector) -> None:
         pixels = noise_8bit()
         scores = selector.scores(normalised(pixels)).numpy()
-        for picture, mine in zip(pixels, scores, strict=True):
-            grey = np.asarray(Image.fromarray(picture).convert("L"))
+        for image, mine in zip(pixels, scores, strict=True):
+            grey = np.asarray(Image.fromarray(image).convert("L"))
             expected = [[shannon_entropy(patch, base=2) for patch in row] for row in blocks(grey, 8)]
             np.testing.assert_allclose(mine, expected, rtol=1e-5)
 
@@ -103,8 +103,8 @@ class TestPatchNorm(SelectorContract):
     def test_equals_numpys_norm_of_centred_pixels(self, selector: Selector) -> None:
         pixels = noise_8bit()
         scores = selector.scores(normalised(pixels)).numpy()
-        for picture, mine in zip(pixels / 255.0, scores, strict=True):
-            away = picture - picture.mean((0, 1))
+        for image, mine in zip(pixels / 255.0, scores, strict=True):
+            away = image - image.mean((0, 1))
             expected = [[np.linalg.norm(patch) for patch in row] for row in blocks(away, 8)]
             np.testing.assert_allclose(mine, expected, rtol=1e-4)
 
@@ -118,7 +118,7 @@ class TestPatchNormOfFeatures(SelectorContract):
 
     def test_is_the_length_of_the_last_blocks_tokens(self, selector: PatchNormSelector) -> None:
         assert selector.model is not None
-        images = (pictures(2, (48, 48)) - 0.5) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+        images = (make_images(2, (48, 48)) - 0.5) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
         with torch.inference_mode():
             out = selector.model.forward_intermediates(images, indices=1, norm=False, intermediates_only=True)[0]
         torch.testing.assert_close(selector.scores(images), out.square().sum(1).sqrt(), rtol=1e-5, atol=1e-6)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from contract import SelectorContract
-from small_vits import pictures, save_vit, small_vit
+from small_vits import make_images, save_vit, small_vit
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -86,8 +86,8 @@ def loops(vit: VisionTransformer, image: Tensor, schedule: tuple[int, ...]) -> l
 def test_merging_equals_loops(image: int) -> None:
     vit, schedule = small_vit().eval(), merge_schedule(36, 4, 30)
     with torch.no_grad():
-        tree = merge_tokens(vit, pictures(), schedule)
-        expected = loops(vit, pictures()[image], schedule)
+        tree = merge_tokens(vit, make_images(), schedule)
+        expected = loops(vit, make_images()[image], schedule)
     for after, groups in zip([*(r.groups for r in tree.rounds[1:]), tree.groups], expected, strict=True):
         found: dict[int, set[int]] = {}
         for patch, anchor in enumerate(after[image].tolist()):
@@ -110,7 +110,7 @@ def partitions(tree: MergeTree, row: int) -> list[dict[int, set[int]]]:
 def test_at_every_k_each_group_has_one_representative() -> None:
     vit = small_vit().eval()
     with torch.no_grad():
-        tree = merge_tokens(vit, pictures(), merge_schedule(36, 4, 35))
+        tree = merge_tokens(vit, make_images(), merge_schedule(36, 4, 35))
     scores = representative_scores(tree)
     for row in range(4):
         order = scores[row].argsort(descending=True).tolist()
@@ -153,7 +153,7 @@ def test_alike_patches_are_represented_once() -> None:
     vit = small_vit().eval()
     with torch.no_grad():
         vit.pos_embed.zero_()
-    left = pictures(1).unflatten(3, (3, 2, 8))[:, :, :, :, :1]
+    left = make_images(1).unflatten(3, (3, 2, 8))[:, :, :, :, :1]
     images = left.expand(-1, -1, -1, -1, 2, -1).flatten(3)
     with torch.no_grad():
         tree = merge_tokens(vit, images, (18, 0, 0, 0))
@@ -168,7 +168,7 @@ def test_options(weights: Path) -> None:
     assert str(ToMeSelector(weights).supervision) == "shapes-seen/0"
     assert ToMeSelector(weights, supervised=False).supervision.kind == "self"
     selector = ToMeSelector(weights, target_keep_ratio=1.0)
-    assert selector.scores(pictures()).unique().numel() == 1  # nothing is merged, nothing is told apart
+    assert selector.scores(make_images()).unique().numel() == 1  # nothing is merged, nothing is told apart
     for options, match in (
         ({"r": 0}, "r must be"),
         ({"r": 1.5}, "r must be"),
@@ -181,9 +181,9 @@ def test_options(weights: Path) -> None:
 
 def test_one_ratio_asked_for_is_one_group_a_patch(weights: Path) -> None:
     selector = ToMeSelector(weights, target_keep_ratio=0.5)
-    scores = selector.scores(pictures()).flatten(1)
+    scores = selector.scores(make_images()).flatten(1)
     with torch.inference_mode():
-        tree = merge_tokens(selector.net, pictures(), selector.schedule)
+        tree = merge_tokens(selector.net, make_images(), selector.schedule)
     for row in range(4):
         best = scores[row].topk(18).indices
         assert tree.groups[row, best].unique().numel() == tree.groups[row].unique().numel() == 18
@@ -194,7 +194,7 @@ def test_a_vit_without_class_token(tmp_path: Path) -> None:
         img_size=48, patch_size=8, embed_dim=32, depth=4, num_heads=4, class_token=False, global_pool="avg"
     )
     with torch.no_grad():
-        tree = merge_tokens(vit.eval(), pictures(), (5, 5, 5, 5))
+        tree = merge_tokens(vit.eval(), make_images(), (5, 5, 5, 5))
     assert all(groups.unique().numel() == 16 for groups in tree.groups)
 
 
@@ -202,7 +202,7 @@ def test_a_real_vit(shared_dir: Path) -> None:
     file = shared_dir / "data/weights/vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"
     selector = ToMeSelector(file)
     assert selector.supervision.label_sets == ("imagenet21k", "imagenet1k") and selector.mean == (0.5, 0.5, 0.5)
-    assert selector.scores(pictures(1, 224) / 2).shape == (1, 14, 14)
+    assert selector.scores(make_images(1, 224) / 2).shape == (1, 14, 14)
 
 
 def test_foreign_files_are_one_line(tmp_path: Path) -> None:
@@ -227,10 +227,10 @@ class TestToMeForOneRatioContract(SelectorContract):
 
 
 def test_a_batch_flips_no_merge() -> None:
-    # Sums in another order did, on pictures like these.
+    # Sums in another order did, on images like these.
     selector = create_selector("tome", shipped("vit.shapes0"))
     world = ShapesWorld(WORLD_SEEDS["test"])
-    images = torch.stack([torch.from_numpy(world.picture(i).image).permute(2, 0, 1) / 255 for i in range(12, 20)])
+    images = torch.stack([torch.from_numpy(world.image(i).image).permute(2, 0, 1) / 255 for i in range(12, 20)])
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (selector.mean, selector.std))
     images = (images - mean) / std
     alone = torch.cat([selector.scores(image) for image in images.split(1)])

@@ -14,7 +14,7 @@ from timm.data import create_transform, resolve_data_config
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, MetricRow, Row
 from ltrp_bench.tasks.classification import ClassificationTask, imagenet_cls, shapes_cls
-from ltrp_bench.tasks.data.imagenet import LabelledSource, imagenet_classes
+from ltrp_bench.tasks.data.imagenet import SingleLabelDataset, imagenet_classes
 from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel, load_timm
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 from ltrp_bench.tasks.registry import create_task
@@ -25,8 +25,8 @@ CLASSES = 40
 Kind = Literal["drop", "fill"]
 
 
-class Noise(LabelledSource):
-    """Smooth random pictures of several sizes."""
+class Noise(SingleLabelDataset):
+    """Smooth random images of several sizes."""
 
     domain = "photos"
     categories = tuple(f"class {i}" for i in range(CLASSES))
@@ -118,7 +118,7 @@ def test_dropped_pixels_are_never_seen(name: str, reduction: Kind) -> None:
 
 
 @torch.no_grad()
-def test_downsampling_is_a_smaller_picture_with_positions_of_its_own() -> None:
+def test_downsampling_is_a_smaller_image_with_positions_of_its_own() -> None:
     task = task_of()
     sample = task.load(2)
     small = np.asarray(Image.fromarray(sample.image).resize((80, 80), Image.Resampling.BICUBIC))
@@ -153,7 +153,7 @@ def metrics(rows: list[MetricRow]) -> dict[Any, Any]:
     return {(r.metric, r.group, r.category): (r.value, r.n) for r in rows}
 
 
-def test_groups_and_classes_are_slices_of_the_pictures() -> None:
+def test_groups_and_classes_are_slices_of_the_images() -> None:
     task = task_of()
     rng = np.random.default_rng(0)
     drawn = [(int(rng.integers(0, 12)), int(rng.integers(0, 12))) for _ in range(90)]
@@ -252,7 +252,7 @@ def test_the_whole_way_with_selectors(tmp_path: Path) -> None:
 
 
 def right(task: ClassificationTask) -> tuple[int, int]:
-    """Pictures whose class is the first, and is among the first five, with all patches kept."""
+    """Images whose class is the first, and is among the first five, with all patches kept."""
     everything = Keep(np.ones((14, 14), bool))
     ranks = [task.process([task.load(i)], [everything])[0][0]["rank"] for i in range(len(task))]
     return sum(rank < 1 for rank in ranks), sum(rank < 5 for rank in ranks)

@@ -45,7 +45,7 @@ def test_patch_areas_add_up_and_agree_with_fine_sampling(h: int, w: int, gh: int
     assert covered_share(mask, *edges).max() <= 1
 
 
-def test_patch_edges_end_with_the_picture() -> None:
+def test_patch_edges_end_with_the_image() -> None:
     assert patch_edges(100, 50, 16) == (0.0, 32.0, 64.0, 96.0, 100.0)
     assert patch_edges(96, 96, 8) == even_edges(96, 12)
 
@@ -128,7 +128,7 @@ def photos(shared_dir: Path) -> CoverageTask:
     return coco_coverage(shared_dir / "data" / "coco", limit=25)
 
 
-def test_genuine_pictures(photos: CoverageTask) -> None:
+def test_genuine_images(photos: CoverageTask) -> None:
     everything = measure(photos, np.ones((14, 14), bool))
     assert value(everything, "coverage", "unseen") == pytest.approx(1.0)
     oracle = measure(photos)

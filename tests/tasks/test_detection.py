@@ -33,7 +33,7 @@ LOOSE = {
 
 
 def wake(task: DetectionTask) -> DetectionTask:
-    """Give the untrained network batch statistics: with those it starts from, the picture hardly matters."""
+    """Give the untrained network batch statistics: with those it starts from, the image hardly matters."""
     model = task.runner.detector.model
     norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
@@ -47,7 +47,7 @@ def wake(task: DetectionTask) -> DetectionTask:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three pictures in COCO's format and small configs of four kinds of detectors."""
+    """Three images in COCO's format and small configs of four kinds of detectors."""
     openmmlab.setup()
     root = tmp_path_factory.mktemp("det")
     (root / "coco" / "images").mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_padding_is_no_patch(tasks: dict[str, DetectionTask]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_does_not_depend_on_its_batch(tasks: dict[str, DetectionTask], kind: str) -> None:
+def test_a_image_does_not_depend_on_its_batch(tasks: dict[str, DetectionTask], kind: str) -> None:
     task = tasks[kind]
     pairs = [half(task, i) for i in (0, 2, 1)]
     together = task.process([s for s, _ in pairs], [Keep(k) for _, k in pairs])
@@ -184,7 +184,7 @@ def test_downsampling_maps_boxes_back(tasks: dict[str, DetectionTask]) -> None:
     whole = task.runner.reduce(prepared, Downsample(1.0))
     torch.testing.assert_close(whole["inputs"], task.runner.reduce(prepared, Keep(np.ones((8, 10), bool)))["inputs"])
     rows = task.process([sample], [Downsample(0.25)])[0]
-    assert max(row["x"] + row["w"] for row in rows) > 90  # in the original's pixels, not the small picture's
+    assert max(row["x"] + row["w"] for row in rows) > 90  # in the original's pixels, not the small image's
 
 
 def test_the_oracle_sees_the_objects(tasks: dict[str, DetectionTask]) -> None:

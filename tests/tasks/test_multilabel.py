@@ -1,4 +1,4 @@
-"""Multi-label tasks on the built-in world and on genuine pictures: what the model gets, rows, metrics, wrong use."""
+"""Multi-label tasks on the built-in world and on genuine images: what the model gets, rows, metrics, wrong use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, Row
-from ltrp_bench.tasks.data.objects import CocoSource
+from ltrp_bench.tasks.data.objects import CocoObjects
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES
 from ltrp_bench.tasks.metrics.multilabel import METRICS, SIZE_METRICS, unpack
 from ltrp_bench.tasks.models.vit.loading import PlainViT
@@ -40,7 +40,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def awake(task: MultiLabelTask) -> MultiLabelTask:
-    """Weights of unit gain: to an untrained network all pictures look alike."""
+    """Weights of unit gain: to an untrained network all images look alike."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, value in task.model.net.named_parameters():
@@ -82,7 +82,7 @@ def test_only_kept_pixels_matter(tasks: dict[str, MultiLabelTask], kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_does_not_depend_on_its_batch(tasks: dict[str, MultiLabelTask], kind: str) -> None:
+def test_a_image_does_not_depend_on_its_batch(tasks: dict[str, MultiLabelTask], kind: str) -> None:
     task = tasks[kind]
     pairs = [half(task, 0), half(task, 1, 0.25), half(task, 2), (task.load(3), Downsample(0.25))]
     together = task.process(*zip(*pairs, strict=True))
@@ -162,7 +162,7 @@ def test_coco(shared_dir: Path) -> None:
     folder = shared_dir / "data" / "coco"
     task = awake(coco_multilabel(folder, model=TINY, random_weights=0, image_size=64, limit=8))
     assert task.reduction == "drop" and task.load(0).image.shape == (64, 64, 3) and task.grid(task.load(0)) == (4, 4)
-    source = CocoSource(folder, limit=8)
+    source = CocoObjects(folder, limit=8)
     content = json.loads((folder / "instances.json").read_text())
     names = {c["id"]: c["name"] for c in content["categories"]}
     records = run(task)
@@ -179,7 +179,7 @@ def test_coco(shared_dir: Path) -> None:
     assert metrics["mAP", "all"].defined and metrics["mAP", "all"].n == sum(
         len(source.truth(i).objects) and len({o.category for o in source.truth(i).objects}) for i in range(8)
     )
-    # Squashed, not cropped: each corner of the picture is a corner of what the model sees.
+    # Squashed, not cropped: each corner of the image is a corner of what the model sees.
     pixels = source.pixels(0)
     corner = np.asarray(Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(task.load(0).image, corner)

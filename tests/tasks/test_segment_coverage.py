@@ -30,7 +30,7 @@ ADE, TRAIN = ("images/validation", "annotations/validation"), ("images/training"
 
 
 def save(root: Path, folders: tuple[str, str], masks: dict[str, np.ndarray]) -> Path:
-    """Pictures (JPEG, grey) and masks by name."""
+    """Images (JPEG, grey) and masks by name."""
     for name, mask in masks.items():
         for folder in folders:
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def value(rows: list[MetricRow], metric: str, group: str = "all", category: str 
 
 
 def kept(task: CoverageTask, chosen: np.ndarray) -> list[MetricRow]:
-    """Metrics of all pictures with the patches [gh, gw] bool kept."""
+    """Metrics of all images with the patches [gh, gw] bool kept."""
     samples = [task.load(i) for i in range(len(task))]
     return task.summarise({s.image_id: task.process([s], [Keep(chosen)])[0] for s in samples})
 
@@ -102,10 +102,10 @@ def test_context_by_its_lists(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there are val"):
         context_coverage(tmp_path, subset="train")
     (lists / "val.txt").write_text("c\nc\n")
-    with pytest.raises(InputError, match=r"val\.txt lists a picture twice"):
+    with pytest.raises(InputError, match=r"val\.txt lists an image twice"):
         context_coverage(tmp_path)
     (lists / "val.txt").write_text("c\nz\n")
-    with pytest.raises(InputError, match=r"val\.txt lists 1 pictures without a mask .* z"):
+    with pytest.raises(InputError, match=r"val\.txt lists 1 images without a mask .* z"):
         context_coverage(tmp_path)
 
 
@@ -132,7 +132,7 @@ def test_a_value_that_is_no_category_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"p\.png holds 161, which ADE20K \(1 to 150\) does not list"):
         task.load(0)
     (tmp_path / "annotations" / "validation" / "p.png").unlink()
-    with pytest.raises(InputError, match="1 pictures in .* have no mask, first p"):
+    with pytest.raises(InputError, match="1 images in .* have no mask, first p"):
         ade20k_coverage(tmp_path)
 
 

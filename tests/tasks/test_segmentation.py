@@ -58,10 +58,10 @@ def test_dropped_pixels_change_nothing(head: dict[str, Any], stem: str) -> None:
     images = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(1))
     kept = torch.tensor([[0, 4, 5], [2, 3, 8]])
     other = images.clone()
-    for picture, indices in enumerate(kept.tolist()):
+    for image, indices in enumerate(kept.tolist()):
         for patch in set(range(9)) - set(indices):
             row, column = divmod(patch, 3)
-            other[picture, :, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = 7.0
+            other[image, :, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = 7.0
     logits = net(images, kept)
     assert logits.shape == (2, 5, 6, 6)
     assert torch.equal(logits, net(other, kept))
@@ -125,16 +125,16 @@ class Knows:
 
         return Prepared(pixels, pixels, (96, 96), {})
 
-    def grid(self, picture: Any) -> tuple[int, int]:
+    def grid(self, image: Any) -> tuple[int, int]:
         return 12, 12
 
-    def predict(self, pictures: Any, reductions: Any) -> list[np.ndarray]:
+    def predict(self, images: Any, reductions: Any) -> list[np.ndarray]:
         out = []
-        for picture in pictures:
-            index = next(i for i in range(40) if np.array_equal(self.world.picture(i).image, picture.shown))
-            truth = self.world.picture(index).semantic.astype(np.int64)
+        for image in images:
+            index = next(i for i in range(40) if np.array_equal(self.world.image(i).image, image.shown))
+            truth = self.world.image(index).semantic.astype(np.int64)
             for true, called in self.confused.items():
-                truth = np.where(self.world.picture(index).semantic == true, called, truth)
+                truth = np.where(self.world.image(index).semantic == true, called, truth)
             out.append(truth)
         return out
 
@@ -152,7 +152,7 @@ def test_metrics_of_groups_by_brute_force() -> None:
     confused = {9: 1, 10: 1, 2: 0}
     found = measured(SegmentationTask("shapes-seg", shapes.source, shapes.split, Knows(confused)))  # type: ignore[arg-type]
     world = ShapesWorld(2000)
-    truth = np.stack([world.picture(i).semantic for i in range(30)]).astype(int)
+    truth = np.stack([world.image(i).semantic for i in range(30)]).astype(int)
     called = truth.copy()
     for true, other in confused.items():
         called[truth == true] = other
@@ -184,7 +184,7 @@ def test_results_do_not_depend_on_the_batch() -> None:
 def test_the_oracle_sees_the_objects() -> None:
     task = shapes_seg(images=1, random_weights=0)
     worth = task.objects(task.load(0))
-    semantic = ShapesWorld(2000).picture(0).semantic > 0
+    semantic = ShapesWorld(2000).image(0).semantic > 0
     np.testing.assert_allclose(worth, semantic.reshape(12, 8, 12, 8).mean((1, 3)), atol=1e-6)
 
 
@@ -252,7 +252,7 @@ def test_weights_made_here_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mmsegs_models_on_genuine_pictures(shared_dir: Path) -> None:
+def test_mmsegs_models_on_genuine_images(shared_dir: Path) -> None:
     task = ade20k_seg(
         shared_dir / "data" / "ade20k",
         model="segformer_mit-b0_8xb2-160k_ade20k-512x512",

@@ -95,7 +95,7 @@ def test_the_oracle_is_the_ceiling_of_every_choice(data: Path, shared_dir: Path)
                 assert found[tuple(sorted(ranked[:k].tolist()))] == pytest.approx(max(found.values()), abs=1e-6)
 
 
-def test_a_picture_without_labels_has_no_segments(data: Path) -> None:
+def test_a_image_without_labels_has_no_segments(data: Path) -> None:
     Image.fromarray(MASK * 0).save(data / "masks" / "p.png")
     task = stuff_coverage(data, grid=2)
     sample = task.load(0)

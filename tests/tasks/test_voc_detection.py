@@ -29,7 +29,7 @@ OBJECTS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A devkit of two pictures, a detector of COCO's classes and one of VOC's, and one that finds masks."""
+    """A devkit of two images, a detector of COCO's classes and one of VOC's, and one that finds masks."""
     openmmlab.setup()
     root = tmp_path_factory.mktemp("voc")
     rng = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def test_a_difficult_object_is_neither_found_nor_missed(folder: Path) -> None:
     records["a"] += [hit, hit]
     found = values(task.summarise(records))
     assert all(found[metric, "all", None] == before[metric, "all", None] for metric in ("voc_AP50", "bbox_AP"))
-    records["b"].append(hit)  # the same place in a picture without it
+    records["b"].append(hit)  # the same place in an image without it
     found = values(task.summarise(records))
     assert found["voc_AP50", "all", None][0] == pytest.approx(3.5 / 4)
     assert found["voc_AP50", "seen", "person"][0] == pytest.approx(0.5)
@@ -169,7 +169,7 @@ def test_wrong_use_is_named(folder: Path) -> None:
         voc_det(model=folder / "coco.py", random_weights=0)
 
 
-def test_genuine_pictures(folder: Path, shared_dir: Path) -> None:
+def test_genuine_images(folder: Path, shared_dir: Path) -> None:
     task = voc_det(shared_dir / "data" / "voc2012", model=folder / "coco.py", random_weights=3, limit=2)
     samples = [task.load(i) for i in range(2)]
     keeps = [Keep(np.random.default_rng(0).random(task.grid(s)) < 0.5) for s in samples]

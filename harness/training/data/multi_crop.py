@@ -1,6 +1,6 @@
-"""DINO's two kinds of views of a batch of pictures, drawn from a generator alone and made in one go.
+"""DINO's two kinds of views of a batch of images, drawn from a generator alone and made in one go.
 
-Crops are sampled from tensors rather than files, so a picture is decoded once for all of its views.
+Crops are sampled from tensors rather than files, so an image is decoded once for all of its views.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 @dataclass(frozen=True)
 class CropOptions:
-    """The views of one picture (Caron et al., ICCV 2021, section 3.1 and appendix).
+    """The views of one image (Caron et al., ICCV 2021, section 3.1 and appendix).
 
     Attributes:
         local_crops: small views beside the two global ones; each costs about a quarter of a global one.
-        local_size: side of a small view in pixels; 0: half the picture, in whole patches.
-        global_scale, local_scale: range of the share of the picture's area that a crop shows.
+        local_size: side of a small view in pixels; 0: half the image, in whole patches.
+        global_scale, local_scale: range of the share of the image's area that a crop shows.
         jitter: strength of the changes of brightness, contrast and saturation; hue turns a quarter as far.
         jitter_chance, grey_chance: share of the views that are jittered, and turned grey.
     """
@@ -39,7 +39,7 @@ class CropOptions:
 
 
 def random_crops(images: Tensor, size: int, scale: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """[B, 3, H, W] -> [B, 3, size, size]: one random resized crop a picture, mirrored half the time.
+    """[B, 3, H, W] -> [B, 3, size, size]: one random resized crop an image, mirrored half the time.
 
     Area uniform in `scale`, ratio log-uniform in [3/4, 4/3] (Szegedy et al., 2015); bilinear sampling.
     """
@@ -86,7 +86,7 @@ def _towards(plain: Tensor, images: Tensor, factor: Tensor) -> Tensor:
 
 
 def _turn_hue(images: Tensor, angle: Tensor) -> Tensor:
-    """Turn the two colour axes of each picture by `angle` [B, 1, 1, 1] radians."""
+    """Turn the two colour axes of each image by `angle` [B, 1, 1, 1] radians."""
     to = images.new_tensor(YIQ)
     cos, sin = angle.flatten().cos(), angle.flatten().sin()
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)

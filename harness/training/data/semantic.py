@@ -1,4 +1,4 @@
-"""Streams of pictures with class maps to train on: random access by position, so that a resumed training goes on."""
+"""Streams of images with class maps to train on: random access by position, so that a resumed training goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ltrp_bench.harness.training.augmentation import seeded
-from ltrp_bench.harness.training.data.unlabelled import PictureStream, ShapesStream, turned
+from ltrp_bench.harness.training.data.unlabelled import ImageStream, ShapesStream, turned
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.semantic import MaskSemantics
@@ -37,11 +37,11 @@ class SemanticShapes(Dataset[tuple[Tensor, Tensor]]):
     Items are (image [3, 96, 96] uint8, classes [96, 96] uint8: 0 background, 1 + category elsewhere).
     """
 
-    def __init__(self, pictures: int, length: int, seed: int, world_seed: int = WORLD_SEEDS["train"]) -> None:
-        self._stream = ShapesStream(pictures, length, seed, world_seed)
+    def __init__(self, num_images: int, length: int, seed: int, world_seed: int = WORLD_SEEDS["train"]) -> None:
+        self._stream = ShapesStream(num_images, length, seed, world_seed)
         self.revision = self._stream.revision
-        self._kept = np.zeros((pictures, SIZE, SIZE, 4), np.uint8)
-        self._drawn = np.zeros(pictures, bool)
+        self._kept = np.zeros((num_images, SIZE, SIZE, 4), np.uint8)
+        self._drawn = np.zeros(num_images, bool)
 
     def __len__(self) -> int:
         return len(self._stream)
@@ -49,33 +49,33 @@ class SemanticShapes(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         index, rng = self._stream.draw(position)
         if not self._drawn[index]:
-            picture = self._stream.world.picture(index)
-            self._kept[index, ..., :3], self._kept[index, ..., 3] = picture.image, picture.semantic
+            image = self._stream.world.image(index)
+            self._kept[index, ..., :3], self._kept[index, ..., 3] = image.image, image.semantic
             self._drawn[index] = True
         both = turned(self._kept[index], int(rng.integers(4)), bool(rng.integers(2)))
         planes = torch.from_numpy(np.ascontiguousarray(both.transpose(2, 0, 1)))
         return planes[:3], planes[3]
 
 
-class _Order(PictureStream):
-    """Which picture stands where."""
+class _Order(ImageStream):
+    """Which image stands where."""
 
     def augmented(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """Of no use here: pictures are augmented together with their maps."""
+        """Of no use here: images are augmented together with their maps."""
         raise NotImplementedError
 
 
 class SemanticFiles(Dataset[tuple[Tensor, Tensor]]):
-    """Pictures with class maps from files, as mmseg's recipes augment them, by torchvision's transforms.
+    """Images with class maps from files, as mmseg's recipes augment them, by torchvision's transforms.
 
-    The picture is resized by a factor drawn from [0.5, 2] of what fits the input, a square is cut at random (the mean
+    The image is resized by a factor drawn from [0.5, 2] of what fits the input, a square is cut at random (the mean
     and `IGNORED` beyond the borders), mirrored with probability 1/2, colours are jittered. A sample depends on (seed,
     position).
 
     Items are (image [3, S, S] uint8, classes [S, S] uint8 or int16, `IGNORED` where nobody's).
 
     Args:
-        source: pictures and class maps; at most 255 classes.
+        source: images and class maps; at most 255 classes.
         size: side S of the crop in pixels.
         mean: of the model's normalisation, in [0, 1].
         length: draws in all.

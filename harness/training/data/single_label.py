@@ -1,4 +1,4 @@
-"""The single-label view of the built-in world: a stream of labelled pictures, what may learn from it, and how well."""
+"""The single-label view of the built-in world: a stream of labelled images, what may learn from it, and how well."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLASSES = len(CATEGORIES) // 2
 
 
 class LabelledShapes(Dataset[tuple[Tensor, ...]]):
-    """`pictures` different pictures of one fold's single-label view, shuffled anew each epoch; `length` draws in all.
+    """`num_images` different images of one fold's single-label view, shuffled anew each epoch; `length` draws in all.
 
     Each holds one object of a seen category, which is the label, and up to three unseen, unlabelled ones. Order, flips
     and quarter turns depend on (seed, position) alone, and are those of `ShapesStream`.
@@ -33,7 +33,7 @@ class LabelledShapes(Dataset[tuple[Tensor, ...]]):
 
     Args:
         fold: 0 or 1, which half of the categories is seen.
-        pictures: how many different ones.
+        images: how many different ones.
         length: draws.
         seed: of order and augmentation.
         boxes: give the labelled object's box.
@@ -43,7 +43,7 @@ class LabelledShapes(Dataset[tuple[Tensor, ...]]):
     def __init__(
         self,
         fold: int,
-        pictures: int,
+        num_images: int,
         length: int,
         seed: int,
         boxes: bool = False,
@@ -51,11 +51,11 @@ class LabelledShapes(Dataset[tuple[Tensor, ...]]):
     ) -> None:
         self.fold, self.boxes = fold, boxes
         self.world = ShapesWorld(world_seed, f"single-label/{fold}")
-        self._stream = ShapesStream(pictures, length, seed, world_seed)
-        self.pictures, self.revision = pictures, f"{self._stream.revision}, {self.world.view}"
-        self._kept = np.zeros((pictures, SIZE, SIZE, 3), np.uint8)
-        self._labels = np.full(pictures, -1, np.int64)
-        self._boxes = np.zeros((pictures, 4), np.float32)
+        self._stream = ShapesStream(num_images, length, seed, world_seed)
+        self.num_images, self.revision = num_images, f"{self._stream.revision}, {self.world.view}"
+        self._kept = np.zeros((num_images, SIZE, SIZE, 3), np.uint8)
+        self._labels = np.full(num_images, -1, np.int64)
+        self._boxes = np.zeros((num_images, 4), np.float32)
 
     def __len__(self) -> int:
         return len(self._stream)
@@ -73,15 +73,15 @@ class LabelledShapes(Dataset[tuple[Tensor, ...]]):
         return image, label, torch.from_numpy(turned_box(self._boxes[index], turns, mirror))
 
     def _draw(self, index: int) -> None:
-        """Make a picture once and keep it (27 kB)."""
-        picture = self.world.picture(index)
-        place = picture.seen_object(self.fold)
-        self._kept[index], self._boxes[index] = picture.image, picture.boxes[place]
-        self._labels[index] = picture.labels[place] - self.fold * CLASSES
+        """Make an image once and keep it (27 kB)."""
+        image = self.world.image(index)
+        place = image.seen_object(self.fold)
+        self._kept[index], self._boxes[index] = image.image, image.boxes[place]
+        self._labels[index] = image.labels[place] - self.fold * CLASSES
 
 
 def turned_box(box: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
-    """A box (x, y, width, height) on the picture that `turned` makes of its own."""
+    """A box (x, y, width, height) on the image that `turned` makes of its own."""
     x, y, w, h = (float(v) for v in box)
     for _ in range(turns):
         x, y, w, h = y, SIZE - x - w, h, w
@@ -119,18 +119,18 @@ def seen_accuracy(
     device: torch.device | str = "cpu",
     batch: int = 50,
 ) -> Tensor:
-    """Top-1 accuracy on `count` pictures of the validation world's single-label view.
+    """Top-1 accuracy on `count` images of the validation world's single-label view.
 
     Args:
         logits: [B, 3, 96, 96] normalised images -> [B, ..., classes], of a model in evaluation mode.
         fold: of the view.
-        count: pictures.
+        count: images.
         mean, std: of the model's normalisation.
         device: of the images.
-        batch: pictures at a time.
+        batch: images at a time.
 
     Returns:
-        [...] float64 on the CPU, one for each of a picture's answers.
+        [...] float64 on the CPU, one for each of an image's answers.
     """
     stream = LabelledShapes(fold, count, count, 0, world_seed=WORLD_SEEDS["val"])
     shift, scale = (torch.tensor(x, device=device).view(1, 3, 1, 1) * 255 for x in (mean, std))

@@ -1,6 +1,6 @@
-"""Streams of unlabelled training pictures: random access by position, so that a resumed training goes on exactly.
+"""Streams of unlabelled training images: random access by position, so that a resumed training goes on exactly.
 
-The picture at position n, its crop and its flips depend on (seed, n) alone, whatever the number of workers.
+The image at position n, its crop and its flips depend on (seed, n) alone, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from ltrp_bench.tasks.data.shapes.world import SIZE, WORLD_SEEDS, WORLD_VERSION,
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 
 
-class PictureStream(Dataset[Tensor]):
-    """`pictures` different pictures, shuffled anew each epoch; `length` draws in all.
+class ImageStream(Dataset[Tensor]):
+    """`num_images` different images, shuffled anew each epoch; `length` draws in all.
 
     Items are [3, H, W] uint8 RGB tensors.
     """
 
     revision: str
-    """Of the pictures: a training's folder is not gone on with on others."""
+    """Of the images: a training's folder is not gone on with on others."""
 
-    def __init__(self, pictures: int, length: int, seed: int) -> None:
-        self.pictures, self.length, self.seed = pictures, length, seed
+    def __init__(self, num_images: int, length: int, seed: int) -> None:
+        self.num_images, self.length, self.seed = num_images, length, seed
         self._epoch = -1
         self._order: np.ndarray = np.zeros(0, np.int64)
 
@@ -43,35 +43,35 @@ class PictureStream(Dataset[Tensor]):
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
     def draw(self, position: int) -> tuple[int, np.random.Generator]:
-        """The picture's index at a position of the stream, and the randomness of its augmentation."""
-        epoch, place = divmod(int(position), self.pictures)
+        """The image's index at a position of the stream, and the randomness of its augmentation."""
+        epoch, place = divmod(int(position), self.num_images)
         if epoch != self._epoch:
-            self._order = np.random.default_rng([self.seed, 1, epoch]).permutation(self.pictures)
+            self._order = np.random.default_rng([self.seed, 1, epoch]).permutation(self.num_images)
             self._epoch = epoch
         return int(self._order[place]), np.random.default_rng([self.seed, 2, position])
 
     @abstractmethod
     def augmented(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """[H, W, 3] uint8: picture `index` under a random augmentation drawn from `rng`."""
+        """[H, W, 3] uint8: image `index` under a random augmentation drawn from `rng`."""
 
 
-class ShapesStream(PictureStream):
-    """Unlabelled pictures of the built-in world, with the eight flips and quarter turns under which it is invariant.
+class ShapesStream(ImageStream):
+    """Unlabelled images of the built-in world, with the eight flips and quarter turns under which it is invariant.
 
-    Pictures are drawn once per worker and kept (27 kB each).
+    Images are drawn once per worker and kept (27 kB each).
     """
 
-    def __init__(self, pictures: int, length: int, seed: int, world_seed: int = WORLD_SEEDS["train"]) -> None:
-        super().__init__(pictures, length, seed)
+    def __init__(self, num_images: int, length: int, seed: int, world_seed: int = WORLD_SEEDS["train"]) -> None:
+        super().__init__(num_images, length, seed)
         self.world = ShapesWorld(world_seed)
         self.revision = f"shapes {WORLD_VERSION}, seed {world_seed}"
-        self._kept = np.zeros((pictures, SIZE, SIZE, 3), np.uint8)
-        self._drawn = np.zeros(pictures, bool)
+        self._kept = np.zeros((num_images, SIZE, SIZE, 3), np.uint8)
+        self._drawn = np.zeros(num_images, bool)
 
     def augmented(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """The picture, turned and perhaps mirrored."""
+        """The image, turned and perhaps mirrored."""
         if not self._drawn[index]:
-            self._kept[index] = self.world.picture(index).image
+            self._kept[index] = self.world.image(index).image
             self._drawn[index] = True
         return turned(self._kept[index], int(rng.integers(4)), bool(rng.integers(2)))
 
@@ -82,7 +82,7 @@ def turned(pixels: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
     return out[:, ::-1] if mirror else out
 
 
-class FolderStream(PictureStream):
+class FolderStream(ImageStream):
     """All images under a folder: random resized crops (scale 0.3 to 1, ratio 3/4 to 4/3) and mirror images.
 
     Raises:
@@ -91,25 +91,25 @@ class FolderStream(PictureStream):
 
     def __init__(self, folder: Path, size: int, length: int, seed: int) -> None:
         if not folder.is_dir():
-            raise InputError(f"no folder of training pictures at {folder}; give --data DIR with images in it")
+            raise InputError(f"no folder of training images at {folder}; give --data DIR with images in it")
         self.files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
         if not self.files:
             raise InputError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) under {folder}")
         super().__init__(len(self.files), length, seed)
         self.size = size
-        # Names and sizes: reading every byte of a million pictures would take longer than it is worth.
+        # Names and sizes: reading every byte of a million images would take longer than it is worth.
         listing = "\n".join(f"{f.relative_to(folder).as_posix()} {f.stat().st_size}" for f in self.files)
         self.revision = hashlib.sha256(listing.encode()).hexdigest()
 
     def augmented(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """A random crop of the picture at the training size, perhaps mirrored."""
+        """A random crop of the image at the training size, perhaps mirrored."""
         file = self.files[index]
         try:
             with Image.open(file) as opened:
                 opened.draft("RGB", (3 * self.size, 3 * self.size))
                 image = opened.convert("RGB")
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise InputError(f"cannot read training picture {file}: {error}; remove it or repair it") from error
+            raise InputError(f"cannot read training image {file}: {error}; remove it or repair it") from error
         box = _random_crop(image.width, image.height, rng)
         pixels = np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box))
         return pixels[:, ::-1] if rng.integers(2) else pixels

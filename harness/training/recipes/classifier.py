@@ -1,4 +1,4 @@
-"""`ltrp-bench train classifier`: one label a picture, by a plain ViT on whole pictures or on kept patches.
+"""`ltrp-bench train classifier`: one label an image, by a plain ViT on whole images or on kept patches.
 
 On photos the recipe of MAE's fine-tuning (He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022,
 table 9), pooling over (kept) patches as there. On `shapes` neither colours nor mixtures: hue and texture are the label.
@@ -22,7 +22,7 @@ from ltrp_bench.harness.training.augmentation import FlipsAndTurns
 from ltrp_bench.harness.training.data.labelled import Taught, TaughtStream, shapes_taught
 from ltrp_bench.harness.training.fine_tuning import built, fill_from, sha256_of_init, start_from
 from ltrp_bench.harness.training.loop import TrainingOptions
-from ltrp_bench.harness.training.patch_policy import WHOLE, Keeping
+from ltrp_bench.harness.training.patch_policy import WHOLE, PatchPolicy
 from ltrp_bench.harness.training.task_tuning import PHOTOS_TUNING, Mix, Tuning, finetune
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
@@ -50,7 +50,7 @@ def train_classifier(
     taught: Taught,
     init: str | Path,
     options: TrainingOptions,
-    keep: Keeping = WHOLE,
+    keep: PatchPolicy = WHOLE,
     tuning: Tuning = PHOTOS_TUNING,
     mixing: Mixing = PHOTOS_MIXING,
     image_size: int | None = None,
@@ -61,7 +61,7 @@ def train_classifier(
     """Train, and return {"state": state dict, "config": for `build_vit`, "training": how it was made}.
 
     Args:
-        taught: pictures with one label each.
+        taught: images with one label each.
         init: weights to start from, see `finetuning.start_from`.
         options: of the loop.
         keep: which patches the model gets.
@@ -69,10 +69,10 @@ def train_classifier(
         image_size: side in pixels; None for that of the weights.
         stem: "conv" or "patch"; None for that of the weights.
         notice: told how much of the weights was used.
-        judged: pictures of the built-in world's validation seed for the accuracy in "training"; 0 measures none.
+        judged: images of the built-in world's validation seed for the accuracy in "training"; 0 measures none.
 
     Raises:
-        UsageError, InputError: options, pictures or weights that do not fit.
+        UsageError, InputError: options, images or weights that do not fit.
     """
     torch.manual_seed(options.seed)
     config, state = start_from(init, taught.categories, {"fc_norm": True}, taught.drawn, image_size, stem)
@@ -100,13 +100,13 @@ def _mix(mixing: Mixing, classes: int, batch: int) -> Mix | None:
     if not mixing.mixup and not mixing.cutmix:
         return None
     if batch % 2:
-        raise UsageError(f"mixing takes pictures in pairs: an even --batch-size, not {batch}")
+        raise UsageError(f"mixing takes images in pairs: an even --batch-size, not {batch}")
     return Mixup(mixing.mixup, mixing.cutmix, label_smoothing=mixing.smoothing, num_classes=classes)
 
 
 @torch.no_grad()
 def accuracy(vit: VisionTransformer, config: dict[str, Any], count: int, batch: int = 50) -> float:
-    """Top-1 of whole pictures of the built-in world's validation seed."""
+    """Top-1 of whole images of the built-in world's validation seed."""
     stream = TaughtStream(shapes_taught(count, "single-object", "val"), FlipsAndTurns(), count, 0)
     device = next(vit.parameters()).device
     mean, std = (torch.tensor(config[key], device=device).view(1, 3, 1, 1) * 255 for key in ("mean", "std"))

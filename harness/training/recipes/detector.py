@@ -1,8 +1,8 @@
 """`ltrp-bench train detector`: the small detector of `shapes-det`, on the built-in world.
 
-Half of the training pictures have patches filled with the mean, at a keep ratio drawn from [0.1, 1] and in the order
-of a random field between white noise and smooth blobs: so the detector knows reduced pictures, and favours no
-selector's way of choosing. Objects of which less than a tenth is left are taken out of those pictures' labels.
+Half of the training images have patches filled with the mean, at a keep ratio drawn from [0.1, 1] and in the order
+of a random field between white noise and smooth blobs: so the detector knows reduced images, and favours no
+selector's way of choosing. Objects of which less than a tenth is left are taken out of those images' labels.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ltrp_bench.harness.training.loop import AtomicCheckpoint, last_checkpoint, 
 from ltrp_bench.selectors.checkpoints import load_into, load_state, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.shapes.drawing import power_noise
-from ltrp_bench.tasks.data.shapes.world import MEAN, PATCH, SIZE, ShapesPicture, ShapesWorld
+from ltrp_bench.tasks.data.shapes.world import MEAN, PATCH, SIZE, ShapesImage, ShapesWorld
 from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 
 CONFIG = "shapes_rtmdet"
 LEAST_LEFT = 0.1
-WORLD_SEED_OFFSET = 1_000_003  # the task judges on WORLD_SEEDS["test"]: these pictures are never among them
+WORLD_SEED_OFFSET = 1_000_003  # the task judges on WORLD_SEEDS["test"]: these images are never among them
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class DetectorTraining:
 
     Attributes:
         iterations, batch_size, lr, warmup, seed: of AdamW (weight decay 0.05) with a cosine decay to zero.
-        pool: different pictures; each is seen flipped and turned in eight ways and filled anew each time.
+        pool: different images; each is seen flipped and turned in eight ways and filled anew each time.
         amp: "none" or "bfloat16".
     """
 
@@ -64,7 +64,7 @@ class ShapesDetection(Dataset):
     def __init__(self, options: DetectorTraining, start: int = 0) -> None:
         self.options, self.start = options, start
         self.world = ShapesWorld(options.seed + WORLD_SEED_OFFSET)
-        self._cache: OrderedDict[int, ShapesPicture] = OrderedDict()
+        self._cache: OrderedDict[int, ShapesImage] = OrderedDict()
 
     def __len__(self) -> int:
         return self.options.iterations * self.options.batch_size - self.start
@@ -72,9 +72,9 @@ class ShapesDetection(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """{"inputs": [3, 96, 96] float pixels, "data_samples": DetDataSample with boxes and labels}."""
         rng = np.random.default_rng([self.options.seed, self.start + index])
-        picture = self._picture(int(rng.integers(self.options.pool)))
-        image, masks = turned_scene(picture.image, picture.masks, int(rng.integers(8)))
-        pixels, labels = image.astype(np.float32), picture.labels
+        scene = self._scene(int(rng.integers(self.options.pool)))
+        image, masks = turned_scene(scene.image, scene.masks, int(rng.integers(8)))
+        pixels, labels = image.astype(np.float32), scene.labels
         if rng.random() < 0.5:
             kept = np.kron(random_keep(rng), np.ones((PATCH, PATCH), bool))
             pixels[~kept] = np.float32(255) * np.asarray(MEAN, np.float32)
@@ -82,9 +82,9 @@ class ShapesDetection(Dataset):
             masks, labels = masks[left], labels[left]
         return pack(pixels, tight_boxes(masks), labels)
 
-    def _picture(self, number: int) -> ShapesPicture:
+    def _scene(self, number: int) -> ShapesImage:
         if number not in self._cache:
-            self._cache[number] = self.world.picture(number)
+            self._cache[number] = self.world.image(number)
         return self._cache[number]
 
 

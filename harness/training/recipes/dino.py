@@ -37,7 +37,7 @@ class DinoOptions:
     """How the student is taught.
 
     Attributes:
-        crops: the views of a picture.
+        crops: the views of an image.
         momentum: of the teacher's moving average at the start; it rises to 1 by a cosine.
         teacher_temperature: of the teacher's softmax (sharpening); the student's is 0.1.
         hidden, bottleneck, prototypes: widths of the projection head.
@@ -167,7 +167,7 @@ def vit_of_mae(mae: MAE) -> tuple[VisionTransformer, dict[str, Any]]:
     """A MAE's encoder as timm's ViT without a classifier, and its configuration for `build_vit`."""
     own = mae.config
     if not isinstance(own["image_size"], int):
-        raise UsageError(f"DINO starts from a MAE of square pictures, not {own['image_size']}")
+        raise UsageError(f"DINO starts from a MAE of square images, not {own['image_size']}")
     kept = ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio", "layer_norm_eps", "mean", "std")
     config = {**{key: own[key] for key in kept}, "classes": 0}
     net = build_vit(config)
@@ -181,7 +181,7 @@ def train_dino(
     options: TrainingOptions,
     dino: DinoOptions | None = None,
     mae: str | Path = "mae.shapes",
-    pictures: int = 40_000,
+    num_images: int = 40_000,
 ) -> dict[str, Any]:
     """Train, and return {"state": the teacher's backbone, "config": for `build_vit`, "training": how it was made}.
 
@@ -193,10 +193,10 @@ def train_dino(
         options: of the loop.
         dino: how the student is taught.
         mae: file or shipped tag of the masked autoencoder whose encoder both branches start from.
-        pictures: how many different pictures of `shapes`.
+        images: how many different images of `shapes`.
 
     Raises:
-        UsageError: options out of range. InputError: no such pictures or weights.
+        UsageError: options out of range. InputError: no such images or weights.
     """
     dino = dino or DinoOptions()
     torch.manual_seed(options.seed)
@@ -211,11 +211,11 @@ def train_dino(
         large, small = ((x - m) / s for x in views(images * s + m, local, dino.crops, generator))
         return module.loss(large, small)
 
-    stream = open_stream(data, config["image_size"], options.draws, options.seed, pictures)
+    stream = open_stream(data, config["image_size"], options.draws, options.seed, num_images)
     training = {
         "what": "dino",
         "data": "shapes" if data == "shapes" else "images",
-        "pictures": min(stream.pictures, options.draws),
+        "pictures": min(stream.num_images, options.draws),
         "revision": stream.revision,
         "mae_sha256": sha256_of(resolve(mae)),
         **asdict(dino),

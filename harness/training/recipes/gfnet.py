@@ -112,7 +112,7 @@ class PolicyModel(LossModel):
 def train_gfnet(
     options: TrainingOptions,
     teaching: GFNetOptions,
-    pictures: int = 40_000,
+    num_images: int = 40_000,
     init: str | Path = "mae.shapes",
     judged: int = 1000,
 ) -> dict[str, Any]:
@@ -123,16 +123,16 @@ def train_gfnet(
     Args:
         options: of the loop; its `iterations` and `lr` are replaced by each stage's.
         teaching: how the net is made and taught.
-        pictures: how many different pictures of `shapes`.
+        images: how many different images of `shapes`.
         init: what both encoders start from, a file or a shipped tag; see `load_start`.
-        judged: pictures of the validation world for the accuracy in "training"; 0 measures none.
+        judged: images of the validation world for the accuracy in "training"; 0 measures none.
     """
     torch.manual_seed(options.seed)
     net = make_gfnet(load_start(init, teaching.fold), teaching)
     training: dict[str, Any] = {
         "what": "gfnet",
         "data": f"shapes, single-label/{teaching.fold}",
-        "pictures": pictures,
+        "pictures": num_images,
         "revision": LabelledShapes(teaching.fold, 1, 1, 0).revision,
         "init_sha256": sha256_of(resolve(init)),
         **_recipe(teaching),
@@ -142,7 +142,7 @@ def train_gfnet(
     }
     for number, stage in enumerate(STAGES):
         _run_stage(
-            net, number, replace(options, out=options.out / f"{number + 1}-{stage}"), teaching, pictures, training
+            net, number, replace(options, out=options.out / f"{number + 1}-{stage}"), teaching, num_images, training
         )
     if judged:
         device = next(net.eval().parameters()).device
@@ -176,7 +176,7 @@ def load_start(init: str | Path, fold: int) -> Start:
 def make_gfnet(start: Start, teaching: GFNetOptions) -> GFNet:
     """A GFNet for `shapes` whose encoders start from a plain ViT's weights.
 
-    The glance is the whole picture, so its positions are the ViT's, interpolated; a crop is a part of the picture at
+    The glance is the whole image, so its positions are the ViT's, interpolated; a crop is a part of the image at
     its own scale, so its positions are those of the grid's middle.
     """
     own, patch = start.config, int(start.config["patch_size"])
@@ -209,7 +209,7 @@ def make_gfnet(start: Start, teaching: GFNetOptions) -> GFNet:
 
 
 def _run_stage(
-    net: GFNet, number: int, options: TrainingOptions, teaching: GFNetOptions, pictures: int, training: dict[str, Any]
+    net: GFNet, number: int, options: TrainingOptions, teaching: GFNetOptions, num_images: int, training: dict[str, Any]
 ) -> None:
     """Train one stage, or go on with it, and leave its weights in `net`; a stage that is done is only read."""
     # Other orders, flips and crops in each stage.
@@ -219,7 +219,7 @@ def _run_stage(
     last = last_checkpoint(options.out)
     if options.iterations and (last is None or last.stem != f"iter_{options.iterations}"):
         _teach(net, policy=number == 1)
-        stream = LabelledShapes(teaching.fold, pictures, options.draws, seed)
+        stream = LabelledShapes(teaching.fold, num_images, options.draws, seed)
         train(_stage_model(net, number, teaching, seed), stream, options, config)
     elif options.iterations and int(os.environ.get("RANK", "0")) == 0:
         same_training(options.out / "training.json", config)

@@ -38,7 +38,7 @@ class RankingOptions:
         distance: of reconstructions, "l1" (the paper's), "l2", "ssim", "psnr", "lpips".
         hide: "decoder" (the paper's default) or "encoder_decoder".
         mask_ratio: share of patches the MAE does not see.
-        asymmetric: the ranker sees the visible patches only (the paper's), not the whole picture.
+        asymmetric: the ranker sees the visible patches only (the paper's), not the whole image.
         sublist: patches a random sub-list for ListMLE; 0 takes the whole list.
     """
 
@@ -52,7 +52,7 @@ class RankingOptions:
 
 
 def train_ltrp(
-    data: str, mae: str | Path, options: TrainingOptions, ranking: RankingOptions, pictures: int = 40_000
+    data: str, mae: str | Path, options: TrainingOptions, ranking: RankingOptions, num_images: int = 40_000
 ) -> dict[str, Any]:
     """Train, and return {"state": state dict, "config": constructor arguments, "training": how it was made}.
 
@@ -61,7 +61,7 @@ def train_ltrp(
         mae: file or shipped tag of the frozen MAE.
         options: of the loop.
         ranking: how the ranker is taught.
-        pictures: how many different pictures of `shapes`.
+        images: how many different images of `shapes`.
     """
     torch.manual_seed(options.seed)
     teacher = load_mae(mae).eval().requires_grad_(False)
@@ -82,11 +82,11 @@ def train_ltrp(
         teacher.to(images.device)
         return objective(images, generator)
 
-    stream = open_stream(data, teacher.image_size[0], options.draws, options.seed, pictures)
+    stream = open_stream(data, teacher.image_size[0], options.draws, options.seed, num_images)
     training = {
         "what": "ltrp",
         "data": "shapes" if data == "shapes" else "images",
-        "pictures": min(stream.pictures, options.draws),
+        "pictures": min(stream.num_images, options.draws),
         "revision": stream.revision,
         "mae_sha256": sha256_of(resolve_weights(mae)),
         **asdict(ranking),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ltrp_bench.harness.training.data.unlabelled import FolderStream, PictureStream, ShapesStream
+from ltrp_bench.harness.training.data.unlabelled import FolderStream, ImageStream, ShapesStream
 from ltrp_bench.harness.training.loop import LossModel, TrainingOptions, train, trained_state
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha256_of
@@ -60,12 +60,12 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 
-def open_stream(data: str, size: int, length: int, seed: int, pictures: int) -> PictureStream:
-    """Training pictures of `data`: "shapes" or a folder of images."""
+def open_stream(data: str, size: int, length: int, seed: int, num_images: int) -> ImageStream:
+    """Training images of `data`: "shapes" or a folder of images."""
     if data == "shapes":
         if size != shapes.SIZE:
-            raise UsageError(f"pictures of shapes are {shapes.SIZE} pixels wide, --size {size} does not fit")
-        return ShapesStream(pictures, length, seed)
+            raise UsageError(f"images of shapes are {shapes.SIZE} pixels wide, --size {size} does not fit")
+        return ShapesStream(num_images, length, seed)
     return FolderStream(Path(data), size, length, seed)
 
 
@@ -82,7 +82,7 @@ def train_mae(
     patch: int = 8,
     mask_ratio: float = 0.75,
     norm_pix: bool = True,
-    pictures: int = 40_000,
+    num_images: int = 40_000,
     init: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train, and return {"state": state dict, "config": constructor arguments, "training": how it was made}.
@@ -91,10 +91,10 @@ def train_mae(
         data: "shapes" or a folder of images.
         options: of the loop.
         preset: sizes, see `PRESETS`.
-        size, patch: of pictures and patches, in pixels.
+        size, patch: of images and patches, in pixels.
         mask_ratio: share of patches hidden.
         norm_pix: predict pixels normalised per patch.
-        pictures: how many different pictures of `shapes`.
+        images: how many different images of `shapes`.
         init: weights to start from (a file or a shipped tag) instead of random ones.
     """
     if preset not in PRESETS:
@@ -109,11 +109,11 @@ def train_mae(
         assert isinstance(module, MAE)
         return module.training_loss(images, mask_ratio, generator)
 
-    stream = open_stream(data, size, options.draws, options.seed, pictures)
+    stream = open_stream(data, size, options.draws, options.seed, num_images)
     training = {
         "what": "mae",
         "data": "shapes" if data == "shapes" else "images",
-        "pictures": min(stream.pictures, options.draws),
+        "pictures": min(stream.num_images, options.draws),
         "revision": stream.revision,
         "mask_ratio": mask_ratio,
         "init_sha256": None if init is None else sha256_of(resolve(init)),

@@ -1,4 +1,4 @@
-"""`ltrp-bench train multilabel`: every category a picture shows, by a plain ViT with an ML-Decoder.
+"""`ltrp-bench train multilabel`: every category an image shows, by a plain ViT with an ML-Decoder.
 
 Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", WACV 2023, with the asymmetric loss of
 Ridnik et al., ICCV 2021, and averaged weights; the backbone is fine-tuned as MAE's are.
@@ -21,7 +21,7 @@ from ltrp_bench.harness.training.data.labelled import Taught, TaughtStream, shap
 from ltrp_bench.harness.training.fine_tuning import fill_from, set_drop_path, sha256_of_init, start_from
 from ltrp_bench.harness.training.loop import TrainingOptions
 from ltrp_bench.harness.training.losses import AsymmetricLoss
-from ltrp_bench.harness.training.patch_policy import WHOLE, Keeping
+from ltrp_bench.harness.training.patch_policy import WHOLE, PatchPolicy
 from ltrp_bench.harness.training.task_tuning import SHAPES_TUNING as PLAIN_SHAPES
 from ltrp_bench.harness.training.task_tuning import Tuning, finetune
 from ltrp_bench.tasks.metrics.multilabel import average_precision
@@ -59,7 +59,7 @@ def train_multilabel(
     taught: Taught,
     init: str | Path,
     options: TrainingOptions,
-    keep: Keeping = WHOLE,
+    keep: PatchPolicy = WHOLE,
     tuning: Tuning = PHOTOS_TUNING,
     what: MultiLabelOptions = PHOTOS_HEAD,
     image_size: int | None = None,
@@ -70,14 +70,14 @@ def train_multilabel(
     """Train, and return {"state": state dict, "config": for `build_multilabel_vit`, "training": how it was made}.
 
     Args:
-        taught: pictures with several labels each.
+        taught: images with several labels each.
         init, options, keep, tuning, image_size, stem, notice, judged: as of `train_cls.train_classifier`.
         what: head and loss.
 
     Raises:
-        UsageError, InputError: options, pictures or weights that do not fit.
+        UsageError, InputError: options, images or weights that do not fit.
     """
-    # A mean over pictures rather than the published sum: to AdamW they are the same, to clipping they are not.
+    # A mean over images rather than the published sum: to AdamW they are the same, to clipping they are not.
     loss = AsymmetricLoss(what.gamma_neg, what.gamma_pos, what.shift, "mean", focus_gradient=False)
     torch.manual_seed(options.seed)
     words = {"decoder": {"dim": what.dim, "heads": what.heads, "hidden": what.hidden}}

@@ -1,4 +1,4 @@
-"""`ltrp-bench train segmentor`: a plain ViT with a light head, on whole pictures or on kept patches."""
+"""`ltrp-bench train segmentor`: a plain ViT with a light head, on whole images or on kept patches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from ltrp_bench.harness.training.data.semantic import IGNORED, SemanticFiles, SemanticShapes
 from ltrp_bench.harness.training.fine_tuning import start_from
 from ltrp_bench.harness.training.loop import LossModel, TrainingOptions, train, trained_state
-from ltrp_bench.harness.training.patch_policy import WHOLE, Keeping, PatchKeeper
+from ltrp_bench.harness.training.patch_policy import WHOLE, PatchKeeper, PatchPolicy
 from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics
@@ -51,10 +51,10 @@ class SegmentorOptions:
 def train_segmentor(
     options: TrainingOptions,
     what: SegmentorOptions,
-    keep: Keeping = WHOLE,
+    keep: PatchPolicy = WHOLE,
     init: str | Path = "mae.shapes",
     source: MaskSemantics | None = None,
-    pictures: int = 40_000,
+    num_images: int = 40_000,
     judged: int = 300,
 ) -> dict[str, Any]:
     """Train, and return {"state": state dict, "config": for `build_segmentor`, "training": how it was made}.
@@ -62,14 +62,14 @@ def train_segmentor(
     Args:
         options: of the loop.
         what: the model.
-        keep: which patches of a picture it gets.
+        keep: which patches of an image it gets.
         init: a masked autoencoder, a plain ViT or a segmentor to start from.
-        source: pictures with class maps; None for scenes of the built-in world's training pictures.
-        pictures: of the built-in world, how many different ones.
-        judged: pictures of the validation world for the accuracy in "training"; 0 measures none.
+        source: images with class maps; None for scenes of the built-in world's training images.
+        images: of the built-in world, how many different ones.
+        judged: images of the validation world for the accuracy in "training"; 0 measures none.
 
     Raises:
-        UsageError, InputError: options, pictures or weights that do not fit.
+        UsageError, InputError: options, images or weights that do not fit.
     """
     torch.manual_seed(options.seed)
     classes = (BACKGROUND, *CATEGORIES) if source is None else source.classes
@@ -82,8 +82,8 @@ def train_segmentor(
     size, (mean, std) = int(config["image_size"]), (tuple(config["mean"]), tuple(config["std"]))
     stream: Dataset[Any]
     if source is None:
-        stream = SemanticShapes(pictures, options.draws, options.seed)
-        training: dict[str, Any] = {"data": "shapes, scenes", "pictures": pictures, "revision": stream.revision}
+        stream = SemanticShapes(num_images, options.draws, options.seed)
+        training: dict[str, Any] = {"data": "shapes, scenes", "pictures": num_images, "revision": stream.revision}
     else:
         stream = SemanticFiles(source, size, mean, options.draws, options.seed)
         training = {"data": "files", "pictures": len(source), "revision": source.revision}
@@ -155,7 +155,7 @@ def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
 def object_accuracy(
     net: PlainSegmentor, count: int, mean: tuple[float, ...], std: tuple[float, ...], batch: int = 50
 ) -> float:
-    """Share of the objects' pixels that are called by their category, on whole pictures of the validation world."""
+    """Share of the objects' pixels that are called by their category, on whole images of the validation world."""
     stream = SemanticShapes(count, count, 0, WORLD_SEEDS["val"])
     device = next(net.parameters()).device
     shift, scale = (torch.tensor(x, device=device).view(1, 3, 1, 1) * 255 for x in (mean, std))

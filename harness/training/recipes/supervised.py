@@ -1,10 +1,10 @@
 """`ltrp-bench train vit|evit|dynamicvit`: the supervised rivals, on one fold's single-label view of the built-in world.
 
-All start from the same masked autoencoder's encoder, or from a ViT made so. An object fills a twentieth of a picture,
-and a small plain ViT that is shown whole pictures stays at chance for a long time. Two things help: a convolutional
+All start from the same masked autoencoder's encoder, or from a ViT made so. An object fills a twentieth of an image,
+and a small plain ViT that is shown whole images stays at chance for a long time. Two things help: a convolutional
 stem in the place of the patch projection, with a classifier of its own in training (the mean of its tokens, linear;
 deep supervision, Lee et al., AISTATS 2015), and windows: at first only the patches around the labelled object are
-shown, at their own places; the windows then widen to the whole picture.
+shown, at their own places; the windows then widen to the whole image.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class ClassifierOptions:
         fold: 0 or 1: which half of the categories is labelled.
         stem: "conv" (see `selectors.stem`) or "patch", the masked autoencoder's own projection; where `init` is a ViT,
             its own stays.
-        windows: sides, in patches, of what is shown of a picture, each for an equal share of the training; 12 is the
-            whole picture. Only "vit" can be shown less.
+        windows: sides, in patches, of what is shown of an image, each for an equal share of the training; 12 is the
+            whole image. Only "vit" can be shown less.
         smoothing: of the labels.
         stem_loss: weight of the loss of the stem's own classifier, which is left behind after training ("vit").
     """
@@ -65,7 +65,7 @@ def train_classifier(
     options: TrainingOptions,
     teaching: ClassifierOptions,
     init: str | Path = "mae.shapes",
-    pictures: int = 40_000,
+    num_images: int = 40_000,
     judged: int = 1000,
 ) -> dict[str, Any]:
     """Train, and return {"state": state dict, "config": for `build_vit`, "training": how it was made}.
@@ -76,8 +76,8 @@ def train_classifier(
         teaching: how it is taught.
         init: a masked autoencoder, whose encoder is taken, or a ViT made by this command, of the same fold; for
             "dynamicvit" such a ViT is the teacher too, as published (none otherwise).
-        pictures: how many different ones.
-        judged: pictures of the validation world for the accuracy in "training"; 0 measures none.
+        images: how many different ones.
+        judged: images of the validation world for the accuracy in "training"; 0 measures none.
     """
     _check(kind, teaching)
     torch.manual_seed(options.seed)
@@ -88,12 +88,12 @@ def train_classifier(
     training = {
         "what": kind,
         "data": f"shapes, single-label/{teaching.fold}",
-        "pictures": pictures,
+        "pictures": num_images,
         "init_sha256": sha256_of(resolve(init)),
         **_used(kind, teaching, net),
         **options.recipe(),
     }
-    stream = LabelledShapes(teaching.fold, pictures, options.draws, options.seed, boxes=True)
+    stream = LabelledShapes(teaching.fold, num_images, options.draws, options.seed, boxes=True)
 
     def at_this_point(*given: Any) -> Tensor:
         return loss(*given, progress=model.iteration / options.iterations)
@@ -130,7 +130,7 @@ def _check(kind: str, teaching: ClassifierOptions) -> None:
     if not teaching.windows or any(not 2 <= side <= GRID for side in teaching.windows):
         raise UsageError(f"windows are sides of 2 to {GRID} patches, got {list(teaching.windows)}")
     if kind != "vit" and set(teaching.windows) != {GRID}:
-        raise UsageError(f"{kind} ranks whole pictures: windows are for vit")
+        raise UsageError(f"{kind} ranks whole images: windows are for vit")
 
 
 def start_from(init: str | Path, teaching: ClassifierOptions) -> VisionTransformer:

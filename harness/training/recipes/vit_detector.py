@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.harness.training.fine_tuning import start_from
-from ltrp_bench.harness.training.patch_policy import Keeping, PatchKeeper
+from ltrp_bench.harness.training.patch_policy import PatchKeeper, PatchPolicy
 from ltrp_bench.harness.training.recipes.detector import (
     LEAST_LEFT,
     DetectorTraining,
@@ -30,7 +30,7 @@ GRID = SIZE // PATCH
 
 
 class WholeScenes(ShapesDetection):
-    """As `ShapesDetection`, of whole pictures: which patches are kept is decided for a batch.
+    """As `ShapesDetection`, of whole images: which patches are kept is decided for a batch.
 
     Items are {"image": [96, 96, 3] uint8, "masks": [n, 96, 96] bool, "labels": [n] int64, "position": int}.
     """
@@ -38,9 +38,9 @@ class WholeScenes(ShapesDetection):
     def __getitem__(self, index: int) -> dict[str, Any]:
         position = self.start + index
         rng = np.random.default_rng([self.options.seed, position])
-        picture = self._picture(int(rng.integers(self.options.pool)))
-        image, masks = turned_scene(picture.image, picture.masks, int(rng.integers(8)))
-        return {"image": image, "masks": masks, "labels": picture.labels, "position": position}
+        scene = self._scene(int(rng.integers(self.options.pool)))
+        image, masks = turned_scene(scene.image, scene.masks, int(rng.integers(8)))
+        return {"image": image, "masks": masks, "labels": scene.labels, "position": position}
 
 
 class KeptBatch:
@@ -51,7 +51,7 @@ class KeptBatch:
         seed: with the position of the batch's first sample, of all that is random.
     """
 
-    def __init__(self, keep: Keeping, seed: int) -> None:
+    def __init__(self, keep: PatchPolicy, seed: int) -> None:
         self.seed, self._keeper = seed, PatchKeeper(keep, (GRID, GRID), MEAN, STD)
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -81,7 +81,7 @@ class KeptBatch:
 def train_vit_detector(
     out: Path,
     options: DetectorTraining,
-    keep: Keeping,
+    keep: PatchPolicy,
     init: str | Path = "mae.shapes",
     device: str = "auto",
     save_every: int = 250,
@@ -92,7 +92,7 @@ def train_vit_detector(
     Args:
         out: folder of checkpoints.
         options: length, batch size, learning rate, seed.
-        keep: which patches of a picture the detector gets.
+        keep: which patches of an image the detector gets.
         init: a masked autoencoder, a plain ViT, a segmentor, or a detector made by this command: whatever fits its ViT
             by name and shape is taken, and of a detector everything.
         device, save_every, log_every: as in `train_detector`.

@@ -116,7 +116,7 @@ def _frequencies(size: int) -> Array:
 def power_noise(rng: Rng, size: int, exponent: float, planes: int) -> Array:
     """[planes, size, size] noise of amplitude spectrum 1 / f^exponent, zero mean and unit spread.
 
-    Natural pictures have an exponent of about 1 (Field, JOSA A 1987).
+    Natural images have an exponent of about 1 (Field, JOSA A 1987).
     """
     spectrum = np.fft.rfft2(rng.standard_normal((planes, size, size)))
     spectrum *= _frequencies(size) ** -exponent

@@ -15,14 +15,14 @@ from ltrp_bench.tasks.data.shapes.world import CATEGORIES, SIZE, WORLD_SEEDS, Sh
 
 
 def coco_json(world: ShapesWorld, count: int, fold: int) -> dict[str, Any]:
-    """The first `count` pictures as a COCO "instances" dictionary; category ids are 1 to 16, annotation ids from 1."""
+    """The first `count` images as a COCO "instances" dictionary; category ids are 1 to 16, annotation ids from 1."""
     seen = seen_categories(fold)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for index in range(count):
-        picture = world.picture(index)
+        image = world.image(index)
         images.append({"id": index + 1, "file_name": file_name(index), "height": SIZE, "width": SIZE})
-        for box, mask, label in zip(picture.boxes, picture.masks, picture.labels, strict=True):
+        for box, mask, label in zip(image.boxes, image.masks, image.labels, strict=True):
             rle = rle_tools.encode(np.asfortranarray(mask.astype(np.uint8)))
             annotations.append(
                 {
@@ -43,7 +43,7 @@ def coco_json(world: ShapesWorld, count: int, fold: int) -> dict[str, Any]:
 
 
 def file_name(index: int) -> str:
-    """The file of picture `index` under images/ and masks/."""
+    """The file of image `index` under images/ and masks/."""
     return f"{index + 1:012d}.png"
 
 
@@ -63,9 +63,9 @@ def export(out: Path, fold: int = 0, count: int = 100, split: str = "test") -> N
         for folder in ("images", "masks"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         for index in range(count):
-            picture = world.picture(index)
-            _save_png(picture.image, out / "images" / file_name(index))
-            _save_png(picture.semantic, out / "masks" / file_name(index))
+            image = world.image(index)
+            _save_png(image.image, out / "images" / file_name(index))
+            _save_png(image.semantic, out / "masks" / file_name(index))
         _save_text(json.dumps(coco_json(world, count, fold)), out / "instances.json")
         _save_text("".join(f"{i + 1}\t{name}\n" for i, name in enumerate(CATEGORIES)), out / "classes.txt")
         _save_text("".join(f"{name}\n" for name in CATEGORIES if name in seen), out / "seen.txt")

@@ -1,4 +1,4 @@
-"""Pictures of the built-in world with one object each, which is the label."""
+"""Images of the built-in world with one object each, which is the label."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from functools import lru_cache
 import numpy as np
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.data.imagenet import LabelledSource
+from ltrp_bench.tasks.data.imagenet import SingleLabelDataset
 from ltrp_bench.tasks.data.objects import check_limit
-from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS, WORLD_VERSION, ShapesPicture, ShapesWorld
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS, WORLD_VERSION, ShapesImage, ShapesWorld
 
 
 @lru_cache(maxsize=1024)
-def _picture(world: ShapesWorld, index: int) -> ShapesPicture:
+def _image(world: ShapesWorld, index: int) -> ShapesImage:
     """Drawn once for all selectors of a run; 60 kB each."""
-    return world.picture(index)
+    return world.image(index)
 
 
-class ShapesLabels(LabelledSource):
-    """The first `images` pictures of a world's view "single-object": one object out of all sixteen categories.
+class ShapesLabels(SingleLabelDataset):
+    """The first `images` images of a world's view "single-object": one object out of all sixteen categories.
 
     Args:
         images: how many.
         seed: of the world; training uses others.
-        limit: only the first so many pictures.
+        limit: only the first so many images.
     """
 
     domain = "shapes"
@@ -39,12 +39,12 @@ class ShapesLabels(LabelledSource):
 
     def pixels(self, index: int) -> np.ndarray:
         """[96, 96, 3] uint8 RGB."""
-        return _picture(self.world, index).image
+        return _image(self.world, index).image
 
     def label(self, index: int) -> int:
         """Index of the object's category."""
-        return int(_picture(self.world, index).labels[0])
+        return int(_image(self.world, index).labels[0])
 
     def mask(self, index: int) -> np.ndarray:
         """[96, 96] bool: the object."""
-        return _picture(self.world, index).masks[0]
+        return _image(self.world, index).masks[0]

@@ -1,6 +1,6 @@
-"""`shapes`, the built-in world: generated pictures with exact boxes, masks and categories.
+"""`shapes`, the built-in world: generated images with exact boxes, masks and categories.
 
-A picture depends on (seed, view, index) alone. A category is an outline together with a texture: sixteen of them,
+An image depends on (seed, view, index) alone. A category is an outline together with a texture: sixteen of them,
 in which every outline and every texture occurs twice, once in each half. Fold 0 calls the first half seen, fold 1 the
 second; so neither outline nor texture nor size tells seen from unseen, only their conjunction does.
 """
@@ -36,7 +36,7 @@ CATEGORIES: tuple[str, ...] = tuple(f"{texture} {outline}" for outline, texture 
 WORLD_SEEDS = {"train": 1, "val": 1000, "test": 2000}
 """The seed of each split: models are trained on the first, judged on the last."""
 
-# A picture's bytes depend on its view's place here: new ones go to the end.
+# An image's bytes depend on its view's place here: new ones go to the end.
 VIEWS = ("scenes", "single-label/0", "single-label/1", "single-object")
 MOST_OBJECTS = 4
 LEAST_VISIBLE = 0.5
@@ -51,8 +51,8 @@ def seen_categories(fold: int) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class ShapesPicture:
-    """One picture and its exact ground truth.
+class ShapesImage:
+    """One image and its exact ground truth.
 
     Attributes:
         image: [96, 96, 3] uint8 RGB.
@@ -76,10 +76,10 @@ class ShapesPicture:
 
 @dataclass(frozen=True)
 class ShapesWorld:
-    """Pictures by index, any index at once, the same bytes in any process.
+    """Images by index, any index at once, the same bytes in any process.
 
     Args:
-        seed: of the world; worlds of other seeds share no picture.
+        seed: of the world; worlds of other seeds share no image.
         view: "scenes" (categories drawn from all sixteen; detection, segmentation, multi-label, unlabelled),
             "single-label/FOLD" (exactly one object of a category seen in that fold, the label; others unseen) or
             "single-object" (one object in all, of any category, the label).
@@ -92,8 +92,8 @@ class ShapesWorld:
         if self.view not in VIEWS:
             raise UsageError(f"shapes has no view {self.view!r}; views are {', '.join(VIEWS)}")
 
-    def picture(self, index: int) -> ShapesPicture:
-        """The picture at `index` (any integer >= 0)."""
+    def image(self, index: int) -> ShapesImage:
+        """The image at `index` (any integer >= 0)."""
         rng = np.random.Generator(np.random.PCG64([WORLD_VERSION, self.seed, VIEWS.index(self.view), index]))
         canvas = _background(rng)
         masks, labels = _place_objects(rng, canvas, self._draw_labels(rng))
@@ -103,7 +103,7 @@ class ShapesWorld:
         semantic = np.zeros((SIZE, SIZE), np.uint8)
         for mask, label in zip(masks, labels, strict=True):
             semantic[mask] = 1 + label
-        return ShapesPicture(image, _boxes(masks), masks, labels, semantic)
+        return ShapesImage(image, _boxes(masks), masks, labels, semantic)
 
     def label(self, index: int) -> int:
         """The category of the one object, or of the one seen object, as an index into `CATEGORIES`."""
@@ -111,10 +111,10 @@ class ShapesWorld:
             raise UsageError(
                 "view 'scenes' has no single label; use 'single-label/0', 'single-label/1', 'single-object'"
             )
-        picture = self.picture(index)
+        image = self.image(index)
         if self.view == "single-object":
-            return int(picture.labels[0])
-        return int(picture.labels[picture.seen_object(int(self.view[-1]))])
+            return int(image.labels[0])
+        return int(image.labels[image.seen_object(int(self.view[-1]))])
 
     def _draw_labels(self, rng: Rng) -> np.ndarray:
         half = len(CATEGORIES) // 2
@@ -154,7 +154,7 @@ def _background(rng: Rng) -> np.ndarray:
 def _place_objects(rng: Rng, canvas: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Draw objects into `canvas`, later ones over earlier ones; returns the visible masks and their labels."""
     masks: list[np.ndarray] = []
-    # Together they fill at most about a fifth of the picture, so that a quarter of the patches can hold them.
+    # Together they fill at most about a fifth of the image, so that a quarter of the patches can hold them.
     largest = 0.17 * SIZE * SIZE / len(labels)
     for label in labels:
         area = rng.uniform(0.4, 1.0) * min(largest, 0.10 * SIZE * SIZE)

@@ -1,6 +1,6 @@
 """mmdet's data preprocessor with one step more: which patches are kept, as a fourth channel behind the three of colour.
 
-A module that is handed no more than a batch of pictures learns in this way which of their patches it may look at, for
+A module that is handed no more than a batch of images learns in this way which of their patches it may look at, for
 every detector and head of mmdet, and nothing is kept between batches.
 """
 
@@ -22,14 +22,14 @@ openmmlab.setup()
 from mmdet.models.data_preprocessors import DetDataPreprocessor  # noqa: E402  (needs the line above)
 
 KEPT: Final = "kept_patches"
-"""In a data sample's metainfo: [gh, gw] bool, the kept patches of the picture without its padding."""
+"""In a data sample's metainfo: [gh, gw] bool, the kept patches of the image without its padding."""
 
 
 @MODELS.register_module(force=True)
 class KeptPatchesPreprocessor(DetDataPreprocessor):  # type: ignore[misc]
     """`DetDataPreprocessor` for detectors on `PlainViTBackbone`.
 
-    Pictures are padded to multiples of the patch, at the right and at the bottom. Patches of padding alone are never
+    Images are padded to multiples of the patch, at the right and at the bottom. Patches of padding alone are never
     kept. A sample without `kept_patches` in its metainfo keeps all patches of its `img_shape`.
 
     Args:
@@ -65,12 +65,12 @@ class KeptPatchesPreprocessor(DetDataPreprocessor):  # type: ignore[misc]
 
 
 def with_kept(images: Tensor, kept: list[np.ndarray], patch: int) -> Tensor:
-    """[B, 3, H, W] and [gh, gw] bool of each picture's content -> [B, 4, H, W]; InputError for a grid too large."""
+    """[B, 3, H, W] and [gh, gw] bool of each image's content -> [B, 4, H, W]; InputError for a grid too large."""
     rows, columns = images.shape[2] // patch, images.shape[3] // patch
     mask = torch.zeros(len(images), 1, rows, columns, dtype=images.dtype)
     for out, grid in zip(mask[:, 0], kept, strict=True):
         if grid.ndim != 2 or grid.shape[0] > rows or grid.shape[1] > columns:
-            raise InputError(f"kept patches of {list(grid.shape)} do not fit a picture of {rows}x{columns} patches")
+            raise InputError(f"kept patches of {list(grid.shape)} do not fit an image of {rows}x{columns} patches")
         out[: grid.shape[0], : grid.shape[1]] = torch.from_numpy(grid)
     pixels = mask.to(images.device).repeat_interleave(patch, 2).repeat_interleave(patch, 3)
     return torch.cat([images, pixels], 1)

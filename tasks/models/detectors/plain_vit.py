@@ -33,7 +33,7 @@ SCALES: Final = (4.0, 2.0, 1.0, 0.5)
 
 @MODELS.register_module(force=True)
 class PlainViTBackbone(BaseModule):  # type: ignore[misc]
-    """timm's `VisionTransformer`, from pictures to one map of stride `patch`.
+    """timm's `VisionTransformer`, from images to one map of stride `patch`.
 
     Args:
         vit: {"timm": a model's name, and what its constructor takes, such as img_size}, or `build_vit`'s words:
@@ -62,13 +62,13 @@ class PlainViTBackbone(BaseModule):  # type: ignore[misc]
 
         Args:
             inputs: [B, 3, H, W] normalised, or [B, 4, H, W] with the kept patches in the last channel: 1 on them, 0
-                on those that are dropped or padding. Pictures need not keep equally many.
+                on those that are dropped or padding. Images need not keep equally many.
 
         Returns:
             One map [B, D, gh, gw].
 
         Raises:
-            InputError: sizes that patches do not divide, or a picture without a patch.
+            InputError: sizes that patches do not divide, or an image without a patch.
         """
         if inputs.shape[1] not in (3, 4):
             raise InputError(f"inputs must have 3 channels, or 4 with the kept patches, got {list(inputs.shape)}")
@@ -80,9 +80,9 @@ class PlainViTBackbone(BaseModule):  # type: ignore[misc]
         keep = (inputs[:, 3, :: self.patch, :: self.patch] > 0.5).flatten(1)
         counts = keep.sum(1).tolist()
         if not all(counts):
-            raise InputError("a picture keeps no patch at all: keep at least one")
+            raise InputError("an image keeps no patch at all: keep at least one")
         out: Tensor | None = None
-        # Pictures that keep equally many go through together: padded tokens would cost, and need masks.
+        # Images that keep equally many go through together: padded tokens would cost, and need masks.
         for count in sorted(set(counts)):
             rows = torch.tensor([i for i, n in enumerate(counts) if n == count], device=inputs.device)
             alone = len(rows) < len(counts)

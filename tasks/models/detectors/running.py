@@ -1,4 +1,4 @@
-"""Pictures through a detector's own resize and normalisation, with patches filled between the two."""
+"""Images through a detector's own resize and normalisation, with patches filled between the two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.base import Downsample, Reduction, Row
+from ltrp_bench.tasks.base import Downsample, ReducedInput, Row
 from ltrp_bench.tasks.metrics.coco import MAX_DETECTIONS
 from ltrp_bench.tasks.models.detectors.loading import Detector
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
@@ -21,7 +21,7 @@ from ltrp_bench.tasks.models.reduction import downsampled_size, fill
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture after the detector's resize.
+    """An image after the detector's resize.
 
     Attributes:
         original: [H, W, 3] uint8 BGR, as mmdet reads files.
@@ -35,11 +35,11 @@ class Prepared:
 
 
 class DetectorRunner:
-    """Runs one detector on reduced pictures.
+    """Runs one detector on reduced images.
 
     Args:
         detector: the model and its config.
-        patch: pixels along a patch's side, on the resized picture.
+        patch: pixels along a patch's side, on the resized image.
         score_threshold: detections below are dropped.
         drop: hand the kept patches to a backbone that sees them alone, in the place of filling the others.
     """
@@ -50,7 +50,7 @@ class DetectorRunner:
         self.detector, self.patch, self.score_threshold, self.drop = detector, patch, score_threshold, drop
         steps = pipeline_steps(detector.config)
         resizes = [i for i, step in enumerate(steps) if "Resize" in str(step["type"])]
-        split = resizes[-1] + 1 if resizes else 0  # none, as in CenterNet: the picture keeps its size
+        split = resizes[-1] + 1 if resizes else 0  # none, as in CenterNet: the image keeps its size
         with openmmlab.scope():
             self._resize = [TRANSFORMS.build(step) for step in steps[:split]]
             self._finish = [TRANSFORMS.build(step) for step in steps[split:]]
@@ -58,7 +58,7 @@ class DetectorRunner:
         self._batched = next(detector.model.parameters()).device.type != "cpu"
 
     def prepare(self, pixels: np.ndarray) -> Prepared:
-        """[H, W, 3] uint8 RGB -> the picture as the detector's resize leaves it."""
+        """[H, W, 3] uint8 RGB -> the image as the detector's resize leaves it."""
         original = np.ascontiguousarray(pixels[..., ::-1])
         results: dict[str, Any] = {
             "img": original,
@@ -70,9 +70,9 @@ class DetectorRunner:
             results = transform(results)
         return Prepared(original, results.pop("img"), results)
 
-    def rows(self, pictures: Sequence[Prepared], reductions: Sequence[Reduction]) -> list[list[Row]]:
-        """Detections of each picture: at most 100, best first."""
-        inputs = [self.reduce(p, r) for p, r in zip(pictures, reductions, strict=True)]
+    def rows(self, images: Sequence[Prepared], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+        """Detections of each image: at most 100, best first."""
+        inputs = [self.reduce(p, r) for p, r in zip(images, reductions, strict=True)]
         # On a CPU one at a time costs nothing and leaves no trace of what else is in the batch.
         size = len(inputs) if self._batched and len({i["inputs"].shape for i in inputs}) == 1 else 1
         out: list[list[Row]] = []
@@ -80,30 +80,30 @@ class DetectorRunner:
             out += self._predict(inputs[first : first + size])
         return out
 
-    def reduce(self, picture: Prepared, reduction: Reduction) -> dict[str, Any]:
+    def reduce(self, image: Prepared, reduction: ReducedInput) -> dict[str, Any]:
         """The model's input: {"inputs": [3, h, w] float pixels before normalisation, "data_samples": record}."""
-        results, kept = dict(picture.results), None
+        results, kept = dict(image.results), None
         if isinstance(reduction, Downsample):
-            content, results["scale_factor"] = self._shrink(picture, reduction.keep_ratio)
+            content, results["scale_factor"] = self._shrink(image, reduction.keep_ratio)
         elif self.drop:
-            content, kept = picture.content.astype(np.float32), reduction.mask
+            content, kept = image.content.astype(np.float32), reduction.mask
         else:
-            content = fill(picture.content, reduction.mask, self.patch, self.mean)
+            content = fill(image.content, reduction.mask, self.patch, self.mean)
         results["img"], results["img_shape"] = content, content.shape[:2]
         for transform in self._finish:
             results = transform(results)
         return _pack(results, kept)
 
-    def _shrink(self, picture: Prepared, keep_ratio: float) -> tuple[np.ndarray, tuple[float, float]]:
-        """The picture at `keep_ratio` of the pixels the detector would see, and its scale over the original."""
+    def _shrink(self, image: Prepared, keep_ratio: float) -> tuple[np.ndarray, tuple[float, float]]:
+        """The image at `keep_ratio` of the pixels the detector would see, and its scale over the original."""
         import cv2
 
-        height, width = downsampled_size(picture.content.shape[0], picture.content.shape[1], keep_ratio)
-        source = picture.content if keep_ratio == 1 else picture.original
+        height, width = downsampled_size(image.content.shape[0], image.content.shape[1], keep_ratio)
+        source = image.content if keep_ratio == 1 else image.original
         smaller = height <= source.shape[0] and width <= source.shape[1]
         how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # areas: no aliasing on the way down
         content = cv2.resize(source, (width, height), interpolation=how).astype(np.float32)
-        return content, (width / picture.original.shape[1], height / picture.original.shape[0])
+        return content, (width / image.original.shape[1], height / image.original.shape[0])
 
     def _predict(self, inputs: list[dict[str, Any]]) -> list[list[Row]]:
         model: Any = self.detector.model
@@ -115,7 +115,7 @@ class DetectorRunner:
             raise
         except Exception as error:  # of any module of any detector
             raise InputError(
-                f"the detector fails on a picture: {type(error).__name__}: {openmmlab.first_line(error)}"
+                f"the detector fails on an image: {type(error).__name__}: {openmmlab.first_line(error)}"
             ) from error
         return [self._rows(sample.pred_instances) for sample in done]
 

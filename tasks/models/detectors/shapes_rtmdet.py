@@ -1,6 +1,6 @@
 """The small detector of `shapes-det`, as an mmdet config: RTMDet's head on a narrow ResNet-18 of three stages.
 
-Strides 4, 8 and 16 suit objects of 11 to 45 pixels in pictures of 96. 0.86 M parameters. `ltrp-bench train
+Strides 4, 8 and 16 suit objects of 11 to 45 pixels in images of 96. 0.86 M parameters. `ltrp-bench train
 detector` trains it; `tasks/weights/detector.shapes.md` says how well it does.
 """
 

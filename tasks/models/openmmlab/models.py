@@ -47,7 +47,7 @@ def pipeline_steps(config: Any) -> list[dict[str, Any]]:
         data = data["dataset"]
     steps = data.get("pipeline") or config.get("test_pipeline")
     if not steps:
-        raise InputError("the detector's config has no test pipeline, so how it resizes pictures is unknown")
+        raise InputError("the detector's config has no test pipeline, so how it resizes images is unknown")
     left_out = ("LoadImageFromFile", "LoadAnnotations", "LoadPanopticAnnotations", "PackDetInputs")
     return [dict(step) for step in steps if str(step["type"]).rpartition(".")[2] not in left_out]
 

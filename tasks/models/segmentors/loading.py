@@ -30,7 +30,7 @@ class Segmentor:
 
     Attributes:
         net: in evaluation mode, without gradients.
-        inputs: how pictures become its input: squashed to one size, so that every picture has the same patches.
+        inputs: how images become its input: squashed to one size, so that every image has the same patches.
         classes: names of its outputs, where its file says.
         outputs: how many there are.
         identity: what makes its predictions, JSON-able.

@@ -126,7 +126,7 @@ class PlainSegmentor(nn.Module):
             [B, C, gh * cells, gw * cells].
 
         Raises:
-            InputError: a picture or indices that do not fit.
+            InputError: an image or indices that do not fit.
         """
         vit = self.encoder
         grid = grid_of(vit, int(images.shape[2]), int(images.shape[3]))

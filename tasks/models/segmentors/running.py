@@ -1,4 +1,4 @@
-"""Segmentors on reduced pictures: plain ViTs on the kept patches or on filled ones, mmseg's on filled ones."""
+"""Segmentors on reduced images: plain ViTs on the kept patches or on filled ones, mmseg's on filled ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.base import Downsample, Reduction
+from ltrp_bench.tasks.base import Downsample, ReducedInput
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 from ltrp_bench.tasks.models.openmmlab.models import fill_value, pipeline_steps
 from ltrp_bench.tasks.models.reduction import downsampled_size, fill, patch_grid
@@ -23,12 +23,12 @@ from ltrp_bench.tasks.models.vit.token_dropping import patch_sides
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture as a segmentor's own resize leaves it.
+    """An image as a segmentor's own resize leaves it.
 
     Attributes:
         shown: [H, W, 3] uint8 RGB: what selectors are shown.
         content: [h, w, 3] uint8, of which patches are kept; RGB for plain ViTs, BGR for mmseg.
-        size: (H, W) of the data set's picture: predictions are of this size.
+        size: (H, W) of the data set's image: predictions are of this size.
         results: mmseg's record of the resize.
     """
 
@@ -43,7 +43,7 @@ class SegmentorRunner(ABC):
 
     Attributes:
         reduction: "drop" or "fill".
-        patch: pixels along a patch's side, on the resized picture.
+        patch: pixels along a patch's side, on the resized image.
         classes: names of the outputs in their order; None where the file does not say.
         outputs: how many.
         identity: what makes the predictions, JSON-able.
@@ -57,19 +57,19 @@ class SegmentorRunner(ABC):
 
     @abstractmethod
     def prepare(self, pixels: np.ndarray) -> Prepared:
-        """[H, W, 3] uint8 RGB -> the picture as the segmentor's resize leaves it."""
+        """[H, W, 3] uint8 RGB -> the image as the segmentor's resize leaves it."""
 
-    def grid(self, picture: Prepared) -> tuple[int, int]:
+    def grid(self, image: Prepared) -> tuple[int, int]:
         """(gh, gw) of its patches."""
-        return patch_grid(picture.content.shape[0], picture.content.shape[1], self.patch)
+        return patch_grid(image.content.shape[0], image.content.shape[1], self.patch)
 
     @abstractmethod
-    def predict(self, pictures: Sequence[Prepared], reductions: Sequence[Reduction]) -> list[np.ndarray]:
-        """[H, W] integer output indices of each picture; InputError where the model fails or gives NaN."""
+    def predict(self, images: Sequence[Prepared], reductions: Sequence[ReducedInput]) -> list[np.ndarray]:
+        """[H, W] integer output indices of each image; InputError where the model fails or gives NaN."""
 
 
 class PlainRunner(SegmentorRunner):
-    """A plain ViT. Pictures are squashed to its input size, logits stretched back (both bilinear).
+    """A plain ViT. Images are squashed to its input size, logits stretched back (both bilinear).
 
     Args:
         model: the segmentor.
@@ -88,8 +88,8 @@ class PlainRunner(SegmentorRunner):
         return Prepared(content, content, (pixels.shape[0], pixels.shape[1]), {})
 
     @torch.inference_mode()
-    def predict(self, pictures: Sequence[Prepared], reductions: Sequence[Reduction]) -> list[np.ndarray]:
-        """As the base class; pictures that keep as many patches go through the model together."""
+    def predict(self, images: Sequence[Prepared], reductions: Sequence[ReducedInput]) -> list[np.ndarray]:
+        """As the base class; images that keep as many patches go through the model together."""
         together: dict[Any, list[int]] = {}
         for i, reduction in enumerate(reductions):
             if isinstance(reduction, Downsample):
@@ -99,16 +99,16 @@ class PlainRunner(SegmentorRunner):
             together.setdefault(kind, []).append(i)
         out: dict[int, np.ndarray] = {}
         for kind, batch in together.items():
-            logits = self._logits(kind, [pictures[i] for i in batch], [reductions[i] for i in batch])
+            logits = self._logits(kind, [images[i] for i in batch], [reductions[i] for i in batch])
             for i, one in zip(batch, logits, strict=True):
-                out[i] = _classes(one[None], pictures[i].size)
-        return [out[i] for i in range(len(pictures))]
+                out[i] = _classes(one[None], images[i].size)
+        return [out[i] for i in range(len(images))]
 
-    def _logits(self, kind: Any, pictures: Sequence[Prepared], reductions: Sequence[Any]) -> Tensor:
+    def _logits(self, kind: Any, images: Sequence[Prepared], reductions: Sequence[Any]) -> Tensor:
         inputs, indices = self.model.inputs, None
-        contents = [picture.content for picture in pictures]
+        contents = [image.content for image in images]
         if isinstance(kind, Downsample):
-            rows, columns = downsampled_size(*self.grid(pictures[0]), kind.keep_ratio)
+            rows, columns = downsampled_size(*self.grid(images[0]), kind.keep_ratio)
             contents = [inputs.shrink(content, (rows * self.patch, columns * self.patch)) for content in contents]
         elif kind == "fill":
             pairs = zip(contents, reductions, strict=True)
@@ -124,7 +124,7 @@ class MMSegRunner(SegmentorRunner):
 
     Args:
         model: the segmentor.
-        patch: pixels along a patch's side, on the resized picture.
+        patch: pixels along a patch's side, on the resized image.
     """
 
     reduction = "fill"
@@ -149,24 +149,24 @@ class MMSegRunner(SegmentorRunner):
         return Prepared(pixels, results.pop("img"), size, results)
 
     @torch.inference_mode()
-    def predict(self, pictures: Sequence[Prepared], reductions: Sequence[Reduction]) -> list[np.ndarray]:
-        """As the base class, one picture at a time."""
-        pairs = zip(pictures, reductions, strict=True)
-        return [self._one(picture, self._reduced(picture, reduction)) for picture, reduction in pairs]
+    def predict(self, images: Sequence[Prepared], reductions: Sequence[ReducedInput]) -> list[np.ndarray]:
+        """As the base class, one image at a time."""
+        pairs = zip(images, reductions, strict=True)
+        return [self._one(image, self._reduced(image, reduction)) for image, reduction in pairs]
 
-    def _reduced(self, picture: Prepared, reduction: Reduction) -> np.ndarray:
+    def _reduced(self, image: Prepared, reduction: ReducedInput) -> np.ndarray:
         if not isinstance(reduction, Downsample):
-            return fill(picture.content, reduction.mask, self.patch, self._mean)
+            return fill(image.content, reduction.mask, self.patch, self._mean)
         import cv2
 
-        height, width = downsampled_size(picture.content.shape[0], picture.content.shape[1], reduction.keep_ratio)
-        return np.asarray(cv2.resize(picture.content, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+        height, width = downsampled_size(image.content.shape[0], image.content.shape[1], reduction.keep_ratio)
+        return np.asarray(cv2.resize(image.content, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
-    def _one(self, picture: Prepared, content: np.ndarray) -> np.ndarray:
+    def _one(self, image: Prepared, content: np.ndarray) -> np.ndarray:
         from mmseg.structures import SegDataSample
 
         model: Any = self.model.model
-        meta = {"ori_shape": picture.size, "img_shape": content.shape[:2], "pad_shape": content.shape[:2]}
+        meta = {"ori_shape": image.size, "img_shape": content.shape[:2], "pad_shape": content.shape[:2]}
         planes = torch.from_numpy(np.ascontiguousarray(content.transpose(2, 0, 1))).float()
         batch = {"inputs": [planes], "data_samples": [SegDataSample(metainfo=meta)]}
         try:
@@ -176,7 +176,7 @@ class MMSegRunner(SegmentorRunner):
             raise
         except Exception as error:  # of any module of any segmentor
             raise InputError(
-                f"the segmentor fails on a picture: {type(error).__name__}: {openmmlab.first_line(error)}"
+                f"the segmentor fails on an image: {type(error).__name__}: {openmmlab.first_line(error)}"
             ) from error
         if not bool(torch.isfinite(done.seg_logits.data).all()):
             raise InputError("the segmentor gave NaN or infinities")

@@ -1,4 +1,4 @@
-"""Classifiers and backbones of timm from local files: any plain ViT, and any other timm model for whole pictures.
+"""Classifiers and backbones of timm from local files: any plain ViT, and any other timm model for whole images.
 
 Sizes, normalisation, crop and interpolation are those of the weights: of timm's own record of them where a timm name
 is known, of the file's metadata for weights made here, and otherwise of the recipe that official DeiT and MAE
@@ -44,10 +44,10 @@ class TimmModel:
 
     Attributes:
         net: in evaluation mode, float32, without gradients; [B, 3, H, W] -> [B, classes].
-        inputs: how pictures become its input.
+        inputs: how images become its input.
         classes: outputs of the classifier; 0 where there is none.
         class_names: of the outputs, where the file says; else None.
-        any_size: whether it takes pictures of other sizes than `inputs.size`.
+        any_size: whether it takes images of other sizes than `inputs.size`.
         identity: what makes its outputs, JSON-able.
     """
 
@@ -101,7 +101,7 @@ def load_timm(
         random_weights: seed of an untrained one, where no weights are given; needs `model` or `config`.
         image_size: another input size than the weights' own, one number or (H, W): position embeddings of ViTs are
             resampled (bicubic, antialiased).
-        crop_pct: another share of the resized picture's side that the crop has, in (0, 1].
+        crop_pct: another share of the resized image's side that the crop has, in (0, 1].
         heads: attention heads of a plain ViT whose width does not tell them.
         config: `build_vit`'s words, for an untrained ViT.
         classes: outputs of an untrained one that is built by name.
@@ -205,7 +205,7 @@ def inputs_of(net: nn.Module, size: Size | None = None) -> Inputs:
 
 
 def _create(name: str, size: Size | None, **options: Any) -> nn.Module:
-    """timm's model, built for pictures of `size` where it has to be."""
+    """timm's model, built for images of `size` where it has to be."""
     known = timm.get_pretrained_cfg(name)
     if size is not None and known is not None and known.fixed_input_size:
         options["img_size"] = size
@@ -252,7 +252,7 @@ def _positions(vit: VisionTransformer, table: Tensor, name: str) -> Tensor:
 
 
 def _resized(vit: VisionTransformer, size: Size | None) -> VisionTransformer:
-    """The same weights for pictures of another size; a stem of convolutions takes any, positions follow later."""
+    """The same weights for images of another size; a stem of convolutions takes any, positions follow later."""
     if size is not None and isinstance(vit.patch_embed, PatchEmbed):
         vit.set_input_size(img_size=size)
     return vit
@@ -263,7 +263,7 @@ def _check_patches(vit: VisionTransformer, size: Size) -> None:
     if ph != pw:
         raise InputError(f"patches of {ph}x{pw} pixels: tasks here need square ones")
     if size[0] % ph or size[1] % ph:
-        raise UsageError(f"pictures of {size[0]}x{size[1]} pixels cannot be cut into the model's patches of {ph}")
+        raise UsageError(f"images of {size[0]}x{size[1]} pixels cannot be cut into the model's patches of {ph}")
 
 
 def _pair(size: Any) -> Size | None:

@@ -1,8 +1,8 @@
-"""ML-Decoder: a classification head in which queries, each for a group of categories, look at a picture's tokens.
+"""ML-Decoder: a classification head in which queries, each for a group of categories, look at an image's tokens.
 
 Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", WACV 2023, section "ML-Decoder": a transformer
 decoder of one layer whose queries do not attend to each other (that would only mix what is the same for every
-picture), with group decoding (at most 100 queries, fixed or learnt, each answering for ceil(C / K) categories through
+image), with group decoding (at most 100 queries, fixed or learnt, each answering for ceil(C / K) categories through
 a fully connected layer of its own).
 
 Parameters have the names of the published checkpoints, so these load without renaming. It takes any number of tokens

@@ -1,7 +1,7 @@
-"""Models that say of each category whether a picture shows it: timm's, with a linear head or an ML-Decoder.
+"""Models that say of each category whether an image shows it: timm's, with a linear head or an ML-Decoder.
 
 A checkpoint tells its head by its keys. ML-Decoders stand behind plain ViTs, where they get every token, and behind
-other timm models, where they get the places of the last feature map. Pictures are squashed to the input size, without
+other timm models, where they get the places of the last feature map. Images are squashed to the input size, without
 a crop, as ML-Decoder's authors evaluate: a crop would cut off what the labels name.
 """
 

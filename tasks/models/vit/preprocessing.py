@@ -1,4 +1,4 @@
-"""How a picture becomes a model's input: timm's own resize and crop on 8-bit pixels, then mean and deviation."""
+"""How an image becomes a model's input: timm's own resize and crop on 8-bit pixels, then mean and deviation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model's weights ask of pictures.
+    """What a model's weights ask of images.
 
     Attributes:
         size: (H, W) of the input in pixels.
         mean, std: per channel of RGB in [0, 1].
-        crop_pct: side of the crop over that of the resized picture, in (0, 1].
+        crop_pct: side of the crop over that of the resized image, in (0, 1].
         crop_mode: timm's "center" (short side resized, centre cut), "squash" or "border".
         interpolation: "bicubic", "bilinear", … of PIL, which antialiases.
     """
@@ -53,7 +53,7 @@ class Inputs:
         return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
     def shrink(self, content: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """A cropped [H, W, 3] uint8 picture at another (h, w), by the same interpolation."""
+        """A cropped [H, W, 3] uint8 image at another (h, w), by the same interpolation."""
         if content.shape[:2] == tuple(size):
             return content
         filter_ = str_to_pil_interp(self.interpolation)

@@ -1,11 +1,11 @@
 """Plain ViTs that get the kept patches alone: what is dropped is neither projected nor attended to.
 
 Everything is timm's own module, called in timm's own order (embedding, positions, prefix tokens, blocks, norm, pool,
-head), so one set of weights serves the whole picture and any part of it. A kept patch has the position embedding of
+head), so one set of weights serves the whole image and any part of it. A kept patch has the position embedding of
 its own place; class and register tokens stay.
 
 A stem of several convolutions (`selectors/vit/stem.py`, timm's hybrids) computes a token from more than its patch, so it
-is run on the whole picture, with dropped patches set to zero, which is the mean behind the normalisation: what is
+is run on the whole image, with dropped patches set to zero, which is the mean behind the normalisation: what is
 dropped does not leak into the tokens that are kept, but the stem costs what it always costs.
 """
 
@@ -25,7 +25,7 @@ from ltrp_bench.selectors.vit.layers import take
 
 
 def patch_sides(vit: VisionTransformer) -> tuple[int, int]:
-    """(height, width) of a patch in pixels of the picture, also where a stem of convolutions makes the patches."""
+    """(height, width) of a patch in pixels of the image, also where a stem of convolutions makes the patches."""
     embed: Any = vit.patch_embed
     # timm's hybrids count their patches on the feature map.
     sides = embed.feat_ratio(as_scalar=False) if hasattr(embed, "feat_ratio") else embed.patch_size
@@ -33,12 +33,12 @@ def patch_sides(vit: VisionTransformer) -> tuple[int, int]:
 
 
 def grid_of(vit: VisionTransformer, height: int, width: int) -> tuple[int, int]:
-    """(gh, gw): patches of a picture of this size; `InputError` where it cannot be cut so."""
+    """(gh, gw): patches of an image of this size; `InputError` where it cannot be cut so."""
     ph, pw = patch_sides(vit)
     if getattr(vit.patch_embed, "dynamic_img_pad", False):
         return -(-height // ph), -(-width // pw)
     if height % ph or width % pw or not height or not width:
-        raise InputError(f"a picture of {height}x{width} pixels cannot be cut into patches of {ph}x{pw}")
+        raise InputError(f"an image of {height}x{width} pixels cannot be cut into patches of {ph}x{pw}")
     return height // ph, width // pw
 
 
@@ -61,13 +61,13 @@ def forward_kept(vit: VisionTransformer, images: Tensor, indices: Tensor | None 
         vit: any timm `VisionTransformer`: patch size, prefix tokens, pooling and norms are its own.
         images: [B, 3, H, W], normalised for it. Of any size its patches divide; where that is not its own,
             position embeddings are resampled as timm does it for dynamic sizes (bicubic, antialiased).
-        indices: [B, k] int64 patches in raster order, in [0, gh * gw), the same number for each picture; None for all.
+        indices: [B, k] int64 patches in raster order, in [0, gh * gw), the same number for each image; None for all.
 
     Returns:
         [B, classes] logits. With pooling over patches, over the kept ones.
 
     Raises:
-        InputError: a picture or indices that do not fit.
+        InputError: an image or indices that do not fit.
     """
     return cast(Tensor, vit.forward_head(features_kept(vit, images, indices)))
 
@@ -92,7 +92,7 @@ def features_kept(vit: VisionTransformer, images: Tensor, indices: Tensor | None
 def _embed(vit: VisionTransformer, images: Tensor, indices: Tensor | None, grid: tuple[int, int]) -> Tensor:
     """[B, k, D] embeddings of the kept patches, without positions."""
     (gh, gw), (ph, pw), embed = grid, patch_sides(vit), vit.patch_embed
-    # Only pictures for models with timm's dynamic_img_pad can be too small for their grid.
+    # Only images for models with timm's dynamic_img_pad can be too small for their grid.
     images = F.pad(images, (0, gw * pw - images.shape[3], 0, gh * ph - images.shape[2]))
     if not embeds_patches_alone(vit):
         return _embed_whole(vit, images, indices, grid)
@@ -109,7 +109,7 @@ def _embed(vit: VisionTransformer, images: Tensor, indices: Tensor | None, grid:
 
 
 def _embed_whole(vit: VisionTransformer, images: Tensor, indices: Tensor | None, grid: tuple[int, int]) -> Tensor:
-    """As `_embed`, for stems that look beyond a patch: run on a picture whose dropped patches are zero."""
+    """As `_embed`, for stems that look beyond a patch: run on an image whose dropped patches are zero."""
     if indices is not None:
         keep = images.new_zeros(len(images), grid[0] * grid[1]).scatter(1, indices, 1.0).view(-1, 1, *grid)
         ph, pw = patch_sides(vit)
@@ -157,7 +157,7 @@ def scatter_tokens(tokens: Tensor, indices: Tensor, grid: tuple[int, int], fill:
     batch, kept, width = tokens.shape
     places = grid[0] * grid[1]
     if tuple(indices.shape) != (batch, kept):
-        raise InputError(f"{kept} tokens a picture, but indices {list(indices.shape)}: leave out prefix tokens")
+        raise InputError(f"{kept} tokens an image, but indices {list(indices.shape)}: leave out prefix tokens")
     if fill is None:
         fill = tokens.new_zeros(width)
     if tuple(fill.shape) not in ((width,), (places, width)):

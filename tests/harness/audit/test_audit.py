@@ -34,7 +34,7 @@ from ltrp_bench.harness.audit.audit import audit
 from ltrp_bench.harness.audit.checks import CHECKS, Contract, Finding, compare
 from ltrp_bench.harness.audit.cost import measure_cost
 from ltrp_bench.harness.audit.measures import flip_invariance, overlap, spearman, tied
-from ltrp_bench.harness.audit.subject import Pictures, Subject
+from ltrp_bench.harness.audit.subject import AuditImages, Subject
 from ltrp_bench.harness.evaluation.flops import count_flops
 from ltrp_bench.harness.evaluation.plan import selector_entry, task_entry
 from ltrp_bench.selectors.base import BatchContext, Selector
@@ -45,16 +45,16 @@ from ltrp_bench.tasks.coverage import shapes_coverage
 
 
 @pytest.fixture(scope="module")
-def pictures() -> Pictures:
-    return Pictures.of(shapes_coverage(images=10), 10)
+def audit_images() -> AuditImages:
+    return AuditImages.of(shapes_coverage(images=10), 10)
 
 
 def subject(selector: Any) -> Subject:
     return Subject(selector_entry(selector, selector.name, {"name": selector.name}), "cpu", 1)
 
 
-def findings(selector: Any, pictures: Pictures) -> dict[str, Finding]:
-    return {finding.check: finding for finding in Contract(subject(selector), pictures).findings()}
+def findings(selector: Any, audit_images: AuditImages) -> dict[str, Finding]:
+    return {finding.check: finding for finding in Contract(subject(selector), audit_images).findings()}
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def findings(selector: Any, pictures: Pictures) -> dict[str, Finding]:
     ],
 )
 def test_what_is_broken_is_caught_by_name(
-    pictures: Pictures, kind: type[Sound], check: str, image: str | None, detail: str
+    audit_images: AuditImages, kind: type[Sound], check: str, image: str | None, detail: str
 ) -> None:
-    found = findings(kind(), pictures)
+    found = findings(kind(), audit_images)
     assert list(found) == list(CHECKS)
     assert found[check].status == "broken" and detail in found[check].detail
-    assert found[check].image in pictures.ids and (image is None or found[check].image == image)
+    assert found[check].image in audit_images.ids and (image is None or found[check].image == image)
     # Nothing is said to be kept that was never looked at.
     if check in ("answers", "shape", "finite"):
         assert {found[name].status for name in ("batch", "order", "kept", "nested")} == {"not checked"}
@@ -89,26 +89,26 @@ def test_what_is_broken_is_caught_by_name(
 
 
 @pytest.mark.parametrize("kind", [HiddenSeed, ScoresAnything, ChangesInput, BatchStatistics])
-def test_only_what_is_broken_is_said_to_be(pictures: Pictures, kind: type[Sound]) -> None:
+def test_only_what_is_broken_is_said_to_be(audit_images: AuditImages, kind: type[Sound]) -> None:
     names = {HiddenSeed: "seed", ScoresAnything: "normalisation", ChangesInput: "input", BatchStatistics: "batch"}
-    broken = {name for name, finding in findings(kind(), pictures).items() if finding.status == "broken"}
-    assert broken - {"order"} == {names[kind]}  # batches of other pictures are another order's as well
+    broken = {name for name, finding in findings(kind(), audit_images).items() if finding.status == "broken"}
+    assert broken - {"order"} == {names[kind]}  # batches of other images are another order's as well
     assert kind is BatchStatistics or "order" not in broken
 
 
 @pytest.mark.parametrize("selector", [Sound(), RandomControl(PATCH), OracleControl(PATCH), FullControl(PATCH)])
-def test_what_keeps_the_contract_passes(pictures: Pictures, selector: Selector) -> None:
-    found = findings(selector, pictures)
+def test_what_keeps_the_contract_passes(audit_images: AuditImages, selector: Selector) -> None:
+    found = findings(selector, audit_images)
     assert {f.status for name, f in found.items() if name != "device"} == {"kept"}, found
 
 
-def test_rounding_and_other_units_are_no_breach(pictures: Pictures) -> None:
+def test_rounding_and_other_units_are_no_breach(audit_images: AuditImages) -> None:
     class Rounds(Sound):
         def broken(self, scores: Tensor, images: Tensor, context: BatchContext) -> Tensor:
-            # Monotone in each picture alone; how, depends on the batch.
+            # Monotone in each image alone; how, depends on the batch.
             return (scores + 1e-7 * len(scores) * torch.sin(1e3 * scores)) * len(scores) + scores.max()
 
-    assert all(f.status != "broken" for f in findings(Rounds(), pictures).values())
+    assert all(f.status != "broken" for f in findings(Rounds(), audit_images).values())
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_rounding_and_other_units_are_no_breach(pictures: Pictures) -> None:
         (lambda s: s[0, 0, 0].item()["x"], "answers"),
     ],
 )
-def test_somebodys_own_object(pictures: Pictures, wrap: Callable[[Tensor], Any], check: str) -> None:
-    assert findings(Plain(wrap), pictures)[check].status == "broken"
-    whole = findings(Plain(), pictures)
+def test_somebodys_own_object(audit_images: AuditImages, wrap: Callable[[Tensor], Any], check: str) -> None:
+    assert findings(Plain(wrap), audit_images)[check].status == "broken"
+    whole = findings(Plain(), audit_images)
     assert whole["normalisation"].status == "not checked" and "subclass" in whole["normalisation"].detail
     assert whole["order"].status == "kept"
 
 
-def test_the_top_k_is_watched_too(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_top_k_is_watched_too(audit_images: AuditImages, monkeypatch: pytest.MonkeyPatch) -> None:
     def one_less(scores: Tensor, ratio: float, ids: Any = None, seed: int = 0) -> PatchSelection:
         whole = top_k(scores, ratio, ids, seed)
         return PatchSelection(whole.indices[:, 1:], whole.grid, ratio) if ratio == 0.5 else whole
@@ -136,23 +136,23 @@ def test_the_top_k_is_watched_too(pictures: Pictures, monkeypatch: pytest.Monkey
         return top_k(-scores if ratio == 0.5 else scores, ratio, ids, seed)
 
     monkeypatch.setattr(audit_checks, "top_k", one_less)
-    found = findings(Sound(), pictures)
+    found = findings(Sound(), audit_images)
     assert found["kept"].detail == "71 patches at r = 0.5, not 72" and found["kept"].image == "000000"
     monkeypatch.setattr(audit_checks, "top_k", turned)
-    found = findings(Sound(), pictures)
+    found = findings(Sound(), audit_images)
     assert found["kept"].status == "kept"
     assert found["nested"].status == "broken" and "r = 0.25" in found["nested"].detail
 
 
-def test_another_device(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_device(audit_images: AuditImages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert findings(Sound(), pictures)["device"] == Finding("device", "not checked", "no other device here")
+    assert findings(Sound(), audit_images)["device"] == Finding("device", "not checked", "no other device here")
     assert audit_checks.other_device("cuda:1") == "cpu"
     monkeypatch.setattr(audit_checks, "other_device", lambda device: "cpu:0")
-    assert findings(Sound(), pictures)["device"].status == "kept"
-    assert findings(Plain(), pictures)["device"] == Finding("device", "not checked", "it has no to(device)")
+    assert findings(Sound(), audit_images)["device"].status == "kept"
+    assert findings(Plain(), audit_images)["device"] == Finding("device", "not checked", "it has no to(device)")
     one = WrongElsewhere()
-    found = findings(one, pictures)
+    found = findings(one, audit_images)
     assert found["device"].status == "broken" and found["device"].detail.startswith("cpu:0 beside cpu: ")
     assert {f.status for name, f in found.items() if name != "device"} == {"kept"} and not one.elsewhere
 
@@ -171,7 +171,7 @@ def test_closeness_is_of_order_alone() -> None:
     assert close.image == "2" and close.worst == pytest.approx(1 - 2 / 144) and close.same()
     close = compare(scores, [-one for one in scores], ids)
     assert close.worst < 0.2 and not close.same()
-    # A little on every picture is no rounding.
+    # A little on every image is no rounding.
     noisy = [one + 0.02 * rng.standard_normal(one.shape) for one in scores]
     assert not compare(scores, noisy, ids).same()
     # All equal but for rounding: ties are broken alike.
@@ -180,15 +180,15 @@ def test_closeness_is_of_order_alone() -> None:
     assert compare([flat], [noise], ["a"]).worst == 1
 
 
-def test_pictures_of_several_sizes_are_brought_to_one() -> None:
+def test_images_of_several_sizes_are_brought_to_one() -> None:
     task = toy.ToyTask(images=12)
-    pictures = Pictures.of(task, 12)
-    assert len({one.image.shape for one in pictures.samples}) == 2
-    alike = pictures.alike()
-    assert {one.image.shape for one in alike.samples} == {pictures.samples[0].image.shape}
-    assert {one.shape for one in alike.objects} == {pictures.grids[0]} and alike.ids == pictures.ids
-    assert findings(BatchStatistics(), pictures)["batch"].status == "broken"
-    assert findings(OracleControl(PATCH), pictures)["order"].status == "kept"
+    audit_images = AuditImages.of(task, 12)
+    assert len({one.image.shape for one in audit_images.samples}) == 2
+    alike = audit_images.alike()
+    assert {one.image.shape for one in alike.samples} == {audit_images.samples[0].image.shape}
+    assert {one.shape for one in alike.objects} == {audit_images.grids[0]} and alike.ids == audit_images.ids
+    assert findings(BatchStatistics(), audit_images)["batch"].status == "broken"
+    assert findings(OracleControl(PATCH), audit_images)["order"].status == "kept"
 
 
 def test_measures_against_hand_made_maps() -> None:
@@ -242,7 +242,7 @@ def test_a_broken_one_has_a_report_without_measures() -> None:
     json.dumps(whole, allow_nan=False)
     with pytest.raises(InputError, match="selector 'sound' fails on image '000004': 1 of 144 scores"):
         report(Sound(), others=(NaNOnOne(),))
-    with pytest.raises(InputError, match="an audit needs 8 pictures, task 'shapes-coverage' has 5"):
+    with pytest.raises(InputError, match="an audit needs 8 images, task 'shapes-coverage' has 5"):
         report(Sound(), images=5)
 
 
@@ -274,19 +274,19 @@ class Gradient(Attends):
         return slope.mean(-1).view(-1, images.shape[2] // PATCH, images.shape[3] // PATCH)
 
 
-def test_operations_of_gradients_are_counted(pictures: Pictures) -> None:
+def test_operations_of_gradients_are_counted(audit_images: AuditImages) -> None:
     one = subject(Gradient())
-    assert count_flops(lambda: one.scores(pictures.at([0]))) == 2 * 144 * 192 * 16
+    assert count_flops(lambda: one.scores(audit_images.at([0]))) == 2 * 144 * 192 * 16
 
 
-def test_operations_are_counted_as_by_hand(pictures: Pictures) -> None:
+def test_operations_are_counted_as_by_hand(audit_images: AuditImages) -> None:
     one = subject(Attends())
-    flops = count_flops(lambda: one.scores(pictures.at([0])))
+    flops = count_flops(lambda: one.scores(audit_images.at([0])))
     assert flops == 2 * 144 * 192 * 16 + 2 * 2 * 144 * 144 * 16
-    cost = measure_cost(one, pictures, "test_vit")
+    cost = measure_cost(one, audit_images, "test_vit")
     assert cost.gflops == flops / 1e9 and cost.batch == 1
     assert cost.flops_share == pytest.approx(cost.gflops / cost.model_gflops)
     assert cost.time_share == pytest.approx(cost.model_images_per_second / cost.images_per_second)
     assert 0 < cost.time_share < 100
     with pytest.raises(UsageError, match="no such model of timm; did you mean 'test_vit'"):
-        measure_cost(one, pictures, "test_vitt")
+        measure_cost(one, audit_images, "test_vitt")

@@ -72,7 +72,7 @@ def test_the_command_on_ones_own_file(command: Any, tmp_path: Path) -> None:
         (("variance", "--selector-option", "depth=3"), 2, "its options: patch_size"),
         (("variance", "--data", "nowhere"), 1, "nowhere"),
         (("variance", "--task", "nothing"), 2, "no task 'nothing'"),
-        (("variance", "--task-option", "images=3"), 1, "an audit needs 8 pictures"),
+        (("variance", "--task-option", "images=3"), 1, "an audit needs 8 images"),
         (("variance", "--device", "warp"), 2, "--device warp cannot be used here"),
     ],
 )
@@ -104,4 +104,4 @@ def test_ltrp_beside_the_shapes_detector(command: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_photographs(command: Any, shared_dir: Path) -> None:
     code, out, err = command("variance", "--data", shared_dir / "data" / "coco", *QUICK)
-    assert code == 0 and "8 pictures of coco-coverage" in out, err
+    assert code == 0 and "8 images of coco-coverage" in out, err

@@ -137,7 +137,7 @@ def test_an_incomplete_row_is_said_to_be(run: Run) -> None:
         ((*SHAPES, "--task-option", "images=abc"), 2, "task 'shapes-coverage' cannot be built with images=abc"),
         ((*BASIC, "--selector-option", "random.patch_size=abc"), 2, "selector 'random': patch_size is a whole number"),
         ((*BASIC, "--selector-option", "random.patch_size=0"), 2, "patch_size is a whole number from 1 on, got 0"),
-        ((*BASIC, "--task-option", "bad=[2]"), 1, "picture toy 2 is corrupt"),
+        ((*BASIC, "--task-option", "bad=[2]"), 1, "image toy 2 is corrupt"),
         (("run", "--selector", "toy_bench:BrokenSelector", *BASIC[5:]), 1, "NaN or infinite scores for image 'toy 0'"),
         (("leaderboard", "nowhere"), 1, "nowhere is no folder"),
         (("compare", "a.csv", "b.csv"), 1, "a.csv is not there"),
@@ -170,17 +170,15 @@ def test_debug_shows_where(run: Run) -> None:
     assert code == 1 and "Traceback" in err and err.splitlines()[-1].startswith("ltrp-bench: ")
 
 
-def test_bad_pictures_are_counted_and_named(run: Run) -> None:
+def test_bad_images_are_counted_and_named(run: Run) -> None:
     code, out, err = run(*SMALL, "--task-option", "bad=[2]", "--skip-bad-images")
-    assert code == 0 and "1 unreadable image left out: toy 2 of toy-coverage (picture toy 2 is corrupt)\n" in err
+    assert code == 0 and "1 unreadable image left out: toy 2 of toy-coverage (image toy 2 is corrupt)\n" in err
     assert "1 images left out" in out
     code, _, err = run(*SMALL, "--task-option", "bad=[2, 7]", "--skip-bad-images", "--out", "other")
-    assert (
-        "2 unreadable images left out: toy 2 of toy-coverage (picture toy 2 is corrupt), toy 7 of toy-coverage" in err
-    )
-    # Without the option, the same pictures stop the run again.
+    assert "2 unreadable images left out: toy 2 of toy-coverage (image toy 2 is corrupt), toy 7 of toy-coverage" in err
+    # Without the option, the same images stop the run again.
     code, _, err = run(*SMALL, "--task-option", "bad=[2]")
-    assert code == 1 and err.count("ltrp-bench: ") == 1 and "picture toy 2 is corrupt" in err
+    assert code == 1 and err.count("ltrp-bench: ") == 1 and "image toy 2 is corrupt" in err
 
 
 def test_an_altered_record_is_one_line(run: Run, tmp_path: Path) -> None:

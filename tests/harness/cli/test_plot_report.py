@@ -35,7 +35,7 @@ def test_figures_and_report_of_a_run(
     records = store.read_cells()
     assert all(record.fingerprint in page for record in records) and "http://" not in page.partition('id="plotly"')[0]
     gallery = read_gallery(store, records[0].task.identity.short)
-    assert len(gallery.pictures) == 8 and len(gallery.ranks) == 4
+    assert len(gallery.images) == 8 and len(gallery.ranks) == 4
     assert all(sorted(r.ravel()) == list(range(144)) for ranks in gallery.ranks.values() for r in ranks.values())
 
     # What an older version measured has neither evidence nor gallery: the same run adds both and measures nothing.

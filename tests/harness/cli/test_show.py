@@ -22,7 +22,7 @@ Command = Callable[..., tuple[int, str]]
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    Image.fromarray(ShapesWorld(5).picture(0).image).resize((160, 120)).save("a.png")
+    Image.fromarray(ShapesWorld(5).image(0).image).resize((160, 120)).save("a.png")
 
     def call(*arguments: object) -> tuple[int, str]:
         code = run_command(["show", *map(str, arguments), "--device", "cpu"])
@@ -37,7 +37,7 @@ def test_a_file_with_several_selectors(command: Command) -> None:
     before = dict(matplotlib.rcParams)
     asked = ("a.png", "--selector", "ltrp", "--selector", "random", "--keep-ratio", 0.5, "--dpi", 60)
     code, said = command(*asked, "--out", "one/f.png")
-    assert code == 0 and said == "one/f.png: 1 picture, ltrp.photos, random\n"
+    assert code == 0 and said == "one/f.png: 1 image, ltrp.photos, random\n"
     assert [path.name for path in Path("one").iterdir()] == ["f.png"]  # nothing unfinished is left
     with Image.open("one/f.png") as image:
         image.load()
@@ -59,7 +59,7 @@ def test_other_formats(command: Command, name: str, begins: bytes) -> None:
     assert Path(name).read_bytes() == first
 
 
-def test_a_tasks_pictures_with_weights_and_options(command: Command, tmp_path: Path) -> None:
+def test_a_tasks_images_with_weights_and_options(command: Command, tmp_path: Path) -> None:
     (tmp_path / "shown_here.py").write_text(
         "import torch\nfrom ltrp_bench.selectors.base import Selector\n"
         "class Brightness(Selector):\n    name = 'brightness'\n    patch_size = 8\n"
@@ -74,7 +74,7 @@ def test_a_tasks_pictures_with_weights_and_options(command: Command, tmp_path: P
     assert command(*asked, "--selector-option", f"{name}.sign=-1", "--dpi", 60, "--out", "dim.png")[0] == 0
     assert (bright != np.asarray(Image.open("dim.png").convert("RGB"))).any()
     code, said = command(*asked, "--dark", "--layout", "block", "--by", "rank", "--width", 3, "--dpi", 100)
-    assert code == 0 and said == f"show.png: 2 pictures, {name}\n"
+    assert code == 0 and said == f"show.png: 2 images, {name}\n"
     dark = np.asarray(Image.open("show.png").convert("RGB"))
     assert dark.shape[1] == 300 and (dark[0, 0] == 0x11).all() and (bright[0, 0] == 255).all()
 
@@ -95,7 +95,7 @@ OF_TASK = ("--task", "shapes-coverage", "--selector", "random")
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        ((), 2, "name pictures, or a task"),
+        ((), 2, "name images, or a task"),
         (("a.png",), 2, "give at least one --selector"),
         (("a.png", *OF_TASK), 2, "not both"),
         (("b.png", "--selector", "random"), 1, "image b.png is missing"),
@@ -118,9 +118,9 @@ OF_TASK = ("--task", "shapes-coverage", "--selector", "random")
         (("a.png", "--selector", "random", "--layout", "tower"), 2, "write row or block"),
         (("a.png", "--selector", "random", "--by", "size"), 2, "write score or rank"),
         (("a.png", "--selector", "oracle"), 1, "ranks by ground truth"),
-        ((*OF_TASK, "--index", "1000"), 2, "has pictures 0 to 999"),
+        ((*OF_TASK, "--index", "1000"), 2, "has images 0 to 999"),
         ((*OF_TASK, "--grid", "7"), 2, "a task brings its own"),
-        ((*OF_TASK[:2], "--selector", "downsample"), 2, "cannot shrink its pictures"),
+        ((*OF_TASK[:2], "--selector", "downsample"), 2, "cannot shrink its images"),
         (("--task", "shapes-covrage", "--selector", "random"), 2, "did you mean 'shapes-coverage'"),
         (("--reconstruct", "a.png", "--keep-ratio", "0.5"), 2, "--keep-ratio does not go with --reconstruct"),
         (("--reconstruct", "a.png", "--selector", "ltrp"), 2, "not ltrp.photos"),
@@ -128,7 +128,7 @@ OF_TASK = ("--task", "shapes-coverage", "--selector", "random")
     ],
 )
 def test_what_cannot_be_shown_is_one_line(command: Command, arguments: tuple[str, ...], code: int, line: str) -> None:
-    Path("broken.jpg").write_text("no picture")
+    Path("broken.jpg").write_text("no image")
     Path("half.png").write_bytes(Path("a.png").read_bytes()[:9000])
     Image.new("RGB", (13, 40)).save("small.png")
     got, said = command(*arguments)

@@ -43,7 +43,7 @@ def test_downsample_only_where_it_can_be() -> None:
     task = toy.ToyTask()
     task.supports_downsample = False
     assert _cells(told, task=task, selectors=[DownsampleControl(8)]) == []
-    assert told == ["downsample is left out on toy-coverage: it cannot shrink its pictures"]
+    assert told == ["downsample is left out on toy-coverage: it cannot shrink its images"]
 
 
 def test_equal_cells_run_once() -> None:
@@ -67,8 +67,8 @@ def test_seeds_out_of_range(seeds: list[int]) -> None:
         _cells(seeds=seeds)
 
 
-def test_a_task_without_pictures() -> None:
-    with pytest.raises(UsageError, match="no pictures"):
+def test_a_task_without_images() -> None:
+    with pytest.raises(UsageError, match="no images"):
         toy.toy_groups(toy.ToyTask(images=0))
 
 
@@ -77,7 +77,7 @@ def test_spans() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 5])
-def test_pictures_come_in_order(workers: int) -> None:
+def test_images_come_in_order(workers: int) -> None:
     task = toy.ToyTask(images=40, bad=[3, 39])
     chunks = list(load_chunks(task, spans(40, 16), workers, skip_bad=True))
     ids = [sample.image_id for chunk in chunks for sample in chunk.samples]

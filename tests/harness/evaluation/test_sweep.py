@@ -30,7 +30,7 @@ def test_results_depend_on_no_option_of_speed(tmp_path: Path, options: dict[str,
 
 
 def test_batches_share_size_and_keep_order() -> None:
-    """What a GPU is given: scores of batches, back in the order of the pictures."""
+    """What a GPU is given: scores of batches, back in the order of the images."""
     task = toy.ToyTask()
     samples = [task.load(index) for index in range(20)]
     grids = [task.grid(sample) for sample in samples]
@@ -104,7 +104,7 @@ def test_the_cache_keeps_scores_apart(tmp_path: Path) -> None:
     assert oracle.get(["a"], [(2, 3)]) is None
 
 
-def test_bad_pictures_stop_or_are_left_out(tmp_path: Path) -> None:
+def test_bad_images_stop_or_are_left_out(tmp_path: Path) -> None:
     groups = toy.toy_groups(toy.ToyTask(bad=[5, 149]), selectors=[toy.NetSelector(), toy.PlainSelector()])
     with pytest.raises(InputError, match="toy 5 is corrupt") as caught:
         toy.sweep(tmp_path, groups=groups)
@@ -112,7 +112,7 @@ def test_bad_pictures_stop_or_are_left_out(tmp_path: Path) -> None:
     records = toy.sweep(tmp_path, groups=groups, skip_bad_images=True)
     assert {record.skipped for record in records} == {("toy 5", "toy 149")}
     assert {record.images for record in records} == {148}
-    assert skip_reason(RunStore(tmp_path), records[0], "toy 149") == "picture toy 149 is corrupt"
+    assert skip_reason(RunStore(tmp_path), records[0], "toy 149") == "image toy 149 is corrupt"
     # What was measured without them is unfinished for a run that wants none left out, and measured whole once mended.
     with pytest.raises(InputError, match="toy 5 is corrupt"):
         toy.sweep(tmp_path, groups=groups)
@@ -143,7 +143,7 @@ def test_a_kill_while_a_cell_is_measured_anew_leaves_it_unfinished(
 
 
 def test_chunks_with_holes_are_looked_at_again(tmp_path: Path) -> None:
-    """A run that wants no picture left out does not take over chunks of one that left some out."""
+    """A run that wants no image left out does not take over chunks of one that left some out."""
     selectors = [toy.NetSelector()]
     with pytest.raises(KeyboardInterrupt):
         toy.sweep(
@@ -159,7 +159,7 @@ def test_chunks_with_holes_are_looked_at_again(tmp_path: Path) -> None:
 
 def test_nothing_readable(tmp_path: Path) -> None:
     groups = toy.toy_groups(toy.ToyTask(images=3, bad=range(3)), selectors=[toy.NetSelector()])
-    with pytest.raises(InputError, match="not one of its 3 pictures"):
+    with pytest.raises(InputError, match="not one of its 3 images"):
         toy.sweep(tmp_path, groups=groups, skip_bad_images=True)
 
 
@@ -214,8 +214,8 @@ class _Infinite(toy.ToyTask):
     ("task", "message"),
     [
         (_OddRows(), "'toy-coverage', image 'toy 0': a row's columns differ"),
-        (_FewRows(), "gave rows of 0 pictures for 1"),
-        (_SameIds(), "one image id to several pictures"),
+        (_FewRows(), "gave rows of 0 images for 1"),
+        (_SameIds(), "one image id to several images"),
         (_Infinite(), "infinite"),
     ],
 )
@@ -230,7 +230,7 @@ def test_downsample_asks_no_selector(tmp_path: Path) -> None:
     assert not (tmp_path / "scores").exists()
 
 
-def test_pictures_are_normalised_and_resized_for_each_selector() -> None:
+def test_images_are_normalised_and_resized_for_each_selector() -> None:
     seen: dict[str, torch.Tensor] = {}
 
     class Watching(toy.PlainSelector):

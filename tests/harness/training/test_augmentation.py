@@ -1,4 +1,4 @@
-"""Augmentation: of the position alone, and scores that move as their pictures do."""
+"""Augmentation: of the position alone, and scores that move as their images do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from timm.data.auto_augment import RandAugment
 
 from ltrp_bench.harness.training.augmentation import GEOMETRIC, FlipsAndTurns, PhotoAugmentation, seeded
 from ltrp_bench.harness.training.data.labelled import TaughtStream, label_set_files, labelled_files, shapes_taught
-from ltrp_bench.harness.training.patch_policy import keeping
+from ltrp_bench.harness.training.patch_policy import patch_policy
 from ltrp_bench.harness.training.score_maps import whole_scores
 from ltrp_bench.selectors.errors import InputError, UsageError
 
@@ -22,7 +22,7 @@ MEAN = (0.485, 0.456, 0.406)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three classes of two pictures each."""
+    """Three classes of two images each."""
     rng = np.random.default_rng(0)
     for i in range(6):
         place = tmp_path / "data" / "train" / "abc"[i // 2]
@@ -45,7 +45,7 @@ def test_photos_keep_to_their_generator(crop: bool) -> None:
     assert not (first[0] == first[1]).all()
 
 
-def test_squashed_pictures_are_whole() -> None:
+def test_squashed_images_are_whole() -> None:
     """Without RandAugment only the mirror is left."""
     pixels = np.random.default_rng(1).integers(0, 255, (70, 50, 3), dtype=np.uint8)
     whole = np.asarray(Image.fromarray(pixels).resize((48, 48), Image.Resampling.BICUBIC))
@@ -62,8 +62,8 @@ def only_geometry(augment: PhotoAugmentation) -> None:
 
 
 @pytest.mark.parametrize("policy", ["none", "rand-m9-mstd0.5-inc1"])
-def test_scores_move_with_the_picture(policy: str) -> None:
-    """One bright patch of a dark picture, and it alone has a high score: wherever it goes, both say so."""
+def test_scores_move_with_the_image(policy: str) -> None:
+    """One bright patch of a dark image, and it alone has a high score: wherever it goes, both say so."""
     pixels, scores = np.zeros((64, 64, 3), np.uint8), np.zeros((8, 8), np.float32)
     pixels[16:32, 40:56], scores[2:4, 5:7] = 255, 1
     augment = PhotoAugmentation(64, (0.0, 0.0, 0.0), policy)
@@ -137,10 +137,10 @@ def test_labels_of_the_built_in_world() -> None:
     world = ShapesWorld(1, "scenes")
     single, scenes = shapes_taught(9, "single-object"), shapes_taught(9, "scenes")
     assert single.sample(4)[1] == ShapesWorld(1, "single-object").label(4)
-    assert set(np.flatnonzero(scenes.sample(4)[1])) == set(world.picture(4).labels.tolist())
+    assert set(np.flatnonzero(scenes.sample(4)[1])) == set(world.image(4).labels.tolist())
 
 
-def test_folders_that_hold_no_training_pictures(folder: Path, tmp_path: Path) -> None:
+def test_folders_that_hold_no_training_images(folder: Path, tmp_path: Path) -> None:
     assert labelled_files(folder).categories == ("a", "b", "c")
     with pytest.raises(InputError, match="no folder train/ in"):
         labelled_files(folder / "train")
@@ -159,7 +159,7 @@ def test_genuine_coco(shared_dir: Path) -> None:
 
 
 def test_whole_scores_are_asked_once_and_go_on(folder: Path, tmp_path: Path) -> None:
-    taught, keep = labelled_files(folder), keeping("0.5", "variance")
+    taught, keep = labelled_files(folder), patch_policy("0.5", "variance")
     assert keep.selector is not None
     found = whole_scores(taught, keep.selector, 64, (4, 4), tmp_path / "scores", batch=2)
     assert found.shape == (6, 4, 4) and np.isfinite(found).all() and (found.std((1, 2)) > 0).all()
@@ -177,7 +177,7 @@ def test_whole_scores_are_asked_once_and_go_on(folder: Path, tmp_path: Path) -> 
     assert [path.suffix for path in (tmp_path / "scores").iterdir()] == [".npy"]
 
 
-def test_the_strongest_posterizing_leaves_a_picture() -> None:
+def test_the_strongest_posterizing_leaves_a_image() -> None:
     # timm asks Pillow for 0 bits at the end of its scale.
     augment = PhotoAugmentation(32, (0.5, 0.5, 0.5), "rand-m10-n8-inc1", crop=False)
     pixels = np.random.default_rng(0).integers(0, 255, (40, 48, 3), np.uint8)

@@ -67,15 +67,15 @@ def test_another_training_in_the_folder_is_refused(tmp_path: Path, capsys: pytes
     assert "other options" in capsys.readouterr().err
 
 
-def test_missing_folder_empty_folder_and_corrupt_picture(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder of training pictures"):
+def test_missing_folder_empty_folder_and_corrupt_image(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder of training images"):
         FolderStream(tmp_path / "nowhere", 96, 10, 0)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no images"):
         FolderStream(tmp_path / "empty", 96, 10, 0)
-    (photos / "a.png").write_bytes(b"not a picture")
+    (photos / "a.png").write_bytes(b"not an image")
     stream = FolderStream(photos, 96, 7, 0)
-    with pytest.raises(InputError, match=r"cannot read training picture .*a\.png"):
+    with pytest.raises(InputError, match=r"cannot read training image .*a\.png"):
         [stream[i] for i in range(7)]
 
 
@@ -89,7 +89,7 @@ def test_streams_depend_on_position_alone(photos: Path) -> None:
     assert not torch.equal(forth[0], ShapesStream(5, 40, 4)[0]) or not torch.equal(forth[1], ShapesStream(5, 40, 4)[1])
 
 
-def test_an_epoch_shows_every_picture_once() -> None:
+def test_an_epoch_shows_every_image_once() -> None:
     stream = ShapesStream(5, 10, 0)
     for epoch in (0, 1):
         [stream[5 * epoch + i] for i in range(5)]
@@ -124,19 +124,19 @@ def test_two_processes_train_together(tmp_path: Path) -> None:
     assert run_command(command("shapes", alone, 2)) == 0
     together, single = load_mae(weights).state_dict(), trained_state(alone)
     moved = [k for k in single if not torch.equal(single[k], together[k])]
-    assert moved, "two processes saw twice the pictures, so their weights must differ from one's"
+    assert moved, "two processes saw twice the images, so their weights must differ from one's"
     assert all(torch.isfinite(v).all() for v in together.values())
 
 
-def test_a_corrupt_picture_is_one_line_from_a_loader_process(
+def test_a_corrupt_image_is_one_line_from_a_loader_process(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (photos / "a.png").write_bytes(b"not a picture")
+    (photos / "a.png").write_bytes(b"not an image")
     arguments = [a if a != "0" else "1" for a in command(str(photos), tmp_path / "run")]
     assert arguments[arguments.index("--workers") + 1] == "1"
     assert run_command(arguments) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("ltrp-bench: cannot read training picture") and "Traceback" not in said
+    assert said.startswith("ltrp-bench: cannot read training image") and "Traceback" not in said
 
 
 def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_mixed_precision_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "needs a GPU" in capsys.readouterr().err
 
 
-def test_other_pictures_are_another_training(photos: Path, tmp_path: Path) -> None:
+def test_other_images_are_another_training(photos: Path, tmp_path: Path) -> None:
     assert run_command(command(str(photos), tmp_path / "run", 1)) == 0
     file = next(photos.rglob("*.png"))
     file.rename(file.with_name("renamed.png"))

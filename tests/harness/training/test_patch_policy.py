@@ -1,11 +1,11 @@
-"""Which patches a training batch keeps: random fields, and a selector's own choice of the very pictures."""
+"""Which patches a training batch keeps: random fields, and a selector's own choice of the very images."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from ltrp_bench.harness.training.patch_policy import Keeping, PatchKeeper, keeping, random_fields
+from ltrp_bench.harness.training.patch_policy import PatchKeeper, PatchPolicy, patch_policy, random_fields
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.selectors.topk import top_k
@@ -18,9 +18,9 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(count: int = 3) -> torch.Tensor:
-    """[B, 3, 96, 96] normalised pictures of the built-in world."""
-    pixels = torch.stack([torch.from_numpy(ShapesWorld(5).picture(i).image.copy()) for i in range(count)])
+def make_images(count: int = 3) -> torch.Tensor:
+    """[B, 3, 96, 96] normalised images of the built-in world."""
+    pixels = torch.stack([torch.from_numpy(ShapesWorld(5).image(i).image.copy()) for i in range(count)])
     mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (MEAN, STD))
     return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
@@ -41,7 +41,7 @@ def test_random_fields_differ_and_cover_all_places() -> None:
 
 
 def test_random_ratios_cover_their_range_and_depend_on_the_generator_alone() -> None:
-    keeper = PatchKeeper(keeping("random"), GRID, MEAN, STD)
+    keeper = PatchKeeper(patch_policy("random"), GRID, MEAN, STD)
     kept = [keeper(torch.zeros(2, 3, 96, 96), generator(seed)) for seed in range(60)]
     counts = [indices.shape[1] for indices in kept if indices is not None]
     assert len(counts) == 60 and 14 <= min(counts) < 35 and 120 < max(counts) <= 144
@@ -49,15 +49,15 @@ def test_random_ratios_cover_their_range_and_depend_on_the_generator_alone() -> 
     assert again is not None and kept[3] is not None and torch.equal(again, kept[3])
 
 
-def test_whole_pictures_by_default() -> None:
-    assert keeping("1") == Keeping(1.0) and keeping("1").whole
-    assert PatchKeeper(keeping("1.0"), GRID, MEAN, STD)(pictures(), generator()) is None
+def test_whole_images_by_default() -> None:
+    assert patch_policy("1") == PatchPolicy(1.0) and patch_policy("1").whole
+    assert PatchKeeper(patch_policy("1.0"), GRID, MEAN, STD)(make_images(), generator()) is None
 
 
 @pytest.mark.parametrize("name", ["ltrp", "edge-energy"])
 def test_a_selector_sees_the_batch_itself(name: str) -> None:
-    images = pictures()
-    keeper = PatchKeeper(keeping("0.25", name, domain="shapes"), GRID, MEAN, STD)
+    images = make_images()
+    keeper = PatchKeeper(patch_policy("0.25", name, domain="shapes"), GRID, MEAN, STD)
     found = keeper(images, generator())
     selector = create_selector(name, domain="shapes")
     mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (selector.mean, selector.std))
@@ -70,23 +70,23 @@ def test_a_selector_sees_the_batch_itself(name: str) -> None:
 
 
 def test_full_precision_inside_mixed() -> None:
-    keeper = PatchKeeper(keeping("0.5", "ltrp", domain="shapes"), GRID, MEAN, STD)
-    plain = keeper(pictures(), generator())
+    keeper = PatchKeeper(patch_policy("0.5", "ltrp", domain="shapes"), GRID, MEAN, STD)
+    plain = keeper(make_images(), generator())
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = keeper(pictures(), generator())
+        mixed = keeper(make_images(), generator())
     assert plain is not None and mixed is not None and torch.equal(plain, mixed)
 
 
 def test_known_scores_are_taken_as_they_are() -> None:
-    keeper = PatchKeeper(keeping("0.5", "ltrp", domain="shapes"), (2, 2), MEAN, STD)
+    keeper = PatchKeeper(patch_policy("0.5", "ltrp", domain="shapes"), (2, 2), MEAN, STD)
     scores = torch.tensor([[[0.0, 3.0], [2.0, 1.0]], [[9.0, 1.0], [0.0, 5.0]]])
     found = keeper(torch.zeros(2, 3, 96, 96), generator(), scores)
     assert found is not None and found.tolist() == [[1, 2], [0, 3]]
 
 
-def test_noise_beyond_what_pictures_hold_is_cut_off() -> None:
-    keeper = PatchKeeper(keeping("0.5", "ltrp", domain="shapes"), GRID, MEAN, STD)
-    found = keeper(pictures() + 20 * torch.randn(3, 3, 96, 96, generator=generator()), generator())
+def test_noise_beyond_what_images_hold_is_cut_off() -> None:
+    keeper = PatchKeeper(patch_policy("0.5", "ltrp", domain="shapes"), GRID, MEAN, STD)
+    found = keeper(make_images() + 20 * torch.randn(3, 3, 96, 96, generator=generator()), generator())
     assert found is not None and found.shape == (3, 72)
 
 
@@ -107,10 +107,10 @@ def test_noise_beyond_what_pictures_hold_is_cut_off() -> None:
 )
 def test_wrong_words_are_one_line(words: tuple[object, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        keeping(*words, domain="shapes") if len(words) == 4 else keeping(*words)  # type: ignore[arg-type]
+        patch_policy(*words, domain="shapes") if len(words) == 4 else patch_policy(*words)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
 def test_missing_weights_of_a_selector() -> None:
     with pytest.raises(InputError, match="no file"):
-        keeping("0.5", "ltrp", "ltrp=nowhere.pth")
+        patch_policy("0.5", "ltrp", "ltrp=nowhere.pth")

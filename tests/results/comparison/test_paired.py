@@ -32,9 +32,9 @@ def test_the_same_again_changes_nothing(world: Any, other_world: Any) -> None:
 
 def test_a_small_sure_fall_is_caught_and_noise_is_not(world: Any, other_world: Any) -> None:
     world.cell("ltrp", 0.5, 0.5)
-    other_world.cell("ltrp", 0.5, 0.497)  # every picture a little worse: below the tolerance, and no chance
+    other_world.cell("ltrp", 0.5, 0.497)  # every image a little worse: below the tolerance, and no chance
     world.cell("noisy", 0.5, 0.5)
-    other_world.easy = world.easy[::-1].copy()  # as good over all, every picture another
+    other_world.easy = world.easy[::-1].copy()  # as good over all, every image another
     other_world.cell("noisy", 0.5, 0.495)
     world.cell("risen", 0.5, 0.5)
     other_world.easy = world.easy

@@ -18,7 +18,7 @@ from PIL import Image
 from ltrp_bench.results.leaderboard.build import BoardOptions
 from ltrp_bench.results.report.html import write_report
 from ltrp_bench.results.schema.record import Metric, ResultsError
-from ltrp_bench.results.store.gallery import Thumbnail, agreement, read_gallery, write_pictures, write_ranks
+from ltrp_bench.results.store.gallery import Thumbnail, agreement, read_gallery, write_images, write_ranks
 from ltrp_bench.results.store.run_store import RunStore
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -50,8 +50,8 @@ def _fill(world: Any, tasks: tuple[str, ...], selectors: tuple[str, ...], ratios
             ids = [HOSTILE, *(f"image {i}" for i in range(7))]
             ranks = {i: rng.permutation(196).reshape(14, 14).astype(np.int32) for i in ids}
             write_ranks(world.store, record.task.identity.short, record.selector.identity.short, 0, ranks)
-        pictures = [Thumbnail(image, 320, 240, _webp(i)) for i, image in enumerate(ids)]
-        write_pictures(world.store, record.task.identity.short, pictures)
+        images = [Thumbnail(image, 320, 240, _webp(i)) for i, image in enumerate(ids)]
+        write_images(world.store, record.task.identity.short, images)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,7 @@ def test_without_evidence_or_gallery(browser: Any, world: Any, tmp_path: Path) -
     assert "left no evidence" in told[0]
     tab = Tab(browser, out)
     assert "start the run again" in (tab.page.locator("#a-note").text_content() or "")
-    assert "No pictures are stored" in (tab.page.locator("#g-grid").text_content() or "")
+    assert "No images are stored" in (tab.page.locator("#g-grid").text_content() or "")
     tab.done()
 
 
@@ -280,14 +280,14 @@ def test_gallery_files_and_agreement(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     ranks = {"a": np.array([[0, 1], [2, 3]], np.int32), "b": np.array([[1, 0, 2]], np.int32)}
     write_ranks(store, "t", "s", 1, ranks)
-    write_pictures(store, "t", [Thumbnail("a", 2, 1, b"webp")])
+    write_images(store, "t", [Thumbnail("a", 2, 1, b"webp")])
     held = read_gallery(store, "t")
-    assert held.pictures == [Thumbnail("a", 2, 1, b"webp")]
+    assert held.images == [Thumbnail("a", 2, 1, b"webp")]
     assert all(np.array_equal(held.ranks["s", 1][i], ranks[i]) for i in ranks)
     other = {"a": np.array([[0, 3], [2, 1]], np.int32), "c": ranks["b"]}
     # Of "a" alone: {0, 1} and {0, 3} of 2 kept patches share one of three.
     assert agreement(ranks, other, 0.5) == pytest.approx(1 / 3) and np.isnan(agreement(ranks, {"c": ranks["b"]}, 0.5))
-    assert not read_gallery(store, "other").pictures
+    assert not read_gallery(store, "other").images
     (tmp_path / "gallery" / "t" / "s-1.npz").write_bytes(b"no")
     with pytest.raises(ResultsError, match="is damaged") as caught:
         read_gallery(store, "t")

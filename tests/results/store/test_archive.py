@@ -18,7 +18,7 @@ from ltrp_bench.harness.cli.main import run_command
 from ltrp_bench.results.leaderboard.build import load_board
 from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.store.archive import export, import_archive
-from ltrp_bench.results.store.gallery import Thumbnail, read_gallery, write_pictures, write_ranks
+from ltrp_bench.results.store.gallery import Thumbnail, read_gallery, write_images, write_ranks
 from ltrp_bench.results.store.run_store import RunStore
 
 Change = Callable[[dict[str, bytes]], None]
@@ -31,7 +31,7 @@ def filled(world: Any) -> Any:
         world.cell("random", ratio, 0.3)
         world.cell("old", ratio, 0.3, evidence=False, task="other-task")
     ids = record.task.identity.short, record.selector.identity.short
-    write_pictures(world.store, ids[0], [Thumbnail("a", 2, 2, b"webp")])
+    write_images(world.store, ids[0], [Thumbnail("a", 2, 2, b"webp")])
     write_ranks(world.store, *ids, 0, {"a": np.zeros((1, 1), np.int32)})
     world.store.write(world.store.root / "scores" / "x.safetensors", b"a cache")
     return world
@@ -58,7 +58,7 @@ def test_there_and_back(filled: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "theirs" / "scores").exists() and not list((tmp_path / "theirs" / "tmp").iterdir())
     mine, theirs = load_board(root).frame, load_board(tmp_path / "theirs").frame
     assert mine.equals(theirs)
-    assert len(read_gallery(RunStore(tmp_path / "theirs"), mine["task_id"][0]).pictures) in (0, 1)
+    assert len(read_gallery(RunStore(tmp_path / "theirs"), mine["task_id"][0]).images) in (0, 1)
     # Again changes nothing.
     again = import_archive(out, tmp_path / "theirs")
     assert not again.new and len(again.known) == 6 and _files(tmp_path / "theirs") == _files(root)

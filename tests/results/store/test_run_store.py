@@ -117,7 +117,7 @@ def test_chunks_hold_several_cells(store: RunStore) -> None:
     assert not (store.root / "partial" / "g").exists()
 
 
-def test_a_chunk_of_unreadable_pictures_only(store: RunStore) -> None:
+def test_a_chunk_of_unreadable_images_only(store: RunStore) -> None:
     store.write_chunk("g", (0, 1), {"x": {}}, SCHEMA, {"c": "corrupt"})
     assert store.read_chunk("g", (0, 1), ["x"]) == ({"x": {}}, {"c": "corrupt"})
 

@@ -1,4 +1,4 @@
-"""Evidence under weights: the evaluator's own AP, also of duplicated pictures; malformed evidence is one line."""
+"""Evidence under weights: the evaluator's own AP, also of duplicated images; malformed evidence is one line."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def ranking() -> dict[str, Any]:
 def test_ranking_by_hand() -> None:
     weights = np.array([[1, 1, 1], [1, 0, 1], [1, 2, 1], [0, 1, 0]])
     values = read(ranking(), "x").values("mAP", "seen", weights)
-    # Found at ranks 1 and 3: (1 + 2/3) / 2; without the second picture 1; with it twice (1 + 2/4) / 2.
+    # Found at ranks 1 and 3: (1 + 2/3) / 2; without the second image 1; with it twice (1 + 2/4) / 2.
     np.testing.assert_allclose(values, [5 / 6, 1.0, 0.75, np.nan])
     assert np.isnan(read(ranking(), "x").values("mAP", "unseen", weights)).all()
 

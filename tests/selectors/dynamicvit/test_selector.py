@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from contract import SelectorContract
-from small_vits import CONFIG, TAUGHT, pictures, save_vit, small_vit, spread
+from small_vits import CONFIG, TAUGHT, make_images, save_vit, small_vit, spread
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state
@@ -73,7 +73,7 @@ def test_published_widths_are_told_from_the_file(tmp_path: Path, width: int, hea
     assert selector.net.vit.blocks[0].attn.num_heads == heads
     assert selector.net.token_ratio == pytest.approx((0.7, 0.49, 0.343))
     with torch.inference_mode():
-        torch.testing.assert_close(selector.net(pictures(1)), net.eval()(pictures(1)))
+        torch.testing.assert_close(selector.net(make_images(1)), net.eval()(make_images(1)))
 
 
 def test_file_of_ours_tells_all(weights: Path) -> None:
@@ -85,16 +85,16 @@ def test_file_of_ours_tells_all(weights: Path) -> None:
     original = small_net().eval()
     assert set(load_state(weights)) == set(original.published_state())
     with torch.no_grad():
-        torch.testing.assert_close(selector.net(pictures()), original(pictures()))
+        torch.testing.assert_close(selector.net(make_images()), original(make_images()))
     assert DynamicViTSelector(weights, keep_rate=0.5).net.token_ratio == (0.5, 0.25, 0.125)
 
 
 def test_the_ranking_keeps_what_the_stages_kept(weights: Path) -> None:
     selector = DynamicViTSelector(weights)
-    scores = selector.scores(pictures()).flatten(1)
+    scores = selector.scores(make_images()).flatten(1)
     with torch.inference_mode():
-        stages = selector.net.prune(pictures())
-        whole = selector.net.trace(pictures())[1]
+        stages = selector.net.prune(make_images())
+        whole = selector.net.trace(make_images())[1]
     assert [s.kept.shape[1] for s in stages] == [25, 18, 10]
     for stage, same in zip(stages, whole, strict=True):
         assert torch.equal(stage.kept, same.kept)
@@ -120,28 +120,28 @@ def test_masked_attention_is_attention_among_those_left() -> None:
 def test_training_with_the_inference_decisions_gives_the_inference_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     net = small_net().eval()
     with torch.no_grad():
-        logits, stages = net.trace(pictures())
+        logits, stages = net.trace(make_images())
     hard = [torch.zeros(4, 36).scatter_(1, s.kept, 1.0).unsqueeze(-1) for s in stages]
     monkeypatch.setattr("ltrp_bench.selectors.dynamicvit.selector.gumbel_keep", lambda *_: hard.pop(0))
     with torch.no_grad():
-        out = net.training_forward(pictures())
+        out = net.training_forward(make_images())
     torch.testing.assert_close(out.logits, logits, atol=1e-3, rtol=1e-3)
     assert [int(d[0].sum()) for d in out.decisions] == [25, 18, 10]
 
 
 def test_training_is_deterministic_by_its_generator() -> None:
     net = small_net()
-    one, same, other = (net.training_forward(pictures(), torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    one, same, other = (net.training_forward(make_images(), torch.Generator().manual_seed(s)) for s in (0, 0, 1))
     assert torch.equal(one.logits, same.logits)
     assert all(torch.equal(a, b) for a, b in zip(one.decisions, same.decisions, strict=True))
     assert not torch.equal(one.decisions[0], other.decisions[0])
     before = torch.get_rng_state()
-    net.training_forward(pictures(), torch.Generator().manual_seed(0))
+    net.training_forward(make_images(), torch.Generator().manual_seed(0))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_decisions_are_zero_or_one_and_fall() -> None:
-    out = small_net().training_forward(pictures(), torch.Generator().manual_seed(0))
+    out = small_net().training_forward(make_images(), torch.Generator().manual_seed(0))
     assert out.logits.shape == (4, 8) and out.tokens.shape == (4, 36, 32) and len(out.decisions) == 3
     before = torch.ones(4, 36)
     for kept in out.decisions:
@@ -173,8 +173,11 @@ def test_losses_by_hand() -> None:
 
 def test_the_objective_is_weighted_as_published() -> None:
     net, vit, labels = small_net(), small_vit(), torch.tensor([0, 1, 2, 3])
-    out, teacher = net.training_forward(pictures(), torch.Generator().manual_seed(0)), teacher_outputs(vit, pictures())
-    torch.testing.assert_close(teacher[0], vit(pictures()).detach())
+    out, teacher = (
+        net.training_forward(make_images(), torch.Generator().manual_seed(0)),
+        teacher_outputs(vit, make_images()),
+    )
+    torch.testing.assert_close(teacher[0], vit(make_images()).detach())
     assert not teacher[0].requires_grad and teacher[1].shape == (4, 36, 32)
     terms = dynamicvit_loss(out, labels, net.token_ratio, teacher)
     assert set(terms) == {"classes", "ratio", "logits", "tokens"}
@@ -187,7 +190,7 @@ def test_the_objective_is_weighted_as_published() -> None:
 
 def test_it_learns_the_classes_and_the_shares() -> None:
     net = small_net()
-    images, labels = pictures(8), torch.arange(8)
+    images, labels = make_images(8), torch.arange(8)
     optimizer = torch.optim.Adam(net.parameters(), 2e-3)
     generator = torch.Generator().manual_seed(0)
     losses = []

@@ -84,10 +84,10 @@ def test_policy_loss_by_hand() -> None:
     found = policy_loss(policy, Rollout(states, actions, before, returns, torch.zeros(())), options)
     total = 0.0
     for step in range(3):
-        for picture in range(5):
-            normal = torch.distributions.Normal(means[step, picture], 0.1)
-            ratio = (normal.log_prob(actions[step, picture]).sum() - before[step, picture]).exp().item()
-            value, wanted = values[step, picture].item(), returns[step, picture].item()
+        for image in range(5):
+            normal = torch.distributions.Normal(means[step, image], 0.1)
+            ratio = (normal.log_prob(actions[step, image]).sum() - before[step, image]).exp().item()
+            value, wanted = values[step, image].item(), returns[step, image].item()
             gain = min(ratio * (wanted - value), min(max(ratio, 0.8), 1.2) * (wanted - value))
             total += -gain + 0.5 * (wanted - value) ** 2 - 0.01 * normal.entropy().sum().item()
     assert found.item() == pytest.approx(total / 15, abs=1e-4)
@@ -137,7 +137,7 @@ def test_look_loss_by_hand_and_whom_it_teaches() -> None:
         assert taught != name.startswith("policy."), name
 
 
-def test_random_crops_cover_the_picture_and_depend_on_the_generator() -> None:
+def test_random_crops_cover_the_image_and_depend_on_the_generator() -> None:
     place, mean = anywhere(1000, torch.Generator().manual_seed(0)), torch.zeros(1000, 2)
     first, second = place(1, mean), place(2, mean)
     assert not torch.equal(first, second) and first.min() < 0.01 and first.max() > 0.99

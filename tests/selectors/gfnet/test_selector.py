@@ -26,7 +26,7 @@ VIT = {"backbone": "vit", "image_size": 48, "patch_size": 8, "embed_dim": 16, "d
 
 
 def tiny(**options: Any) -> GFNet:
-    """A small GFNet whose policy looks at different places of different pictures."""
+    """A small GFNet whose policy looks at different places of different images."""
     torch.manual_seed(0)
     given = {"policy_hidden": 16, "policy_convolution": True, "fc_hidden": 16, "patch_size": 8, "label_set": "mine"}
     net = GFNet(VIT, classes=3, crop=48, glances=5, image_size=96, **{**given, **options})
@@ -97,7 +97,7 @@ class TestContract(SelectorContract):
         return GFNetSelector(tmp_path / "gfnet.safetensors")
 
 
-def test_pictures_are_looked_at_in_different_places() -> None:
+def test_images_are_looked_at_in_different_places() -> None:
     # Else the contract above would hold for a constant.
     with torch.no_grad():
         corners = tiny().focus(torch.randn(8, 3, 96, 96).cumsum(2).div(5))
@@ -306,14 +306,14 @@ def test_options(tmp_path: Path) -> None:
     images = torch.zeros(1, 3, 96, 96)
     assert GFNetSelector(path, patch_size=16, glances=2).scores(images).shape == (1, 6, 6)
     assert GFNetSelector(path, label_set="a+b").supervision == Supervision.labels("a", "b")
-    with pytest.raises(UsageError, match="patch_size 7 does not divide pictures of 96 pixels"):
+    with pytest.raises(UsageError, match="patch_size 7 does not divide images of 96 pixels"):
         GFNetSelector(path, patch_size=7)
     with pytest.raises(UsageError, match="glances must be at least 2"):
         GFNetSelector(path, glances=1)
     save_gfnet(path, tiny(label_set=""))
     with pytest.raises(InputError, match="give label_set=NAME"):
         GFNetSelector(path)
-    with pytest.raises(UsageError, match="does not fit into pictures of 32"):
+    with pytest.raises(UsageError, match="does not fit into images of 32"):
         GFNet(VIT, 3, 48, 5, 32)
 
 

@@ -129,15 +129,15 @@ def test_psnr_and_ssim_are_those_of_torchmetrics() -> None:
     for name in ("psnr", "ssim"):
         measure = distances.PixelDistance(mae, images, visible, masked, anchor, name)
         rows = torch.arange(2)
-        pictures = measure.picture(changed, rows), measure.picture(anchor, rows)
-        assert pictures[0].min() >= 0 and pictures[0].max() <= 1
+        images = measure.image(changed, rows), measure.image(anchor, rows)
+        assert images[0].min() >= 0 and images[0].max() <= 1
         if name == "psnr":
-            expected = peak_signal_noise_ratio(*pictures, data_range=1.0, reduction="none", dim=(1, 2, 3))
+            expected = peak_signal_noise_ratio(*images, data_range=1.0, reduction="none", dim=(1, 2, 3))
         else:
-            expected = structural_similarity_index_measure(*pictures, data_range=1.0, reduction="none")
+            expected = structural_similarity_index_measure(*images, data_range=1.0, reduction="none")
         torch.testing.assert_close(measure(changed, rows), -expected, atol=1e-4, rtol=1e-4)
     # the visible patches are shown as they are
-    seen = mae.patchify(pictures[0]).gather(1, visible[..., None].expand(-1, -1, 192))
+    seen = mae.patchify(images[0]).gather(1, visible[..., None].expand(-1, -1, 192))
     shown = (mae.patchify(images) * mae.patchify(measure.std.expand(2, 3, 48, 48))) + mae.patchify(
         measure.mean.expand(2, 3, 48, 48)
     )
@@ -165,9 +165,9 @@ def test_lpips_is_that_of_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
     masked = complement(visible, 36)
     anchor, changed = (0.3 * torch.randn(2, 29, 192) for _ in range(2))
     measure = distances.PixelDistance(mae, images, visible, masked, anchor, "lpips")
-    pictures = [F.interpolate(measure.picture(x, torch.arange(2)), size=(64, 64)) for x in (anchor, changed)]
+    images = [F.interpolate(measure.image(x, torch.arange(2)), size=(64, 64)) for x in (anchor, changed)]
     metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
-    expected = torch.stack([metric(a[None], b[None]) for a, b in zip(*pictures, strict=True)])
+    expected = torch.stack([metric(a[None], b[None]) for a, b in zip(*images, strict=True)])
     torch.testing.assert_close(measure(changed, torch.arange(2)), expected, rtol=1e-4, atol=1e-6)
 
 

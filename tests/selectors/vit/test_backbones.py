@@ -38,11 +38,11 @@ def state_of(**changes: Any) -> dict[str, Tensor]:
 
 def photo(file: Path) -> Tensor:
     """[3, 224, 224] in [0, 1]: short side to 248, centre cut, as timm evaluates these weights."""
-    picture = tf.resize(Image.open(file).convert("RGB"), 248, tf.InterpolationMode.BICUBIC)
-    return tf.to_tensor(tf.center_crop(picture, [224, 224]))
+    image = tf.resize(Image.open(file).convert("RGB"), 248, tf.InterpolationMode.BICUBIC)
+    return tf.to_tensor(tf.center_crop(image, [224, 224]))
 
 
-def test_the_genuine_vit_tiny_knows_what_is_in_the_pictures(shared_dir: Path) -> None:
+def test_the_genuine_vit_tiny_knows_what_is_in_the_images(shared_dir: Path) -> None:
     backbone = load_backbone(shared_dir / "data" / "weights" / TINY)
     assert backbone.mean == backbone.std == (0.5, 0.5, 0.5)
     assert (backbone.image_size, backbone.patch_size, backbone.grid, backbone.classes) == (

@@ -15,7 +15,7 @@ from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.coverage import CoverageTask
 from ltrp_bench.tasks.data.coco import CocoDataset
-from ltrp_bench.tasks.data.objects import CocoSource
+from ltrp_bench.tasks.data.objects import CocoObjects
 from ltrp_bench.tasks.detection import DetectionTask
 from ltrp_bench.tasks.splits.split import CategorySplit
 
@@ -73,7 +73,7 @@ def test_both_layouts(tmp_path: Path, layout: str) -> None:
     assert crowd.crowd and crowd.mask(20, 30)[:, 0].all() and crowd.mask(20, 30).sum() == 20
 
 
-def test_outlines_drawn_a_little_beyond_the_picture_are_cut_off(tmp_path: Path) -> None:
+def test_outlines_drawn_a_little_beyond_the_image_are_cut_off(tmp_path: Path) -> None:
     data = content()
     data["annotations"][0]["segmentation"] = [[20, -5, 38, -5, 38, 15, 20, 15]]
     mask = CocoDataset(write(tmp_path, data)).objects[7][0].mask(20, 30)
@@ -90,12 +90,12 @@ def test_revision_follows_the_annotations(tmp_path: Path) -> None:
 
 def test_revision_follows_the_sizes_of_the_image_files_in_use(tmp_path: Path) -> None:
     root = write(tmp_path, content())
-    whole, one = CocoSource(root).revision, CocoSource(root, limit=1).revision
+    whole, one = CocoObjects(root).revision, CocoObjects(root, limit=1).revision
     used, other = root / "images" / "a.png", root / "images" / "b.png"
     other.write_bytes(other.read_bytes() + b"x")
-    assert CocoSource(root).revision != whole and CocoSource(root, limit=1).revision == one
+    assert CocoObjects(root).revision != whole and CocoObjects(root, limit=1).revision == one
     used.unlink()
-    assert CocoSource(root, limit=1).revision != one
+    assert CocoObjects(root, limit=1).revision != one
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,11 @@ def test_compressed_codes_decode_as_pycocotools_does(tmp_path: Path) -> None:
         np.testing.assert_array_equal(CocoDataset(write(tmp_path, data)).objects[7][1].mask(20, 30), mask)
 
 
-def test_tasks_name_pictures_without_reading_them(tmp_path: Path) -> None:
+def test_tasks_name_images_without_reading_them(tmp_path: Path) -> None:
     root = write(tmp_path, content())
     (root / "images" / "a.png").unlink()
     split = CategorySplit("x", {"cat": "seen", "dog": "unseen"})
-    task = CoverageTask("toy", CocoSource(root), split, (2, 2))
+    task = CoverageTask("toy", CocoObjects(root), split, (2, 2))
     assert [task.image_id(i) for i in range(2)] == ["3", "7"] and task.load(1).image_id == "7"
     assert "image_id" in Task.__abstractmethods__ and "image_id" not in DetectionTask.__abstractmethods__
 

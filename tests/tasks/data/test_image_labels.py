@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.image_labels import LabelSetSource, label_sets, label_vector
-from ltrp_bench.tasks.data.nuswide import NusWideSource
-from ltrp_bench.tasks.data.objects import CocoSource, ShapesSource
-from ltrp_bench.tasks.data.voc import VocSource
+from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, label_sets, label_vector
+from ltrp_bench.tasks.data.nuswide import NusWideDataset
+from ltrp_bench.tasks.data.objects import CocoObjects, ShapesObjects
+from ltrp_bench.tasks.data.voc import VocObjects
 
 CONCEPTS = ["airport", "animal", *(f"concept{i}" for i in range(2, 81))]
-# The pictures of the test list and what they show.
+# The images of the test list and what they show.
 SHOWN = {"beta\\2.jpg": {"animal"}, "alpha\\1.jpg": {"airport", "concept80"}, "alpha\\3.jpg": set()}
 
 
@@ -37,21 +37,21 @@ def nuswide(root: Path, ground_truth: str = "Groundtruth", flat: bool = False, p
 
 @pytest.mark.parametrize(("ground_truth", "flat"), [("Groundtruth", False), ("GroundTruth", True)])
 def test_nuswide(tmp_path: Path, ground_truth: str, flat: bool) -> None:
-    source = NusWideSource(nuswide(tmp_path, ground_truth, flat))
+    source = NusWideDataset(nuswide(tmp_path, ground_truth, flat))
     assert source.ids == ("alpha/1", "alpha/3", "beta/2") and source.categories == tuple(CONCEPTS)
     assert [source.labels(i) for i in range(3)] == [{"airport", "concept80"}, set(), {"animal"}]
     assert source.vector(0).tolist() == [1, *[0] * 79, 1] and source.ignored(0) == set()
     assert source.pixels(2).shape == (4, 6, 3) and source.pixels(0).mean() == pytest.approx(10, abs=1)
-    assert source.index("beta/2") == 2 and NusWideSource(tmp_path, limit=1).ids == ("alpha/1",)
+    assert source.index("beta/2") == 2 and NusWideDataset(tmp_path, limit=1).ids == ("alpha/1",)
 
 
-def test_nuswides_revision_follows_labels_and_pictures(tmp_path: Path) -> None:
-    first = NusWideSource(nuswide(tmp_path)).revision
+def test_nuswides_revision_follows_labels_and_images(tmp_path: Path) -> None:
+    first = NusWideDataset(nuswide(tmp_path)).revision
     path = tmp_path / "Groundtruth" / "TrainTestLabels" / "Labels_animal_Test.txt"
     path.write_text("1\n1\n0\n")
-    second = NusWideSource(tmp_path).revision
+    second = NusWideDataset(tmp_path).revision
     (tmp_path / "Flickr" / "beta" / "2.jpg").unlink()
-    source = NusWideSource(tmp_path)
+    source = NusWideDataset(tmp_path)
     assert len({first, second, source.revision}) == 3
     with pytest.raises(InputError, match=r"image .*beta/2\.jpg is missing"):
         source.pixels(2)
@@ -61,12 +61,12 @@ def test_nuswides_revision_follows_labels_and_pictures(tmp_path: Path) -> None:
     ("file", "text", "message"),
     [
         ("ConceptsList/Concepts81.txt", "airport\n", r"Concepts81\.txt must list 81 concepts, got 1"),
-        ("ImageList/TestImagelist.txt", "a\\1.jpg\na\\1.jpg\n", r"TestImagelist\.txt lists a picture twice"),
-        ("ImageList/TestImagelist.txt", "", r"TestImagelist\.txt lists no pictures"),
+        ("ImageList/TestImagelist.txt", "a\\1.jpg\na\\1.jpg\n", r"TestImagelist\.txt lists an image twice"),
+        ("ImageList/TestImagelist.txt", "", r"TestImagelist\.txt lists no images"),
         (
             "Groundtruth/TrainTestLabels/Labels_animal_Test.txt",
             "1\n0\n",
-            r"animal_Test\.txt has 2 labels, .* pictures 3",
+            r"animal_Test\.txt has 2 labels, .* images 3",
         ),
         ("Groundtruth/TrainTestLabels/Labels_animal_Test.txt", "1\n0\n-1\n", r"label 3 must be 0 or 1, got '-1'"),
         ("Groundtruth/TrainTestLabels/Labels_animal_Test.txt", None, r"no NUS-WIDE in .*Labels_animal_Test\.txt; get"),
@@ -79,23 +79,23 @@ def test_nuswides_trouble_is_one_line(tmp_path: Path, file: str, text: str | Non
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
-        NusWideSource(tmp_path)
+        NusWideDataset(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_nuswides_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--data DIR"):
-        NusWideSource(None)
+        NusWideDataset(None)
     with pytest.raises(UsageError, match="no subset 'val': there are train, test"):
-        NusWideSource(tmp_path, "val")
+        NusWideDataset(tmp_path, "val")
     nuswide(tmp_path)
     (tmp_path / "Flickr").rename(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"no pictures of NUS-WIDE in .*Flickr/ or images/"):
-        NusWideSource(tmp_path)
+    with pytest.raises(InputError, match=r"no images of NUS-WIDE in .*Flickr/ or images/"):
+        NusWideDataset(tmp_path)
 
 
-def coco(root: Path) -> CocoSource:
-    """Two pictures: a dog and a crowd of cats; nothing."""
+def coco(root: Path) -> CocoObjects:
+    """Two images: a dog and a crowd of cats; nothing."""
     (root / "images").mkdir()
     for i in (1, 2):
         Image.new("RGB", (30, 20)).save(root / "images" / f"{i}.png")
@@ -110,11 +110,11 @@ def coco(root: Path) -> CocoSource:
         ],
     }
     (root / "instances.json").write_text(json.dumps(content))
-    return CocoSource(root)
+    return CocoObjects(root)
 
 
-def voc(root: Path) -> VocSource:
-    """Two pictures: a dog, a difficult dog and a difficult cat; nothing."""
+def voc(root: Path) -> VocObjects:
+    """Two images: a dog, a difficult dog and a difficult cat; nothing."""
     corners = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>8</xmax><ymax>8</ymax></bndbox>"
     marks = [("dog", 0), ("dog", 1), ("cat", 1)]
     objects = [f"<object><name>{n}</name><difficult>{d}</difficult>{corners}</object>" for n, d in marks]
@@ -124,24 +124,24 @@ def voc(root: Path) -> VocSource:
         text = f"<annotation><size><width>30</width><height>20</height></size>{inside}</annotation>"
         (root / "Annotations" / f"{stem}.xml").write_text(text)
         Image.new("RGB", (30, 20)).save(root / "JPEGImages" / f"{stem}.jpg")
-    return VocSource(root)
+    return VocObjects(root)
 
 
-SOURCES: dict[str, tuple[Callable[[Path], object], set[str], set[str]]] = {
+DATASETS: dict[str, tuple[Callable[[Path], object], set[str], set[str]]] = {
     "coco": (coco, {"cat", "dog"}, set()),
     "voc": (voc, {"dog"}, {"cat"}),
-    "nuswide": (lambda root: NusWideSource(nuswide(root)), {"airport", "concept80"}, set()),
-    "shapes": (lambda root: ShapesSource(3), set(), set()),
+    "nuswide": (lambda root: NusWideDataset(nuswide(root)), {"airport", "concept80"}, set()),
+    "shapes": (lambda root: ShapesObjects(3), set(), set()),
 }
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", DATASETS)
 def test_every_source_in_one_form(tmp_path: Path, name: str) -> None:
-    make, shown, unasked = SOURCES[name]
+    make, shown, unasked = DATASETS[name]
     source = label_sets(make(tmp_path))  # type: ignore[arg-type]
     if name == "shapes":
-        shown = {item.category for item in ShapesSource(3).truth(0).objects}
-    assert isinstance(source, LabelSetSource) and label_sets(source) is source
+        shown = {item.category for item in ShapesObjects(3).truth(0).objects}
+    assert isinstance(source, MultiLabelDataset) and label_sets(source) is source
     assert source.labels(0) == shown and source.ignored(0) == unasked
     vector = label_vector(source, 0)
     assert vector.shape == (len(source.categories),) and vector.dtype == np.int8
@@ -155,13 +155,13 @@ def test_every_source_in_one_form(tmp_path: Path, name: str) -> None:
         assert source.boxes is not None and {o.category for o in source.boxes.truth(0).objects} == shown | unasked
 
 
-def test_a_picture_without_labels(tmp_path: Path) -> None:
+def test_a_image_without_labels(tmp_path: Path) -> None:
     for source in (label_sets(coco(tmp_path)), label_sets(voc(tmp_path / "voc"))):
         assert source.labels(1) == source.ignored(1) == set() and not label_vector(source, 1).any()
 
 
 def test_genuine_label_sets(shared_dir: Path) -> None:
-    source = label_sets(CocoSource(shared_dir / "data" / "coco"))
+    source = label_sets(CocoObjects(shared_dir / "data" / "coco"))
     content = json.loads((shared_dir / "data" / "coco" / "instances.json").read_text())
     names = {c["id"]: c["name"] for c in content["categories"]}
     expected: dict[str, set[str]] = {image_id: set() for image_id in source.ids}

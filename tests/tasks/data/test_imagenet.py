@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.imagenet import ImageFolderSource, ImageNetSource, find_labelled, imagenet_classes
+from ltrp_bench.tasks.data.imagenet import ImageFolderDataset, ImageNetDataset, find_labelled, imagenet_classes
 from ltrp_bench.tasks.data.synsets import imagenet_wnids
 
 TENCH, GOLDFISH = "n01440764", "n01443537"
@@ -41,7 +41,7 @@ def test_class_folders_named_by_wnid(tmp_path: Path, below: str) -> None:
     save(tmp_path / below / TENCH / "deep" / "mine.jpg", 20, "L")
     (tmp_path / below / "notes").mkdir()
     source = find_labelled(tmp_path)
-    assert isinstance(source, ImageNetSource) and len(source.categories) == 1000 and source.wnids[0] == TENCH
+    assert isinstance(source, ImageNetDataset) and len(source.categories) == 1000 and source.wnids[0] == TENCH
     # An official file goes by its own name, so that its id is the same in every layout.
     assert source.ids == (FIRST, f"{TENCH}/deep/mine")
     assert [source.label(i) for i in range(2)] == [1, 0] and source.categories[1] == "goldfish"
@@ -91,10 +91,10 @@ def test_class_folders_of_ones_own(tmp_path: Path) -> None:
     for name in ("zebra", "Ant", "bee"):
         save(tmp_path / "val" / name / "1.png")
     source = find_labelled(tmp_path)
-    assert isinstance(source, ImageFolderSource) and source.categories == ("Ant", "bee", "zebra")
+    assert isinstance(source, ImageFolderDataset) and source.categories == ("Ant", "bee", "zebra")
     assert source.ids == ("Ant/1", "bee/1", "zebra/1") and [source.label(i) for i in range(3)] == [0, 1, 2]
     before = source.revision
-    (tmp_path / "val" / "bee" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "val" / "bee" / "1.png").write_bytes(b"no image")
     changed = find_labelled(tmp_path)
     assert changed.revision != before
     with pytest.raises(InputError, match=r"image .*bee/1\.png is corrupt"):
@@ -102,7 +102,7 @@ def test_class_folders_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "val" / "bee" / "1.png").unlink()
     with pytest.raises(InputError, match=r"image .*1\.png is missing"):
         changed.pixels(1)
-    with pytest.raises(InputError, match=r"class folder .*bee holds no pictures"):
+    with pytest.raises(InputError, match=r"class folder .*bee holds no images"):
         find_labelled(tmp_path)
 
 
@@ -115,7 +115,7 @@ def test_exif_is_ignored_as_torchvision_does(tmp_path: Path) -> None:
     path.parent.mkdir()
     Image.fromarray(np.arange(72, dtype=np.uint8).reshape(4, 6, 3)).save(path, exif=exif)
     reference, _ = ImageFolder(tmp_path)[0]
-    np.testing.assert_array_equal(ImageFolderSource(tmp_path).pixels(0), np.asarray(reference))
+    np.testing.assert_array_equal(ImageFolderDataset(tmp_path).pixels(0), np.asarray(reference))
 
 
 def write_map(text: str) -> Callable[[Path], object]:
@@ -150,14 +150,14 @@ def stray(root: Path) -> None:
         (write_map(f"{FIRST}.JPEG 1000\n"), r"line 1: '1000' is neither"),
         (write_map(f"{FIRST}.JPEG\n"), r"line 1: must be 'FILE WNID'"),
         (write_map(f"{FIRST} 1\n{FIRST} 2\n"), r"line 2: .* is there twice, with two classes"),
-        (write_map(f"{FIRST} 1\n"), rf"1 pictures in .*val are not in .*val\.txt, e\.g\. {SECOND}\.JPEG"),
-        (write_map(""), r"val\.txt lists no pictures"),
+        (write_map(f"{FIRST} 1\n"), rf"1 images in .*val are not in .*val\.txt, e\.g\. {SECOND}\.JPEG"),
+        (write_map(""), r"val\.txt lists no images"),
         (kit_without_meta, r"ILSVRC's own ids, which only meta\.mat of ILSVRC2012_devkit_t12"),
         (kit_with_noise, r"meta\.mat is not the development kit's meta\.mat"),
-        (two_classes, r"two pictures of one name: .*n01440764.* and .*n01443537"),
+        (two_classes, r"two images of one name: .*n01440764.* and .*n01443537"),
         (stray, r"n99999999 is no class of ImageNet-1K"),
-        (lambda root: (root / TENCH).mkdir(), r"no pictures in the class folders"),
-        (lambda root: None, r"no pictures in .*image-net\.org"),
+        (lambda root: (root / TENCH).mkdir(), r"no images in the class folders"),
+        (lambda root: None, r"no images in .*image-net\.org"),
     ],
 )
 def test_trouble_is_one_line(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
@@ -176,7 +176,7 @@ def test_no_folder(tmp_path: Path) -> None:
 
 def test_the_genuine_five_hundred(shared_dir: Path) -> None:
     source = find_labelled(shared_dir / "data" / "imagenet")
-    assert isinstance(source, ImageNetSource) and len(source) == 500
+    assert isinstance(source, ImageNetDataset) and len(source) == 500
     assert len({source.label(i) for i in range(500)}) == 500
     for i in (0, 250, 499):
         assert source.ids[i].startswith(source.wnids[source.label(i)]) and source.pixels(i).ndim == 3

@@ -13,7 +13,7 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.mask_folders import find_stuff, find_voc
-from ltrp_bench.tasks.data.masks import MaskSource, read_mask
+from ltrp_bench.tasks.data.masks import MaskObjects, read_mask
 from ltrp_bench.tasks.splits.split import load_split
 
 MASK = np.array([[0, 1, 1, 7], [0, 0, 1, 7], [7, 0, 0, 7]], np.uint8)
@@ -25,20 +25,20 @@ def save(array: np.ndarray, path: Path) -> None:
     Image.fromarray(array).save(path)
 
 
-def picture(mask: np.ndarray) -> np.ndarray:
+def image(mask: np.ndarray) -> np.ndarray:
     return np.repeat((mask * 20)[..., None], 3, axis=2).astype(np.uint8)
 
 
 def own_layout(root: Path, classes: str = CLASSES) -> Path:
     for name, mask in (("b", MASK), ("a", np.full((3, 4), 9, np.uint8))):
         save(mask, root / "masks" / f"{name}.png")
-        save(picture(mask), root / "images" / f"{name}.png")
+        save(image(mask), root / "images" / f"{name}.png")
     (root / "classes.txt").write_text(classes)
     return root
 
 
 def test_a_region_is_all_pixels_of_a_class(tmp_path: Path) -> None:
-    source = MaskSource(find_stuff(own_layout(tmp_path)))
+    source = MaskObjects(find_stuff(own_layout(tmp_path)))
     assert source.ids == ("a", "b") and source.categories == ("cat", "sky", "sea") and source.domain == "photos"
     truth = source.truth(source.index("b"), masks=True)
     assert (truth.height, truth.width) == (3, 4)
@@ -46,26 +46,26 @@ def test_a_region_is_all_pixels_of_a_class(tmp_path: Path) -> None:
     assert (cat.category, cat.box, cat.area) == ("cat", (1.0, 0.0, 2.0, 2.0), 3.0)
     assert (sky.category, sky.box, sky.area) == ("sky", (0.0, 0.0, 4.0, 3.0), 4.0)  # two pieces, one region
     np.testing.assert_array_equal(rle_tools.decode(sky.rle), MASK == 7)
-    np.testing.assert_array_equal(source.pixels(1), picture(MASK))
+    np.testing.assert_array_equal(source.pixels(1), image(MASK))
     assert all(item.rle is None for item in source.truth(1).objects)
 
 
 def test_zero_is_nobodys_unless_it_is_listed(tmp_path: Path) -> None:
     unlisted = find_stuff(own_layout(tmp_path / "one", CLASSES.removeprefix("0: unlabeled\n")))
-    assert unlisted.nobody == {0} and MaskSource(unlisted).truth(1).objects[0].category == "cat"
-    listed = MaskSource(find_stuff(own_layout(tmp_path / "two", CLASSES.replace("unlabeled", "floor"))))
+    assert unlisted.nobody == {0} and MaskObjects(unlisted).truth(1).objects[0].category == "cat"
+    listed = MaskObjects(find_stuff(own_layout(tmp_path / "two", CLASSES.replace("unlabeled", "floor"))))
     assert [item.category for item in listed.truth(1).objects] == ["floor", "cat", "sky"]
 
 
-@pytest.mark.parametrize("pictures", ["val2017", "images/val2017"])
+@pytest.mark.parametrize("images", ["val2017", "images/val2017"])
 @pytest.mark.parametrize("maps", ["stuffthingmaps", "stuffthingmaps_trainval2017", "annotations"])
-def test_coco_stuffs_values_are_its_ids_less_one(tmp_path: Path, pictures: str, maps: str) -> None:
+def test_coco_stuffs_values_are_its_ids_less_one(tmp_path: Path, images: str, maps: str) -> None:
     values = np.array([[0, 181], [155, 255]], np.uint8)
     save(values, tmp_path / maps / "val2017" / "000000000139.png")
     save(values, tmp_path / maps / "val2017" / "000000000139_labelTrainIds.png")  # a converter's, beside them
-    save(picture(values), tmp_path / pictures / "000000000139.jpg")
+    save(image(values), tmp_path / images / "000000000139.jpg")
     folder = find_stuff(tmp_path)
-    source = MaskSource(folder)
+    source = MaskObjects(folder)
     assert source.ids == ("000000000139",) and len(source.categories) == 171 and folder.split.endswith("171")
     assert [item.category for item in source.truth(0).objects] == ["person", "shelf", "wood"]
     with pytest.raises(InputError, match="train2017"):
@@ -91,22 +91,22 @@ def unknown_value(root: Path) -> None:
 
 def truncated(root: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 2, (300, 400)).astype(np.uint8)
-    save(picture(noise), root / "images" / "b.png")
+    save(image(noise), root / "images" / "b.png")
     save(noise, root / "masks" / "b.png")
     whole = (root / "masks" / "b.png").read_bytes()
     (root / "masks" / "b.png").write_bytes(whole[: len(whole) // 2])
 
 
 def colours(root: Path) -> None:
-    save(picture(MASK), root / "masks" / "b.png")
+    save(image(MASK), root / "masks" / "b.png")
 
 
-def no_picture(root: Path) -> None:
+def no_image(root: Path) -> None:
     (root / "images" / "b.png").unlink()
 
 
-def broken_picture(root: Path) -> None:
-    (root / "images" / "b.png").write_bytes(b"no picture")
+def broken_image(root: Path) -> None:
+    (root / "images" / "b.png").write_bytes(b"no image")
 
 
 @pytest.mark.parametrize(
@@ -115,16 +115,16 @@ def broken_picture(root: Path) -> None:
         (bad_size, r"image .*b\.png has 4x3 pixels, its mask .*b\.png has 3x4"),
         (unknown_value, r"mask .*b\.png holds 3, 4, 10, which classes\.txt does not list"),
         (truncated, r"mask .*b\.png is corrupt"),
-        (colours, r"mask .*b\.png is a picture of mode RGB"),
-        (no_picture, r"mask .*b\.png has no picture: looked for b with \.jpg.* in .*images"),
-        (broken_picture, r"image .*b\.png is corrupt"),
+        (colours, r"mask .*b\.png is an image of mode RGB"),
+        (no_image, r"mask .*b\.png has no image: looked for b with \.jpg.* in .*images"),
+        (broken_image, r"image .*b\.png is corrupt"),
     ],
 )
 def test_a_bad_file_is_one_line_and_spares_the_others(
     tmp_path: Path, harm: Callable[[Path], None], message: str
 ) -> None:
     harm(own_layout(tmp_path))
-    source = MaskSource(find_stuff(tmp_path))
+    source = MaskObjects(find_stuff(tmp_path))
     source.pixels(0), source.truth(0)
     with pytest.raises(InputError, match=message) as caught:
         source.pixels(1), source.truth(1)
@@ -159,26 +159,26 @@ def test_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
         find_voc(tmp_path)
 
 
-def test_pictures_without_masks_and_masks_of_nothing(tmp_path: Path) -> None:
+def test_images_without_masks_and_masks_of_nothing(tmp_path: Path) -> None:
     root = own_layout(tmp_path)
-    save(picture(MASK), root / "images" / "c.png")
-    with pytest.raises(InputError, match=r"1 pictures in .*images have no mask, first c: looked for .*c\.png"):
+    save(image(MASK), root / "images" / "c.png")
+    with pytest.raises(InputError, match=r"1 images in .*images have no mask, first c: looked for .*c\.png"):
         find_stuff(root)
     for file in (*root.glob("masks/*"), *root.glob("images/*")):
         file.unlink()
     with pytest.raises(InputError, match="no masks"):
         find_stuff(root)
     own_layout(tmp_path)
-    save(picture(MASK), root / "images" / "b.jpg")
-    with pytest.raises(InputError, match=r"two pictures of one name: b\.jpg and b\.png"):
-        find_stuff(root).stems and MaskSource(find_stuff(root))
+    save(image(MASK), root / "images" / "b.jpg")
+    with pytest.raises(InputError, match=r"two images of one name: b\.jpg and b\.png"):
+        find_stuff(root).stems and MaskObjects(find_stuff(root))
 
 
-def test_revision_follows_masks_classes_and_pictures(tmp_path: Path) -> None:
+def test_revision_follows_masks_classes_and_images(tmp_path: Path) -> None:
     root = own_layout(tmp_path)
 
     def revision(limit: int | None = None) -> str:
-        return MaskSource(find_stuff(root), limit).revision
+        return MaskObjects(find_stuff(root), limit).revision
 
     whole, first = revision(), revision(1)
     assert whole != first and whole == revision()
@@ -195,8 +195,8 @@ def voc(root: Path, lists: dict[str, str] | None = None) -> Path:
     mask = np.array([[0, 1, 20], [255, 1, 1]], np.uint8)
     for name in ("x", "y"):
         save(mask, root / "SegmentationClass" / f"{name}.png")
-        save(picture(mask), root / "JPEGImages" / f"{name}.jpg")
-    save(picture(mask), root / "JPEGImages" / "boxes_only.jpg")
+        save(image(mask), root / "JPEGImages" / f"{name}.jpg")
+    save(image(mask), root / "JPEGImages" / "boxes_only.jpg")
     for subset, text in (lists or {}).items():
         path = root / "ImageSets" / "Segmentation" / f"{subset}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -207,25 +207,25 @@ def voc(root: Path, lists: dict[str, str] | None = None) -> Path:
 @pytest.mark.parametrize("below", [".", "VOC2012", "VOCdevkit/VOC2012"])
 def test_a_voc_devkit_whole_and_by_its_lists(tmp_path: Path, below: str) -> None:
     voc(tmp_path / below)
-    source = MaskSource(find_voc(tmp_path))
+    source = MaskObjects(find_voc(tmp_path))
     assert source.ids == ("x", "y")
     assert [(o.category, o.area) for o in source.truth(0).objects] == [("aeroplane", 3.0), ("tvmonitor", 1.0)]
     voc(tmp_path / below, {"val": "y\n", "train": "x\nz\n"})
     assert find_voc(tmp_path).stems == ("y",)
-    with pytest.raises(InputError, match=r"train\.txt lists 1 pictures without a mask .* z"):
+    with pytest.raises(InputError, match=r"train\.txt lists 1 images without a mask .* z"):
         find_voc(tmp_path, "train")
     with pytest.raises(UsageError, match="there are train, val"):
         find_voc(tmp_path, "test")
 
 
 def test_genuine_folders(shared_dir: Path) -> None:
-    stuff = MaskSource(find_stuff(shared_dir / "data" / "coco_stuff"))
+    stuff = MaskObjects(find_stuff(shared_dir / "data" / "coco_stuff"))
     assert len(stuff) == 100 and len(stuff.categories) == 129
     names = {category: i for i, category in stuff.folder.names.items()}
     with build_masks.PANOPTIC.open(newline="") as file:
         ids = {row["category"]: int(row["coco_id"]) for row in csv.DictReader(file)}
     assert names.items() <= ids.items()
-    devkit = MaskSource(find_voc(shared_dir / "data" / "voc2012"))
+    devkit = MaskObjects(find_voc(shared_dir / "data" / "voc2012"))
     assert len(devkit) == 93 and len(devkit.categories) == 20
     for source in (stuff, devkit):
         truth = source.truth(3, masks=True)
@@ -238,7 +238,7 @@ def test_vocs_masks_show_what_its_boxes_say(shared_dir: Path) -> None:
     import xml.etree.ElementTree as ET
 
     devkit = shared_dir / "data" / "voc2012"
-    source = MaskSource(find_voc(devkit))
+    source = MaskObjects(find_voc(devkit))
     for i, stem in enumerate(source.ids):
         boxed = {node.text for node in ET.parse(devkit / "Annotations" / f"{stem}.xml").iterfind("object/name")}
         assert {item.category for item in source.truth(i).objects} <= boxed, stem

@@ -10,7 +10,7 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.folders import find_devkit
-from ltrp_bench.tasks.data.voc import VocSource
+from ltrp_bench.tasks.data.voc import VocObjects
 
 PERSON = (
     "<object><name>person</name><difficult>0</difficult>"
@@ -41,7 +41,7 @@ def devkit(root: Path, lists: dict[str, str] | None = None) -> Path:
 
 
 def test_corners_become_edges(tmp_path: Path) -> None:
-    source = VocSource(devkit(tmp_path))
+    source = VocObjects(devkit(tmp_path))
     assert source.ids == ("a", "b", "c") and len(source.categories) == 20 and source.categories[0] == "aeroplane"
     truth = source.truth(0, masks=True)
     person, dog = truth.objects
@@ -55,11 +55,11 @@ def test_corners_become_edges(tmp_path: Path) -> None:
 
 
 def test_what_is_difficult_only_is_neither_present_nor_absent(tmp_path: Path) -> None:
-    source = VocSource(devkit(tmp_path))
+    source = VocObjects(devkit(tmp_path))
     assert [source.labels(i) for i in range(3)] == [{"person"}, set(), set()]
     assert [source.ignored(i) for i in range(3)] == [{"dog"}, {"dog"}, set()]
     (tmp_path / "Annotations" / "b.xml").write_text(annotation(HARD_DOG, HARD_DOG.replace(">1</diff", ">0</diff")))
-    assert VocSource(tmp_path).labels(1) == {"dog"} and VocSource(tmp_path).ignored(1) == set()
+    assert VocObjects(tmp_path).labels(1) == {"dog"} and VocObjects(tmp_path).ignored(1) == set()
 
 
 @pytest.mark.parametrize("below", [".", "VOC2012", "VOC2007", "VOCdevkit/VOC2012", "VOCdevkit/VOC2007"])
@@ -68,20 +68,20 @@ def test_the_year_is_found_and_its_lists(tmp_path: Path, below: str) -> None:
         tmp_path / below,
         {"val": "c\na\n", "train": "b\n", "dog_val": "c -1\na  0\n", "train_val": "a 1\n", "twice": "a\na\n"},
     )
-    assert VocSource(tmp_path).ids == ("a", "c") and VocSource(tmp_path, "train").ids == ("b",)
-    assert VocSource(tmp_path, limit=1).ids == ("a",)
+    assert VocObjects(tmp_path).ids == ("a", "c") and VocObjects(tmp_path, "train").ids == ("b",)
+    assert VocObjects(tmp_path, limit=1).ids == ("a",)
     for subset in ("test", "dog_val"):
-        with pytest.raises(UsageError, match=rf"no list of pictures .*{subset}\.txt: there are train, twice, val$"):
-            VocSource(tmp_path, subset)
-    with pytest.raises(InputError, match=r"twice\.txt lists a picture twice"):
-        VocSource(tmp_path, "twice")
+        with pytest.raises(UsageError, match=rf"no list of images .*{subset}\.txt: there are train, twice, val$"):
+            VocObjects(tmp_path, subset)
+    with pytest.raises(InputError, match=r"twice\.txt lists an image twice"):
+        VocObjects(tmp_path, "twice")
 
 
 def test_two_years_must_be_told_apart(tmp_path: Path) -> None:
     for year in ("VOC2007", "VOC2012"):
         devkit(tmp_path / "VOCdevkit" / year)
     with pytest.raises(UsageError, match=r"VOC2012 and .*VOC2007: name one of them with --data"):
-        VocSource(tmp_path)
+        VocObjects(tmp_path)
     assert find_devkit(tmp_path / "VOCdevkit" / "VOC2007", ("JPEGImages",)).name == "VOC2007"
 
 
@@ -103,20 +103,20 @@ def replaced(old: str, new: str) -> str:
         (annotation(head=BOMB, size="&y;"), r"declares a document type"),
         (annotation(head=LEAK, size="&x;"), r"declares a document type"),
         (replaced("person", "head"), r"object 1 is of class 'head', which is none of VOC's 20 \(aeroplane,"),
-        (replaced(">12<", ">33<"), r"object 1 \(person\) has the box xmin=3, .* outside its picture of 30x20"),
+        (replaced(">12<", ">33<"), r"object 1 \(person\) has the box xmin=3, .* outside its image of 30x20"),
         (replaced(">12<", ">2<"), r"object 1 \(person\) has the box .* which is empty or outside"),
         (replaced(">12<", ">wide<"), r"<bndbox/xmax> of object 1 must be a number, got 'wide'"),
         (replaced(">12<", ">nan<"), r"<bndbox/xmax> of object 1 must be a number, got 'nan'"),
         (replaced(">0</diff", ">maybe</diff"), r"<difficult> of object 1 must be a number, got 'maybe'"),
-        (annotation(size=""), r"<size/width> of the picture must be a number, got ''"),
-        (annotation(size=SIZE.replace("20", "0")), r"says its picture has 30x0 pixels"),
+        (annotation(size=""), r"<size/width> of the image must be a number, got ''"),
+        (annotation(size=SIZE.replace("20", "0")), r"says its image has 30x0 pixels"),
     ],
 )
 def test_bad_annotations_are_one_line(tmp_path: Path, text: str, message: str) -> None:
     for encoding in ("utf-8", "utf-16"):
         (devkit(tmp_path) / "Annotations" / "b.xml").write_bytes(text.encode(encoding))
         with pytest.raises(InputError, match=rf"annotation .*b\.xml.*{message}") as caught:
-            VocSource(tmp_path)
+            VocObjects(tmp_path)
         assert "\n" not in str(caught.value)
 
 
@@ -129,26 +129,26 @@ def no_annotation(root: Path) -> None:
     [
         (lambda root: None, r"no VOC devkit in .*: looked for .*JPEGImages.*VOCdevkit/; get VOCtrainval"),
         (lambda root: [devkit(root)] + [p.unlink() for p in (root / "Annotations").iterdir()], r"no annotations"),
-        (no_annotation, r"val\.txt lists 1 pictures without an annotation, e\.g\. z"),
-        (lambda root: devkit(root, {"val": "\n"}), r"val\.txt lists no pictures"),
+        (no_annotation, r"val\.txt lists 1 images without an annotation, e\.g\. z"),
+        (lambda root: devkit(root, {"val": "\n"}), r"val\.txt lists no images"),
     ],
 )
 def test_bad_folders_are_one_line(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
     make(tmp_path)
     with pytest.raises(InputError, match=message) as caught:
-        VocSource(tmp_path)
+        VocObjects(tmp_path)
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="--data DIR"):
-        VocSource(None)
+        VocObjects(None)
 
 
-def test_bad_pictures_are_named_when_their_turn_comes(tmp_path: Path) -> None:
-    source = VocSource(devkit(tmp_path))
+def test_bad_images_are_named_when_their_turn_comes(tmp_path: Path) -> None:
+    source = VocObjects(devkit(tmp_path))
     path = tmp_path / "JPEGImages" / "a.jpg"
     Image.new("RGB", (20, 30)).save(path)
     with pytest.raises(InputError, match=r"a\.jpg has 20x30 pixels, its annotation says 30x20"):
         source.pixels(0)
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     with pytest.raises(InputError, match=r"a\.jpg is corrupt"):
         source.pixels(0)
     path.unlink()
@@ -156,24 +156,24 @@ def test_bad_pictures_are_named_when_their_turn_comes(tmp_path: Path) -> None:
         source.pixels(0)
 
 
-def test_revision_follows_annotations_and_pictures(tmp_path: Path) -> None:
-    first = VocSource(devkit(tmp_path)).revision
-    assert VocSource(tmp_path).revision == first != VocSource(tmp_path, limit=2).revision
+def test_revision_follows_annotations_and_images(tmp_path: Path) -> None:
+    first = VocObjects(devkit(tmp_path)).revision
+    assert VocObjects(tmp_path).revision == first != VocObjects(tmp_path, limit=2).revision
     (tmp_path / "Annotations" / "c.xml").write_text(annotation(PERSON))
-    second = VocSource(tmp_path).revision
+    second = VocObjects(tmp_path).revision
     (tmp_path / "JPEGImages" / "c.jpg").unlink()
-    assert len({first, second, VocSource(tmp_path).revision}) == 3
+    assert len({first, second, VocObjects(tmp_path).revision}) == 3
 
 
 def test_the_genuine_devkit(shared_dir: Path) -> None:
-    source = VocSource(shared_dir / "data" / "voc2012")
+    source = VocObjects(shared_dir / "data" / "voc2012")
     assert len(source) == 93 and sum(len(source.truth(i).objects) for i in range(93)) == 263
     assert source.truth(0).objects[0].box == (25, 188, 19, 50) and source.pixels(0).shape == (281, 500, 3)
 
 
-def test_genuine_boxes_reach_to_the_borders_of_their_pictures(shared_dir: Path) -> None:
+def test_genuine_boxes_reach_to_the_borders_of_their_images(shared_dir: Path) -> None:
     """Corners read a pixel off would end beside the border, and never at it."""
-    source = VocSource(shared_dir / "data" / "voc2012")
+    source = VocObjects(shared_dir / "data" / "voc2012")
     left = right = top = bottom = 0
     for i in range(len(source)):
         truth = source.truth(i)

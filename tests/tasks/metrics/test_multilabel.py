@@ -16,10 +16,10 @@ CATEGORIES = ("cat", "dog", "kite", "fork", "none of these")
 SEEN, UNSEEN = ("cat", "dog", "none of these"), ("kite", "fork")
 
 
-def world(seed: int = 0, pictures: int = 60, ignored: bool = False, digits: int = 1) -> MultiLabel:
+def world(seed: int = 0, images: int = 60, ignored: bool = False, digits: int = 1) -> MultiLabel:
     """Scores with many ties that know something of the truth; the last category is never there."""
     rng = np.random.default_rng(seed)
-    labels = (rng.random((pictures, 5)) < [0.5, 0.3, 0.2, 0.4, 0]).astype(np.int8)
+    labels = (rng.random((images, 5)) < [0.5, 0.3, 0.2, 0.4, 0]).astype(np.int8)
     scores = np.clip(np.round(0.3 * labels + 0.7 * rng.random(labels.shape), digits), 0, 1)
     sizes = np.where(labels > 0, rng.integers(1, 8, labels.shape), 0).astype(np.uint8)
     if ignored:
@@ -65,7 +65,7 @@ def test_it_is_no_mean_of_batches() -> None:
     assert batched - run.summary(CATEGORIES)["mAP"][0] > 0.05
 
 
-def test_order_of_pictures_changes_nothing() -> None:
+def test_order_of_images_changes_nothing() -> None:
     run, order = world(), np.random.default_rng(1).permutation(60)
     other = MultiLabel(CATEGORIES, run.scores[order], run.labels[order], run.sizes[order])
     for metric, (value, n) in other.summary(CATEGORIES, with_sizes=True).items():

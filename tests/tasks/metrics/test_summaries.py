@@ -133,7 +133,7 @@ PARTS = {"all": CATEGORIES, "seen": ("cat", "dog"), "unseen": ("kite",)}
 
 
 def _world(seed: int, images: int = 40) -> tuple[list[ImageAnnotations], Records]:
-    """Crowded pictures: crowds, sizes across all borders, equal scores, equal boxes, several tries at one object."""
+    """Crowded images: crowds, sizes across all borders, equal scores, equal boxes, several tries at one object."""
     rng = np.random.default_rng(seed)
     truth, found = [], {}
     for i in range(images):
@@ -207,7 +207,7 @@ def test_vocs_rules(seed: int, rule: Rule) -> None:
     once = evaluate_voc(truth, found, CATEGORIES, rule)
     for group in GROUPS:
         assert evidence.measured("voc_AP50", group) == pytest.approx(once.metric(PARTS[group]), abs=1e-12)
-    # Copies, with scores that tell all detections apart: equal ones of two pictures would interleave.
+    # Copies, with scores that tell all detections apart: equal ones of two images would interleave.
     rng = np.random.default_rng(seed)
     found = {i: [{**row, "score": float(rng.random())} for row in rows] for i, rows in found.items()}
     tables = voc_table(voc_verdicts(truth, found, CATEGORIES), CATEGORIES, "voc_AP50", rule)

@@ -20,7 +20,7 @@ def row(category: str, score: float, *box: float) -> dict[str, Any]:
 
 
 def world(seed: int) -> tuple[list[ImageAnnotations], dict[str, list[dict[str, Any]]]]:
-    """Six pictures with objects, a third more of them difficult, near, double and stray detections."""
+    """Six images with objects, a third more of them difficult, near, double and stray detections."""
     rng = np.random.default_rng(seed)
     objects: dict[int, list[ObjectAnnotation]] = {i: [] for i in range(6)}
     detections: dict[str, list[dict[str, Any]]] = {str(i): [] for i in range(6)}
@@ -32,7 +32,7 @@ def world(seed: int) -> tuple[list[ImageAnnotations], dict[str, list[dict[str, A
                 near = box + rng.normal(0, 6, 4)
                 guess = name if rng.random() < 0.9 else str(rng.choice(NAMES))
                 detections[str(place)].append(row(guess, float(rng.random()), *np.maximum(near, 1).tolist()))
-    for _ in range(12):  # in the sixth picture there is nothing
+    for _ in range(12):  # in the sixth image there is nothing
         detections["5"].append(row(str(rng.choice(NAMES)), float(rng.random()), *rng.uniform(5, 60, 4).tolist()))
     return [ImageAnnotations(str(i), 200, 200, objects[i]) for i in range(6)], detections
 
@@ -145,7 +145,7 @@ def test_nothing_found_and_boxes_without_an_area() -> None:
     assert evaluate_voc(BY_HAND, {"a": [row("cat", 0.9, 3, 3, 0, -1)]}, ["cat"]).metric() == 0.0
 
 
-def test_equal_scores_keep_the_order_of_the_pictures() -> None:
+def test_equal_scores_keep_the_order_of_the_images() -> None:
     found = {"c": [row("cat", 0.5, 0, 0, 10, 10)], "b": [row("cat", 0.5, 0, 0, 10, 10)]}
     assert evaluate_voc(BY_HAND, found, ["cat"]).metric() == pytest.approx(1 / 3)
     assert evaluate_voc(BY_HAND[::-1], found, ["cat"]).metric() == pytest.approx(1 / 6)

@@ -1,4 +1,4 @@
-"""The task models that ship: the one of random patches where patches are dropped, else the one of whole pictures."""
+"""The task models that ship: the one of random patches where patches are dropped, else the one of whole images."""
 
 from __future__ import annotations
 

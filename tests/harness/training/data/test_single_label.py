@@ -1,4 +1,4 @@
-"""Labelled pictures: what the label says is there, once, wherever the picture is turned."""
+"""Labelled images: what the label says is there, once, wherever the image is turned."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ltrp_bench.tasks.data.shapes.world import SIZE, WORLD_SEEDS, ShapesWorld
 
 
 @pytest.mark.parametrize("fold", [0, 1])
-def test_items_are_pictures_of_the_labelled_category(fold: int) -> None:
-    stream = LabelledShapes(fold, pictures=6, length=12, seed=0, boxes=True)
+def test_items_are_images_of_the_labelled_category(fold: int) -> None:
+    stream = LabelledShapes(fold, num_images=6, length=12, seed=0, boxes=True)
     assert len(stream) == 12
     for image, label, box in (stream[i] for i in range(6)):
         assert image.shape == (3, SIZE, SIZE) and 0 <= int(label) < CLASSES
@@ -23,7 +23,7 @@ def test_items_are_pictures_of_the_labelled_category(fold: int) -> None:
 
 
 def test_items_depend_on_the_position_alone() -> None:
-    one, other = (LabelledShapes(0, pictures=4, length=8, seed=3) for _ in range(2))
+    one, other = (LabelledShapes(0, num_images=4, length=8, seed=3) for _ in range(2))
     forth = [one[i] for i in range(8)]
     back = [other[i] for i in reversed(range(8))][::-1]
     assert all((a[0] == b[0]).all() and a[1] == b[1] for a, b in zip(forth, back, strict=True))
@@ -32,7 +32,7 @@ def test_items_depend_on_the_position_alone() -> None:
 
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("mirror", [False, True])
-def test_boxes_turn_with_their_pictures(turns: int, mirror: bool) -> None:
+def test_boxes_turn_with_their_images(turns: int, mirror: bool) -> None:
     mask = np.zeros((SIZE, SIZE), bool)
     mask[10:22, 50:90] = True
     x, y, w, h = turned_box(np.array([50, 10, 40, 12]), turns, mirror)

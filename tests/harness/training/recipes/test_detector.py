@@ -32,7 +32,7 @@ def test_samples_depend_on_their_position_alone() -> None:
     assert torch.equal(one["data_samples"].gt_instances.bboxes, same["data_samples"].gt_instances.bboxes)
 
 
-def test_half_of_the_pictures_are_filled_and_boxes_stay_inside() -> None:
+def test_half_of_the_images_are_filled_and_boxes_stay_inside() -> None:
     data = ShapesDetection(DetectorTraining())
     filled = 0
     for i in range(40):

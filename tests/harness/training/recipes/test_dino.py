@@ -38,7 +38,7 @@ from ltrp_bench.harness.training.recipes.dino import DinoOptions, train_dino
 from ltrp_bench.harness.training.loop import TrainingOptions
 dino = DinoOptions(crops=CropOptions(local_crops=2), hidden=16, bottleneck=8, prototypes=32)
 options = TrainingOptions(out=Path(sys.argv[1]), iterations=30, batch_size=2, workers=0, save_every=1)
-train_dino("shapes", options, dino, pictures=6)
+train_dino("shapes", options, dino, images=6)
 """
 
 
@@ -69,32 +69,32 @@ def test_crops_show_a_box_of_the_asked_area_and_are_drawn_from_the_generator_alo
     assert not torch.equal(crops, random_crops(ramps, 16, (0.2, 0.5), generator(1)))
 
 
-def test_a_whole_crop_is_the_picture_or_its_mirror_image() -> None:
-    picture = torch.rand(1, 3, 24, 24, generator=generator()).expand(20, 3, 24, 24)
-    crops = random_crops(picture, 24, (1.0, 1.0), generator())
-    # Where the ratio stretches the box beyond the picture it is cut to it; about square ones show all.
-    errors = [min(float((c - p).abs().max()) for p in (picture[0], picture[0].flip(-1))) for c in crops]
+def test_a_whole_crop_is_the_image_or_its_mirror_image() -> None:
+    image = torch.rand(1, 3, 24, 24, generator=generator()).expand(20, 3, 24, 24)
+    crops = random_crops(image, 24, (1.0, 1.0), generator())
+    # Where the ratio stretches the box beyond the image it is cut to it; about square ones show all.
+    errors = [min(float((c - p).abs().max()) for p in (image[0], image[0].flip(-1))) for c in crops]
     assert min(errors) < 0.2 and crops.min() >= 0 and crops.max() <= 1
 
 
 def test_colour_jitter_does_what_its_options_say() -> None:
-    pictures = torch.rand(40, 3, 8, 8, generator=generator())
+    images = torch.rand(40, 3, 8, 8, generator=generator())
     still = CropOptions(jitter=0, grey_chance=0)
-    torch.testing.assert_close(colour_jitter(pictures, still, generator()), pictures, atol=1e-5, rtol=0)
-    grey = colour_jitter(pictures, CropOptions(jitter=0, grey_chance=1), generator())
-    luma = (pictures * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
+    torch.testing.assert_close(colour_jitter(images, still, generator()), images, atol=1e-5, rtol=0)
+    grey = colour_jitter(images, CropOptions(jitter=0, grey_chance=1), generator())
+    luma = (images * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
     for channel in range(3):
         torch.testing.assert_close(grey[:, channel], luma, atol=1e-4, rtol=0)
-    some = colour_jitter(pictures, CropOptions(jitter=0.4, jitter_chance=0.5, grey_chance=0), generator())
-    changed = ((some - pictures).abs().amax((1, 2, 3)) > 1e-3).float().mean()
+    some = colour_jitter(images, CropOptions(jitter=0.4, jitter_chance=0.5, grey_chance=0), generator())
+    changed = ((some - images).abs().amax((1, 2, 3)) > 1e-3).float().mean()
     assert 0.25 < changed < 0.75 and some.min() >= 0 and some.max() <= 1
 
 
 def test_views_come_view_by_view() -> None:
-    pictures = torch.rand(3, 3, 32, 32, generator=generator())
-    large, small = views(pictures, 16, CropOptions(local_crops=4), generator())
+    images = torch.rand(3, 3, 32, 32, generator=generator())
+    large, small = views(images, 16, CropOptions(local_crops=4), generator())
     assert large.shape == (6, 3, 32, 32) and small.shape == (12, 3, 16, 16)
-    assert views(pictures, 16, CropOptions(local_crops=0), generator())[1].shape == (0, 3, 16, 16)
+    assert views(images, 16, CropOptions(local_crops=0), generator())[1].shape == (0, 3, 16, 16)
 
 
 def test_teachers_momentum_rises_from_its_start_to_one() -> None:
@@ -155,7 +155,7 @@ def test_it_starts_from_the_encoder_of_the_mae() -> None:
 
 def test_it_ends_in_weights_for_the_selector(tmp_path: Path) -> None:
     options = TrainingOptions(out=tmp_path / "run", iterations=3, batch_size=2, workers=0, lr=1e-4, log_every=1)
-    made = train_dino("shapes", options, SMALL, pictures=4)
+    made = train_dino("shapes", options, SMALL, num_images=4)
     assert made["training"]["what"] == "dino" and made["training"]["crops"]["local_size"] == 48
     whole = trained_state(tmp_path / "run")
     assert {"centre", "step", "teacher.head.prototypes", "student.backbone.norm.bias"} <= whole.keys()

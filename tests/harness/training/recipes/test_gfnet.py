@@ -41,7 +41,7 @@ def options(out: Path) -> TrainingOptions:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     out = tmp_path_factory.mktemp("gfnet")
-    return out, train_gfnet(options(out), TEACHING, pictures=6, judged=4)
+    return out, train_gfnet(options(out), TEACHING, num_images=6, judged=4)
 
 
 def folder(out: Path, stage: int) -> Path:
@@ -75,11 +75,11 @@ def test_the_export_is_a_selector(made: tuple[Path, dict], tmp_path: Path) -> No
 def test_done_stages_are_not_done_again_and_others_refused(made: tuple[Path, dict]) -> None:
     out, result = made
     before = [(f, f.stat().st_mtime_ns) for stage in range(3) for f in folder(out, stage).glob("iter_*.pth")]
-    again = train_gfnet(options(out), TEACHING, pictures=6, judged=0)
+    again = train_gfnet(options(out), TEACHING, num_images=6, judged=0)
     assert [(f, f.stat().st_mtime_ns) for f, _ in before] == before and len(before) == 3
     assert all(torch.equal(again["state"][k], v) for k, v in result["state"].items())
     with pytest.raises(UsageError, match="another --out"):
-        train_gfnet(options(out), replace(TEACHING, own=0.5), pictures=6, judged=0)
+        train_gfnet(options(out), replace(TEACHING, own=0.5), num_images=6, judged=0)
 
 
 def check_start(net: GFNet, state: dict[str, torch.Tensor]) -> None:
@@ -120,18 +120,18 @@ sys.path.insert(0, sys.argv[2])
 from test_gfnet import TEACHING, options, train_gfnet
 from dataclasses import replace
 from itertools import pairwise
-train_gfnet(options(Path(sys.argv[1])), replace(TEACHING, iterations=(6, 6, 6)), pictures=6, judged=0)
+train_gfnet(options(Path(sys.argv[1])), replace(TEACHING, iterations=(6, 6, 6)), images=6, judged=0)
 """
 
 
 @pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     teaching = replace(TEACHING, iterations=(6, 6, 6))
-    whole = train_gfnet(options(tmp_path / "whole"), teaching, pictures=6, judged=0)["state"]
+    whole = train_gfnet(options(tmp_path / "whole"), teaching, num_images=6, judged=0)["state"]
     killed = tmp_path / "killed"
     for stage in range(3):
         command = [sys.executable, "-c", SCRIPT, str(killed), str(Path(__file__).parent)]
         run_until(command, folder(killed, stage), 2)
-    again = train_gfnet(options(killed), teaching, pictures=6, judged=0)["state"]
+    again = train_gfnet(options(killed), teaching, num_images=6, judged=0)["state"]
     for key, value in whole.items():
         assert torch.equal(value, again[key]), key

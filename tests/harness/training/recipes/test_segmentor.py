@@ -13,7 +13,7 @@ from PIL import Image
 from ltrp_bench.harness.cli.main import run_command
 from ltrp_bench.harness.training.data.semantic import IGNORED, SemanticFiles, SemanticShapes, semantic_files
 from ltrp_bench.harness.training.loop import TrainingOptions
-from ltrp_bench.harness.training.patch_policy import keeping
+from ltrp_bench.harness.training.patch_policy import patch_policy
 from ltrp_bench.harness.training.recipes.segmentor import SegmentorOptions, object_accuracy, train_segmentor
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
@@ -31,14 +31,14 @@ def options(out: Path, iterations: int = 4) -> TrainingOptions:
 def test_items_are_the_worlds_own() -> None:
     stream, world = SemanticShapes(3, 9, 0), ShapesWorld(1)
     image, classes = stream[4]
-    turned = [np.rot90(p.semantic, t)[:, ::m] for p in map(world.picture, range(3)) for t in range(4) for m in (1, -1)]
+    turned = [np.rot90(p.semantic, t)[:, ::m] for p in map(world.image, range(3)) for t in range(4) for m in (1, -1)]
     assert any(np.array_equal(classes.numpy(), one) for one in turned)
     assert image.shape == (3, 96, 96) and torch.equal(stream[4][0], image)
 
 
 def test_a_training_that_was_cut_ends_like_a_whole_one(tmp_path: Path) -> None:
-    keep = keeping("random", domain="shapes")
-    whole = train_segmentor(options(tmp_path / "whole"), SMALL, keep, pictures=6, judged=2)
+    keep = patch_policy("random", domain="shapes")
+    whole = train_segmentor(options(tmp_path / "whole"), SMALL, keep, num_images=6, judged=2)
     assert 0 <= whole["training"]["accuracy"] <= 1 and whole["training"]["keep_ratio"] == "random"
     for file in (tmp_path / "whole").glob("iter_*.pth"):
         assert file.name == "iter_4.pth"
@@ -55,23 +55,23 @@ def test_a_training_that_was_cut_ends_like_a_whole_one(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training.AtomicCheckpoint, "after_train_iter", stop)
-        train_segmentor(options(cut), SMALL, keep, pictures=6, judged=0)
-    again = train_segmentor(options(cut), SMALL, keep, pictures=6, judged=0)
+        train_segmentor(options(cut), SMALL, keep, num_images=6, judged=0)
+    again = train_segmentor(options(cut), SMALL, keep, num_images=6, judged=0)
     assert all(torch.equal(value, again["state"][key]) for key, value in whole["state"].items())
 
 
 def test_a_selector_chooses_and_the_result_is_a_task_model(tmp_path: Path) -> None:
-    keep = keeping("0.25", "variance", domain="shapes")
-    made = train_segmentor(options(tmp_path / "out", 2), SMALL, keep, pictures=4, judged=0)
+    keep = patch_policy("0.25", "variance", domain="shapes")
+    made = train_segmentor(options(tmp_path / "out", 2), SMALL, keep, num_images=4, judged=0)
     assert made["training"]["keep_ratio"] == 0.25 and made["training"]["selector"]
     file = tmp_path / "s.safetensors"
     save_safetensors(file, made["state"], {"kind": "segmentor", "config": made["config"]})
     assert len(shapes_seg(images=2, model_weights=file)) == 2
     # Gone on with: the head comes along; another stem is refused.
-    more = train_segmentor(options(tmp_path / "more", 2), SegmentorOptions(), keep, file, pictures=4, judged=0)
+    more = train_segmentor(options(tmp_path / "more", 2), SegmentorOptions(), keep, file, num_images=4, judged=0)
     assert more["training"]["init_tensors"] == len(load_state(file))
     with pytest.raises(UsageError, match="has a stem of its own"):
-        train_segmentor(options(tmp_path / "x", 2), SegmentorOptions(stem="patch"), keep, file, pictures=4)
+        train_segmentor(options(tmp_path / "x", 2), SegmentorOptions(stem="patch"), keep, file, num_images=4)
 
 
 def test_accuracy_counts_objects_alone() -> None:
@@ -81,7 +81,7 @@ def test_accuracy_counts_objects_alone() -> None:
     net.decoder.head.bias.data = torch.eye(17)[5]
     world, fifth, objects = ShapesWorld(1000), 0, 0
     for i in range(20):
-        semantic = world.picture(i).semantic
+        semantic = world.image(i).semantic
         fifth, objects = fifth + int((semantic == 5).sum()), objects + int((semantic > 0).sum())
     assert object_accuracy(net, 20, (0.5,) * 3, (0.5,) * 3) == fifth / objects > 0
 

@@ -27,7 +27,7 @@ def options(out: Path, iterations: int = 2) -> TrainingOptions:
 
 
 @pytest.mark.parametrize("side", [4, 6, 9])
-def test_windows_hold_the_box_inside_the_picture(side: int) -> None:
+def test_windows_hold_the_box_inside_the_image(side: int) -> None:
     generator = torch.Generator().manual_seed(0)
     size = torch.randint(6, 25, (200, 2), generator=generator).float()
     boxes = torch.cat([(96 - size) * torch.rand(200, 2, generator=generator), size], dim=1)
@@ -47,7 +47,7 @@ def test_every_place_that_holds_the_box_occurs() -> None:
     assert {(int(c) // GRID, int(c) % GRID) for c in corners} == {(r, c) for r in range(2, 6) for c in range(2, 6)}
 
 
-def test_all_patches_seen_is_the_whole_picture_and_the_rest_is_not_looked_at() -> None:
+def test_all_patches_seen_is_the_whole_image_and_the_rest_is_not_looked_at() -> None:
     vit = start_from("mae.shapes", ClassifierOptions(stem="patch")).eval()
     images = torch.randn(2, 3, 96, 96)
     torch.testing.assert_close(look(vit, images, torch.arange(GRID * GRID).expand(2, -1))[0], vit(images))
@@ -71,7 +71,7 @@ def test_a_net_starts_from_the_autoencoders_encoder(stem: str) -> None:
 
 @pytest.mark.parametrize("kind", ["vit", "evit", "dynamicvit"])
 def test_what_is_trained_loads_as_the_selector(kind: str, tmp_path: Path) -> None:
-    made = train_classifier(kind, options(tmp_path / "out"), ClassifierOptions(fold=1), pictures=8, judged=10)
+    made = train_classifier(kind, options(tmp_path / "out"), ClassifierOptions(fold=1), num_images=8, judged=10)
     assert 0 <= made["training"]["accuracy"] <= 1
     file = tmp_path / f"{kind}.safetensors"
     save_safetensors(file, made["state"], {"kind": kind, "config": made["config"], "training": made["training"]})
@@ -81,7 +81,7 @@ def test_what_is_trained_loads_as_the_selector(kind: str, tmp_path: Path) -> Non
 
 
 def test_a_trained_vit_is_where_others_start(tmp_path: Path) -> None:
-    made = train_classifier("vit", options(tmp_path / "vit"), ClassifierOptions(), pictures=8, judged=0)
+    made = train_classifier("vit", options(tmp_path / "vit"), ClassifierOptions(), num_images=8, judged=0)
     file = tmp_path / "vit.safetensors"
     save_safetensors(file, made["state"], {"kind": "vit", "config": made["config"]})
     begun = start_from(file, ClassifierOptions())
@@ -103,11 +103,13 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_learns_a_few_pictures(tmp_path: Path) -> None:
-    """Eight pictures by heart, in windows: chance is 1/8 and a loss of 2.08."""
+def test_it_learns_a_few_images(tmp_path: Path) -> None:
+    """Eight images by heart, in windows: chance is 1/8 and a loss of 2.08."""
     import json
 
-    train_classifier("vit", options(tmp_path, 150), ClassifierOptions(windows=(6,), smoothing=0), pictures=8, judged=0)
+    train_classifier(
+        "vit", options(tmp_path, 150), ClassifierOptions(windows=(6,), smoothing=0), num_images=8, judged=0
+    )
     (log,) = tmp_path.glob("*/vis_data/scalars.json")
     losses = [json.loads(line)["loss"] for line in log.read_text().splitlines() if '"loss"' in line]
     assert losses[-1] < 0.7 * losses[0]

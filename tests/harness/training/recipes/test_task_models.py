@@ -18,7 +18,7 @@ from torch import Tensor
 from ltrp_bench.harness.cli.main import run_command
 from ltrp_bench.harness.training.data.labelled import labelled_files, shapes_taught
 from ltrp_bench.harness.training.loop import TrainingOptions, trained_state
-from ltrp_bench.harness.training.patch_policy import Keeping, keeping
+from ltrp_bench.harness.training.patch_policy import PatchPolicy, patch_policy
 from ltrp_bench.harness.training.recipes.classifier import SHAPES_MIXING, train_classifier
 from ltrp_bench.harness.training.recipes.multilabel import SHAPES_HEAD, train_multilabel
 from ltrp_bench.harness.training.task_tuning import SHAPES_TUNING, Tuning, mixed, with_epochs
@@ -120,7 +120,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
 
 def classify(out: Path, init: Path, photos: Path) -> dict[str, Any]:
     """With all that is random: crops, RandAugment, erasing, mixing, stochastic depth, a selector's random ratios."""
-    keep, tuning = keeping("random", "edge-energy"), Tuning(layer_decay=0.65, drop_path=0.5, erasing=0.5, ema=0.9)
+    keep, tuning = patch_policy("random", "edge-energy"), Tuning(layer_decay=0.65, drop_path=0.5, erasing=0.5, ema=0.9)
     return train_classifier(labelled_files(photos), init, options(out, 5), keep, tuning)
 
 
@@ -128,7 +128,7 @@ def label(out: Path, init: Path, photos: Path) -> dict[str, Any]:
     """With dropout, random fields at random ratios, averaged weights."""
     tuning = Tuning(1.0, 0.5, "none", 0.0, 0.9997)
     taught = shapes_taught(8, "scenes")
-    return train_multilabel(taught, init, options(out, 5), keeping("random"), tuning, SHAPES_HEAD, judged=0)
+    return train_multilabel(taught, init, options(out, 5), patch_policy("random"), tuning, SHAPES_HEAD, judged=0)
 
 
 @pytest.mark.parametrize("task", [classify, label])
@@ -159,9 +159,9 @@ def test_averaged_weights_are_what_comes_out(init: Path, tmp_path: Path) -> None
     assert torch.equal(made["state"]["blocks.0.attn.qkv.weight"], averaged) and not torch.equal(averaged, last)
 
 
-@pytest.mark.parametrize("keep", [Keeping(), keeping("0.25"), keeping("0.5", "variance")])
-def test_it_learns_a_few_pictures(keep: Keeping, init: Path, tmp_path: Path) -> None:
-    """Four pictures by heart."""
+@pytest.mark.parametrize("keep", [PatchPolicy(), patch_policy("0.25"), patch_policy("0.5", "variance")])
+def test_it_learns_a_few_images(keep: PatchPolicy, init: Path, tmp_path: Path) -> None:
+    """Four images by heart."""
     import json
 
     taught = shapes_taught(4, "single-object")
@@ -188,7 +188,7 @@ def test_genuine_photos(shared_dir: Path, init: Path, tmp_path: Path) -> None:
     assert load_multilabel(weights).classes == 80
 
 
-def test_scores_are_mixed_as_their_pictures() -> None:
+def test_scores_are_mixed_as_their_images() -> None:
     from timm.data import Mixup
 
     images = torch.zeros(4, 3, 32, 32)
@@ -278,5 +278,5 @@ def test_two_processes_train_together(init: Path, tmp_path: Path) -> None:
     assert process.returncode == 0, process.stderr[-2000:]
     assert run_command(words("multilabel", init, tmp_path / "one", *more[:-2])) == 0
     together, alone = load_state(weights), trained_state(tmp_path / "one")
-    assert any(not torch.equal(alone[key], together[key]) for key in alone), "two processes see twice the pictures"
+    assert any(not torch.equal(alone[key], together[key]) for key in alone), "two processes see twice the images"
     assert all(torch.isfinite(value).all() for value in together.values())

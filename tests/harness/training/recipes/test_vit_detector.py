@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ltrp_bench.harness.cli.main import run_command
-from ltrp_bench.harness.training.patch_policy import Keeping
+from ltrp_bench.harness.training.patch_policy import PatchPolicy
 from ltrp_bench.harness.training.recipes.detector import DetectorTraining
 from ltrp_bench.harness.training.recipes.vit_detector import (
     GRID,
@@ -44,9 +44,9 @@ def test_scenes_depend_on_their_position_alone() -> None:
     assert one["position"] == same["position"] == 13
 
 
-def test_whole_pictures_keep_all_patches_and_objects() -> None:
+def test_whole_images_keep_all_patches_and_objects() -> None:
     items = scenes()
-    batch = KeptBatch(Keeping(), 0)(items)
+    batch = KeptBatch(PatchPolicy(), 0)(items)
     for item, sample in zip(items, batch["data_samples"], strict=True):
         assert sample.metainfo["kept_patches"].all()
         assert sample.gt_instances.labels.tolist() == item["labels"].tolist()
@@ -54,7 +54,7 @@ def test_whole_pictures_keep_all_patches_and_objects() -> None:
 
 def test_objects_of_which_less_than_a_tenth_is_kept_are_not_taught() -> None:
     items = scenes()
-    batch = KeptBatch(Keeping(None), 0)(items)
+    batch = KeptBatch(PatchPolicy(None), 0)(items)
     shares = {round(float(sample.metainfo["kept_patches"].mean()), 3) for sample in batch["data_samples"]}
     assert len(shares) == 1 and next(iter(shares)) < 1  # one ratio a batch
     lost = 0
@@ -74,7 +74,7 @@ def test_objects_of_which_less_than_a_tenth_is_kept_are_not_taught() -> None:
 
 def test_patches_depend_on_the_position_and_the_seed() -> None:
     def kept(seed: int, items: list[dict[str, Any]]) -> np.ndarray:
-        batch = KeptBatch(Keeping(None), seed)(items)
+        batch = KeptBatch(PatchPolicy(None), seed)(items)
         return np.stack([sample.metainfo["kept_patches"] for sample in batch["data_samples"]])
 
     items = scenes(12)
@@ -85,7 +85,7 @@ def test_patches_depend_on_the_position_and_the_seed() -> None:
 
 def test_it_starts_from_a_segmentors_encoder_and_its_file_is_read_again(tmp_path: Path) -> None:
     options = DetectorTraining(iterations=1, batch_size=2, warmup=0, lr=1e-12)
-    state, more = train_vit_detector(tmp_path / "t", options, Keeping(None), SEGMENTOR, "cpu")
+    state, more = train_vit_detector(tmp_path / "t", options, PatchPolicy(None), SEGMENTOR, "cpu")
     wanted = {k.removeprefix("vit."): v for k, v in load_state(SEGMENTOR).items()}
     key = next(k for k in state if k.endswith("blocks.0.attn.qkv.weight"))
     source = next(v for k, v in wanted.items() if k.endswith("blocks.0.attn.qkv.weight"))
@@ -104,7 +104,7 @@ def test_it_starts_from_a_segmentors_encoder_and_its_file_is_read_again(tmp_path
 @pytest.mark.slow
 def test_an_interrupted_training_ends_like_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = DetectorTraining(iterations=4, batch_size=2, warmup=1)
-    keep = Keeping(None)
+    keep = PatchPolicy(None)
     whole, _ = train_vit_detector(tmp_path / "whole", options, keep, SEGMENTOR, "cpu", 4, 1)
 
     class Stop(Exception):

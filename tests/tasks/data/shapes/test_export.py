@@ -1,4 +1,4 @@
-"""Exported pictures are the world's, and pycocotools agrees with their annotations."""
+"""Exported images are the world's, and pycocotools agrees with their annotations."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def test_export_reads_back_exactly(tmp_path: Path) -> None:
     world, coco = ShapesWorld(2000), COCO(str(tmp_path / "instances.json"))
     assert sorted(coco.imgs) == [1, 2, 3, 4, 5]
     for index in range(5):
-        picture, info = world.picture(index), coco.imgs[index + 1]
-        assert (np.asarray(Image.open(tmp_path / "images" / info["file_name"])) == picture.image).all()
-        assert (np.asarray(Image.open(tmp_path / "masks" / info["file_name"])) == picture.semantic).all()
+        image, info = world.image(index), coco.imgs[index + 1]
+        assert (np.asarray(Image.open(tmp_path / "images" / info["file_name"])) == image.image).all()
+        assert (np.asarray(Image.open(tmp_path / "masks" / info["file_name"])) == image.semantic).all()
         for i, annotation in enumerate(coco.loadAnns(coco.getAnnIds(index + 1))):
-            assert (coco.annToMask(annotation).astype(bool) == picture.masks[i]).all()
-            assert annotation["bbox"] == picture.boxes[i].tolist()
-            assert CATEGORIES[annotation["category_id"] - 1] == CATEGORIES[picture.labels[i]]
+            assert (coco.annToMask(annotation).astype(bool) == image.masks[i]).all()
+            assert annotation["bbox"] == image.boxes[i].tolist()
+            assert CATEGORIES[annotation["category_id"] - 1] == CATEGORIES[image.labels[i]]
     assert set((tmp_path / "seen.txt").read_text().splitlines()) == seen_categories(1)
 
 

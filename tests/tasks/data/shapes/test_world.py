@@ -20,14 +20,14 @@ GRID = SIZE // PATCH
 def digest(world: ShapesWorld, indices: range) -> str:
     state = hashlib.sha256()
     for i in indices:
-        picture = world.picture(i)
-        state.update(picture.image.tobytes() + picture.masks.tobytes() + picture.labels.tobytes())
+        image = world.image(i)
+        state.update(image.image.tobytes() + image.masks.tobytes() + image.labels.tobytes())
     return state.hexdigest()[:16]
 
 
 def test_the_same_bytes_in_another_process_and_any_order() -> None:
     here = digest(ShapesWorld(5), range(20, 24))
-    ShapesWorld(5).picture(3)
+    ShapesWorld(5).image(3)
     assert digest(ShapesWorld(5), range(20, 24)) == here
     code = (
         f"import sys; sys.path.insert(0, {str(__import__('pathlib').Path(__file__).parent)!r});"
@@ -44,7 +44,7 @@ def test_seed_view_and_index_all_matter() -> None:
 @pytest.mark.parametrize("view", VIEWS)
 def test_ground_truth_is_exact(view: str) -> None:
     for index in range(60):
-        p = ShapesWorld(9, view).picture(index)
+        p = ShapesWorld(9, view).image(index)
         n = len(p.labels)
         assert p.image.shape == (SIZE, SIZE, 3) and p.image.dtype == np.uint8
         assert 1 <= n <= 4 and p.masks.shape == (n, SIZE, SIZE) and p.boxes.shape == (n, 4)
@@ -72,14 +72,14 @@ def test_single_label_view_has_exactly_one_seen_object(fold: int) -> None:
     world, seen = ShapesWorld(3, f"single-label/{fold}"), seen_categories(fold)
     others = 0
     for index in range(80):
-        labels = [CATEGORIES[k] for k in world.picture(index).labels]
+        labels = [CATEGORIES[k] for k in world.image(index).labels]
         named = [c for c in labels if c in seen]
         assert len(named) == 1 and CATEGORIES[world.label(index)] == named[0]
         others += len(labels) - 1
     assert others > 80  # unseen objects stand there too, unlabelled
 
 
-# Means of blocks of 24 x 24 pixels of picture 11 of world 7, as they were before "single-object" was added.
+# Means of blocks of 24 x 24 pixels of image 11 of world 7, as they were before "single-object" was added.
 OLDER_VIEWS = {
     "scenes": ([12], [86.8, 94.33, 98.67, 90.85, 92.23, 92.37, 108.01, 104.27, 103.98, 71.97, 92.22, 117.08]),
     "single-label/0": (
@@ -94,20 +94,20 @@ OLDER_VIEWS = {
 
 
 @pytest.mark.parametrize("view", OLDER_VIEWS)
-def test_older_views_keep_their_pictures_when_one_is_added(view: str) -> None:
-    picture = ShapesWorld(7, view).picture(11)
+def test_older_views_keep_their_images_when_one_is_added(view: str) -> None:
+    image = ShapesWorld(7, view).image(11)
     labels, blocks = OLDER_VIEWS[view]
-    assert picture.labels.tolist() == labels
-    found = picture.image.reshape(4, 24, 4, 24, 3).mean((1, 3, 4)).ravel()
+    assert image.labels.tolist() == labels
+    found = image.image.reshape(4, 24, 4, 24, 3).mean((1, 3, 4)).ravel()
     np.testing.assert_allclose(found[: len(blocks)], blocks, atol=0.02)
 
 
 def test_single_object_view_has_one_object_of_any_category() -> None:
     world = ShapesWorld(3, "single-object")
-    pictures = [world.picture(i) for i in range(160)]
-    assert all(len(p.labels) == 1 for p in pictures)
-    assert [world.label(i) for i in range(20)] == [int(p.labels[0]) for p in pictures[:20]]
-    counts = np.bincount([int(p.labels[0]) for p in pictures], minlength=16)
+    images = [world.image(i) for i in range(160)]
+    assert all(len(p.labels) == 1 for p in images)
+    assert [world.label(i) for i in range(20)] == [int(p.labels[0]) for p in images[:20]]
+    counts = np.bincount([int(p.labels[0]) for p in images], minlength=16)
     assert len(counts) == 16 and counts.min() >= 2 and counts.max() <= 25
 
 
@@ -138,7 +138,7 @@ def test_the_world_is_not_won_by_local_contrast() -> None:
     y, x = np.mgrid[0:GRID, 0:GRID] + 0.5 - GRID / 2
     covered: dict[str, dict[bool, list[float]]] = {}
     for index in range(2500):
-        p = world.picture(index)
+        p = world.image(index)
         image = p.image / 255
         maps = {
             "variance": local_variance(image),

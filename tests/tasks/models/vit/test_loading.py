@@ -121,16 +121,16 @@ def test_convolutional_models_and_models_of_one_size(tmp_path: Path) -> None:
 
 def test_the_crop_is_timms(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    picture = np.asarray(Image.fromarray(rng.integers(0, 256, (9, 13, 3), np.uint8)).resize((301, 207)))
+    image = np.asarray(Image.fromarray(rng.integers(0, 256, (9, 13, 3), np.uint8)).resize((301, 207)))
     for size in ((160, 160), (96, 128)):
         model = load_timm(None, "test_vit", random_weights=0, image_size=size)
-        cropped = model.inputs.crop(picture)
+        cropped = model.inputs.crop(image)
         assert cropped.shape == (*size, 3) and cropped.dtype == np.uint8
         config = {**resolve_data_config(model=model.net), "input_size": (3, *size)}
-        reference = create_transform(**config)(Image.fromarray(picture))
+        reference = create_transform(**config)(Image.fromarray(image))
         torch.testing.assert_close(model.inputs.normalise([cropped])[0], reference, atol=1e-6, rtol=1e-5)
     whole = load_timm(None, "test_vit", random_weights=0, crop_pct=1.0)
-    square = np.ascontiguousarray(picture[:160, :160])
+    square = np.ascontiguousarray(image[:160, :160])
     assert np.array_equal(whole.inputs.crop(square), square)
     mean = np.full((160, 160, 3), whole.inputs.mean_pixel, np.float32)
     assert not whole.inputs.normalise([mean]).any()

@@ -146,7 +146,7 @@ def test_behind_a_vit_it_gets_the_kept_tokens_alone(kind: dict[str, Any]) -> Non
     logits = forward_kept(vit, images, indices)
     torch.testing.assert_close(logits, head(vit.fc_norm(tokens)))
     other = images.clone()
-    other[0, :, 8:16, 16:] += 9  # patches 6 and 7 of the first picture: the second of them is kept
+    other[0, :, 8:16, 16:] += 9  # patches 6 and 7 of the first image: the second of them is kept
     assert not torch.equal(forward_kept(vit, other, indices)[0], logits[0])
     other[0, :, 8:16, 24:] -= 9
     torch.testing.assert_close(forward_kept(vit, other, indices), logits)
@@ -172,8 +172,8 @@ def test_weights_made_here_come_back(tmp_path: Path) -> None:
     assert all(torch.equal(value, vit.state_dict()[key]) for key, value in found.vit.state_dict().items())
     larger = load_multilabel(path, image_size=(48, 32))
     assert larger.inputs.size == (48, 32) and isinstance(larger, PlainViT) and larger.grid == (6, 4)
-    pictures = noise(1, 3, 48, 32)
-    torch.testing.assert_close(larger.net(pictures), forward_kept(vit, pictures), atol=1e-5, rtol=1e-5)
+    images = noise(1, 3, 48, 32)
+    torch.testing.assert_close(larger.net(images), forward_kept(vit, images), atol=1e-5, rtol=1e-5)
     linear = build_multilabel_vit({**VIT, "decoder": None})
     save_safetensors(tmp_path / "linear.safetensors", linear.state_dict(), {"config": {**VIT, "decoder": None}})
     found = load_multilabel(tmp_path / "linear.safetensors")

@@ -64,13 +64,13 @@ def vit_of(kind: str) -> VisionTransformer:
     return random_(VisionTransformer(**{**SMALL, **KINDS[kind]}))
 
 
-def pictures(vit: Any, batch: int = 3, size: tuple[int, int] | None = None) -> Tensor:
+def make_images(vit: Any, batch: int = 3, size: tuple[int, int] | None = None) -> Tensor:
     height, width = size or vit.patch_embed.img_size
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
 def some(batch: int, patches: int, kept: int, seed: int = 2) -> Tensor:
-    """[batch, kept] another choice for each picture, in raster order."""
+    """[batch, kept] another choice for each image, in raster order."""
     noise = torch.rand(batch, patches, generator=torch.Generator().manual_seed(seed))
     return noise.argsort(1)[:, :kept].sort(1).values
 
@@ -92,7 +92,7 @@ def by_masks(vit: Any, images: Tensor, indices: Tensor) -> Tensor:
 
 
 def same(ours: Tensor, reference: Tensor) -> None:
-    assert float(reference.std(0).min()) > 1e-3, "pictures that all look alike prove nothing"
+    assert float(reference.std(0).min()) > 1e-3, "images that all look alike prove nothing"
     torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-5)
     assert torch.equal(ours.argsort(1), reference.argsort(1))
 
@@ -101,7 +101,7 @@ def same(ours: Tensor, reference: Tensor) -> None:
 @torch.no_grad()
 def test_all_patches_are_timms_own_forward(kind: str) -> None:
     vit = vit_of(kind)
-    images = pictures(vit)
+    images = make_images(vit)
     gh, gw = grid_of(vit, *images.shape[2:])
     same(forward_kept(vit, images, torch.arange(gh * gw).expand(3, -1)), vit(images))
     same(forward_kept(vit, images), vit(images))
@@ -113,7 +113,7 @@ def test_all_patches_are_timms_own_forward(kind: str) -> None:
 @torch.no_grad()
 def test_some_patches_are_what_attention_masks_leave(kind: str, share: float) -> None:
     vit = vit_of(kind)
-    images = pictures(vit)
+    images = make_images(vit)
     patches = vit.patch_embed.num_patches
     indices = some(3, patches, max(1, round(share * patches)))
     same(forward_kept(vit, images, indices), by_masks(vit, images, indices))
@@ -122,7 +122,7 @@ def test_some_patches_are_what_attention_masks_leave(kind: str, share: float) ->
 @torch.no_grad()
 def test_pooling_is_over_the_kept_patches() -> None:
     vit = vit_of("average")
-    images, indices = pictures(vit), some(3, 36, 9)
+    images, indices = make_images(vit), some(3, 36, 9)
     tokens = features_kept(vit, images, indices)
     assert tokens.shape == (3, 1 + 9, 32)
     torch.testing.assert_close(forward_kept(vit, images, indices), vit.head(vit.fc_norm(tokens[:, 1:].mean(1))))
@@ -135,7 +135,7 @@ def test_dynamic_sizes(kind: str, size: tuple[int, int]) -> None:
     fixed = vit_of(kind)
     vit = VisionTransformer(**{**SMALL, **KINDS[kind]}, dynamic_img_size=True).eval()
     vit.load_state_dict(fixed.state_dict())
-    images = pictures(vit, size=size)
+    images = make_images(vit, size=size)
     assert grid_of(vit, *size) == (size[0] // 8, size[1] // 8)
     same(forward_kept(vit, images), vit(images))
     # A model that was not built for it does the same: the weights are.
@@ -149,7 +149,7 @@ def test_dynamic_sizes(kind: str, size: tuple[int, int]) -> None:
 def test_padding_of_odd_sizes() -> None:
     vit = VisionTransformer(**SMALL, dynamic_img_size=True, dynamic_img_pad=True)
     random_(vit)
-    images = pictures(vit, size=(45, 51))
+    images = make_images(vit, size=(45, 51))
     assert grid_of(vit, 45, 51) == (6, 7)
     same(forward_kept(vit, images), vit(images))
     with pytest.raises(InputError, match=r"45x51 pixels cannot be cut into patches of 8x8"):
@@ -159,7 +159,7 @@ def test_padding_of_odd_sizes() -> None:
 @torch.no_grad()
 def test_two_prefix_tokens_of_a_distilled_deit() -> None:
     vit = random_(timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=2, embed_dim=48, num_heads=3))
-    images, indices = pictures(vit), some(3, 16, 6)
+    images, indices = make_images(vit), some(3, 16, 6)
     same(forward_kept(vit, images), vit(images))
     same(forward_kept(vit, images, indices), by_masks(vit, images, indices))
 
@@ -173,7 +173,7 @@ def test_dropped_pixels_are_never_seen_with_any_stem() -> None:
     hybrid = timm.create_model("vit_tiny_r_s16_p8_224", img_size=64, depth=2, num_classes=10)
     for vit, alone in ((vit_of("plain"), True), (random_(conv), False), (random_(hybrid), False)):
         assert embeds_patches_alone(vit) is alone
-        images = pictures(vit)
+        images = make_images(vit)
         gh, gw = grid_of(vit, *images.shape[2:])
         side = patch_sides(vit)[0]
         torch.testing.assert_close(forward_kept(vit, images), vit(images), atol=1e-5, rtol=1e-5)
@@ -188,7 +188,7 @@ def test_dropped_pixels_are_never_seen_with_any_stem() -> None:
 
 def test_gradients_flow_and_checkpointing_changes_nothing() -> None:
     vit = vit_of("registers").requires_grad_(True)
-    images, indices = pictures(vit), some(3, 36, 9)
+    images, indices = make_images(vit), some(3, 36, 9)
     forward_kept(vit, images, indices).square().sum().backward()
     plain = {name: p.grad.clone() for name, p in vit.named_parameters() if p.grad is not None}
     assert plain.keys() == dict(vit.named_parameters()).keys()
@@ -210,7 +210,7 @@ def test_scattering_back() -> None:
     filled = scatter_tokens(tokens, indices, (2, 3), mask)
     assert (filled[0, :, 0, 1] == 7).all() and torch.equal(filled[0, :, 1, 1], tokens[0, 1])
     filled.sum().backward()
-    assert mask.grad is not None and mask.grad.tolist() == [6.0] * 5  # three places in each of two pictures
+    assert mask.grad is not None and mask.grad.tolist() == [6.0] * 5  # three places in each of two images
     assert tokens.grad is not None and (tokens.grad == 1).all()
     places = torch.arange(30.0).view(6, 5)
     assert torch.equal(scatter_tokens(tokens, indices, (2, 3), places)[0, :, 0, 2], places[2])
@@ -222,7 +222,7 @@ def test_scattering_back() -> None:
 
 def test_wrong_shapes_are_named() -> None:
     vit = vit_of("plain")
-    images = pictures(vit)
+    images = make_images(vit)
     with pytest.raises(InputError, match=r"indices must be \[3, k\]"):
         forward_kept(vit, images, torch.arange(5))
     with pytest.raises(InputError, match=r"indices must be \[3, k\] with k > 0, got \[3, 0\]"):
