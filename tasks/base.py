@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -67,6 +69,26 @@ class MetricRow:
         return not math.isnan(self.value)
 
 
+RENAMED_METHODS: Final = {
+    "process": "predict",
+    "summarise": "compute_metrics",
+    "objects": "oracle_scores",
+    "evidence": "resampling_summary",
+}
+"""Old name -> new name of the methods of `Task` that were renamed in 0.2; the old ones work until 0.3."""
+
+
+def _renamed(method: Callable[..., Any], old: str) -> Callable[..., Any]:
+    """`method` under its old name: calls it, with a warning."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        warnings.warn(f"{old} is now called {method.__name__}", DeprecationWarning, stacklevel=2)
+        return method(*args, **kwargs)
+
+    return call
+
+
 class Task(ABC):
     """Base class of tasks.
 
@@ -77,7 +99,7 @@ class Task(ABC):
         headline: the metric that tables show first.
         supports_downsample: `Downsample` reductions are allowed.
         split: which categories are seen, unseen, narrow.
-        row_schema: column -> "int64" | "float64" | "string" | "binary" of the rows `process` returns.
+        row_schema: column -> "int64" | "float64" | "string" | "binary" of the rows `predict` returns.
     """
 
     name: str
@@ -87,6 +109,16 @@ class Task(ABC):
     supports_downsample: bool = False
     split: CategorySplit
     row_schema: Mapping[str, str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let methods of a subclass be defined and called by their names before version 0.2, with a warning."""
+        super().__init_subclass__(**kwargs)
+        for old, name in RENAMED_METHODS.items():
+            if old in vars(cls) and name not in vars(cls):
+                warnings.warn(f"{cls.__name__}.{old} is now called {name}", DeprecationWarning, stacklevel=2)
+                setattr(cls, name, vars(cls)[old])
+            elif name in vars(cls):
+                setattr(cls, old, _renamed(vars(cls)[name], old))
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -109,25 +141,32 @@ class Task(ABC):
         """(gh, gw): the patch grid on which this sample's patches are kept."""
 
     @abstractmethod
-    def objects(self, sample: Sample) -> np.ndarray:
+    def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that annotated objects cover, for the oracle."""
 
     @abstractmethod
-    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+    def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """Rows of each image under its reduction; depends on each image alone, not on its batch."""
 
     @abstractmethod
-    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+    def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """Metrics over exactly these images, for all groups and categories."""
 
-    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any] | None:
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any] | None:
         """What these images' metrics can be resampled from, without data set or model; None of a task without.
 
         Args:
-            records: as given to `summarise`, which is called with the same mapping just before.
+            records: as given to `compute_metrics`, which is called with the same mapping just before.
 
         Returns:
             numpy arrays by name and, under "meta", plain JSON: the kinds of docs/statistics.md. With every image once
-            its metrics are those of `summarise`.
+            its metrics are those of `compute_metrics`.
         """
         return None
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Reduction":
+        warnings.warn("Reduction is now called ReducedInput", DeprecationWarning, stacklevel=2)
+        return ReducedInput
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -101,7 +101,7 @@ class ClassificationTask(DatasetTask[SingleLabelDataset]):
         """The model's, the same for every image."""
         return self._grid
 
-    def objects(self, sample: Sample) -> np.ndarray:
+    def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that the labelled object covers."""
         if self._regions is None:
             raise UsageError(f"{self.name}: nobody has marked where the labelled objects are: leave out 'oracle'")
@@ -111,7 +111,7 @@ class ClassificationTask(DatasetTask[SingleLabelDataset]):
         edges = [patch_edges(side, side, self.patch) for side in share.shape]
         return covered_share(share, edges[0], edges[1])
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+    def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """One row an image. Images that keep as many patches go through the model together."""
         together: dict[Any, list[int]] = {}
         for i, reduction in enumerate(reductions):
@@ -166,7 +166,7 @@ class ClassificationTask(DatasetTask[SingleLabelDataset]):
         before = (scores > scores[label]).sum() + (scores[:label] == scores[label]).sum()
         return {"label": label, "predicted": int(scores.argmax()), "rank": int(before)}
 
-    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+    def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """Top-1 and top-5 accuracy over the images of each group, and of each class that has any."""
         rows = [row for image in records.values() for row in image]
         labels = np.array([row["label"] for row in rows], dtype=np.int64)
@@ -184,7 +184,7 @@ class ClassificationTask(DatasetTask[SingleLabelDataset]):
                 out.append(MetricRow(metric, group, names[i], *_mean(right[labels == i])))
         return out
 
-    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
         """Whether each image is right, within one and within five guesses."""
         rows = [(i, row) for i, rows in enumerate(records.values()) for row in rows]
         names = self.source.categories

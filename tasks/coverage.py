@@ -89,11 +89,11 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         """The same for every image."""
         return self._grid
 
-    def objects(self, sample: Sample) -> np.ndarray:
+    def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects cover."""
         return self._areas[sample.annotations][1]
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+    def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """One row per object with an area, after one row (category "") of the image itself."""
         return [self._rows(s, r) for s, r in zip(samples, reductions, strict=True)]
 
@@ -131,7 +131,7 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         """Kinds of categories that have metrics of their own, as sizes have."""
         return {}
 
-    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+    def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """Mean over objects of each group, size, kind and category; the gaps (seen less unseen); the share kept."""
         categories, kept, parts = self._columns(records)
         out: list[MetricRow] = []
@@ -158,7 +158,7 @@ class CoverageTask(DatasetTask[ObjectDataset]):
             parts[f"coverage_{name}"] = np.isin(categories, sorted(members))
         return categories, kept, parts
 
-    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
         """The share kept of each object."""
         categories, kept, parts = self._columns(records)
         image = [i for i, rows in enumerate(records.values()) for _ in rows]

@@ -116,7 +116,7 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         height, width = sample.annotations.prepared.content.shape[:2]
         return patch_grid(height, width, self.patch)
 
-    def objects(self, sample: Sample) -> np.ndarray:
+    def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects (without crowds) cover."""
         truth = self.source.truth(sample.annotations.index, masks=True)
         union = np.zeros((truth.height, truth.width), np.uint8)
@@ -127,7 +127,7 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         rows = patch_edges(truth.height, height, self.patch)
         return covered_share(union, rows, patch_edges(truth.width, width, self.patch))
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+    def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """One row per detection of a category of the data set, best first."""
         category = self._category
         found = self.runner.rows([sample.annotations.prepared for sample in samples], reductions)
@@ -136,7 +136,7 @@ class DetectionTask(DatasetTask[ObjectDataset]):
             for rows in found
         ]
 
-    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+    def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """COCO's twelve numbers of each group, and three of each category."""
         out: list[MetricRow] = []
         self._evaluated = (records, {kind: self._evaluate(records, kind) for kind in self.kinds})
@@ -160,7 +160,7 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         """Of the images of `records`, in the data set's order."""
         return [self.source.truth(i, masks=masks) for i in sorted(map(self.source.index, records))]
 
-    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
         """Verdicts on every detection, of boxes and, where there are any, masks."""
         held, self._evaluated = self._evaluated, None
         runs = held[1] if held is not None and held[0] is records else {}

@@ -123,7 +123,7 @@ class MultiLabelTask(ClassificationTask):
             self._sizes[index] = np.array(list(bits.values()), np.uint8)
         return self._sizes[index]
 
-    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+    def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """mAP, precision, recall and F1 of each group, mAP of sizes where objects are known, AP of each category."""
         run = self._run(records)
         out = []
@@ -140,7 +140,7 @@ class MultiLabelTask(ClassificationTask):
         rows: Sequence[Row] = [row for i in sorted(records, key=self.labelled.index) for row in records[i]]
         return MultiLabel.of(rows, self.labelled.categories, self.threshold)
 
-    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
         """Scores and truth of every image, for mAP and, where objects are known, mAP of sizes."""
         metrics = ("mAP", *(SIZE_METRICS if self.labelled.boxes is not None else ()))
         order = sorted(records, key=self.labelled.index)

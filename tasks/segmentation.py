@@ -114,7 +114,7 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
         """(gh, gw) of the resized image."""
         return self.runner.grid(sample.annotations.prepared)
 
-    def objects(self, sample: Sample) -> np.ndarray:
+    def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects cover; where everything is labelled, `segment_worth`."""
         image: DisplayImage = sample.annotations
         truth = self.source.objects.truth(image.index, masks=True)
@@ -129,7 +129,7 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
         areas = [patch_areas(mask, rows, columns) for mask in masks]
         return segment_worth(np.array(areas).reshape(-1, len(rows) - 1, len(columns) - 1))
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+    def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """Each image's confusion matrix, a row an entry."""
         for sample, reduction in zip(samples, reductions, strict=True):
             if not isinstance(reduction, Downsample) and reduction.mask.shape != self.grid(sample):
@@ -143,7 +143,7 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
         truth = self.source.semantic(index)
         return list(confusion_rows(truth, self._outputs[outputs], self.source.classes))
 
-    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+    def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """mIoU, mAcc and aAcc of each group, IoU and accuracy of each class, unseen pixels that are called seen."""
         run = Confusion.of(records.values(), self.source.classes)
         out = []
@@ -164,7 +164,7 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
             out.append(MetricRow("Acc", group, name, float(run.accuracy[i]), pixels))
         return out
 
-    def evidence(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
         """Every image's confusion matrix."""
         metrics = ("mIoU", "mAcc", "aAcc", CALLED_SEEN)
         return of_confusion(records, self.source.classes, self._groups, metrics)

@@ -51,12 +51,12 @@ class VocDetectionTask(DetectionTask):
         self.headline = "voc_AP50" if rule == "area" else "voc_AP50_11points"
         self._identity["rule"] = rule
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+    def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """One row per detection of a category of the data set, best first, without masks."""
-        found = super().process(samples, reductions)
+        found = super().predict(samples, reductions)
         return [[{**row, "rle": ""} for row in rows] for rows in found]
 
-    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+    def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """VOC's average precision of each group and category, then COCO's numbers as of `DetectionTask`."""
         run = evaluate_voc(self._truth(records), records, self.source.categories, self.rule)
         out = [
@@ -66,7 +66,7 @@ class VocDetectionTask(DetectionTask):
         for category in self.source.categories:
             group = "seen" if category in self._groups["seen"] else "unseen"
             out.append(MetricRow(self.headline, group, category, run.precision[category], run.counts[category]))
-        return out + super().summarise(records)
+        return out + super().compute_metrics(records)
 
     def _joined(self, records: Mapping[str, list[Row]], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """VOC's verdicts before COCO's."""

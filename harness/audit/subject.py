@@ -41,7 +41,7 @@ class AuditImages:
     def of(cls, task: Task, most: int) -> AuditImages:
         """The task's first `most` images; InputError for one that cannot be read."""
         samples = tuple(task.load(index) for index in range(min(most, len(task))))
-        objects = tuple(np.asarray(task.objects(sample), dtype=np.float32) for sample in samples)
+        objects = tuple(np.asarray(task.oracle_scores(sample), dtype=np.float32) for sample in samples)
         return cls(samples, tuple(task.grid(sample) for sample in samples), objects)
 
     def __len__(self) -> int:

@@ -154,7 +154,7 @@ class _GroupRun:
         """Evidence of finished cells that have none: an older version measured them, or it was deleted."""
         for cell in self.group.cells:
             if cell not in self.pending and not self.store.evidence_path(cell.fingerprint).exists():
-                evidence = self.task.evidence(self.store.read_images(cell.fingerprint))
+                evidence = self.task.resampling_summary(self.store.read_images(cell.fingerprint))
                 self.store.write_evidence(self.store.read_cell(cell.fingerprint), evidence)
 
     def _scorer(self) -> tuple[Scorer, ScoreCache]:
@@ -206,7 +206,7 @@ class _GroupRun:
         cached = cache.get(ids, grids)
         objects = None
         if scorer.needs_context:
-            objects = [np.asarray(self.task.objects(sample), dtype=np.float32) for sample in samples]
+            objects = [np.asarray(self.task.oracle_scores(sample), dtype=np.float32) for sample in samples]
         if cached is not None:
             self.costs.remember(cached.cost)
             return cached.scores
@@ -242,7 +242,7 @@ class _GroupRun:
         rows: dict[int, list[Row]] = {}
         kinds = [(sample.image.shape, grid) for sample, grid in zip(samples, grids, strict=True)]
         for batch in batches_by(kinds, self.options.together):
-            given = self.task.process([samples[i] for i in batch], [reductions[i] for i in batch])
+            given = self.task.predict([samples[i] for i in batch], [reductions[i] for i in batch])
             if len(given) != len(batch):
                 raise InputError(f"task {self.task.name!r} gave rows of {len(given)} images for {len(batch)}")
             for place, image_rows in zip(batch, given, strict=True):
@@ -275,12 +275,12 @@ class _GroupRun:
             reduction=self.task.reduction,
             images=len(images),
             skipped=tuple(skipped),
-            metrics=metrics_of(self.task.summarise(images)),
+            metrics=metrics_of(self.task.compute_metrics(images)),
             records_sha256="",
         )
         # A record of fewer images goes first: beside newer rows, after a kill, it would look altered.
         self.store.cell_path(cell.fingerprint).unlink(missing_ok=True)
-        evidence = self.task.evidence(images)
+        evidence = self.task.resampling_summary(images)
         self.store.write_cell(record, images, self.task.row_schema, {**provenance, "skipped": skipped}, evidence)
 
 

@@ -139,7 +139,7 @@ def _file_image(file: Path, grid: Grid, truth: Path | None) -> DisplayImage:
 def _task_image(task: Task, index: int, with_share: bool) -> DisplayImage:
     sample = task.load(index)
     grid = task.grid(sample)
-    share = np.asarray(task.objects(sample), dtype=np.float32) if with_share else None
+    share = np.asarray(task.oracle_scores(sample), dtype=np.float32) if with_share else None
     pixels = _view(sample.image)
     edges = _scaled(_edges(task, sample, grid), sample.image, pixels)
     return DisplayImage(sample, grid, edges, pixels, _outlines(task, index, pixels.shape), _labels(task, index), share)

@@ -68,14 +68,14 @@ class ToyTask(Task):
     def grid(self, sample: Sample) -> tuple[int, int]:
         return sample.image.shape[0] // PATCH, sample.image.shape[1] // PATCH
 
-    def objects(self, sample: Sample) -> np.ndarray:
+    def oracle_scores(self, sample: Sample) -> np.ndarray:
         gh, gw = self.grid(sample)
         return sample.annotations[0].reshape(gh, PATCH, gw, PATCH).mean((1, 3), dtype=np.float32)
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+    def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         out = []
         for sample, reduction in zip(samples, reductions, strict=True):
-            share = self.objects(sample)
+            share = self.oracle_scores(sample)
             shrunk = isinstance(reduction, Downsample)
             mask = np.full(share.shape, reduction.keep_ratio) if shrunk else reduction.mask
             row = {
@@ -87,7 +87,7 @@ class ToyTask(Task):
             out.append([row] if int(sample.image_id.split()[1]) % 7 else [])
         return out
 
-    def summarise(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
+    def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         rows = [row for image in records.values() for row in image]
         groups = {"all": "ab", "seen": "a", "unseen": "b"}
         out = []

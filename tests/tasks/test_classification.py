@@ -79,7 +79,7 @@ def test_all_patches_are_timms_evaluation(reduction: Kind) -> None:
     task = task_of(reduction=reduction)
     transform = create_transform(**resolve_data_config(model=task.model.net))
     samples = [task.load(i) for i in range(len(task))]
-    rows = task.process(samples, [Keep(np.ones((10, 10), bool))] * 6)
+    rows = task.predict(samples, [Keep(np.ones((10, 10), bool))] * 6)
     for i, (sample, row) in enumerate(zip(samples, rows, strict=True)):
         assert sample.image.shape == (160, 160, 3) and sample.image.dtype == np.uint8 and task.grid(sample) == (10, 10)
         logits = task.model.net(transform(Image.fromarray(task.source.pixels(i)))[None])[0].numpy()
@@ -95,8 +95,8 @@ def test_kept_patches_alone_are_given_and_alone_or_together_is_the_same() -> Non
     samples = [task.load(i) for i in range(6)]
     keeps = [Keep(some((10, 10), (0.25, 0.5, 0.25)[i % 3], i)) for i in range(6)]
     reductions: list[Any] = [*keeps[:4], Downsample(0.25), keeps[5]]
-    together = task.process(samples, reductions)
-    assert together == [task.process([s], [r])[0] for s, r in zip(samples, reductions, strict=True)]
+    together = task.predict(samples, reductions)
+    assert together == [task.predict([s], [r])[0] for s, r in zip(samples, reductions, strict=True)]
     indices = torch.from_numpy(np.flatnonzero(keeps[1].mask))[None]
     logits = forward_kept(task.model.vit, task.model.inputs.normalise([samples[1].image]), indices)[0].numpy()
     assert together[1][0]["rank"] == rank_of(logits, task.source.label(1))
@@ -110,10 +110,10 @@ def test_dropped_pixels_are_never_seen(name: str, reduction: Kind) -> None:
         sample, mask = task.load(i), some((10, 10), 0.4, i)
         pixels = np.kron(mask, np.ones((16, 16), bool))[..., None]
         other = type(sample)(sample.image_id, np.where(pixels, sample.image, 255 - sample.image), sample.annotations)
-        assert task.process([sample], [Keep(mask)]) == task.process([other], [Keep(mask)])
+        assert task.predict([sample], [Keep(mask)]) == task.predict([other], [Keep(mask)])
         whole = Keep(np.ones((10, 10), bool))
-        changed += task.process([sample], [whole]) != task.process([other], [whole])
-        unlike += task.process([sample], [whole]) != task.process([sample], [Keep(mask)])
+        changed += task.predict([sample], [whole]) != task.predict([other], [whole])
+        unlike += task.predict([sample], [whole]) != task.predict([sample], [Keep(mask)])
     assert changed >= 4 and unlike >= 4
 
 
@@ -125,11 +125,11 @@ def test_downsampling_is_a_smaller_image_with_positions_of_its_own() -> None:
     dynamic = model_of()
     dynamic.net.set_input_size(img_size=(80, 80))  # type: ignore[operator]
     logits = dynamic.net(task.model.inputs.normalise([small]))[0].numpy()
-    row = task.process([sample], [Downsample(0.25)])[0][0]
+    row = task.predict([sample], [Downsample(0.25)])[0][0]
     assert row["rank"] == rank_of(logits, row["label"]) and row["predicted"] == int(logits.argmax())
-    assert task.process([sample], [Downsample(1.0)]) == task.process([sample], [Keep(np.ones((10, 10), bool))])
+    assert task.predict([sample], [Downsample(1.0)]) == task.predict([sample], [Keep(np.ones((10, 10), bool))])
     convolutions = task_of("test_resnet")
-    row = convolutions.process([sample], [Downsample(0.25)])[0][0]
+    row = convolutions.predict([sample], [Downsample(0.25)])[0][0]
     logits = convolutions.model.net(task.model.inputs.normalise([small]))[0].numpy()
     assert row["rank"] == rank_of(logits, row["label"])
     assert task.supports_downsample and convolutions.supports_downsample
@@ -144,7 +144,7 @@ def test_ties_go_to_the_first_class() -> None:
         task.model.net.head.bias.zero_()  # type: ignore[union-attr,operator]
         task.model.net.head.bias[20] = -1  # type: ignore[index,union-attr]
     for i in range(6):
-        (row,) = task.process([task.load(i)], [Keep(some((10, 10), 0.5, i))])[0]
+        (row,) = task.predict([task.load(i)], [Keep(some((10, 10), 0.5, i))])[0]
         label = task.source.label(i)
         assert row == {"label": label, "predicted": 0, "rank": label - (label > 20)}
 
@@ -160,7 +160,7 @@ def test_groups_and_classes_are_slices_of_the_images() -> None:
     records: dict[str, list[Row]] = {
         f"p{i}": [{"label": label, "predicted": 0, "rank": rank}] for i, (label, rank) in enumerate(drawn)
     }
-    found = metrics(task.summarise(records))
+    found = metrics(task.compute_metrics(records))
     for metric, most in (("top1", 1), ("top5", 5)):
         for group, inside in (("all", (0, 1)), ("seen", (1,)), ("unseen", (0,))):
             hits = [rank < most for label, rank in drawn if label % 2 in inside]
@@ -172,7 +172,7 @@ def test_groups_and_classes_are_slices_of_the_images() -> None:
                 len(hits),
             )
     assert len(found) == 2 * (3 + 12)
-    none = metrics(task.summarise({}))
+    none = metrics(task.compute_metrics({}))
     assert np.isnan(none["top1", "all", None][0]) and none["top1", "all", None][1] == 0
 
 
@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_named() -> None:
         (UsageError, "only a plain ViT can drop patches, and this is a ResNet", lambda: task_of("test_resnet", "drop")),
         (UsageError, "reduction must be drop or fill", lambda: task_of(reduction="blur")),  # type: ignore[arg-type]
         (UsageError, "the model's patches are of 16 pixels", lambda: task_of(patch=8)),
-        (UsageError, "nobody has marked", lambda: task_of().objects(task_of().load(0))),
+        (UsageError, "nobody has marked", lambda: task_of().oracle_scores(task_of().load(0))),
     ]
     for kind, line, call in cases:
         with pytest.raises(kind, match=line) as error:
@@ -194,11 +194,11 @@ def test_what_does_not_fit_is_named() -> None:
         assert "\n" not in str(error.value)
     task = task_of()
     with pytest.raises(InputError, match=r"a selection of \(7, 7\) patches, the grid is \(10, 10\)"):
-        task.process([task.load(0)], [Keep(np.ones((7, 7), bool))])
+        task.predict([task.load(0)], [Keep(np.ones((7, 7), bool))])
     with torch.no_grad():
         task.model.net.head.bias[3] = float("nan")  # type: ignore[index,union-attr]
     with pytest.raises(InputError, match="NaN or infinities on image 'noise-0'"):
-        task.process([task.load(0)], [Keep(np.ones((10, 10), bool))])
+        task.predict([task.load(0)], [Keep(np.ones((10, 10), bool))])
 
 
 def _built(classes: int) -> ClassificationTask:
@@ -210,15 +210,15 @@ def test_shapes_with_an_untrained_vit() -> None:
     assert isinstance(task, ClassificationTask) and task.domain == "shapes" and task.reduction == "drop"
     sample = task.load(1)
     assert task.grid(sample) == (12, 12) and np.array_equal(sample.image, task.source.pixels(1))
-    share = task.objects(sample)
+    share = task.oracle_scores(sample)
     assert share.shape == (12, 12) and share.sum() * 64 == pytest.approx(task.source.mask(1).sum())  # type: ignore[attr-defined]
-    (row,) = task.process([sample], [Keep(share > 0)])[0]
+    (row,) = task.predict([sample], [Keep(share > 0)])[0]
     assert row["label"] == task.source.label(1) and 0 <= row["rank"] < 16
     assert task.split.label_set == "shapes-seen/0" and len(task.split.groups()["unseen"]) == 8
     same, other = (shapes_cls(images=4, random_weights=seed).identity() for seed in (0, 1))
     assert task.identity() == same != other
     larger = shapes_cls(images=4, random_weights=0, image_size=192)
-    bigger = larger.objects(larger.load(1))
+    bigger = larger.oracle_scores(larger.load(1))
     assert bigger.shape == (24, 24) and bigger.sum() / 4 == pytest.approx(share.sum(), rel=0.05)
 
 
@@ -254,7 +254,7 @@ def test_the_whole_way_with_selectors(tmp_path: Path) -> None:
 def right(task: ClassificationTask) -> tuple[int, int]:
     """Images whose class is the first, and is among the first five, with all patches kept."""
     everything = Keep(np.ones((14, 14), bool))
-    ranks = [task.process([task.load(i)], [everything])[0][0]["rank"] for i in range(len(task))]
+    ranks = [task.predict([task.load(i)], [everything])[0][0]["rank"] for i in range(len(task))]
     return sum(rank < 1 for rank in ranks), sum(rank < 5 for rank in ranks)
 
 

@@ -25,12 +25,12 @@ def measure(task: CoverageTask, keep: np.ndarray | None = None, ratio: float = 0
         sample = task.load(i)
         mask = keep
         if mask is None:
-            objects = task.objects(sample).ravel()
+            objects = task.oracle_scores(sample).ravel()
             mask = np.zeros(objects.size, bool)
             mask[np.argsort(-objects, kind="stable")[: round(ratio * objects.size)]] = True
             mask = mask.reshape(task.grid(sample))
-        records[sample.image_id] = task.process([sample], [Keep(mask)])[0]
-    return task.summarise(records)
+        records[sample.image_id] = task.predict([sample], [Keep(mask)])[0]
+    return task.compute_metrics(records)
 
 
 @settings(max_examples=60, deadline=None)
@@ -98,21 +98,21 @@ def test_size_buckets_hold_a_third_each(small: CoverageTask) -> None:
 
 def test_a_subset_of_images_is_summed_up_alone(small: CoverageTask) -> None:
     sample = small.load(3)
-    rows = small.process([sample], [Keep(np.eye(12, dtype=bool))])[0]
+    rows = small.predict([sample], [Keep(np.eye(12, dtype=bool))])[0]
     assert rows[0]["category"] == "" and rows[0]["kept"] == pytest.approx(1 / 12)
-    alone = small.summarise({sample.image_id: rows})
+    alone = small.compute_metrics({sample.image_id: rows})
     assert value(alone, "coverage") == pytest.approx(np.mean([r["kept"] for r in rows[1:]]))
     assert set(rows[0]) == set(small.row_schema)
-    empty = small.summarise({})
+    empty = small.compute_metrics({})
     assert np.isnan(value(empty, "coverage")) and np.isnan(value(empty, "coverage_gap"))
 
 
 def test_wrong_grid_and_downsampling_are_refused(small: CoverageTask) -> None:
     sample = small.load(0)
     with pytest.raises(InputError, match="grid"):
-        small.process([sample], [Keep(np.ones((14, 14), bool))])
+        small.predict([sample], [Keep(np.ones((14, 14), bool))])
     with pytest.raises(UsageError, match="no model"):
-        small.process([sample], [Downsample(0.5)])
+        small.predict([sample], [Downsample(0.5)])
     assert not small.supports_downsample
 
 
@@ -141,7 +141,7 @@ def test_crowds_are_left_out(photos: CoverageTask) -> None:
     for i in range(len(photos)):
         truth = photos.source.truth(i, masks=True)
         sample = photos.load(i)
-        rows = photos.process([sample], [Keep(np.ones((14, 14), bool))])[0]
+        rows = photos.predict([sample], [Keep(np.ones((14, 14), bool))])[0]
         crowds += sum(o.crowd for o in truth.objects)
         assert len(rows) - 1 <= sum(not o.crowd for o in truth.objects)
     assert crowds > 0

@@ -101,16 +101,16 @@ def test_changing_dropped_pixels_changes_nothing(tasks: dict[str, DetectionTask]
             for layer in (*head.rtm_cls, *head.rtm_reg):
                 layer.weight.mul_(30)
     sample, keep = half(task, 0)
-    before = task.process([sample], [Keep(keep)])[0]
+    before = task.predict([sample], [Keep(keep)])[0]
     assert len(before) > 0
     prepared = sample.annotations.prepared
     content = prepared.content
     dropped = ~np.repeat(np.repeat(keep, 16, 0), 16, 1)[: content.shape[0], : content.shape[1]]
     held = content.copy()
     content[dropped] = 255 - content[dropped]
-    assert task.process([sample], [Keep(keep)])[0] == before
+    assert task.predict([sample], [Keep(keep)])[0] == before
     content[~dropped] = 255 - content[~dropped]
-    assert task.process([sample], [Keep(keep)])[0] != before
+    assert task.predict([sample], [Keep(keep)])[0] != before
     content[:] = held
 
 
@@ -136,8 +136,8 @@ def test_padding_is_no_patch(tasks: dict[str, DetectionTask]) -> None:
 def test_a_image_does_not_depend_on_its_batch(tasks: dict[str, DetectionTask], kind: str) -> None:
     task = tasks[kind]
     pairs = [half(task, i) for i in (0, 2, 1)]
-    together = task.process([s for s, _ in pairs], [Keep(k) for _, k in pairs])
-    assert together == [task.process([s], [Keep(k)])[0] for s, k in pairs]
+    together = task.predict([s for s, _ in pairs], [Keep(k) for _, k in pairs])
+    assert together == [task.predict([s], [Keep(k)])[0] for s, k in pairs]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,7 +146,7 @@ def test_rows_and_metrics(tasks: dict[str, DetectionTask], kind: str) -> None:
     records = {}
     for i in range(3):
         sample, keep = half(task, i)
-        (rows,) = task.process([sample], [Keep(np.ones_like(keep))])
+        (rows,) = task.predict([sample], [Keep(np.ones_like(keep))])
         scores = [row["score"] for row in rows]
         assert len(rows) <= 100 and scores == sorted(scores, reverse=True)
         assert all(set(row) == set(task.row_schema) for row in rows)
@@ -154,7 +154,7 @@ def test_rows_and_metrics(tasks: dict[str, DetectionTask], kind: str) -> None:
         h, w = sample.image.shape[:2]
         assert all(row["x"] + row["w"] <= w + 1 and row["y"] + row["h"] <= h + 1 for row in rows)
         records[sample.image_id] = rows
-    found = {(m.metric, m.group, m.category) for m in task.summarise(records)}
+    found = {(m.metric, m.group, m.category) for m in task.compute_metrics(records)}
     assert ("bbox_AP", "unseen", None) in found and ("bbox_AR100", "seen", "person") in found
     assert (("segm_AP", "all", None) in found) == (kind == "masks")
 
@@ -168,9 +168,11 @@ def test_perfect_detections_score_one_and_none_zero(tasks: dict[str, DetectionTa
         ]
         for i, image_id in enumerate(task.source.ids)
     }
-    values = {(m.metric, m.group): m.value for m in task.summarise(perfect) if m.category is None}
+    values = {(m.metric, m.group): m.value for m in task.compute_metrics(perfect) if m.category is None}
     assert values["bbox_AP", "seen"] == values["bbox_AP", "all"] == pytest.approx(1.0)
-    values = {(m.metric, m.group): m.value for m in task.summarise({key: [] for key in perfect}) if m.category is None}
+    values = {
+        (m.metric, m.group): m.value for m in task.compute_metrics({key: [] for key in perfect}) if m.category is None
+    }
     assert values["bbox_AP", "all"] == 0.0
 
 
@@ -183,13 +185,13 @@ def test_downsampling_maps_boxes_back(tasks: dict[str, DetectionTask]) -> None:
     np.testing.assert_allclose(packed["data_samples"].scale_factor, (80 / 120, 60 / 90))
     whole = task.runner.reduce(prepared, Downsample(1.0))
     torch.testing.assert_close(whole["inputs"], task.runner.reduce(prepared, Keep(np.ones((8, 10), bool)))["inputs"])
-    rows = task.process([sample], [Downsample(0.25)])[0]
+    rows = task.predict([sample], [Downsample(0.25)])[0]
     assert max(row["x"] + row["w"] for row in rows) > 90  # in the original's pixels, not the small image's
 
 
 def test_the_oracle_sees_the_objects(tasks: dict[str, DetectionTask]) -> None:
     sample = tasks["dense"].load(0)
-    share = tasks["dense"].objects(sample)
+    share = tasks["dense"].oracle_scores(sample)
     scale = 160 / 120
     assert share.shape == (8, 10) and share.sum() * 16 * 16 == pytest.approx(50 * 40 * scale**2, rel=1e-3)
 

@@ -17,8 +17,8 @@ COUNT = 24
 
 def measured(task: Task, keep: np.ndarray) -> dict[tuple[str, str, str | None], float]:
     samples = [task.load(i) for i in range(COUNT)]
-    rows = task.process(samples, [Keep(mask) for mask in keep])
-    metrics: list[MetricRow] = task.summarise({s.image_id: r for s, r in zip(samples, rows, strict=True)})
+    rows = task.predict(samples, [Keep(mask) for mask in keep])
+    metrics: list[MetricRow] = task.compute_metrics({s.image_id: r for s, r in zip(samples, rows, strict=True)})
     return {(m.metric, m.group, m.category): m.value for m in metrics}
 
 

@@ -63,7 +63,7 @@ def half(task: MultiLabelTask, index: int, share: float = 0.5) -> tuple[Any, Kee
 
 def run(task: MultiLabelTask) -> dict[str, list[Row]]:
     pairs = [half(task, i, share=1) for i in range(len(task))]
-    return {sample.image_id: task.process([sample], [keep])[0] for sample, keep in pairs}
+    return {sample.image_id: task.predict([sample], [keep])[0] for sample, keep in pairs}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -71,23 +71,23 @@ def test_only_kept_pixels_matter(tasks: dict[str, MultiLabelTask], kind: str) ->
     task = tasks[kind]
     assert task.reduction == kind.partition("-")[0].replace("network", "fill")
     sample, keep = half(task, 0)
-    before = task.process([sample], [keep])[0]
+    before = task.predict([sample], [keep])[0]
     side = task.patch
     dropped = ~np.kron(keep.mask, np.ones((side, side), bool))
     for where, same in ((dropped, True), (~dropped, False)):
         pixels = sample.image.copy()
         pixels[where] = 255 - pixels[where]
         other = type(sample)(sample.image_id, pixels, sample.annotations)
-        assert (task.process([other], [keep])[0] == before) is same
+        assert (task.predict([other], [keep])[0] == before) is same
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_image_does_not_depend_on_its_batch(tasks: dict[str, MultiLabelTask], kind: str) -> None:
     task = tasks[kind]
     pairs = [half(task, 0), half(task, 1, 0.25), half(task, 2), (task.load(3), Downsample(0.25))]
-    together = task.process(*zip(*pairs, strict=True))
+    together = task.predict(*zip(*pairs, strict=True))
     for rows, (sample, reduction) in zip(together, pairs, strict=True):
-        (alone,) = task.process([sample], [reduction])
+        (alone,) = task.predict([sample], [reduction])
         ours, theirs = unpack(rows[0]), unpack(alone[0])
         np.testing.assert_allclose(ours[0], theirs[0], atol=1e-6)
         assert rows[0].keys() == task.row_schema.keys() and all(map(np.array_equal, ours[1:], theirs[1:]))
@@ -97,7 +97,7 @@ def test_a_image_does_not_depend_on_its_batch(tasks: dict[str, MultiLabelTask], 
 def test_scores_are_the_sigmoids_of_the_head_on_kept_tokens(tasks: dict[str, MultiLabelTask]) -> None:
     task = tasks["drop"]
     sample, keep = half(task, 1)
-    (rows,) = task.process([sample], [keep])
+    (rows,) = task.predict([sample], [keep])
     assert isinstance(task.model, PlainViT)
     images = task.model.inputs.normalise([sample.image])
     indices = torch.from_numpy(np.flatnonzero(keep.mask))[None]
@@ -113,14 +113,14 @@ def test_truth_of_the_built_in_world(tasks: dict[str, MultiLabelTask]) -> None:
     source: Any = task.labelled.boxes
     for i in range(6):
         sample, keep = half(task, i)
-        _, labels, sizes = unpack(task.process([sample], [keep])[0][0])
+        _, labels, sizes = unpack(task.predict([sample], [keep])[0][0])
         objects = source.truth(i).objects
         for k, name in enumerate(CATEGORIES):
             mine = [item for item in objects if item.category == name]
             assert labels[k] == bool(mine)
             bits = {("small", "medium", "large").index(source.size(item.area)) for item in mine}
             assert sizes[k] == sum(1 << bit for bit in bits)
-        worth = task.objects(sample)
+        worth = task.oracle_scores(sample)
         assert worth.shape == (12, 12) and 0 < worth.mean() < 1
         area = sum(item.area for item in objects)  # of visible parts, which do not overlap
         assert worth.sum() * 64 == pytest.approx(area, rel=0.02)
@@ -129,7 +129,7 @@ def test_truth_of_the_built_in_world(tasks: dict[str, MultiLabelTask]) -> None:
 def test_metrics_of_groups(tasks: dict[str, MultiLabelTask]) -> None:
     task = tasks["drop"]
     records = run(task)
-    found = {(m.metric, m.group, m.category): m for m in task.summarise(records)}
+    found = {(m.metric, m.group, m.category): m for m in task.compute_metrics(records)}
     assert {key[0] for key in found if key[2] is None} == {*METRICS, *SIZE_METRICS}
     parts = [unpack(rows[0]) for rows in records.values()]
     scores, labels = np.stack([p[0] for p in parts]), np.stack([p[1] for p in parts])
@@ -143,9 +143,9 @@ def test_metrics_of_groups(tasks: dict[str, MultiLabelTask]) -> None:
         row = found["AP", "seen" if name in CATEGORIES[:8] else "unseen", name]
         assert row.value == pytest.approx(ap[name], abs=1e-12) if name in ap else (not row.defined and row.n == 0)
     backwards = dict(reversed(records.items()))
-    assert [repr(m) for m in task.summarise(backwards)] == [repr(m) for m in task.summarise(records)]
+    assert [repr(m) for m in task.compute_metrics(backwards)] == [repr(m) for m in task.compute_metrics(records)]
     fewer = {key: records[key] for key in list(records)[:3]}
-    assert task.summarise(fewer)[0].n == labels[:3].sum()
+    assert task.compute_metrics(fewer)[0].n == labels[:3].sum()
 
 
 def test_identity_follows_what_makes_numbers(tasks: dict[str, MultiLabelTask]) -> None:
@@ -175,7 +175,7 @@ def test_coco(shared_dir: Path) -> None:
             areas = [a["area"] for a in mine if names[a["category_id"]] == source.categories[k]]
             bits = {0 if area < 32**2 else 1 if area < 96**2 else 2 for area in areas}
             assert sizes[k] == sum(1 << bit for bit in bits)
-    metrics = {(m.metric, m.group): m for m in task.summarise(records) if m.category is None}
+    metrics = {(m.metric, m.group): m for m in task.compute_metrics(records) if m.category is None}
     assert metrics["mAP", "all"].defined and metrics["mAP", "all"].n == sum(
         len(source.truth(i).objects) and len({o.category for o in source.truth(i).objects}) for i in range(8)
     )
@@ -202,7 +202,7 @@ def test_voc_does_not_ask_for_difficult_ones(shared_dir: Path, tmp_path: Path) -
             ElementTree.SubElement(node, "difficult").text = "1"
     tree.write(tmp_path / "Annotations" / f"{name}.xml")
     task = voc_multilabel(tmp_path, model="resnet10t", random_weights=0, image_size=64)
-    before, after = (unpack(t.process(*zip(half(t, i), strict=True))[0][0]) for t, i in ((whole, index), (task, 0)))
+    before, after = (unpack(t.predict(*zip(half(t, i), strict=True))[0][0]) for t, i in ((whole, index), (task, 0)))
     k = task.labelled.categories.index(gone)
     assert before[1][k] == 1 and after[1][k] == -1 and before[2][k] > 0 and after[2][k] == 0
     others = np.arange(20) != k
@@ -228,11 +228,11 @@ def test_nuswide_has_no_places(tmp_path: Path) -> None:
     )
     given = {"model": TINY, "random_weights": 0, "image_size": 32}
     task = nuswide_multilabel(tmp_path, split=split, **given)
-    found = {(m.metric, m.group): m for m in task.summarise(run(task)) if m.category is None}
+    found = {(m.metric, m.group): m for m in task.compute_metrics(run(task)) if m.category is None}
     assert {metric for metric, _ in found} == set(METRICS)
     assert found["mAP", "seen"].n == found["mAP", "unseen"].n == 1
     with pytest.raises(UsageError, match="oracle"):
-        task.objects(task.load(0))
+        task.oracle_scores(task.load(0))
     with pytest.raises(UsageError, match="--split FILE"):
         nuswide_multilabel(tmp_path, **given)
 
@@ -256,11 +256,11 @@ def test_wrong_use_is_named(shared_dir: Path, tmp_path: Path) -> None:
         coco_multilabel(model=TINY, random_weights=0)
     task = shapes_multilabel(limit=1, random_weights=0)
     with pytest.raises(InputError, match="the grid is"):
-        task.process([task.load(0)], [Keep(np.ones((3, 3), bool))])
+        task.predict([task.load(0)], [Keep(np.ones((3, 3), bool))])
     with torch.no_grad():
         task.model.net.head.decoder.duplicate_pooling_bias[0] = torch.nan  # type: ignore[union-attr, index]
     with pytest.raises(InputError, match="NaN or infinities on image '000000'"):
-        task.process(*zip(half(task, 0), strict=True))
+        task.predict(*zip(half(task, 0), strict=True))
 
 
 def test_they_are_registered() -> None:

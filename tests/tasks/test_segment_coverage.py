@@ -47,7 +47,7 @@ def value(rows: list[MetricRow], metric: str, group: str = "all", category: str 
 def kept(task: CoverageTask, chosen: np.ndarray) -> list[MetricRow]:
     """Metrics of all images with the patches [gh, gw] bool kept."""
     samples = [task.load(i) for i in range(len(task))]
-    return task.summarise({s.image_id: task.process([s], [Keep(chosen)])[0] for s in samples})
+    return task.compute_metrics({s.image_id: task.predict([s], [Keep(chosen)])[0] for s in samples})
 
 
 LEFT = np.array([[True, False], [True, False]])
@@ -169,7 +169,7 @@ def test_genuine_ade20k_against_counted_pixels(shared_dir: Path) -> None:
             row, column = divmod(patch, 3)
             inside = fine[row * height : (row + 1) * height, column * width : (column + 1) * width]
             counted = {names[v - 1]: (inside == v).sum() / (fine == v).sum() for v in np.unique(mask) if v}
-            rows = task.process([sample], [Keep(chosen.reshape(2, 3))])[0]
+            rows = task.predict([sample], [Keep(chosen.reshape(2, 3))])[0]
             found = {row["category"]: row["kept"] for row in rows[1:]}
             assert found == pytest.approx(counted, abs=1e-8)
 

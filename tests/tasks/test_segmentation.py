@@ -104,7 +104,7 @@ def test_segmenters_own_wrapping(tmp_path: Path) -> None:
     task = shapes_seg(images=2, model_weights=file)
     sample = task.load(0)
     assert sample.image.shape == (96, 96, 3) and task.grid(sample) == (12, 12)
-    assert task.process([sample], [Keep(np.ones((12, 12), bool))])[0]
+    assert task.predict([sample], [Keep(np.ones((12, 12), bool))])[0]
     with pytest.raises(InputError, match="5 outputs, the data set 17"):
         torch.save(
             {"model": small(head={"head": "linear"}, image_size=96, patch_size=8, embed_dim=192).state_dict()}, file
@@ -141,9 +141,9 @@ class Knows:
 
 def measured(task: SegmentationTask) -> dict[tuple[str, str, str | None], float]:
     samples: list[Sample] = [task.load(i) for i in range(len(task))]
-    rows = task.process(samples, [Keep(np.ones((12, 12), bool))] * len(samples))
+    rows = task.predict(samples, [Keep(np.ones((12, 12), bool))] * len(samples))
     records = {sample.image_id: row for sample, row in zip(samples, rows, strict=True)}
-    return {(row.metric, row.group, row.category): row.value for row in task.summarise(records)}
+    return {(row.metric, row.group, row.category): row.value for row in task.compute_metrics(records)}
 
 
 def test_metrics_of_groups_by_brute_force() -> None:
@@ -174,16 +174,16 @@ def test_results_do_not_depend_on_the_batch() -> None:
     rng = np.random.default_rng(0)
     keeps: list[Any] = [Keep(rng.permutation(144).reshape(12, 12) < k) for k in (30, 50, 30, 144)]
     keeps.append(Downsample(0.25))
-    together = task.process(samples, keeps)
-    assert together == [task.process([s], [k])[0] for s, k in zip(samples, keeps, strict=True)]
+    together = task.predict(samples, keeps)
+    assert together == [task.predict([s], [k])[0] for s, k in zip(samples, keeps, strict=True)]
     assert sum(row["pixels"] for row in together[0]) == 96 * 96
     with pytest.raises(InputError, match="the grid is"):
-        task.process(samples[:1], [Keep(np.ones((3, 3), bool))])
+        task.predict(samples[:1], [Keep(np.ones((3, 3), bool))])
 
 
 def test_the_oracle_sees_the_objects() -> None:
     task = shapes_seg(images=1, random_weights=0)
-    worth = task.objects(task.load(0))
+    worth = task.oracle_scores(task.load(0))
     semantic = ShapesWorld(2000).image(0).semantic > 0
     np.testing.assert_allclose(worth, semantic.reshape(12, 8, 12, 8).mean((1, 3)), atol=1e-6)
 
@@ -229,9 +229,9 @@ def test_vocs_background_is_a_class_but_neither_seen_nor_unseen(tmp_path: Path) 
     assert (truth == -1).sum() == 20 * 20 and (truth == 15).sum() == 20 * 80
     sample = task.load(0)
     assert task.grid(sample) == (14, 14) and task.reduction == "drop"
-    rows = task.process([sample], [Keep(np.ones((14, 14), bool))])[0]
+    rows = task.predict([sample], [Keep(np.ones((14, 14), bool))])[0]
     assert sum(row["pixels"] for row in rows) == 60 * 80 - 400
-    found = {(row.metric, row.group): row.n for row in task.summarise({"a": rows}) if row.category is None}
+    found = {(row.metric, row.group): row.n for row in task.compute_metrics({"a": rows}) if row.category is None}
     assert found["mIoU", "all"] == 4400 and found["mIoU", "seen"] + found["mIoU", "unseen"] == 20 * 80 + 20 * 30
     with pytest.raises(UsageError, match="mmseg's models cannot"):
         voc_seg(tmp_path, model="fcn_r50-d8_4xb4-20k_voc12aug-512x512", random_weights=0, reduction="drop")
@@ -264,7 +264,7 @@ def test_mmsegs_models_on_genuine_images(shared_dir: Path) -> None:
     height, width = sample.annotations.prepared.content.shape[:2]
     assert min(height, width) == 512 and task.grid(sample) == (-(-height // 32), -(-width // 32))
     whole = Keep(np.ones(task.grid(sample), bool))
-    rows = task.process([sample, sample], [whole, Downsample(0.25)])
+    rows = task.predict([sample, sample], [whole, Downsample(0.25)])
     counted = int((task.source.semantic(0) >= 0).sum())
     assert [sum(row["pixels"] for row in part) for part in rows] == [counted, counted]
     # mmseg's own way from file to prediction.
@@ -283,4 +283,4 @@ def test_the_genuine_stuff(shared_dir: Path) -> None:
     task = cocostuff_seg(shared_dir / "data" / "coco_stuff", random_weights=0, limit=2)
     assert len(task.source.classes) == 129 and len(task.split.states) == 133  # those that its classes.txt lists
     sample = task.load(0)
-    assert task.objects(sample).shape == (14, 14) and task.objects(sample).max() == 1
+    assert task.oracle_scores(sample).shape == (14, 14) and task.oracle_scores(sample).max() == 1

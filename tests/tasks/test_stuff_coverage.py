@@ -49,7 +49,7 @@ def kept(task: SegmentCoverageTask, patches: list[int]) -> list[MetricRow]:
     mask = np.zeros(4, bool)
     mask[patches] = True
     sample = task.load(0)
-    return task.summarise({"p": task.process([sample], [Keep(mask.reshape(2, 2))])[0]})
+    return task.compute_metrics({"p": task.predict([sample], [Keep(mask.reshape(2, 2))])[0]})
 
 
 def test_coverage_by_hand(data: Path) -> None:
@@ -79,18 +79,18 @@ def test_the_oracle_is_the_ceiling_of_every_choice(data: Path, shared_dir: Path)
     toy = stuff_coverage(data, grid=2)
     # Shares of sky, person and pillow in each patch, up to the factor that makes the greatest 1.
     worth = np.array([[4 / 6, 2 / 6 + 2 / 7], [3 / 7 + 1, 2 / 7]])
-    np.testing.assert_allclose(toy.objects(toy.load(0)), worth / worth.max(), rtol=1e-6)
+    np.testing.assert_allclose(toy.oracle_scores(toy.load(0)), worth / worth.max(), rtol=1e-6)
     genuine = stuff_coverage(shared_dir / "data" / "coco_stuff", grid=3, limit=8)
     for task, size in ((toy, 4), (genuine, 9)):
         for i in range(len(task)):
             sample = task.load(i)
-            ranked = np.argsort(-task.objects(sample).ravel(), kind="stable")
+            ranked = np.argsort(-task.oracle_scores(sample).ravel(), kind="stable")
             for k in range(1, size):
                 found = {}
                 for chosen in [*combinations(range(size), k), tuple(sorted(ranked[:k].tolist()))]:
                     mask = np.zeros(size, bool)
                     mask[list(chosen)] = True
-                    rows = task.process([sample], [Keep(mask.reshape(task.grid(sample)))])[0][1:]
+                    rows = task.predict([sample], [Keep(mask.reshape(task.grid(sample)))])[0][1:]
                     found[chosen] = np.mean([row["kept"] for row in rows])
                 assert found[tuple(sorted(ranked[:k].tolist()))] == pytest.approx(max(found.values()), abs=1e-6)
 
@@ -99,8 +99,8 @@ def test_a_image_without_labels_has_no_segments(data: Path) -> None:
     Image.fromarray(MASK * 0).save(data / "masks" / "p.png")
     task = stuff_coverage(data, grid=2)
     sample = task.load(0)
-    assert not task.objects(sample).any()
-    (only,) = task.process([sample], [Keep(np.ones((2, 2), bool))])[0]
+    assert not task.oracle_scores(sample).any()
+    (only,) = task.predict([sample], [Keep(np.ones((2, 2), bool))])[0]
     assert only["category"] == "" and only["kept"] == 1.0
 
 

@@ -87,7 +87,7 @@ def test_classes_of_either_name_become_vocs(folder: Path, kind: str) -> None:
     assert len(task.runner.detector.classes) == (80 if kind == "coco" else 20)
     sample = task.load(0)
     keep = Keep(np.ones(task.grid(sample), bool))
-    (rows,) = task.process([sample], [keep])
+    (rows,) = task.predict([sample], [keep])
     (raw,) = task.runner.rows([sample.annotations.prepared], [keep])
     of_coco = {coco: voc for voc, coco in VOC_NAMES.items()} if kind == "coco" else {voc: voc for voc in VOC_NAMES}
     assert rows == [{**row, "category": of_coco[row["category"]]} for row in raw if row["category"] in of_coco]
@@ -103,7 +103,7 @@ def test_metrics_of_groups_and_categories(folder: Path) -> None:
     task = make(folder, "coco", narrow_as="unseen")
     assert task.headline == "voc_AP50" and task.name == "voc-det" and task.domain == "photos"
     records = perfect(task)
-    found = values(task.summarise(records))
+    found = values(task.compute_metrics(records))
     for metric in ("voc_AP50", "bbox_AP", "bbox_AP50"):
         assert found[metric, "all", None] == (pytest.approx(1.0), 4)  # the difficult person is not counted
         assert found[metric, "seen", None] == (pytest.approx(1.0), 2)
@@ -111,7 +111,7 @@ def test_metrics_of_groups_and_categories(folder: Path) -> None:
     assert math.isnan(found["voc_AP50", "seen", "cat"][0]) and found["voc_AP50", "seen", "cat"][1] == 0
     records["b"] = [row for row in records["b"] if row["category"] != "sheep"]
     records["a"].append({**records["a"][0], "category": "sheep"})
-    found = values(task.summarise(records))
+    found = values(task.compute_metrics(records))
     assert [found["voc_AP50", g, None][0] for g in ("all", "seen", "unseen")] == pytest.approx([0.75, 1.0, 0.5])
     assert not any(metric.startswith("segm") for metric, _, _ in found)
     states = load_split("imagenet1k_voc20").groups("unseen")
@@ -121,14 +121,14 @@ def test_metrics_of_groups_and_categories(folder: Path) -> None:
 def test_a_difficult_object_is_neither_found_nor_missed(folder: Path) -> None:
     task = make(folder, "coco")
     records = perfect(task)
-    before = values(task.summarise(records))
+    before = values(task.compute_metrics(records))
     difficult = next(o for o in task.source.truth(0).objects if o.crowd)
     hit = {"category": "person", "score": 2.0, "rle": ""} | dict(zip("xywh", difficult.box, strict=True))
     records["a"] += [hit, hit]
-    found = values(task.summarise(records))
+    found = values(task.compute_metrics(records))
     assert all(found[metric, "all", None] == before[metric, "all", None] for metric in ("voc_AP50", "bbox_AP"))
     records["b"].append(hit)  # the same place in an image without it
-    found = values(task.summarise(records))
+    found = values(task.compute_metrics(records))
     assert found["voc_AP50", "all", None][0] == pytest.approx(3.5 / 4)
     assert found["voc_AP50", "seen", "person"][0] == pytest.approx(0.5)
 
@@ -138,7 +138,7 @@ def test_the_rule_of_2007(folder: Path) -> None:
     assert points.headline == "voc_AP50_11points" and points.identity() != area.identity()
     records = perfect(area)
     records["a"] = [{**records["a"][0], "category": "person", "x": 0.0, "score": 2.0}, *records["a"]]
-    stray = values(points.summarise(records))["voc_AP50_11points", "seen", "person"][0]
+    stray = values(points.compute_metrics(records))["voc_AP50_11points", "seen", "person"][0]
     assert stray == pytest.approx(0.5)
     with pytest.raises(UsageError, match="rule must be area or 11points, got '07'"):
         make(folder, "coco", rule="07")
@@ -147,14 +147,14 @@ def test_the_rule_of_2007(folder: Path) -> None:
 def test_masks_that_a_detector_finds_are_not_judged(folder: Path) -> None:
     task = make(folder, "masks")
     sample = task.load(0)
-    (rows,) = task.process([sample], [Keep(np.ones(task.grid(sample), bool))])
+    (rows,) = task.predict([sample], [Keep(np.ones(task.grid(sample), bool))])
     assert task.runner.detector.finds_masks and task.kinds == ("bbox",)
     assert len(rows) > 0 and {row["rle"] for row in rows} == {""}
 
 
 def test_the_oracle_sees_what_is_not_difficult(folder: Path) -> None:
     task = make(folder, "voc", patch=8)
-    share = task.objects(task.load(0))
+    share = task.oracle_scores(task.load(0))
     scale = 160 / 120
     assert share.shape == (15, 20)
     assert share.sum() * 8 * 8 == pytest.approx((40 * 50 + 20 * 60) * scale**2, rel=1e-3)
@@ -173,7 +173,7 @@ def test_genuine_images(folder: Path, shared_dir: Path) -> None:
     task = voc_det(shared_dir / "data" / "voc2012", model=folder / "coco.py", random_weights=3, limit=2)
     samples = [task.load(i) for i in range(2)]
     keeps = [Keep(np.random.default_rng(0).random(task.grid(s)) < 0.5) for s in samples]
-    records = {s.image_id: rows for s, rows in zip(samples, task.process(samples, keeps), strict=True)}
-    found = values(task.summarise(records))
+    records = {s.image_id: rows for s, rows in zip(samples, task.predict(samples, keeps), strict=True)}
+    found = values(task.compute_metrics(records))
     assert 0 <= found["voc_AP50", "all", None][0] < 0.5 and found["voc_AP50", "all", None][1] > 2
     assert math.isnan(found["voc_AP50", "unseen", None][0])  # none of VOC's classes is unseen, only narrow

@@ -191,12 +191,12 @@ def test_selectors_of_third_parties_that_fail(tmp_path: Path, selector: Any, mes
 
 
 class _OddRows(toy.ToyTask):
-    def process(self, samples: Any, reductions: Any) -> list[list[dict[str, Any]]]:
+    def predict(self, samples: Any, reductions: Any) -> list[list[dict[str, Any]]]:
         return [[{"category": "a", "surplus": 1}] for _ in samples]
 
 
 class _FewRows(toy.ToyTask):
-    def process(self, samples: Any, reductions: Any) -> list[list[dict[str, Any]]]:
+    def predict(self, samples: Any, reductions: Any) -> list[list[dict[str, Any]]]:
         return []
 
 
@@ -206,7 +206,7 @@ class _SameIds(toy.ToyTask):
 
 
 class _Infinite(toy.ToyTask):
-    def summarise(self, records: Any) -> list[MetricRow]:
+    def compute_metrics(self, records: Any) -> list[MetricRow]:
         return [MetricRow("coverage", "all", None, float("inf"), 1)]
 
 

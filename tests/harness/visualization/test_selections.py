@@ -36,12 +36,12 @@ class Watched(CoverageTask):
 
     handed: dict[tuple[str, int], list[np.ndarray]]
 
-    def process(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+    def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         for sample, reduction in zip(samples, reductions, strict=True):
             assert isinstance(reduction, Keep)
             kept = int(reduction.mask.sum())
             self.handed.setdefault((sample.image_id, kept), []).append(reduction.mask)
-        return super().process(samples, reductions)
+        return super().predict(samples, reductions)
 
 
 @dataclass

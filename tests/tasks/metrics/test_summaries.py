@@ -31,7 +31,7 @@ def _records(task: Task) -> Records:
     out: Records = {}
     for i in range(len(task)):
         sample = task.load(i)
-        (rows,) = task.process([sample], [Keep(rng.random(task.grid(sample)) < 0.5)])
+        (rows,) = task.predict([sample], [Keep(rng.random(task.grid(sample)) < 0.5)])
         out[sample.image_id] = rows
     return out
 
@@ -52,15 +52,15 @@ def run(request: pytest.FixtureRequest) -> tuple[Any, Records, Evidence]:
     options = {"reduction": "drop"} if request.param == "det" else {}
     task = create_task(f"shapes-{request.param}", limit=IMAGES, **options)
     records = _records(task)
-    task.summarise(records)
-    evidence = task.evidence(records)
+    task.compute_metrics(records)
+    evidence = task.resampling_summary(records)
     assert evidence is not None
     return task, records, read(evidence, "cell")
 
 
 def test_every_metric_is_the_tasks_own(run: tuple[Any, Records, Evidence]) -> None:
     task, records, evidence = run
-    own = {(row.metric, row.group): row.value for row in task.summarise(records) if row.category is None}
+    own = {(row.metric, row.group): row.value for row in task.compute_metrics(records) if row.category is None}
     assert evidence.metrics[0] == task.headline and sorted(evidence.images) == sorted(records)
     compared = 0
     for metric in evidence.metrics:
@@ -73,7 +73,7 @@ def test_every_metric_is_the_tasks_own(run: tuple[Any, Records, Evidence]) -> No
 
 def test_evidence_is_the_same_without_the_evaluation_at_hand(run: tuple[Any, Records, Evidence]) -> None:
     task, records, evidence = run
-    again = read(task.evidence(dict(records)), "cell")
+    again = read(task.resampling_summary(dict(records)), "cell")
     pairs = [(metric, group) for metric in evidence.metrics for group in GROUPS]
     weights = _drawn(evidence.images)
     one, other = evidence.all_values(pairs, weights), again.all_values(pairs, weights)
@@ -96,7 +96,7 @@ def _measures(task: Any) -> Callable[[dict[str, Any], np.ndarray, Sequence[str]]
     """Metrics of copied records, by each task's own evaluation."""
 
     def by_task(records: dict[str, Any], weights: np.ndarray, images: Sequence[str]) -> dict[tuple[str, str], float]:
-        return {(row.metric, row.group): row.value for row in task.summarise(records) if row.category is None}
+        return {(row.metric, row.group): row.value for row in task.compute_metrics(records) if row.category is None}
 
     def ranking(records: dict[str, Any], weights: np.ndarray, images: Sequence[str]) -> dict[tuple[str, str], float]:
         once = MultiLabel.of([row for rows in records.values() for row in rows], task.labelled.categories)

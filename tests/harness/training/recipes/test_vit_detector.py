@@ -98,7 +98,7 @@ def test_it_starts_from_a_segmentors_encoder_and_its_file_is_read_again(tmp_path
 
     sample = task.load(0)
     half = np.arange(GRID * GRID).reshape(GRID, GRID) % 2 == 0
-    assert len(task.process([sample], [Keep(half)])) == 1
+    assert len(task.predict([sample], [Keep(half)])) == 1
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def test_the_pyramid_has_the_strides_it_says() -> None:
 
 
 def detections(task: Any, samples: Any, keep: np.ndarray) -> Any:
-    return task.process(samples, [Keep(keep)] * len(samples))
+    return task.predict(samples, [Keep(keep)] * len(samples))
 
 
 def test_the_task_drops_patches() -> None:
@@ -114,7 +114,7 @@ def test_the_task_drops_patches() -> None:
         sample.annotations.prepared.content[~np.kron(keep, np.ones((8, 8), bool))] = 13
     assert detections(task, samples, keep) == found
     assert detections(task, samples, ~keep) != found
-    assert task.process(samples[:1], [Downsample(0.25)])
+    assert task.predict(samples[:1], [Downsample(0.25)])
     filled = shapes_det(images=3, model=SHAPES_VIT_CONFIG, random_weights=0)
     whole = np.ones((12, 12), bool)
     again = [filled.load(i) for i in range(3)]
