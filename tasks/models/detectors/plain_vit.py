@@ -5,8 +5,8 @@ The pyramid is the simple one of Li et al., "Exploring Plain Vision Transformer 
 theirs: attention is global in every block (their windows suppose that no patch is missing), and positions are the
 absolute ones of timm's ViT, without relative biases; their checkpoints are therefore not read.
 
-Which patches are kept travels with the pixels, as a fourth channel that `tasks/models/detectors/kept_channel.py` adds: any
-detector of mmdet hands its inputs to the backbone as they are.
+Which patches are kept travels with the pixels, as a fourth channel that `kept_channel.py` adds: any detector of mmdet
+hands its inputs to the backbone as they are.
 """
 
 from __future__ import annotations

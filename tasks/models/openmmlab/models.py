@@ -1,4 +1,4 @@
-"""What detectors of mmdet and segmentors of mmseg share: loading weights, the test pipeline, the value of dropped pixels."""
+"""What mmdet's detectors and mmseg's segmentors share: loading weights, test pipelines, the value of dropped pixels."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Everything is timm's own module, called in timm's own order (embedding, position
 head), so one set of weights serves the whole image and any part of it. A kept patch has the position embedding of
 its own place; class and register tokens stay.
 
-A stem of several convolutions (`selectors/vit/stem.py`, timm's hybrids) computes a token from more than its patch, so it
+A stem of several convolutions (`stem.py` of selectors, timm's hybrids) computes a token from more than its patch, so it
 is run on the whole image, with dropped patches set to zero, which is the mean behind the normalisation: what is
 dropped does not leak into the tokens that are kept, but the stem costs what it always costs.
 """
