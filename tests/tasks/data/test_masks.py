@@ -14,7 +14,7 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.mask_folders import find_stuff, find_voc
 from ltrp_bench.tasks.data.masks import MaskObjects, read_mask
-from ltrp_bench.tasks.splits.split import load_split
+from ltrp_bench.tasks.splits.split import SPLITS, load_split
 
 MASK = np.array([[0, 1, 1, 7], [0, 0, 1, 7], [7, 0, 0, 7]], np.uint8)
 CLASSES = "0: unlabeled\n1: cat\n7: sky\n9: sea\n"
@@ -253,7 +253,7 @@ def test_the_split_files_are_what_their_script_makes() -> None:
 
 @pytest.mark.parametrize(("name", "number"), [("cocostuff", 133), ("cocostuff171", 171), ("voc20", 20)])
 def test_every_class_has_a_state_and_a_reason(name: str, number: int) -> None:
-    with (build_masks.HERE / f"imagenet1k_{name}.csv").open(newline="") as file:
+    with (SPLITS / f"imagenet1k_{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == number == len(load_split(f"imagenet1k_{name}").states)
     known = set(build_coco80.imagenet_wnids())

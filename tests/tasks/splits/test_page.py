@@ -10,7 +10,7 @@ import build_scenes
 import pytest
 from build_masks import read_lines
 
-from ltrp_bench.tasks.splits.split import load_split
+from ltrp_bench.tasks.splits.split import SPLITS, load_split
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "splits.md"
 COUNTS = "| categories of | split | all | seen | narrow | unseen | by hand |"
@@ -33,7 +33,7 @@ def table(header: str) -> list[list[str]]:
 
 def test_the_counts_are_those_of_the_files() -> None:
     rows = {row[1].strip("`"): [int(cell) for cell in row[2:]] for row in table(COUNTS)}
-    files = sorted(p.stem for p in build_coco80.HERE.glob("imagenet1k_*.csv"))
+    files = sorted(p.stem for p in SPLITS.glob("imagenet1k_*.csv"))
     assert sorted(rows) == files, "every split that ships has a line"
     for name, row in rows.items():
         split = load_split(name)

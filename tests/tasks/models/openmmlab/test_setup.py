@@ -162,7 +162,7 @@ def test_an_operator_without_stand_in_names_itself() -> None:
 def test_set_up_is_silent_and_leaves_the_root_logger_alone() -> None:
     code = (
         "import logging; before = logging.getLogger().level\n"
-        "from ltrp_bench.tasks import openmmlab; openmmlab.setup(); openmmlab.setup()\n"
+        "from ltrp_bench.tasks.models.openmmlab import setup as openmmlab; openmmlab.setup(); openmmlab.setup()\n"
         "assert logging.getLogger().level == before"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
