@@ -1,4 +1,4 @@
-"""The architecture, held against the imports: rooms and wings, no circle, no private name across wings, small folders."""
+"""The architecture, held against the imports: rooms, wings, no circle, no private name across wings, small folders."""
 
 from __future__ import annotations
 
