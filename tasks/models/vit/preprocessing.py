@@ -13,6 +13,8 @@ from timm.data import create_transform
 from timm.data.transforms import str_to_pil_interp
 from torch import Tensor
 
+from ltrp_bench.selectors.normalization import normalize
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -67,6 +69,4 @@ class Inputs:
     def normalise(self, contents: Sequence[np.ndarray], device: str | torch.device = "cpu") -> Tensor:
         """[H, W, 3] pixels in [0, 255], uint8 or float32, all of one size -> [B, 3, H, W] float32."""
         stacked = torch.from_numpy(np.stack(contents)).to(device).permute(0, 3, 1, 2).float()
-        mean = torch.tensor(self.mean_pixel, device=device).view(1, 3, 1, 1)
-        std = torch.tensor([255 * value for value in self.std], device=device).view(1, 3, 1, 1)
-        return ((stacked - mean) / std).contiguous()
+        return normalize(stacked, self.mean_pixel, [255 * value for value in self.std]).contiguous()
