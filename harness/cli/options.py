@@ -1,0 +1,166 @@
+"""Typer commands derived from option dataclasses, so that an option is declared once and shared between commands.
+
+A command is a function whose parameters are frozen, keyword-only dataclasses. Every field with a help text becomes an
+option; fields without one keep their default and are not shown:
+
+    @dataclass(frozen=True, kw_only=True)
+    class LoaderOptions:
+        batch_size: int = field(default=16, metadata={"help": "Images per batch.", "min": 1})
+        amp: Literal["none", "bfloat16"] = field(default="none", metadata={"help": "Mixed precision."})
+        data: tuple[str, ...] = field(default=(), metadata={"help": "Folder of a data set; repeat.", "metavar": "DIR"})
+
+    @options_command(app, "run")
+    def run(loader: LoaderOptions) -> None: ...
+
+Metadata of a field:
+    help: text of `--help`; makes the field an option.
+    flag: name of the option, if it is not the field's ("--format" for a field `form`).
+    metavar: placeholder in `--help`; choices are listed by default.
+    min, max: inclusive range of a number.
+    argument: True for a positional argument.
+
+Types of a field: str, int, float, bool, Path, a `Literal` of strings (choices), any of these or None, a tuple of fixed
+length, and `tuple[X, ...]` or `list[X]` (an option that may be repeated). A bool is a switch `--name`, or
+`--name/--no-name` if it is on by default. Choices and ranges are checked by typer (exit code 2).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+DEBUG = inspect.Parameter(
+    "debug",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=typer.Option(False, "--debug", help="Show where an error came from."),
+    annotation=bool,
+)
+
+
+def options_command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
+    """Register a function of option dataclasses as the command `name` of `app`, with `--debug` added.
+
+    Parameters of other types (`typer.Context`, plain typer parameters) are passed on as they are.
+
+    Raises:
+        TypeError: two dataclasses of the command have an option of the same name.
+    """
+
+    def register(function: Command) -> Command:
+        app.command(name)(command_of(function))
+        return function
+
+    return register
+
+
+def command_of(function: Callable[..., None]) -> Callable[..., None]:
+    """The function that typer registers for a function of option dataclasses, with a parameter for each option."""
+    hints = get_type_hints(function)
+    groups = {name: hints[name] for name in inspect.signature(function).parameters if is_dataclass(hints[name])}
+    parameters: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        own = _parameters(groups[name]) if name in groups else [parameter.replace(annotation=hints[name])]
+        for one in own:
+            if one.name in parameters:
+                raise TypeError(f"{function.__name__}: two options named {one.name}")
+            parameters[one.name] = one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    parameters[DEBUG.name] = DEBUG
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        built = {name: build_options(group, given) for name, group in groups.items()}
+        others = {name: given[name] for name in hints if name in given}
+        function(**others, **built)
+
+    command.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    command.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+    return command
+
+
+def build_options(group: type, given: dict[str, Any]) -> Any:
+    """An instance of an option dataclass from what typer parsed: choices as strings, repeated options as tuples."""
+    hints = get_type_hints(group)
+    return group(**{one.name: _value(given[one.name], hints[one.name]) for one in _exposed(group)})
+
+
+def _exposed(group: type) -> list[Field[Any]]:
+    return [one for one in fields(group) if "help" in one.metadata]
+
+
+def _parameters(group: type) -> list[inspect.Parameter]:
+    """A typer parameter for each option of a dataclass."""
+    hints = get_type_hints(group)
+    return [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_declaration(one, hints[one.name]),
+            annotation=_typer_type(hints[one.name]),
+        )
+        for one in _exposed(group)
+    ]
+
+
+def _declaration(one: Field[Any], hint: Any) -> Any:
+    """The `typer.Option` or `typer.Argument` of a field."""
+    known = one.metadata
+    choices = _choices(hint)
+    shown = {key: known[key] for key in ("help", "min", "max") if key in known}
+    shown["metavar"] = known.get("metavar", " | ".join(choices) or None)
+    default: Any = ... if one.default_factory is MISSING else one.default_factory()
+    if one.default is not MISSING:
+        default = one.default
+    if isinstance(default, tuple) and _is_repeated(hint):
+        default = list(default)
+    if known.get("argument"):
+        return typer.Argument(default, **shown)
+    flags = [known["flag"]] if "flag" in known else []
+    if hint is bool and default is False and not flags:
+        flags = ["--" + one.name.replace("_", "-")]  # typer would add --no-name
+    return typer.Option(default, *flags, **shown)
+
+
+def _typer_type(hint: Any) -> Any:
+    """The annotation that typer is given for a field's: an enum for choices, a list for what may be repeated."""
+    if choices := _choices(hint):
+        # typer reads an enum's values in every version, and within lists, which it does not for `Literal`.
+        known = Enum("Choice", {choice: choice for choice in choices})  # type: ignore[misc]
+        return list[known] if _is_repeated(hint) else known | None if _is_optional(hint) else known  # type: ignore[valid-type]
+    if _is_repeated(hint):
+        return list[get_args(hint)[0]]  # type: ignore[misc]
+    return hint
+
+
+def _value(given: Any, hint: Any) -> Any:
+    if isinstance(given, Enum):
+        return given.value
+    if _is_repeated(hint):
+        plain = [_value(one, None) for one in given]
+        return plain if get_origin(hint) is list else tuple(plain)
+    return given
+
+
+def _choices(hint: Any) -> Sequence[str]:
+    """The strings of a `Literal`, also within `| None`, a list or a tuple of any length; empty for other types."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    if _is_repeated(hint) or _is_optional(hint):
+        return next((found for found in map(_choices, get_args(hint)) if found), ())
+    return ()
+
+
+def _is_repeated(hint: Any) -> bool:
+    return get_origin(hint) is list or (get_origin(hint) is tuple and get_args(hint)[1:] == (...,))
+
+
+def _is_optional(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)

@@ -1,0 +1,149 @@
+"""Commands derived from option dataclasses, and the options of every command against a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import typer
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from ltrp_bench.harness.cli.main import app, run_command
+from ltrp_bench.harness.cli.options import options_command
+
+FLAGS = Path(__file__).with_name("flags.txt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    size: int = field(default=8, metadata={"help": "Side in pixels.", "min": 2, "max": 9})
+    amp: Literal["none", "bfloat16"] = field(default="none", metadata={"help": "Mixed precision."})
+    fast: bool = field(default=False, metadata={"help": "Skip checks."})
+    mirror: bool = field(default=True, metadata={"help": "Mirror images."})
+    hidden: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    out: Path = field(metadata={"help": "Folder."})
+    image: list[Path] = field(default_factory=list, metadata={"help": "Images.", "argument": True})
+    form: tuple[Literal["png", "svg"], ...] = field(default=("png",), metadata={"help": "Repeat.", "flag": "--format"})
+    name: tuple[str, ...] = field(default=(), metadata={"help": "Name; repeat.", "metavar": "NAME"})
+    by: Literal["score", "rank"] | None = field(default=None, metadata={"help": "Order."})
+    steps: tuple[int, int] = field(default=(1, 2), metadata={"help": "Steps."})
+    limit: int | None = field(default=None, metadata={"help": "At most.", "min": 1})
+
+
+@pytest.fixture
+def built() -> tuple[typer.Typer, list[tuple[Own, Shared]]]:
+    calls: list[tuple[Own, Shared]] = []
+    toy = typer.Typer()
+
+    @options_command(toy, "toy")
+    def command(context: typer.Context, own: Own, shared: Shared) -> None:
+        """A toy."""
+        assert context.info_name == "toy"
+        calls.append((own, shared))
+
+    return toy, calls
+
+
+def test_defaults_come_from_the_dataclasses(built: Any) -> None:
+    toy, calls = built
+    assert CliRunner().invoke(toy, ["--out", "here"]).exit_code == 0
+    assert calls == [(Own(out=Path("here")), Shared())]
+
+
+def test_options_reach_the_dataclasses(built: Any) -> None:
+    toy, calls = built
+    arguments = "a.png b.png --out here --format svg --format png --name x --name y --by rank --steps 3 4 --limit 5"
+    arguments += " --size 9 --amp bfloat16 --fast --no-mirror --debug"
+    result = CliRunner().invoke(toy, arguments.split())
+    assert result.exit_code == 0, result.output
+    own = Own(
+        out=Path("here"),
+        image=[Path("a.png"), Path("b.png")],
+        form=("svg", "png"),
+        name=("x", "y"),
+        by="rank",
+        steps=(3, 4),
+        limit=5,
+    )
+    assert calls == [(own, Shared(size=9, amp="bfloat16", fast=True, mirror=False))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--out x --amp half", "none"),
+        ("--out x --by luck", "rank"),
+        ("--out x --format gif", "svg"),
+        ("--out x --size 1", "2"),
+        ("--out x --size 10", "9"),
+        ("--out x --no-fast", "--no-fast"),
+        ("--out x --hidden 4", "--hidden"),
+        ("", "--out"),
+    ],
+)
+def test_typer_refuses_bad_values(built: Any, arguments: str, message: str) -> None:
+    toy, calls = built
+    result = CliRunner().invoke(toy, arguments.split())
+    assert result.exit_code == 2
+    assert message in result.output
+    assert calls == []
+
+
+def test_help_lists_choices_and_ranges(built: Any) -> None:
+    text = CliRunner().invoke(built[0], ["--help"], env={"COLUMNS": "120"}).output
+    assert "none | bfloat16" in text
+    assert "png | svg" in text
+    assert "2<=x<=9" in text
+    assert "--hidden" not in text
+    assert "A toy." in text
+
+
+def test_two_options_of_one_name_are_refused() -> None:
+    def command(one: Shared, two: Shared) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="two options named size"):
+        options_command(typer.Typer(), "twice")(command)
+
+
+def option_lines(command: Any, path: str = "") -> Iterator[str]:
+    """One line for each option of a command and its subcommands: flags, default, range, placeholder."""
+    children = getattr(command, "commands", None)
+    if children is not None:
+        for name, child in children.items():
+            yield from option_lines(child, f"{path} {name}".strip())
+        return
+    for option in command.params:
+        flags = " / ".join([*option.opts, *option.secondary_opts])
+        default = option.default() if callable(option.default) else option.default
+        parts = [path, flags, "required" if option.required else f"default={plain(default)}"]
+        parts += ["repeat"] if option.multiple else []
+        parts += [f"nargs={option.nargs}"] if option.nargs != 1 else []
+        for bound in ("min", "max"):
+            if getattr(option, bound, None) is not None:
+                parts.append(f"{bound}={getattr(option, bound):g}")
+        parts += [f"metavar={option.metavar}"] if option.metavar else []
+        yield "  ".join(parts)
+
+
+def plain(default: Any) -> str:
+    return str([str(one) for one in default] if isinstance(default, list) else default)
+
+
+def test_options_of_every_command_stay() -> None:
+    """A changed flag, default, range or placeholder breaks scripts that use it: change flags.txt only on purpose."""
+    assert sorted(option_lines(get_command(app))) == FLAGS.read_text().splitlines()
+
+
+@pytest.mark.parametrize("command", sorted({line.split("  ")[0] for line in FLAGS.read_text().splitlines()}))
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([*command.split(), "--help"]) == 0
+    assert "--help" in capsys.readouterr().out
