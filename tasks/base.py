@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from ltrp_bench.tasks.metrics.patch_coverage import even_edges
 from ltrp_bench.tasks.splits.split import CategorySplit
 
 Row = dict[str, Any]
@@ -48,6 +49,9 @@ class Downsample:
 
 
 ReducedInput = Keep | Downsample
+
+PatchEdges = tuple[tuple[float, ...], tuple[float, ...]]
+"""Row and column edges of a patch grid (gh + 1 and gw + 1 values), in pixels."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Task(ABC):
         reduction: "fill", "drop", or "none" where no model sees the image.
         headline: the metric that tables show first.
         supports_downsample: `Downsample` reductions are allowed.
-        split: which categories are seen, unseen, narrow.
+        split: which categories are seen, unseen, narrow; None if the task does not say.
         row_schema: column -> "int64" | "float64" | "string" | "binary" of the rows `predict` returns.
     """
 
@@ -107,7 +111,7 @@ class Task(ABC):
     reduction: Literal["fill", "drop", "none"]
     headline: str
     supports_downsample: bool = False
-    split: CategorySplit
+    split: CategorySplit | None = None
     row_schema: Mapping[str, str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -151,6 +155,22 @@ class Task(ABC):
     @abstractmethod
     def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """Metrics over exactly these images, for all groups and categories."""
+
+    def patch_edges(self, sample: Sample) -> PatchEdges:
+        """Edges of the patches of `grid(sample)` in pixels of `sample.image`; evenly spaced unless overridden."""
+        (height, width), (gh, gw) = sample.image.shape[:2], self.grid(sample)
+        return even_edges(height, gh), even_edges(width, gw)
+
+    def object_masks(self, sample: Sample) -> list[tuple[str, np.ndarray]]:
+        """Category and [H, W] bool mask of each annotated object except crowds, for drawing.
+
+        Masks cover the same view as `sample.image`, possibly at another resolution. Empty unless overridden.
+        """
+        return []
+
+    def image_labels(self, sample: Sample) -> tuple[str, ...]:
+        """Categories of an image whose objects are not localized, for captions. Empty unless overridden."""
+        return ()
 
     def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any] | None:
         """What these images' metrics can be resampled from, without data set or model; None of a task without.

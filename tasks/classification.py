@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
+from ltrp_bench.tasks.base import Downsample, MetricRow, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.imagenet import SingleLabelDataset, find_labelled
 from ltrp_bench.tasks.data.shapes.single_label import ShapesLabels
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
@@ -100,6 +100,15 @@ class ClassificationTask(DatasetTask[SingleLabelDataset]):
     def grid(self, sample: Sample) -> tuple[int, int]:
         """The model's, the same for every image."""
         return self._grid
+
+    def patch_edges(self, sample: Sample) -> PatchEdges:
+        """Edges of the patches; the last row and column may be cut off by the image's border."""
+        height, width = sample.image.shape[:2]
+        return patch_edges(height, height, self.patch), patch_edges(width, width, self.patch)
+
+    def image_labels(self, sample: Sample) -> tuple[str, ...]:
+        """The image's class."""
+        return (self.source.categories[self.source.label(sample.annotations)],)
 
     def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that the labelled object covers."""

@@ -18,6 +18,7 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
+from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.objects import SIZES, CocoObjects, ObjectDataset, ShapesObjects
 from ltrp_bench.tasks.data.shapes.world import PATCH, SIZE, WORLD_SEEDS
 from ltrp_bench.tasks.dataset_task import DatasetTask
@@ -88,6 +89,10 @@ class CoverageTask(DatasetTask[ObjectDataset]):
     def grid(self, sample: Sample) -> tuple[int, int]:
         """The same for every image."""
         return self._grid
+
+    def annotations_of(self, sample: Sample) -> ImageAnnotations:
+        """Objects of an image, with masks."""
+        return self.source.truth(sample.annotations, masks=True)
 
     def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects cover."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from ltrp_bench.tasks.base import Domain, Task
+import numpy as np
+from pycocotools import mask as rle_tools
+
+from ltrp_bench.tasks.base import Domain, Sample, Task
+from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.splits.split import CategorySplit
 
 
@@ -45,6 +49,8 @@ class DatasetTask(Task, Generic[S]):
         InputError: a category that the split does not know.
     """
 
+    split: CategorySplit
+
     def __init__(
         self,
         name: str,
@@ -76,3 +82,17 @@ class DatasetTask(Task, Generic[S]):
     def image_id(self, index: int) -> str:
         """As in the data set."""
         return self.source.ids[index]
+
+    def annotations_of(self, sample: Sample) -> ImageAnnotations | None:
+        """Objects of an image, with masks; None where objects are not localized."""
+        return None
+
+    def object_masks(self, sample: Sample) -> list[tuple[str, np.ndarray]]:
+        """Masks of `annotations_of(sample)`, except crowds."""
+        annotations = self.annotations_of(sample)
+        objects = [] if annotations is None else annotations.objects
+        return [
+            (item.category, rle_tools.decode(item.rle).astype(bool))
+            for item in objects
+            if not item.crowd and item.rle is not None
+        ]

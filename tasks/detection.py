@@ -17,7 +17,7 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import MetricRow, ReducedInput, Row, Sample
+from ltrp_bench.tasks.base import MetricRow, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.objects import CocoObjects, ObjectDataset, ShapesObjects
 from ltrp_bench.tasks.data.shapes.world import PATCH, WORLD_SEEDS
@@ -115,6 +115,19 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         """(gh, gw) of the resized image."""
         height, width = sample.annotations.prepared.content.shape[:2]
         return patch_grid(height, width, self.patch)
+
+    def patch_edges(self, sample: Sample) -> PatchEdges:
+        """Edges of the patches; the last row and column may be cut off by the resized image's border."""
+        content = sample.annotations.prepared.content.shape
+        rows, columns = (
+            patch_edges(side, resized, self.patch)
+            for side, resized in zip(sample.image.shape[:2], content[:2], strict=True)
+        )
+        return rows, columns
+
+    def annotations_of(self, sample: Sample) -> ImageAnnotations:
+        """Objects of an image, with masks."""
+        return self.source.truth(sample.annotations.index, masks=True)
 
     def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects (without crowds) cover."""

@@ -17,6 +17,7 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import MetricRow, Row, Sample
 from ltrp_bench.tasks.classification import ClassificationTask
+from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, ObjectLabels, label_sets, label_vector
 from ltrp_bench.tasks.data.imagenet import SingleLabelDataset
 from ltrp_bench.tasks.data.nuswide import NusWideDataset
@@ -93,6 +94,23 @@ class MultiLabelTask(ClassificationTask):
         self.threshold = threshold
         self._identity["threshold"] = threshold
         self._sizes: dict[int, np.ndarray] = {}
+
+    def annotations_of(self, sample: Sample) -> ImageAnnotations | None:
+        """Objects of the whole image, with masks; None where the data set has labels alone."""
+        boxes = self.labelled.boxes
+        return None if boxes is None else boxes.truth(sample.annotations, masks=True)
+
+    def object_masks(self, sample: Sample) -> list[tuple[str, np.ndarray]]:
+        """Masks of the objects, cropped like the image."""
+        crop = self.model.inputs.crop
+        return [
+            (category, crop(np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))[..., 0] > 127)
+            for category, mask in super().object_masks(sample)
+        ]
+
+    def image_labels(self, sample: Sample) -> tuple[str, ...]:
+        """The image's categories in alphabetical order, where the data set has labels alone."""
+        return tuple(sorted(self.labelled.labels(sample.annotations))) if self.labelled.boxes is None else ()
 
     def _region(self, index: int) -> np.ndarray:
         """[h, w] bool: the image's objects, without crowds."""

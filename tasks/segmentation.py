@@ -16,7 +16,8 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
+from ltrp_bench.tasks.base import Downsample, MetricRow, PatchEdges, ReducedInput, Row, Sample
+from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics, SemanticDataset, ShapesSemantics
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
@@ -113,6 +114,19 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
     def grid(self, sample: Sample) -> tuple[int, int]:
         """(gh, gw) of the resized image."""
         return self.runner.grid(sample.annotations.prepared)
+
+    def patch_edges(self, sample: Sample) -> PatchEdges:
+        """Edges of the patches; the last row and column may be cut off by the resized image's border."""
+        content = sample.annotations.prepared.content.shape[:2]
+        rows, columns = (
+            patch_edges(side, resized, self.runner.patch)
+            for side, resized in zip(sample.image.shape[:2], content, strict=True)
+        )
+        return rows, columns
+
+    def annotations_of(self, sample: Sample) -> ImageAnnotations:
+        """Objects of an image, with masks."""
+        return self.source.objects.truth(sample.annotations.index, masks=True)
 
     def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects cover; where everything is labelled, `segment_worth`."""

@@ -118,8 +118,7 @@ class Chosen:
 
 def weights_tags(task: Task) -> tuple[str, ...]:
     """Tags under which weights for a task may ship: its domain, then its domain and fold ("shapes", "shapes0")."""
-    split = getattr(task, "split", None)
-    fold = "" if split is None else split.label_set.partition("/")[2]
+    fold = "" if task.split is None else task.split.label_set.partition("/")[2]
     return (task.domain, f"{task.domain}{fold}") if fold else (task.domain,)
 
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image, ImageOps
-from pycocotools import mask as rle_tools
 
 from ltrp_bench.harness.evaluation.scorer import Grid
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Sample, Task
 from ltrp_bench.tasks.data.decoding import open_image
-from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 from ltrp_bench.tasks.data.masks import read_mask
-from ltrp_bench.tasks.data.objects import ObjectDataset
-from ltrp_bench.tasks.data.semantic import SemanticDataset
-from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_edges
+from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges
 
 SIDE: Final = 640
 """Most pixels along a side that are drawn; selectors are shown all of them."""
@@ -141,60 +136,13 @@ def _task_image(task: Task, index: int, with_share: bool) -> DisplayImage:
     grid = task.grid(sample)
     share = np.asarray(task.oracle_scores(sample), dtype=np.float32) if with_share else None
     pixels = _view(sample.image)
-    edges = _scaled(_edges(task, sample, grid), sample.image, pixels)
-    return DisplayImage(sample, grid, edges, pixels, _outlines(task, index, pixels.shape), _labels(task, index), share)
-
-
-def _edges(task: Any, sample: Sample, grid: Grid) -> Edges:
-    """Borders in pixels of the sample's image; a model's resize may leave its last patches cut."""
-    height, width = sample.image.shape[:2]
-    prepared = getattr(sample.annotations, "prepared", None)
-    patch = getattr(task, "patch", None) or getattr(getattr(task, "runner", None), "patch", None)
-    if prepared is not None and patch is not None:
-        sides = prepared.content.shape[:2]
-        if grid == tuple(math.ceil(side / patch) for side in sides):
-            return patch_edges(height, sides[0], patch), patch_edges(width, sides[1], patch)
-    return even_edges(height, grid[0]), even_edges(width, grid[1])
-
-
-def _outlines(task: Any, index: int, shape: tuple[int, ...]) -> tuple[Outline, ...]:
-    """The masks of a task's objects on its image; crowds, which hold many at once, are left out."""
-    objects = _objects(task)
-    if objects is None:
-        return ()
-    inputs = getattr(getattr(task, "model", None), "inputs", None)
-    states = getattr(getattr(task, "split", None), "states", {})
-    out = []
-    for item in objects.truth(index, masks=True).objects:
-        if item.crowd or item.rle is None:
-            continue
-        mask = rle_tools.decode(item.rle)
-        if inputs is not None:  # a classifier's crop: the same way as the image, so that they stay on each other
-            mask = inputs.crop(np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))[..., 0] > 127
-        out.append(Outline(_resized(mask > 0, shape), item.category, states.get(item.category, "")))
-    return tuple(out)
-
-
-def _objects(task: Any) -> ObjectDataset | None:
-    """Where a task's images have their objects."""
-    source = getattr(task, "source", None)
-    if isinstance(source, SemanticDataset):
-        return source.objects
-    if not isinstance(source, ObjectDataset) and isinstance(source, MultiLabelDataset):
-        source = source.boxes
-    return source if isinstance(source, ObjectDataset) else None
-
-
-def _labels(task: Any, index: int) -> tuple[str, ...]:
-    """The categories of an image whose objects nobody has marked."""
-    source: Any = getattr(task, "source", None)
-    if _objects(task) is not None:
-        return ()
-    if isinstance(source, MultiLabelDataset):
-        return tuple(sorted(source.labels(index)))
-    if hasattr(source, "label") and hasattr(source, "categories"):
-        return (source.categories[source.label(index)],)
-    return ()
+    edges = _scaled(task.patch_edges(sample), sample.image, pixels)
+    states = {} if task.split is None else task.split.states
+    outlines = tuple(
+        Outline(_resized(mask, pixels.shape), category, states.get(category, ""))
+        for category, mask in task.object_masks(sample)
+    )
+    return DisplayImage(sample, grid, edges, pixels, outlines, task.image_labels(sample), share)
 
 
 def _view(image: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ from ltrp_bench.harness.visualization.selections import Shown, asks_truth, file_
 from ltrp_bench.results.report.style import house_style
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, Keep, ReducedInput, Row, Sample
+from ltrp_bench.tasks.base import Downsample, Keep, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.coverage import CoverageTask
-from ltrp_bench.tasks.metrics.patch_coverage import covered_share
+from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
 from ltrp_bench.tasks.registry import create_task
 
 NAMES = ["ltrp", "variance", "random", "oracle", "full"]
@@ -108,12 +107,9 @@ def test_objects_of_tasks_that_resize_or_crop(name: str) -> None:
 class Resized(toy_bench.ToyTask):
     """A task whose model resizes images, so that the last patches are cut: 50x70 pixels, patches of 16."""
 
-    patch = 16
-
-    def load(self, index: int) -> Sample:
-        plain = super().load(index)
-        content = np.zeros((50, 70, 3), np.uint8)
-        return Sample(plain.image_id, plain.image, SimpleNamespace(prepared=SimpleNamespace(content=content)))
+    def patch_edges(self, sample: Sample) -> PatchEdges:
+        height, width = sample.image.shape[:2]
+        return patch_edges(height, 50, 16), patch_edges(width, 70, 16)
 
     def grid(self, sample: Sample) -> tuple[int, int]:
         return 4, 5
