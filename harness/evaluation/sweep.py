@@ -93,7 +93,7 @@ def run_sweep(
         The records of all cells of `groups`, those found done included, in order.
 
     Raises:
-        BenchError, ResultsError: with one line for a person; what was finished before stays.
+        BenchError: with one line for a person; what was finished before stays.
     """
     store.prepare()
     progress.start(sum(group.task.images for group in groups))

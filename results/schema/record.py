@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ltrp_bench.selectors.errors import InputError
+
 SCHEMA_VERSION: Final = 1
 """Version of the record's form. A part of every fingerprint, so that a new form never reuses an old cell."""
 
@@ -22,8 +24,8 @@ REDUCTIONS: Final = ("fill", "none", "drop")
 """`fill` and `drop` are DESIGN's two tracks; `none` is a task without a model (coverage)."""
 
 
-class ResultsError(ValueError):
-    """A stored result that cannot be used, or could not be stored. The message is one line for the user."""
+class ResultsError(InputError):
+    """A stored result that cannot be used, or a result that could not be stored; a one-line message for the user."""
 
 
 def canonical_json(value: Any) -> str:
