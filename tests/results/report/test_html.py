@@ -180,11 +180,11 @@ def test_slider_and_score_maps(browser: Any, small: Path) -> None:
     page.wait_for_timeout(100)
     mapped = pixels()
     page.keyboard.press("Tab")
-    page.select_option("#g-picture", index=1)
+    page.select_option("#g-image", index=1)
     page.wait_for_timeout(100)
     assert pixels() != mapped
     # An image id that tries to be a tag is text.
-    assert HOSTILE in page.locator("#g-picture").inner_text() and page.locator("img[src=x]").count() == 0
+    assert HOSTILE in page.locator("#g-image").inner_text() and page.locator("img[src=x]").count() == 0
     tab.done()
 
 
