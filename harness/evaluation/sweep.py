@@ -22,8 +22,9 @@ from ltrp_bench.harness.evaluation.plan import Cell, CellGroup
 from ltrp_bench.harness.evaluation.score_cache import ScoreCache
 from ltrp_bench.harness.evaluation.scorer import Grid, Scorer, batches_by
 from ltrp_bench.harness.evaluation.thumbnails import GalleryWriter
-from ltrp_bench.results.schema.image_rows import Images, Row, normalise_rows
-from ltrp_bench.results.schema.record import CellRecord, ResultsError, metrics_of
+from ltrp_bench.results.schema.image_rows import Images, normalise_rows
+from ltrp_bench.results.schema.record import CellRecord, ResultsError, metric_rows
+from ltrp_bench.results.schema.rows import Row
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.topk import top_k
@@ -275,7 +276,7 @@ class _GroupRun:
             reduction=self.task.reduction,
             images=len(images),
             skipped=tuple(skipped),
-            metrics=metrics_of(self.task.compute_metrics(images)),
+            metrics=metric_rows(self.task.compute_metrics(images)),
             records_sha256="",
         )
         # A record of fewer images goes first: beside newer rows, after a kill, it would look altered.
