@@ -70,15 +70,29 @@ def rank_patches(scores: Tensor, image_ids: Sequence[str] | None = None, seed: i
     """
     if scores.ndim != 3:
         raise InputError(f"scores must be [B, gh, gw], got {list(scores.shape)}")
-    if not bool(torch.isfinite(scores).all()):
+    ids = [""] * len(scores) if image_ids is None else image_ids
+    return torch.from_numpy(rank_rows(scores.detach().float().flatten(1).cpu().numpy(), ids, seed)).to(scores.device)
+
+
+def rank_rows(scores: np.ndarray, image_ids: Sequence[str], seed: int) -> np.ndarray:
+    """`rank_patches` on NumPy arrays.
+
+    Args:
+        scores: [B, L] float32, finite; the patches of each image in raster order.
+        image_ids, seed: as in `rank_patches`.
+
+    Returns:
+        [B, L] int64 raster indices, best first.
+
+    Raises:
+        InputError: NaN, infinite values, or another number of ids than of images.
+    """
+    if not np.isfinite(scores).all():
         raise InputError("scores hold NaN or infinite values; a selector must return finite scores")
-    flat = scores.detach().float().flatten(1).cpu().numpy()
-    ids = [""] * len(flat) if image_ids is None else list(image_ids)
-    if len(ids) != len(flat):
-        raise InputError(f"{len(ids)} image ids for {len(flat)} images")
-    keys = tie_keys(ids, flat.shape[1], seed)
-    order = np.stack([np.lexsort((key, -row)) for key, row in zip(keys, flat, strict=True)])
-    return torch.from_numpy(order).to(scores.device)
+    if len(image_ids) != len(scores):
+        raise InputError(f"{len(image_ids)} image ids for {len(scores)} images")
+    keys = tie_keys(image_ids, scores.shape[1], seed)
+    return np.stack([np.lexsort((key, -row)) for key, row in zip(keys, scores, strict=True)])
 
 
 def top_k(scores: Tensor, keep_ratio: float, image_ids: Sequence[str] | None = None, seed: int = 0) -> PatchSelection:
