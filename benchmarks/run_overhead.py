@@ -50,8 +50,9 @@ from token_drop import Clock, in_turns
 from torch import Tensor
 
 from ltrp_bench.harness.evaluation.environment import provenance
+from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.plan import plan, selector_entry, task_entry
-from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+from ltrp_bench.harness.evaluation.sweep import run_sweep
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.registry import create_selector
@@ -178,8 +179,8 @@ def main() -> None:
     assert isinstance(task, ClassificationTask | DetectionTask)
     selector = create_selector(options.selector, domain=task.domain)
     selector.to(device)
-    settings = SweepOptions(options.batch, device=options.device)
-    loop = Bare(task, selector, options.device, settings.together)
+    settings = SweepOptions(batch_size=options.batch, device=options.device)
+    loop = Bare(task, selector, options.device, settings.effective_batch_size)
     pair = [(selector_entry(selector, options.selector, {"name": options.selector}), task_entry(task))]
     folder = Path(tempfile.mkdtemp())
 
@@ -204,7 +205,7 @@ def main() -> None:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     print(
         f"{options.selector} on {options.task} ({options.model or 'its own model'}), {len(task)} images, "
-        f"{settings.together} at a time, {where}, {torch.get_num_threads()} threads, {options.clock} time, "
+        f"{settings.effective_batch_size} at a time, {where}, {torch.get_num_threads()} threads, {options.clock} time, "
         f"{options.repeats} turns, torch {torch.__version__}"
     )
     print(f"{'':22}{'ms an image':>13}{'x bare':>9}{'target':>8}{'x in memory':>13}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -11,23 +12,10 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from ltrp_bench.results.schema.rows import MetricRow, Row
-from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.tasks.metrics.patch_coverage import even_edges
 from ltrp_bench.tasks.splits.split import CategorySplit
 
-__all__ = [
-    "Domain",
-    "Downsample",
-    "Keep",
-    "MetricRow",
-    "ReducedInput",
-    "ResamplingSummary",
-    "Row",
-    "Sample",
-    "Task",
-]
-
+Row = dict[str, Any]
 Domain = Literal["shapes", "photos"]
 
 
@@ -64,6 +52,25 @@ ReducedInput = Keep | Downsample
 
 PatchEdges = tuple[tuple[float, ...], tuple[float, ...]]
 """Row and column edges of a patch grid (gh + 1 and gw + 1 values), in pixels."""
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One number: `metric` of `group` ("all", "seen", "unseen", a size bucket …), of one category or of all.
+
+    `value` is NaN where the group is empty; `n` counts what it was taken over.
+    """
+
+    metric: str
+    group: str
+    category: str | None
+    value: float
+    n: int
+
+    @property
+    def defined(self) -> bool:
+        """Whether there was anything to measure."""
+        return not math.isnan(self.value)
 
 
 RENAMED_METHODS: Final = {
@@ -165,16 +172,15 @@ class Task(ABC):
         """Categories of an image whose objects are not localized, for captions. Empty unless overridden."""
         return ()
 
-    def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary | Mapping[str, Any] | None:
-        """Summary from which the metrics of these images can be resampled, without data set or model.
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any] | None:
+        """What these images' metrics can be resampled from, without data set or model; None of a task without.
 
         Args:
             records: as given to `compute_metrics`, which is called with the same mapping just before.
 
         Returns:
-            One of the kinds of docs/statistics.md, as an object of `results.summaries` or in its stored form (arrays
-            by name and plain JSON under "meta"). With every image once its metrics are those of `compute_metrics`.
-            None if the task has no summary: its leaderboard rows then have no intervals.
+            numpy arrays by name and, under "meta", plain JSON: the kinds of docs/statistics.md. With every image once
+            its metrics are those of `compute_metrics`.
         """
         return None
 

@@ -54,8 +54,8 @@ def audit(
     from ltrp_bench.harness.audit.cost import DEFAULT, check_model
     from ltrp_bench.harness.cli.progress import console
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
-    from ltrp_bench.harness.evaluation.request import Request, ready
-    from ltrp_bench.harness.evaluation.sweep import SweepOptions
+    from ltrp_bench.harness.evaluation.options import Request, SweepOptions
+    from ltrp_bench.harness.evaluation.request import resolve_request
     from ltrp_bench.results.schema.atomic_io import atomic_write
 
     place = usable_device(device)
@@ -63,19 +63,19 @@ def audit(
     whose = task or ("coco-coverage" if data is not None else "shapes-coverage")
     if cost_model not in (None, _NO_COST):
         check_model(str(cost_model))
-    options = SweepOptions(batch_size, device=place)
+    options = SweepOptions(batch_size=batch_size, device=place)
     request = Request(
         selectors=names,
-        tasks=[whose],
-        weights=[_weights_of(text, selector, names) for text in weights],
-        selector_options=[_option_of(text, selector) for text in selector_option],
-        data=[] if data is None else [data],
-        task_options=task_option,
+        tasks=(whose,),
+        weights=tuple(_weights_of(text, selector, names) for text in weights),
+        selector_options=tuple(_option_of(text, selector) for text in selector_option),
+        data=() if data is None else (data,),
+        task_options=tuple(task_option),
         device=place,
-        batch_size=options.together,
+        batch_size=options.effective_batch_size,
     )
     with console(stderr=True).status("building") as status:
-        pairs = ready(request, lambda line: typer.echo(f"note: {line}", err=True))
+        pairs = resolve_request(request, lambda line: typer.echo(f"note: {line}", err=True))
         entry, task_entry = pairs[0]
         model = DEFAULT[task_entry.task.domain] if cost_model is None else cost_model
         report = audit_selector(
@@ -84,7 +84,7 @@ def audit(
             task_entry,
             images,
             place,
-            options.together,
+            options.effective_batch_size,
             None if model == _NO_COST else model,
             status.update,
             provenance(place)(),

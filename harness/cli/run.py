@@ -47,10 +47,12 @@ def run(
     """Measure selectors on tasks at keep ratios; start it again after an interruption and it goes on."""
     from ltrp_bench.harness.cli.progress import RunProgress, console
     from ltrp_bench.harness.cli.tables import results_table
+    from ltrp_bench.harness.evaluation.cell_writer import skip_reason
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
+    from ltrp_bench.harness.evaluation.options import Request, SweepOptions
     from ltrp_bench.harness.evaluation.plan import check_ratios, plan
-    from ltrp_bench.harness.evaluation.request import Request, ready
-    from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep, skip_reason
+    from ltrp_bench.harness.evaluation.request import resolve_request
+    from ltrp_bench.harness.evaluation.sweep import run_sweep
     from ltrp_bench.results.leaderboard.aggregate import leaderboard
     from ltrp_bench.results.store.run_store import RunStore
 
@@ -61,12 +63,22 @@ def run(
         raise InputError(f"--model-weights {model_weights}: no such file")
     place = usable_device(device)
     shared = {"limit": limit, "model": model, "model_weights": model_weights, "narrow_as": narrow_as, "split": split}
-    options = SweepOptions(batch_size, workers, place, skip_bad_images)
-    request = Request(selector, task, weights, selector_option, data, task_option, shared, place, options.together)
+    options = SweepOptions(batch_size=batch_size, workers=workers, device=place, skip_bad_images=skip_bad_images)
+    request = Request(
+        selectors=tuple(selector),
+        tasks=tuple(task),
+        weights=tuple(weights),
+        selector_options=tuple(selector_option),
+        data=tuple(data),
+        task_options=tuple(task_option),
+        shared=shared,
+        device=place,
+        batch_size=options.effective_batch_size,
+    )
     store = RunStore(out)
     with RunProgress() as progress:
         try:
-            groups = plan(ready(request, progress.notice), ratios, seed, progress.notice)
+            groups = plan(resolve_request(request, progress.notice), ratios, seed, progress.notice)
             if not groups:
                 raise UsageError("nothing to measure: no selector of this run can run on its tasks")
             records = run_sweep(groups, store, options, progress, provenance(place))

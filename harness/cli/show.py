@@ -11,8 +11,8 @@ import typer
 from ltrp_bench.selectors.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from ltrp_bench.harness.evaluation.options import Request
     from ltrp_bench.harness.evaluation.plan import SelectorEntry
-    from ltrp_bench.harness.evaluation.request import Request
     from ltrp_bench.harness.visualization.images import DisplayImage
     from ltrp_bench.harness.visualization.panel_grid import Sheet
 
@@ -56,7 +56,7 @@ def show(
 ) -> None:
     """Draw score maps and kept patches of images side by side, as a run would score and keep them."""
     from ltrp_bench.harness.evaluation.environment import usable_device
-    from ltrp_bench.harness.evaluation.request import Request
+    from ltrp_bench.harness.evaluation.options import Request
     from ltrp_bench.results.schema.atomic_io import atomic_write
 
     files = image or []
@@ -66,12 +66,12 @@ def show(
     if suffix not in _SUFFIXES:
         raise UsageError(f"--out {out}: name a {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]} file")
     request = Request(
-        selectors=selector or ["ltrp-teacher"],
-        tasks=[] if task is None else [task],
-        weights=weights,
-        selector_options=selector_option,
-        data=[] if data is None else [data],
-        task_options=task_option,
+        selectors=tuple(selector or ["ltrp-teacher"]),
+        tasks=() if task is None else (task,),
+        weights=tuple(weights),
+        selector_options=tuple(selector_option),
+        data=() if data is None else (data,),
+        task_options=tuple(task_option),
         shared={"model": model, "model_weights": model_weights},
         device=usable_device(device),
     )

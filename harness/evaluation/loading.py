@@ -1,4 +1,4 @@
-"""Images from disk, in order, a chunk ahead of the work, by several threads."""
+"""Images of a task, span by span and in order, read by several threads ahead of the work."""
 
 from __future__ import annotations
 
@@ -7,78 +7,95 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.base import Sample, Task
 
 Span = tuple[int, int]
-"""Indices first to end - 1 of a task's images."""
+"""(first, end): the images at indices first to end - 1 of a task."""
+
+_PREFETCHED: Final = 2
+"""Spans held at a time: one being worked on and one being read."""
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """The images of one span that could be read, and image id -> why for those that could not."""
+class LoadedSpan:
+    """The images of one span.
+
+    Attributes:
+        span: (first, end).
+        samples: the images that could be read, in order.
+        grids: (gh, gw) of each sample.
+        unreadable: image id -> why the image could not be read.
+    """
 
     span: Span
-    samples: list[Sample]
-    bad: dict[str, str]
+    samples: Sequence[Sample]
+    grids: Sequence[tuple[int, int]]
+    unreadable: dict[str, str]
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Ids of the samples."""
+        return [sample.image_id for sample in self.samples]
 
 
 def spans(images: int, size: int) -> list[Span]:
-    """[0, images) cut into spans of `size`; always the same, so that finished chunks are found again."""
+    """[0, images) cut into spans of `size` images; always the same ones, so that finished spans are found again."""
     return [(first, min(first + size, images)) for first in range(0, images, size)]
 
 
-def load_chunks(task: Task, wanted: Sequence[Span], workers: int, skip_bad: bool) -> Iterator[Chunk]:
-    """The chunks of `wanted`, in order; what they hold does not depend on `workers`.
+def load_spans(task: Task, wanted: Sequence[Span], workers: int, skip_unreadable: bool) -> Iterator[LoadedSpan]:
+    """Load spans of a task's images, in order; the result does not depend on `workers`.
 
     Args:
-        task: whose images.
+        task: the task to load images of.
         wanted: spans to load.
-        workers: threads; 0 loads in the caller's.
-        skip_bad: collect unreadable images in `Chunk.bad` instead of raising.
+        workers: number of threads; 0 loads in the caller's thread.
+        skip_unreadable: True to collect unreadable images in `LoadedSpan.unreadable` instead of raising.
 
     Raises:
-        InputError: for the first unreadable image, unless `skip_bad`.
+        InputError: for the first unreadable image, unless `skip_unreadable`.
     """
     if workers <= 0:
         for span in wanted:
-            yield _collect(task, span, [_load(task, index, skip_bad) for index in range(*span)])
+            yield _collect(task, span, [_load(task, index, skip_unreadable) for index in range(*span)])
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
         ahead: deque[tuple[Span, list[Future[Sample | InputError]]]] = deque()
+        remaining = iter(wanted)
         try:
-            coming = iter(wanted)
             while True:
-                for span in itertools.islice(coming, 2 - len(ahead)):
-                    ahead.append((span, [pool.submit(_load, task, i, skip_bad) for i in range(*span)]))
+                for span in itertools.islice(remaining, _PREFETCHED - len(ahead)):
+                    ahead.append((span, [pool.submit(_load, task, i, skip_unreadable) for i in range(*span)]))
                 if not ahead:
                     break
-                done, futures = ahead[0]
+                span, futures = ahead[0]
                 loaded = [future.result() for future in futures]
                 ahead.popleft()
-                yield _collect(task, done, loaded)
+                yield _collect(task, span, loaded)
         finally:
-            # Left early (an error, Ctrl-C): what has not started need not be read.
+            # After an error or Ctrl-C, images whose reading has not started need not be read.
             for _, futures in ahead:
                 for future in futures:
                     future.cancel()
 
 
-def _load(task: Task, index: int, skip_bad: bool) -> Sample | InputError:
+def _load(task: Task, index: int, skip_unreadable: bool) -> Sample | InputError:
     try:
         return task.load(index)
     except InputError as error:
-        if not skip_bad:
+        if not skip_unreadable:
             raise InputError(f"{error} (--skip-bad-images leaves such images out)") from error
         return error
 
 
-def _collect(task: Task, span: Span, loaded: Sequence[Sample | InputError]) -> Chunk:
-    samples, bad = [], {}
+def _collect(task: Task, span: Span, loaded: Sequence[Sample | InputError]) -> LoadedSpan:
+    samples, unreadable = [], {}
     for index, one in zip(range(*span), loaded, strict=True):
         if isinstance(one, InputError):
-            bad[task.image_id(index)] = str(one)
+            unreadable[task.image_id(index)] = str(one)
         else:
             samples.append(one)
-    return Chunk(span, samples, bad)
+    return LoadedSpan(span, samples, [task.grid(sample) for sample in samples], unreadable)

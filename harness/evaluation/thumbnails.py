@@ -1,4 +1,4 @@
-"""Keeps, while a group of cells runs, what the report's gallery shows (`results/store/gallery.py`)."""
+"""Writes, while a group of cells runs, what the report's gallery shows (`results/store/gallery.py`)."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import io
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-import torch
 from PIL import Image
 
+from ltrp_bench.harness.evaluation.loading import LoadedSpan
 from ltrp_bench.harness.evaluation.plan import CellGroup
-from ltrp_bench.harness.evaluation.scorer import Grid
+from ltrp_bench.harness.evaluation.ranking import PatchRanking
 from ltrp_bench.results.store.gallery import Thumbnail, images_path, ranks_path, write_images, write_ranks
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.selectors.topk import rank_patches
 from ltrp_bench.tasks.base import Sample
 
 THUMBNAILS: Final = 8
-"""Images of a task that are kept small; ranks are kept of the whole first chunk."""
+"""Images of a task that are stored as thumbnails; ranks are stored for all images of the first span."""
 
 LONGEST: Final = 256
-"""Pixels along a small image's longer side."""
+"""Pixels along the longer side of a thumbnail."""
 
 
 class GalleryWriter:
-    """Of one group of cells: its task's first images and its selector's ranks on them."""
+    """Stores thumbnails of a task's first images and the ranks that a selector gives to their patches.
+
+    Args:
+        store: the run's folder.
+        group: the cells of the task, selector and seed.
+    """
 
     def __init__(self, store: RunStore, group: CellGroup) -> None:
         self._store, self._group = store, group
@@ -34,34 +37,28 @@ class GalleryWriter:
 
     @property
     def missing(self) -> bool:
-        """Whether this group has something to add; `downsample` never has."""
+        """True if thumbnails or ranks are not stored yet; never for a selector that keeps no patches."""
         if self._group.selector.reduces_by_downsampling:
             return False
         ranks = ranks_path(self._store, self._task_id, self._selector_id, self._group.seed)
         return not ranks.exists() or not images_path(self._store, self._task_id).exists()
 
-    def saw(self, samples: Sequence[Sample], grids: Sequence[Grid], scores: Sequence[np.ndarray]) -> None:
-        """Keep what is missing of the first chunk's images.
+    def add(self, loaded: LoadedSpan, rankings: Sequence[PatchRanking] | None) -> None:
+        """Store what is missing, if `loaded` is the task's first span and has a readable image.
 
         Args:
-            samples: the images.
-            grids: (gh, gw) of each.
-            scores: [gh, gw] of each.
+            loaded: the images of a span.
+            rankings: one per image; None if the selector keeps no patches.
         """
-        if not samples or not self.missing:
+        if loaded.span[0] != 0 or not loaded.samples or rankings is None or not self.missing:
             return
-        ranks = {}
-        for sample, grid, score in zip(samples, grids, scores, strict=True):
-            order = rank_patches(torch.from_numpy(score)[None], [sample.image_id], self._group.seed)[0].numpy()
-            places = np.empty(len(order), np.int32)
-            places[order] = np.arange(len(order))
-            ranks[sample.image_id] = places.reshape(grid)
+        ranks = {one: ranking.ranks() for one, ranking in zip(loaded.image_ids, rankings, strict=True)}
         write_ranks(self._store, self._task_id, self._selector_id, self._group.seed, ranks)
         if not images_path(self._store, self._task_id).exists():
-            write_images(self._store, self._task_id, [_small(sample) for sample in samples[:THUMBNAILS]])
+            write_images(self._store, self._task_id, [_thumbnail(sample) for sample in loaded.samples[:THUMBNAILS]])
 
 
-def _small(sample: Sample) -> Thumbnail:
+def _thumbnail(sample: Sample) -> Thumbnail:
     height, width = sample.image.shape[:2]
     image = Image.fromarray(sample.image)
     image.thumbnail((LONGEST, LONGEST))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltrp_bench.harness.evaluation.request import parse_value
+from ltrp_bench.harness.evaluation.option_strings import parse_value
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.registry import SelectorSpec, resolve

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ltrp_bench.harness.evaluation import request as requests
-from ltrp_bench.harness.evaluation.plan import SEEDS, SelectorEntry, TaskEntry
+from ltrp_bench.harness.evaluation.options import Request, SweepOptions
+from ltrp_bench.harness.evaluation.plan import FULL, SEEDS, SelectorEntry, TaskEntry
+from ltrp_bench.harness.evaluation.request import RequestedSelectors, resolve_request
 from ltrp_bench.harness.evaluation.scorer import Scorer
-from ltrp_bench.harness.evaluation.sweep import SweepOptions
 from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.topk import top_k
@@ -35,24 +35,24 @@ class Shown:
     kept: dict[float, ReducedInput]
 
 
-def file_selectors(request: requests.Request) -> list[SelectorEntry]:
-    """The selectors of a request whose images are files: as `requests.ready` builds them, for photographs.
+def file_selectors(request: Request) -> list[SelectorEntry]:
+    """The selectors of a request whose images are files: as `resolve_request` builds them, for photographs.
 
     Raises:
         UsageError, InputError: as there.
     """
-    chosen = requests.Chosen.of(request)
-    chosen.look_up(FILES_DOMAIN)
+    chosen = RequestedSelectors.from_request(request)
+    chosen.check_names(FILES_DOMAIN)
     return [chosen.build(name, FILES_DOMAIN) for name in chosen.names]
 
 
-def task_selectors(request: requests.Request, notice: Callable[[str], None]) -> tuple[list[SelectorEntry], TaskEntry]:
+def task_selectors(request: Request, notice: Callable[[str], None]) -> tuple[list[SelectorEntry], TaskEntry]:
     """The selectors of a request and its one task.
 
     Raises:
-        UsageError: as `requests.ready`, and for `downsample` on a task that cannot shrink its images.
+        UsageError: as `resolve_request`, and for `downsample` on a task that cannot shrink its images.
     """
-    pairs = requests.ready(request, notice)
+    pairs = resolve_request(request, notice)
     task = pairs[0][1]
     entries = [entry for entry, _ in pairs]
     if any(entry.reduces_by_downsampling for entry in entries) and not task.task.supports_downsample:
@@ -82,10 +82,10 @@ def shown(
     """
     if not 0 <= seed < SEEDS:
         raise UsageError(f"--seed {seed}: seeds are whole numbers from 0 on, below 2**63")
-    ratios = (1.0,) if entry.selector.keeps_every_patch else tuple(keep_ratios)
+    ratios = (1.0,) if entry.name == FULL else tuple(keep_ratios)
     if entry.reduces_by_downsampling:
         return [Shown(entry, None, {ratio: Downsample(ratio) for ratio in ratios}) for _ in images]
-    scorer = Scorer(entry.selector, torch.device(device), SweepOptions(device=device).together)
+    scorer = Scorer(entry.selector, torch.device(device), SweepOptions(device=device).effective_batch_size)
     objects = None
     if scorer.needs_context:
         objects = [_share(entry, image) for image in images]

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.plan import CellGroup, SelectorEntry, TaskEntry, plan, selector_entry, task_entry
-from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+from ltrp_bench.harness.evaluation.sweep import run_sweep
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision

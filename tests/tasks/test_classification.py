@@ -236,15 +236,18 @@ def test_class_folders_of_ones_own_need_a_split_and_a_model_of_theirs(tmp_path: 
 
 def test_the_whole_way_with_selectors(tmp_path: Path) -> None:
     from ltrp_bench.harness.cli.progress import RunProgress
+    from ltrp_bench.harness.evaluation.options import Request, SweepOptions
     from ltrp_bench.harness.evaluation.plan import plan
-    from ltrp_bench.harness.evaluation.request import Request, ready
-    from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+    from ltrp_bench.harness.evaluation.request import resolve_request
+    from ltrp_bench.harness.evaluation.sweep import run_sweep
     from ltrp_bench.results.store.run_store import RunStore
 
     names = ["full", "random", "oracle", "downsample"]
-    request = Request(names, ["shapes-cls"], shared={"limit": 5}, task_options=["random_weights=0"])
+    request = Request(
+        selectors=tuple(names), tasks=("shapes-cls",), shared={"limit": 5}, task_options=("random_weights=0",)
+    )
     with RunProgress(live=False) as progress:
-        groups = plan(ready(request, progress.notice), [0.25, 0.5], [0], progress.notice)
+        groups = plan(resolve_request(request, progress.notice), [0.25, 0.5], [0], progress.notice)
         records = run_sweep(groups, RunStore(tmp_path), SweepOptions(), progress)
     assert [r.keep_ratio for r in records] == [1.0, 0.25, 0.5, 0.25, 0.5, 0.25, 0.5]
     assert {r.reduction for r in records} == {"drop"} and {r.images for r in records} == {5}

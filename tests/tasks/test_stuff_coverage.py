@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.plan import plan, selector_entry, task_entry
-from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+from ltrp_bench.harness.evaluation.sweep import run_sweep
 from ltrp_bench.results.leaderboard.aggregate import leaderboard
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.run_store import RunStore

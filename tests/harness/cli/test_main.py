@@ -118,7 +118,7 @@ def test_an_incomplete_row_is_said_to_be(run: Run) -> None:
         ((*BASIC, "--selector", "randm"), 2, "did you mean 'random'"),
         ((*BASIC, "--task", "toy-coverag"), 2, "did you mean 'toy-coverage'"),
         ((*BASIC, "--selector", "toy_bench:Nothing"), 2, "Nothing"),
-        ((*BASIC, "--weights", "w.pt"), 2, "--weights w.pt: of which selector? write NAME=FILE (plain, random)"),
+        ((*BASIC, "--weights", "w.pt"), 2, "--weights w.pt: which selector is it for? write NAME=FILE (plain, random)"),
         ((*BASIC, "--weights", "plain=w.pt"), 1, "no file w.pt"),
         ((*BASIC, "--selector-option", "depth=3"), 2, "write NAME.key=value"),
         ((*BASIC, "--selector-option", "other.depth=3"), 2, "'other' is not in this run"),

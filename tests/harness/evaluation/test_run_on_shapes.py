@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import toy_bench as toy
 
+from ltrp_bench.harness.evaluation.options import Request
 from ltrp_bench.harness.evaluation.plan import plan
-from ltrp_bench.harness.evaluation.request import Request, ready
+from ltrp_bench.harness.evaluation.request import resolve_request
 from ltrp_bench.results.leaderboard.aggregate import leaderboard
 
 
 def _groups() -> list[object]:
-    request = Request(["random", "variance", "oracle"], ["shapes-coverage"], shared={"limit": 80})
-    return list(plan(ready(request, print), [0.25, 0.5], [0, 1], print))
+    request = Request(selectors=("random", "variance", "oracle"), tasks=("shapes-coverage",), shared={"limit": 80})
+    return list(plan(resolve_request(request, print), [0.25, 0.5], [0, 1], print))
 
 
 def test_shapes_coverage_resumes_to_the_same_bytes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ltrp_bench.harness.evaluation.request import Request
+from ltrp_bench.harness.evaluation.options import Request
 from ltrp_bench.harness.visualization.images import DisplayImage, task_images
 from ltrp_bench.harness.visualization.reconstruction import Reconstruction, reconstruct
 from ltrp_bench.harness.visualization.reconstruction_figure import HEADS, removal_sheet
@@ -23,7 +23,11 @@ PATCH, SIDE = 8, 12
 
 
 def teacher(*options: str) -> tuple[Any, Any]:
-    request = Request(["ltrp-teacher"], ["shapes-coverage"], selector_options=[f"ltrp-teacher.{o}" for o in options])
+    request = Request(
+        selectors=("ltrp-teacher",),
+        tasks=("shapes-coverage",),
+        selector_options=tuple(f"ltrp-teacher.{o}" for o in options),
+    )
     entries, task = task_selectors(request, pytest.fail)
     return entries[0].selector, task.task
 

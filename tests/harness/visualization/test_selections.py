@@ -12,9 +12,9 @@ import pytest
 import toy_bench
 from PIL import Image
 
+from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.evaluation.plan import plan, task_entry
-from ltrp_bench.harness.evaluation.request import Request
-from ltrp_bench.harness.evaluation.sweep import SweepOptions, run_sweep
+from ltrp_bench.harness.evaluation.sweep import run_sweep
 from ltrp_bench.harness.visualization.images import DisplayImage, file_images, task_images
 from ltrp_bench.harness.visualization.panel_grid import coloured, greyed
 from ltrp_bench.harness.visualization.score_figure import score_sheet
@@ -51,7 +51,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    entries, task = task_selectors(Request(NAMES, ["shapes-coverage"]), pytest.fail)
+    entries, task = task_selectors(Request(selectors=tuple(NAMES), tasks=("shapes-coverage",)), pytest.fail)
     images = task_images(task.task, [3, 0], asks_truth(entries))
     return World(images, {e.name: shown(e, images, (0.25, 0.5), 7, "cpu") for e in entries})
 
@@ -60,7 +60,7 @@ def world() -> World:
 def test_kept_patches_are_those_that_the_sweep_hands_to_the_task(world: World, name: str, tmp_path: Path) -> None:
     task: Any = create_task("shapes-coverage", images=4)
     task.__class__, task.handed = Watched, {}
-    entries, _ = task_selectors(Request([name], ["shapes-coverage"]), pytest.fail)
+    entries, _ = task_selectors(Request(selectors=(name,), tasks=("shapes-coverage",)), pytest.fail)
     groups = plan([(entries[0], task_entry(task))], (0.25, 0.5), (7,), lambda line: None)
     run_sweep(groups, RunStore(tmp_path), SweepOptions(workers=0), toy_bench.Recorder())
     for image, one in zip(world.images, world.results[name], strict=True):
@@ -73,7 +73,7 @@ def test_kept_patches_are_those_that_the_sweep_hands_to_the_task(world: World, n
 
 
 def test_seeds_change_what_chance_keeps_alone(world: World) -> None:
-    entries, _ = task_selectors(Request(["random", "ltrp"], ["shapes-coverage"]), pytest.fail)
+    entries, _ = task_selectors(Request(selectors=("random", "ltrp"), tasks=("shapes-coverage",)), pytest.fail)
     chance, learnt = (shown(entry, world.images, (0.25,), 8, "cpu")[0].kept[0.25].mask for entry in entries)
     assert (chance != world.results["random"][0].kept[0.25].mask).any()
     assert (learnt == world.results["ltrp.shapes"][0].kept[0.25].mask).all()
@@ -146,7 +146,7 @@ def test_files_with_masks_of_their_own(tmp_path: Path) -> None:
     expected[0, 0] = expected[2, 1] = 1
     np.testing.assert_allclose(image.share, expected)
     assert len(image.outlines) == 2
-    (oracle,) = file_selectors(Request(["oracle"], []))
+    (oracle,) = file_selectors(Request(selectors=("oracle",), tasks=()))
     kept = shown(oracle, [image], (0.125,), 0, "cpu")[0].kept[0.125]
     assert isinstance(kept, Keep) and (kept.mask == (expected > 0)).all()
     with pytest.raises(InputError, match="ranks by ground truth"):
@@ -170,7 +170,7 @@ def test_photographs_are_turned_as_their_exif_says_and_drawn_small(tmp_path: Pat
 def test_chance_depends_on_a_files_name_and_not_on_its_folder(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     here, there = image_file(tmp_path), image_file(tmp_path / "b")
-    (entry,) = file_selectors(Request(["random"], []))
+    (entry,) = file_selectors(Request(selectors=("random",), tasks=()))
     one, other = shown(entry, file_images([here, there], (4, 4), []), (0.25,), 0, "cpu")
     np.testing.assert_array_equal(one.scores, other.scores)
 
@@ -220,11 +220,11 @@ def test_ranks_leave_only_the_order(world: World) -> None:
 
 def test_downsample_is_shown_as_the_smaller_image(tmp_path: Path) -> None:
     images = file_images([image_file(tmp_path)], (4, 4), [])
-    (entry,) = file_selectors(Request(["downsample"], []))
+    (entry,) = file_selectors(Request(selectors=("downsample",), tasks=()))
     results = shown(entry, images, (0.25,), 0, "cpu")
     assert results[0].scores is None and results[0].kept == {0.25: Downsample(0.25)}
     panel = score_sheet(images, [results]).panels[-1]
     assert panel.caption == "r = 0.25: 30x20 pixels" and panel.pixels.shape == (40, 60, 3)
     assert (panel.pixels == panel.pixels[::2, ::2].repeat(2, 0).repeat(2, 1)).all()
     with pytest.raises(UsageError, match="leave out --selector downsample"):
-        task_selectors(Request(["downsample"], ["shapes-coverage"]), pytest.fail)
+        task_selectors(Request(selectors=("downsample",), tasks=("shapes-coverage",)), pytest.fail)

@@ -1,0 +1,137 @@
+"""Last stage of a sweep: rows of spans to disk and, once a cell has all of them, its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ltrp_bench.harness.evaluation.loading import LoadedSpan, Span, spans
+from ltrp_bench.harness.evaluation.plan import Cell, CellGroup
+from ltrp_bench.results.schema.image_rows import Images
+from ltrp_bench.results.schema.record import CellRecord, ResultsError, metrics_of
+from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.errors import InputError
+
+SPAN_IMAGES: Final = 64
+"""Images per span: the most work of one group of cells that a kill can undo."""
+
+
+class CellWriter:
+    """Keeps the state of one group of cells on disk: which rows are there, and which cells are finished.
+
+    Args:
+        group: the cells; the caller holds the group's lock.
+        store: the run's folder.
+        skip_unreadable: True if images may be left out. Otherwise results without some images count as unfinished.
+
+    Attributes:
+        pending: cells that are not finished.
+    """
+
+    def __init__(self, group: CellGroup, store: RunStore, *, skip_unreadable: bool) -> None:
+        self._group, self._store, self._skip_unreadable = group, store, skip_unreadable
+        self._task = group.task.task
+        self.spans = spans(group.task.images, SPAN_IMAGES)
+        self.pending = tuple(cell for cell in group.cells if not self._finished(cell))
+
+    def _finished(self, cell: Cell) -> bool:
+        record = self._store.finished(cell.fingerprint)
+        return record is not None and (self._skip_unreadable or not record.skipped)
+
+    def missing(self) -> dict[Span, tuple[Cell, ...]]:
+        """The spans, in order, of which rows of pending cells are not on disk, and those cells."""
+        found = {span: self._missing(span) for span in self.spans}
+        return {span: cells for span, cells in found.items() if cells}
+
+    def _missing(self, span: Span) -> tuple[Cell, ...]:
+        held = self._read(span, self.pending)
+        if held is None or (held[1] and not self._skip_unreadable):
+            return self.pending
+        return tuple(cell for cell in self.pending if cell.fingerprint not in held[0])
+
+    def write_span(self, loaded: LoadedSpan, rows: Mapping[str, Images]) -> None:
+        """Store a span's rows, beside those on disk of pending cells that were not measured now.
+
+        Args:
+            loaded: the span.
+            rows: fingerprint of the cell -> rows of each image.
+        """
+        merged: dict[str, Images] = {}
+        others = [cell for cell in self.pending if cell.fingerprint not in rows]
+        held = self._read(loaded.span, others) if others else None
+        if held is not None and held[1].keys() == loaded.unreadable.keys():
+            merged.update(held[0])
+        merged.update(rows)
+        self._store.write_chunk(self._group.key, loaded.span, merged, self._task.row_schema, loaded.unreadable)
+
+    def finish(self, cell: Cell, provenance: Mapping[str, Any]) -> None:
+        """Compute a cell's metrics and resampling summary from its rows, and store its record.
+
+        Rows are read back from disk, so that an interrupted run and an uninterrupted one end with the same bytes.
+
+        Args:
+            cell: a pending cell with rows of every span on disk.
+            provenance: plain JSON to store beside the record.
+
+        Raises:
+            ResultsError: a span's file is gone. InputError: no image could be read, or ids are not unique.
+        """
+        images, skipped = self._collect(cell)
+        record = CellRecord(
+            fingerprint=cell.fingerprint,
+            selector=self._group.selector.info,
+            task=self._group.task.info,
+            keep_ratio=cell.keep_ratio,
+            seed=self._group.seed,
+            reduction=self._task.reduction,
+            images=len(images),
+            skipped=tuple(skipped),
+            metrics=metrics_of(self._task.compute_metrics(images)),
+            records_sha256="",
+        )
+        # A record of fewer images is removed first: after a kill it would lie beside newer rows and look altered.
+        self._store.cell_path(cell.fingerprint).unlink(missing_ok=True)
+        summary = self._task.resampling_summary(images)
+        self._store.write_cell(record, images, self._task.row_schema, {**provenance, "skipped": skipped}, summary)
+
+    def _collect(self, cell: Cell) -> tuple[Images, dict[str, str]]:
+        """Rows of every image of a cell, and image id -> reason of those left out."""
+        images: Images = {}
+        skipped: dict[str, str] = {}
+        name = self._task.name
+        for first, end in self.spans:
+            held = self._read((first, end), [cell])
+            if held is None or cell.fingerprint not in held[0]:
+                path = self._store.chunk_path(self._group.key, first, end)
+                raise ResultsError(f"{path} went missing during the run; start the same command again")
+            rows, unreadable = held[0][cell.fingerprint], held[1]
+            if len(rows) + len(unreadable) != end - first or rows.keys() & images.keys():
+                raise InputError(f"task {name!r} gives one image id to several images")
+            images.update(rows)
+            skipped.update(unreadable)
+        if not images:
+            raise InputError(f"task {name!r}: not one of its {len(skipped)} images could be read")
+        return images, skipped
+
+    def add_missing_summaries(self) -> None:
+        """Store the resampling summaries of finished cells that have none (made by an older version, or deleted)."""
+        for cell in self._group.cells:
+            if cell not in self.pending and not self._store.evidence_path(cell.fingerprint).exists():
+                summary = self._task.resampling_summary(self._store.read_images(cell.fingerprint))
+                self._store.write_evidence(self._store.read_cell(cell.fingerprint), summary)
+
+    def drop_spans(self) -> None:
+        """Remove the group's spans from disk, once its cells are finished."""
+        self._store.drop_chunks(self._group.key)
+
+    def _read(self, span: Span, cells: Sequence[Cell]) -> tuple[dict[str, Images], dict[str, str]] | None:
+        """Rows on disk of some cells, by fingerprint, and why images were left out; None if there are none."""
+        return self._store.read_chunk(self._group.key, span, [cell.fingerprint for cell in cells])
+
+
+def skip_reason(store: RunStore, record: CellRecord, image: str) -> str | None:
+    """Why an image was left out of a finished cell; None if that was not stored."""
+    try:
+        return str(store.read_provenance(record.fingerprint)["skipped"][image])
+    except (KeyError, TypeError):
+        return None

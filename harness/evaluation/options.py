@@ -1,0 +1,80 @@
+"""Options of a run: what is evaluated (`Request`) and with which resources (`SweepOptions`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """Resources of a sweep. None of them changes a result.
+
+    Attributes:
+        batch_size: most images per batch of a selector or a model on a GPU.
+        workers: number of threads that read images; 0 reads in the caller's thread.
+        device: torch device of selectors and models.
+        skip_bad_images: True to leave out and report unreadable images instead of stopping.
+    """
+
+    batch_size: int = field(
+        default=16, metadata={"help": "Largest batch on a GPU; on a CPU images are processed one by one.", "min": 1}
+    )
+    workers: int = field(
+        default=2, metadata={"help": "Threads that read images. Affects speed, not results.", "min": 0}
+    )
+    device: str = field(default="cpu", metadata={"help": "auto, cpu, cuda, cuda:1, ..."})
+    skip_bad_images: bool = field(
+        default=False, metadata={"help": "Leave out and report unreadable images instead of stopping."}
+    )
+
+    @property
+    def effective_batch_size(self) -> int:
+        """Images per batch: 1 on a CPU, where batches gain little and change the last bits of sums."""
+        return 1 if self.device.startswith("cpu") else max(1, self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The selectors and tasks of a run, as the user named them.
+
+    Attributes:
+        selectors: names known to `selectors.registry`.
+        tasks: names known to `tasks.registry`.
+        weights: "FILE" (if there is one selector) or "NAME=FILE".
+        selector_options: "NAME.key=value".
+        data: "DIR" (for every task that reads files) or "TASK=DIR".
+        task_options: "TASK.key=value", or "key=value" for every task with such an option.
+        shared: options for every task that has them, None where not given: limit, model, split, ...
+        device: torch device for tasks with a model.
+        batch_size: images per batch for tasks with a model.
+    """
+
+    selectors: tuple[str, ...] = field(
+        metadata={"help": "Selector; repeatable. `ltrp-bench list selectors` lists them.", "flag": "--selector"}
+    )
+    tasks: tuple[str, ...] = field(
+        metadata={"help": "Task; repeatable. `ltrp-bench list tasks` lists them.", "flag": "--task"}
+    )
+    weights: tuple[str, ...] = field(
+        default=(), metadata={"help": "Weights of a selector; repeatable.", "metavar": "FILE | NAME=FILE"}
+    )
+    selector_options: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Option of a selector; repeatable.",
+            "metavar": "NAME.key=value",
+            "flag": "--selector-option",
+        },
+    )
+    data: tuple[str, ...] = field(
+        default=(), metadata={"help": "Folder of the data set; repeatable.", "metavar": "DIR | TASK=DIR"}
+    )
+    task_options: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "Option of a task; repeatable.", "metavar": "[TASK.]key=value", "flag": "--task-option"},
+    )
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    batch_size: int = 16

@@ -1,0 +1,59 @@
+"""First stage of a sweep: from the images of a span to one ranking of the patches of each."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from ltrp_bench.harness.evaluation.cost import CostMeter
+from ltrp_bench.harness.evaluation.loading import LoadedSpan
+from ltrp_bench.harness.evaluation.options import SweepOptions
+from ltrp_bench.harness.evaluation.plan import CellGroup
+from ltrp_bench.harness.evaluation.ranking import PatchRanking
+from ltrp_bench.harness.evaluation.score_cache import ScoreCache
+from ltrp_bench.harness.evaluation.scorer import Scorer
+
+
+class ScoreStage:
+    """Ranks patches with the selector of one group of cells.
+
+    Args:
+        group: the cells; they share selector, task and seed.
+        cache: scores found there are not computed.
+        costs: gets the time and operations of the scores.
+        options: device and batch size of the selector.
+    """
+
+    def __init__(self, group: CellGroup, cache: ScoreCache, costs: CostMeter, options: SweepOptions) -> None:
+        self._group, self._cache, self._costs = group, cache, costs
+        self._scorer = Scorer(group.selector.selector, torch.device(options.device), options.effective_batch_size)
+
+    def rank(self, loaded: LoadedSpan) -> list[PatchRanking] | None:
+        """One ranking per image; None for a selector that keeps no patches."""
+        if self._group.selector.reduces_by_downsampling:
+            return None
+        scored = zip(self._scores(loaded), loaded.image_ids, strict=True)
+        return [PatchRanking.from_scores(scores, image_id, self._group.seed) for scores, image_id in scored]
+
+    def _scores(self, loaded: LoadedSpan) -> list[np.ndarray]:
+        """[gh, gw] float32 of each image, from the cache or the selector."""
+        ids, samples, grids, seed = loaded.image_ids, loaded.samples, loaded.grids, self._group.seed
+        if not samples:
+            return []
+        cached = self._cache.get(ids, grids)
+        if cached is not None:
+            self._costs.add_cached(cached.cost)
+            return cached.scores
+        objects = None
+        if self._scorer.needs_context:
+            task = self._group.task.task
+            objects = [np.asarray(task.oracle_scores(sample), dtype=np.float32) for sample in samples]
+        began = time.perf_counter()
+        scores = self._scorer.scores(samples, grids, seed, objects)
+        ms = 1000 * (time.perf_counter() - began) / len(samples)
+        first = None if objects is None else objects[:1]
+        cost = self._costs.add_scores(ms, lambda: self._scorer.scores(samples[:1], grids[:1], seed, first))
+        self._cache.put(ids, grids, scores, cost)
+        return scores
