@@ -17,9 +17,10 @@ from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, PatchEdges, ReducedInput, Row, Sample
-from ltrp_bench.tasks.data.imagenet import SingleLabelDataset, find_labelled
-from ltrp_bench.tasks.data.shapes.single_label import ShapesLabels
+from ltrp_bench.tasks.data.imagenet import find_labelled
+from ltrp_bench.tasks.data.shapes.single_label import ShapesSingleLabelDataset
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
+from ltrp_bench.tasks.data.single_label import SingleLabelDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
@@ -275,7 +276,7 @@ def shapes_cls(
     classes = len(CATEGORIES)
     given = {"image_size": image_size, "crop_pct": crop_pct, "classes": classes, "device": device}
     found = load_timm(model_weights, model, random_weights, config=SHAPES_VIT, **given)
-    source = ShapesLabels(images, seed, limit)
+    source = ShapesSingleLabelDataset(images, seed=seed, limit=limit)
     states = shapes_split(fold) if split is None else load_split(split)
     return ClassificationTask("shapes-cls", source, states, found, reduction, patch, narrow_as, device, source.mask)
 
@@ -314,7 +315,7 @@ def imagenet_cls(
         narrow_as: group of classes that are seen through one kind only.
         device: of torch; changes speed alone.
     """
-    source = find_labelled(data, subset, labels, limit)
+    source = find_labelled(data, subset, labels, limit=limit)
     given = {"image_size": image_size, "crop_pct": crop_pct, "classes": len(source.categories), "device": device}
     found = load_timm(model_weights, model, random_weights, **given)
     states = _imagenet_split(source) if split is None else load_split(split)

@@ -19,7 +19,9 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
-from ltrp_bench.tasks.data.objects import SIZES, CocoObjects, ObjectDataset, ShapesObjects
+from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.tasks.data.objects import SIZES, ObjectDataset
+from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
 from ltrp_bench.tasks.data.shapes.world import PATCH, SIZE, WORLD_SEEDS
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas
@@ -196,7 +198,8 @@ def shapes_coverage(
     """
     grid = SIZE // PATCH
     states = shapes_split(fold) if split is None else load_split(split)
-    return CoverageTask("shapes-coverage", ShapesObjects(images, seed, limit), states, (grid, grid), narrow_as)
+    dataset = ShapesDataset(images, seed=seed, limit=limit)
+    return CoverageTask("shapes-coverage", dataset, states, (grid, grid), narrow_as)
 
 
 def coco_coverage(
@@ -217,7 +220,7 @@ def coco_coverage(
         limit: only the first so many images.
         narrow_as: group of categories that are seen through one kind only.
     """
-    source = CocoObjects(data, subset, limit)
+    source = CocoDataset(data, subset, limit=limit)
     return CoverageTask("coco-coverage", source, load_split(split), sides(grid), narrow_as)
 
 

@@ -19,7 +19,9 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import MetricRow, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
-from ltrp_bench.tasks.data.objects import CocoObjects, ObjectDataset, ShapesObjects
+from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.tasks.data.objects import ObjectDataset
+from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
 from ltrp_bench.tasks.data.shapes.world import PATCH, WORLD_SEEDS
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.coco import METRICS, PER_CATEGORY, CocoEvaluation, Kind, evaluate
@@ -243,7 +245,7 @@ def shapes_det(
         if not model_weights.is_file():
             raise InputError(f"{model_weights} is not there; make it with `ltrp-bench train detector`")
     detector = load_detector(model or own, model_weights, random_weights, device)
-    source = ShapesObjects(images, seed, limit)
+    source = ShapesDataset(images, seed=seed, limit=limit)
     states = shapes_split(fold) if split is None else load_split(split)
     return DetectionTask("shapes-det", source, states, detector, PATCH, score_threshold, narrow_as, reduction=reduction)
 
@@ -282,7 +284,7 @@ def coco_det(
         raise UsageError(
             "coco-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
         )
-    source = CocoObjects(data, subset, limit)
+    source = CocoDataset(data, subset, limit=limit)
     detector = load_detector(model, model_weights, random_weights, device)
     states = load_split(split)
     return DetectionTask("coco-det", source, states, detector, patch, score_threshold, narrow_as, reduction=reduction)

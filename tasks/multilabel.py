@@ -18,12 +18,14 @@ from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import MetricRow, Row, Sample
 from ltrp_bench.tasks.classification import ClassificationTask
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
-from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, ObjectLabels, label_sets, label_vector
-from ltrp_bench.tasks.data.imagenet import SingleLabelDataset
+from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, ObjectLabelDataset, as_multilabel, label_vector
 from ltrp_bench.tasks.data.nuswide import NusWideDataset
-from ltrp_bench.tasks.data.objects import CocoObjects, ObjectDataset, ShapesObjects
+from ltrp_bench.tasks.data.objects import ObjectDataset
+from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
-from ltrp_bench.tasks.data.voc import VocObjects
+from ltrp_bench.tasks.data.single_label import SingleLabelDataset
+from ltrp_bench.tasks.data.voc import VocDataset
 from ltrp_bench.tasks.metrics.multilabel import SIZE_METRICS, SIZES, MultiLabel, pack
 from ltrp_bench.tasks.metrics.summaries import of_ranking
 from ltrp_bench.tasks.models.bundled import shipped_model
@@ -83,8 +85,8 @@ class MultiLabelTask(ClassificationTask):
     ) -> None:
         if not 0 < threshold < 1:
             raise UsageError(f"{name}: threshold must be in (0, 1), got {threshold}")
-        self.labelled = label_sets(source)
-        boxes = self.labelled.boxes
+        self.labelled = as_multilabel(source)
+        boxes = self.labelled.objects
         # Of a labelled source, its single labels alone have no counterpart here, and nothing that is inherited asks
         # for them but `_row`, which is not.
         images = cast(SingleLabelDataset, self.labelled)
@@ -97,7 +99,7 @@ class MultiLabelTask(ClassificationTask):
 
     def annotations_of(self, sample: Sample) -> ImageAnnotations | None:
         """Objects of the whole image, with masks; None where the data set has labels alone."""
-        boxes = self.labelled.boxes
+        boxes = self.labelled.objects
         return None if boxes is None else boxes.truth(sample.annotations, masks=True)
 
     def object_masks(self, sample: Sample) -> list[tuple[str, np.ndarray]]:
@@ -110,11 +112,11 @@ class MultiLabelTask(ClassificationTask):
 
     def image_labels(self, sample: Sample) -> tuple[str, ...]:
         """The image's categories in alphabetical order, where the data set has labels alone."""
-        return tuple(sorted(self.labelled.labels(sample.annotations))) if self.labelled.boxes is None else ()
+        return tuple(sorted(self.labelled.labels(sample.annotations))) if self.labelled.objects is None else ()
 
     def _region(self, index: int) -> np.ndarray:
         """[h, w] bool: the image's objects, without crowds."""
-        truth = cast(ObjectDataset, self.labelled.boxes).truth(index, masks=True)
+        truth = cast(ObjectDataset, self.labelled.objects).truth(index, masks=True)
         union = np.zeros((truth.height, truth.width), bool)
         for item in truth.objects:
             if not item.crowd:
@@ -134,9 +136,9 @@ class MultiLabelTask(ClassificationTask):
     def _sizes_of(self, index: int) -> np.ndarray:
         """[C] uint8, see `MultiLabel.sizes`; crowds count where they make a label, as in the published code."""
         if index not in self._sizes:
-            boxes, bits = self.labelled.boxes, dict.fromkeys(self.labelled.categories, 0)
+            boxes, bits = self.labelled.objects, dict.fromkeys(self.labelled.categories, 0)
             for item in boxes.truth(index).objects if boxes is not None else ():
-                if not item.crowd or isinstance(self.labelled, ObjectLabels):
+                if not item.crowd or isinstance(self.labelled, ObjectLabelDataset):
                     bits[item.category] |= 1 << SIZES.index(boxes.size(item.area))  # type: ignore[union-attr]
             self._sizes[index] = np.array(list(bits.values()), np.uint8)
         return self._sizes[index]
@@ -146,7 +148,7 @@ class MultiLabelTask(ClassificationTask):
         run = self._run(records)
         out = []
         for group in GROUPS:
-            found = run.summary(self._groups[group], with_sizes=self.labelled.boxes is not None)
+            found = run.summary(self._groups[group], with_sizes=self.labelled.objects is not None)
             out += [MetricRow(metric, group, None, value, n) for metric, (value, n) in found.items()]
         for category, value in zip(run.categories, run.average_precisions(), strict=True):
             group = "seen" if category in self._groups["seen"] else "unseen"
@@ -160,7 +162,7 @@ class MultiLabelTask(ClassificationTask):
 
     def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
         """Scores and truth of every image, for mAP and, where objects are known, mAP of sizes."""
-        metrics = ("mAP", *(SIZE_METRICS if self.labelled.boxes is not None else ()))
+        metrics = ("mAP", *(SIZE_METRICS if self.labelled.objects is not None else ()))
         order = sorted(records, key=self.labelled.index)
         return of_ranking(order, self._run(records), self._groups, metrics)
 
@@ -200,7 +202,7 @@ def shapes_multilabel(
     if model_weights is None and random_weights is None:
         model_weights = shipped_model("multilabel", reduction)
     found = load_multilabel(model_weights, model, random_weights, len(CATEGORIES), head, image_size, SHAPES_VIT, device)
-    source = ShapesObjects(images, seed, limit)
+    source = ShapesDataset(images, seed=seed, limit=limit)
     states = shapes_split(fold) if split is None else load_split(split)
     return MultiLabelTask("shapes-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
 
@@ -239,7 +241,7 @@ def coco_multilabel(
         narrow_as: group of categories that are seen through one kind only.
         device: of torch; changes speed alone.
     """
-    source = CocoObjects(data, subset, limit)
+    source = CocoDataset(data, subset, limit=limit)
     found = _model("coco", source, model, model_weights, random_weights, head, image_size, device)
     states = load_split(split)
     return MultiLabelTask("coco-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
@@ -264,12 +266,12 @@ def voc_multilabel(
     """The twenty classes of a VOC devkit's annotations; of classes with difficult objects only nothing is asked.
 
     Args:
-        data: the devkit's folder, see `VocObjects`.
+        data: the devkit's folder, see `VocDataset`.
         subset: a list of ImageSets/Main/ ("test" for VOC2007); without that folder all images are taken.
         model, model_weights, random_weights, head, reduction, patch, image_size: as in `coco_multilabel`.
         threshold, split, limit, narrow_as, device: as there.
     """
-    source = VocObjects(data, subset, limit)
+    source = VocDataset(data, subset, limit=limit)
     found = _model("voc", source, model, model_weights, random_weights, head, image_size, device)
     states = load_split(split)
     return MultiLabelTask("voc-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
@@ -305,7 +307,7 @@ def nuswide_multilabel(
             "nuswide-multilabel: no split of NUS-WIDE's 81 concepts ships: give a CSV of category, state and reason "
             "with --split FILE"
         )
-    source = NusWideDataset(data, subset, limit)
+    source = NusWideDataset(data, subset, limit=limit)
     found = _model("nuswide", source, model, model_weights, random_weights, head, image_size, device)
     states = load_split(split)
     return MultiLabelTask("nuswide-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ltrp_bench.tasks.coverage import CoverageTask, sides
 from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
-from ltrp_bench.tasks.data.masks import MaskObjects
+from ltrp_bench.tasks.data.masks import MaskRegionDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.metrics.patch_coverage import segment_worth
 from ltrp_bench.tasks.splits.split import CategorySplit, load_split
@@ -140,4 +140,4 @@ def _task(
     things: Set[str] = frozenset(),
 ) -> SegmentCoverageTask:
     states = load_split(folder.split if split is None else split)
-    return SegmentCoverageTask(name, MaskObjects(folder, limit), states, sides(grid), narrow_as, things)
+    return SegmentCoverageTask(name, MaskRegionDataset(folder, limit=limit), states, sides(grid), narrow_as, things)

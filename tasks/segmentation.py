@@ -19,7 +19,8 @@ from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context, find_stuff, find_voc
-from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics, SemanticDataset, ShapesSemantics
+from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemanticDataset, SemanticDataset
+from ltrp_bench.tasks.data.shapes.semantic import ShapesSemanticDataset
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, WORLD_SEEDS
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_areas, patch_edges, segment_worth
@@ -214,7 +215,8 @@ def shapes_seg(
         model_weights = shipped_model("segmentor", reduction)
     runner = _plain(model_weights, SHAPES_VIT, random_weights, reduction, device)
     states = shapes_split(fold) if split is None else load_split(split)
-    return SegmentationTask("shapes-seg", ShapesSemantics(images, seed, limit), states, runner, narrow_as)
+    dataset = ShapesSemanticDataset(images, seed=seed, limit=limit)
+    return SegmentationTask("shapes-seg", dataset, states, runner, narrow_as)
 
 
 def voc_seg(
@@ -245,7 +247,7 @@ def voc_seg(
         narrow_as: group of categories that are seen through one kind only.
         device: of torch; changes speed alone.
     """
-    source = MaskSemantics(find_voc(data, subset), limit, background=0)
+    source = MaskSemanticDataset(find_voc(data, subset), limit=limit, background=0)
     runner = _runner(source, model, model_weights, random_weights, reduction, patch, device)
     return SegmentationTask("voc-seg", source, load_split(split), runner, narrow_as)
 
@@ -270,7 +272,7 @@ def context_seg(
         subset: a list of ImageSets/SegmentationContext/; without that folder all masks are taken.
         model, model_weights, random_weights, reduction, patch, split, limit, narrow_as, device: as in `voc_seg`.
     """
-    source = MaskSemantics(find_context(data, subset), limit)
+    source = MaskSemanticDataset(find_context(data, subset), limit=limit)
     runner = _runner(source, model, model_weights, random_weights, reduction, patch, device)
     return SegmentationTask("context-seg", source, load_split(split), runner, narrow_as)
 
@@ -295,7 +297,7 @@ def ade20k_seg(
         subset: "validation" or "training".
         model, model_weights, random_weights, reduction, patch, split, limit, narrow_as, device: as in `voc_seg`.
     """
-    source = MaskSemantics(find_ade20k(data, subset), limit)
+    source = MaskSemanticDataset(find_ade20k(data, subset), limit=limit)
     runner = _runner(source, model, model_weights, random_weights, reduction, patch, device)
     return SegmentationTask("ade20k-seg", source, load_split(split), runner, narrow_as)
 
@@ -322,7 +324,7 @@ def cocostuff_seg(
         model, model_weights, random_weights, reduction, patch, limit, narrow_as, device: as in `voc_seg`.
     """
     folder = find_stuff(data, subset)
-    source = MaskSemantics(folder, limit)
+    source = MaskSemanticDataset(folder, limit=limit)
     runner = _runner(source, model, model_weights, random_weights, reduction, patch, device)
     return SegmentationTask("cocostuff-seg", source, load_split(split or folder.split), runner, narrow_as)
 

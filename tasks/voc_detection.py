@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import MetricRow, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
-from ltrp_bench.tasks.data.voc import VocObjects
+from ltrp_bench.tasks.data.voc import VocDataset
 from ltrp_bench.tasks.detection import DetectionTask, Way
 from ltrp_bench.tasks.metrics.detection_matches import voc_table
 from ltrp_bench.tasks.metrics.voc import Rule, evaluate_voc, voc_verdicts
@@ -34,7 +34,7 @@ class VocDetectionTask(DetectionTask):
     def __init__(
         self,
         name: str,
-        source: VocObjects,
+        source: VocDataset,
         split: CategorySplit,
         detector: Detector,
         patch: int,
@@ -92,7 +92,7 @@ def voc_det(
     """Detection on VOC2007 or VOC2012 by any mmdet detector of its twenty classes or of COCO's eighty.
 
     Args:
-        data: the devkit's folder, see `VocObjects`.
+        data: the devkit's folder, see `VocDataset`.
         model: name of a config that mmdet brings, or a file.
         model_weights: its checkpoint.
         random_weights: seed of an untrained one, for trials.
@@ -110,7 +110,7 @@ def voc_det(
         raise UsageError(
             "voc-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
         )
-    source = VocObjects(data, subset, limit)
+    source = VocDataset(data, subset, limit=limit)
     detector = load_detector(model, model_weights, random_weights, device)
     states = load_split(split)
     return VocDetectionTask(

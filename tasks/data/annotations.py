@@ -1,4 +1,4 @@
-"""Ground truth in one form for every data set and metric: objects of an image, and the ignore label of class maps."""
+"""Types of ground truth shared by all data sets and metrics: objects of an image, and the ignore label of masks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 IGNORE_INDEX: Final = -1
-"""Pixels of a class map that belong to no class: never counted, whatever is predicted there."""
+"""Value of the pixels of a class map that belong to no class; metrics leave them out."""
 
 _SMALL, _LARGE = 32.0**2, 96.0**2
 
 
 @dataclass(frozen=True)
 class ObjectAnnotation:
-    """An annotated object: box (x, y, w, h) and area in pixels; a crowd is neither found nor missed.
+    """An annotated object.
 
-    `rle` is COCO's compressed run-length code, needed only for masks.
+    Attributes:
+        category: its name.
+        box: (x, y, width, height) in pixels.
+        area: in square pixels, of the mask where there is one.
+        crowd: True for a region that counts neither as found nor as missed.
+        rle: the mask as COCO's compressed run-length code; None where no mask was requested.
     """
 
     category: str
@@ -28,7 +33,7 @@ class ObjectAnnotation:
 
 @dataclass(frozen=True)
 class ImageAnnotations:
-    """An image and its objects."""
+    """The annotated objects of an image of height x width pixels."""
 
     image_id: str
     height: int
@@ -37,5 +42,5 @@ class ImageAnnotations:
 
 
 def size_bucket(area: float) -> Literal["small", "medium", "large"]:
-    """COCO's size of an object of `area` square pixels: small below 32², large from 96²."""
+    """COCO's size bucket of an object of `area` square pixels: small below 32², large from 96² on."""
     return "small" if area < _SMALL else "large" if area >= _LARGE else "medium"

@@ -1,4 +1,4 @@
-"""Class lists of data sets: VOC's, and those with colours that OpenMMLab's mmseg has."""
+"""Class names of data sets: VOC's twenty, and the lists with colors that mmseg brings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 
-_WHERE = {
+# Module and class below mmseg.datasets.
+_MMSEG_DATASETS = {
     "ADE20K": ("ade", "ADE20KDataset"),
     "Context-59": ("pascal_context", "PascalContextDataset59"),
     "VOC": ("voc", "PascalVOCDataset"),
@@ -38,16 +39,16 @@ VOC_NAMES = {
     "train": "train",
     "tvmonitor": "tv",
 }
-"""VOC's classes in its order (pixel values 1 to 20) -> COCO's."""
+"""Name of each VOC class, in the order of its mask values 1 to 20 -> name of the same class in COCO."""
 
 
 @dataclass(frozen=True)
 class ClassList:
-    """Names and colours, in the order of a model's outputs.
+    """Classes in the order of a model's outputs.
 
     Attributes:
-        names: of the classes.
-        palette: (red, green, blue) of each, 0 to 255.
+        names: name of each class.
+        palette: (red, green, blue) of each class, 0 to 255.
     """
 
     names: tuple[str, ...]
@@ -55,15 +56,18 @@ class ClassList:
 
 
 def class_list(dataset: str) -> ClassList:
-    """The classes of "ADE20K" (150), "Context-59", "VOC" (21 with background) or "COCO-Stuff" (171).
+    """Returns mmseg's METAINFO of a data set, without the spaces around some of its names.
 
-    mmseg's METAINFO, without the spaces around names that one of its lists has. Raises UsageError for another name,
-    InputError where mmseg is not installed.
+    Args:
+        dataset: "ADE20K" (150 classes), "Context-59", "VOC" (21 with background) or "COCO-Stuff" (171).
+
+    Raises:
+        UsageError: another name. InputError: mmseg is not installed.
     """
-    if dataset not in _WHERE:
-        raise UsageError(f"no class list {dataset!r}: there are {', '.join(_WHERE)}")
+    if dataset not in _MMSEG_DATASETS:
+        raise UsageError(f"no class list {dataset!r}: there are {', '.join(_MMSEG_DATASETS)}")
     openmmlab.setup("mmseg")
-    module, name = _WHERE[dataset]
+    module, name = _MMSEG_DATASETS[dataset]
     info = getattr(importlib.import_module(f"mmseg.datasets.{module}"), name).METAINFO
     colours = tuple((int(c[0]), int(c[1]), int(c[2])) for c in info["palette"])
     return ClassList(tuple(text.strip() for text in info["classes"]), colours)

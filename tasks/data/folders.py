@@ -1,8 +1,9 @@
-"""Folders of data sets: the one that a person gave, its images, its lists, and a VOC devkit below it."""
+"""Folders of data sets: checks of --data, images by name, VOC devkits and their lists of images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ltrp_bench.selectors.errors import InputError, UsageError
@@ -12,7 +13,15 @@ VOC_HOW_TO_GET = "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.
 
 
 def data_folder(data: str | Path | None, what: str) -> Path:
-    """The folder `data`; UsageError for None, InputError where there is no such folder. `what` it must hold."""
+    """The folder given by --data.
+
+    Args:
+        data: value of the option.
+        what: what the folder must hold, for error messages.
+
+    Raises:
+        UsageError: None was given. InputError: there is no such folder.
+    """
     if data is None:
         raise UsageError(f"this task reads {what}: give the folder with --data DIR")
     root = Path(data).expanduser()
@@ -22,7 +31,7 @@ def data_folder(data: str | Path | None, what: str) -> Path:
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
-    """The images of a folder by their names without suffix; InputError where two share one."""
+    """Images of a folder by file name without suffix, sorted; InputError if two share a name."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -38,13 +47,13 @@ def find_devkit(
     years: Sequence[str] = ("VOC2012", "VOC2007"),
     how_to_get: str = VOC_HOW_TO_GET,
 ) -> Path:
-    """The folder of one year of a VOC devkit that has the folders `needed`.
+    """Finds the folder of one year of a VOC devkit.
 
     Args:
-        data: it itself, or a folder with one of `years`, or with VOCdevkit/ above these.
-        needed: names of folders.
-        years: names of folders.
-        how_to_get: what to say where nothing is found.
+        data: that folder, or one with a folder of `years`, or one with VOCdevkit/ and a year below it.
+        needed: names of the subfolders that it must have.
+        years: names of the folders to look for.
+        how_to_get: end of the error message if nothing is found.
 
     Raises:
         UsageError: no folder given, or two years found. InputError: nothing found there.
@@ -64,20 +73,64 @@ def find_devkit(
     return found[0]
 
 
-def read_list(lists: Path, subset: str) -> list[str]:
-    """The names in SUBSET.txt of the folder `lists`; UsageError where there is no such list."""
-    path = lists / f"{subset}.txt"
-    if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in lists.glob("*.txt"))) or "none"
-        raise UsageError(f"no subset {subset!r} in {lists}: there are {there}")
-    return path.read_text(encoding="utf-8").split()
+@dataclass(frozen=True, kw_only=True)
+class AnnotatedImages:
+    """Annotation files of a devkit, and the lists that name its subsets.
+
+    Attributes:
+        annotations: folder with one annotation file per image.
+        suffix: suffix of these files, ".xml" or ".png".
+        kind: singular with article and plural for error messages, ("an annotation", "annotations").
+        lists: folder with SUBSET.txt; it may be absent.
+        how_to_get: end of the error message if there are no annotations.
+    """
+
+    annotations: Path
+    suffix: str
+    kind: tuple[str, str]
+    lists: Path
+    how_to_get: str
+
+    def stems(self, subset: str) -> list[str]:
+        """Image names in the order of SUBSET.txt, or of all annotation files (unsorted) if there are no lists.
+
+        Raises:
+            UsageError: no such list, or one of a single class ("cat_val"), which marks every image with 1, 0 or -1.
+            InputError: an empty list, an image listed twice or without annotation, no annotation at all.
+        """
+        if not self.lists.is_dir():
+            found = [path.stem for path in self.annotations.glob(f"*{self.suffix}")]
+            if not found:
+                raise InputError(f"no {self.kind[1]} (*{self.suffix}) in {self.annotations}; {self.how_to_get}")
+            return found
+        path = self.lists / f"{subset}.txt"
+        if not path.is_file() or (names := _read_list(path)) is None:
+            there = ", ".join(p.stem for p in sorted(self.lists.glob("*.txt")) if _read_list(p) is not None)
+            raise UsageError(f"no subset {subset!r} in {self.lists}: there are {there or 'none'}")
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"{path} lists {'an image twice' if names else 'no images'}")
+        bare = [name for name in names if not (self.annotations / f"{name}{self.suffix}").is_file()]
+        if bare:
+            raise InputError(
+                f"{path} lists {len(bare)} images without {self.kind[0]} in {self.annotations}, e.g. {bare[0]}; "
+                f"{self.how_to_get}"
+            )
+        return names
+
+
+def _read_list(path: Path) -> list[str] | None:
+    """One name per line; None for the list of a single class, which has a mark beside each name."""
+    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    if any(len(fields) > 1 for fields in lines):
+        return None
+    return [fields[0] for fields in lines if fields]
 
 
 def absent(paths: Iterable[Path]) -> str:
-    """Those that are not there, for an error."""
+    """Comma-separated paths of those that do not exist, for error messages."""
     return ", ".join(str(path) for path in paths if not path.exists())
 
 
 def either(paths: Iterable[Path]) -> str:
-    """All of them, for an error."""
+    """All paths joined by "or", for error messages."""
     return " or ".join(str(path) for path in paths)

@@ -1,110 +1,83 @@
-"""Which categories an image shows, in one form for every data set, for tasks that ask for several labels at once.
+"""Data sets with a set of labels per image, for multi-label classification.
 
-Where a data set has objects, a category is present if an object of it is annotated:
+In a data set with objects a category is present if any object of it is annotated:
 
-* COCO: crowds count, as in the usual benchmark of 80 labels, which takes every annotation of an image;
-* VOC: of a category with `difficult` objects only nothing is asked, as its devkit has it (`VocObjects`);
-* NUS-WIDE: the lists say it (`NusWideDataset`);
-* `shapes`: all of its objects.
+* COCO: crowds count too, as in the usual benchmark of 80 labels, which takes every annotation of an image;
+* VOC: a category with `difficult` objects only is neither present nor absent, as in its devkit (see `VocDataset`);
+* `shapes`: every object counts.
+
+NUS-WIDE has lists of labels and no objects (see `NusWideDataset`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from abc import abstractmethod
 
 import numpy as np
 
+from ltrp_bench.tasks.data.base import ImageDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 PRESENT, ABSENT, IGNORED = 1, 0, -1
 
 
-@runtime_checkable
-class MultiLabelDataset(Protocol):
-    """Images with a set of categories each.
+class MultiLabelDataset(ImageDataset):
+    """Images with a set of categories each."""
 
-    Attributes:
-        domain, categories, revision, ids: as of `ObjectDataset`.
-    """
-
-    @property
-    def domain(self) -> Literal["shapes", "photos"]:
-        """Which shipped weights fit."""
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """Names in the data set's order."""
-
-    @property
-    def revision(self) -> str:
-        """Of the data."""
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """Of the images."""
-
-    @property
-    def boxes(self) -> ObjectDataset | None:
-        """The same images' objects, for the oracle and for sizes; None where nobody knows where they are."""
-
-    def __len__(self) -> int: ...
-
-    def index(self, image_id: str) -> int:
-        """Position of an image id."""
-
-    def pixels(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8 RGB; InputError where the file is missing or corrupt."""
-
+    @abstractmethod
     def labels(self, index: int) -> frozenset[str]:
-        """The categories that the image shows."""
+        """Categories that are present in the image."""
 
+    @abstractmethod
     def ignored(self, index: int) -> frozenset[str]:
-        """Categories that are neither present nor absent: no metric and no loss asks for them in this image."""
+        """Categories that are neither present nor absent: metrics and losses leave them out for this image."""
+
+    @property
+    @abstractmethod
+    def objects(self) -> ObjectDataset | None:
+        """The same images with their objects, for the oracle and for size buckets; None if there are no objects."""
 
 
-class ObjectLabels:
-    """The label sets of a data set with objects: a category is present if any object of it is annotated.
+class ObjectLabelDataset(MultiLabelDataset):
+    """The labels of a data set with objects: a category is present if any object of it is annotated.
 
     Args:
-        source: COCO's or the built-in world's.
+        objects: COCO or the built-in world.
     """
 
-    def __init__(self, source: ObjectDataset) -> None:
-        self.boxes = source
-        self.domain, self.categories, self.revision = source.domain, source.categories, source.revision
-        self.ids = source.ids
+    def __init__(self, objects: ObjectDataset) -> None:
+        super().__init__(objects.ids)
+        self._objects = objects
+        self.domain, self.categories, self.revision = objects.domain, objects.categories, objects.revision
 
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def index(self, image_id: str) -> int:
-        """Position of an image id."""
-        return self.boxes.index(image_id)
+    @property
+    def objects(self) -> ObjectDataset:
+        """The data set that was given."""
+        return self._objects
 
     def pixels(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8 RGB."""
-        return self.boxes.pixels(index)
+        """[H, W, 3] uint8 RGB; InputError if the file is missing or corrupt."""
+        return self._objects.pixels(index)
 
     def labels(self, index: int) -> frozenset[str]:
-        """The categories of the image's objects, crowds included."""
-        return frozenset(item.category for item in self.boxes.truth(index).objects)
+        """Categories of the image's objects, crowds included."""
+        return frozenset(item.category for item in self._objects.truth(index).objects)
 
     def ignored(self, index: int) -> frozenset[str]:
-        """None."""
+        """Empty."""
         return frozenset()
 
 
-def label_sets(source: ObjectDataset | MultiLabelDataset) -> MultiLabelDataset:
-    """Any source as label sets: its own where it has them (VOC, NUS-WIDE), else those of its objects."""
-    return source if isinstance(source, MultiLabelDataset) else ObjectLabels(source)
+def as_multilabel(dataset: ObjectDataset | MultiLabelDataset) -> MultiLabelDataset:
+    """Returns a data set with labels as it is (VOC, NUS-WIDE), and the labels of any other's objects."""
+    return dataset if isinstance(dataset, MultiLabelDataset) else ObjectLabelDataset(dataset)
 
 
-def label_vector(source: MultiLabelDataset, index: int) -> np.ndarray:
-    """[C] int8 in the order of the categories: 1 present, 0 absent, -1 ignored."""
-    vector = np.full(len(source.categories), ABSENT, np.int8)
-    labels, ignored = source.labels(index), source.ignored(index)
-    for i, category in enumerate(source.categories):
+def label_vector(dataset: MultiLabelDataset, index: int) -> np.ndarray:
+    """[C] int8 in the order of `dataset.categories`: 1 for present, 0 for absent, -1 for ignored."""
+    vector = np.full(len(dataset.categories), ABSENT, np.int8)
+    labels, ignored = dataset.labels(index), dataset.ignored(index)
+    for i, category in enumerate(dataset.categories):
         if category in labels:
             vector[i] = PRESENT
         elif category in ignored:

@@ -1,11 +1,11 @@
-"""Which class an image of a flat ImageNet-1K folder is of: the files that say so.
+"""Files that map the images of a flat ImageNet-1K folder to their classes.
 
-* text, a line "FILE WNID" or "FILE INDEX", the index counting from 0 in the order of sorted wnids (as Caffe's val.txt);
-* Kaggle's LOC_val_solution.csv, "ImageId,PredictionString": the first word of the string is the wnid;
-* the development kit's ILSVRC2012_validation_ground_truth.txt, one number a line, the n-th for image n. Those
-  numbers are ILSVRC's own ids, in another order than the wnids: only meta.mat of the same kit says which is which.
+* text with lines "FILE WNID" or "FILE INDEX", the index counting sorted wnids from 0 (as Caffe's val.txt);
+* Kaggle's LOC_val_solution.csv, "ImageId,PredictionString", where the string begins with the wnid;
+* the development kit's ILSVRC2012_validation_ground_truth.txt, whose n-th line is the class of image n as a number.
+  These numbers are ILSVRC's own ids, in another order than the wnids; meta.mat of the same kit maps them to wnids.
 
-Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015.
+Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015.
 """
 
 from __future__ import annotations
@@ -20,14 +20,20 @@ _KIT = Path("ILSVRC2012_devkit_t12") / "data"
 _KAGGLE = "LOC_val_solution.csv"
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 NAMES = ("val.txt", "val_map.txt", "map.txt", _KAGGLE, _GROUND_TRUTH)
-"""Where a map is looked for if none is given, in this order."""
+"""File names that are tried if no map is given, in this order."""
 _CLASSES = 1000
 
 
 def find_map(root: Path, folder: Path, given: str | Path | None) -> Path:
-    """The map of a flat folder: the one given, else the first of `NAMES` in DIR, the folder or the development kit.
+    """Finds the map of a flat folder.
 
-    Raises InputError where there is none.
+    Args:
+        root: the folder given by --data.
+        folder: the folder with the images.
+        given: the map, if one was given; else the first of `NAMES` in `root`, `folder` or a development kit.
+
+    Raises:
+        InputError: there is none.
     """
     if given is not None:
         path = Path(given).expanduser()
@@ -38,7 +44,7 @@ def find_map(root: Path, folder: Path, given: str | Path | None) -> Path:
     found = next((place / name for name in NAMES for place in places if (place / name).is_file()), None)
     if found is None:
         raise InputError(
-            f"{folder} has images but no class folders, and nothing says which class they are of: looked for "
+            f"{folder} has images but no class folders, and no file maps them to classes: looked for "
             f"{', '.join(NAMES)} in {root}, {folder} and {_KIT}; give a file of lines 'FILE WNID' or 'FILE INDEX' "
             "with --task-option labels=FILE, or sort the images into folders named by wnid"
         )
@@ -46,14 +52,14 @@ def find_map(root: Path, folder: Path, given: str | Path | None) -> Path:
 
 
 def read_map(path: Path, wnids: Sequence[str]) -> dict[str, int]:
-    """Name of an image without suffix -> index into `wnids`.
+    """Reads a map: image name without suffix -> index into `wnids`.
 
     Args:
-        path: in one of the forms at the head of this file; told apart by its first line.
-        wnids: of the classes, sorted.
+        path: a file in one of the formats above, recognized by its first line.
+        wnids: sorted wnids of the classes.
 
     Raises:
-        InputError: a file that cannot be read or is in no such form; a line with a wnid or index that is no class;
+        InputError: a file that cannot be read or has no such format; a line with a wnid or index that is no class;
             ILSVRC's own ids without their meta.mat. One line that names file and line.
     """
     try:
@@ -72,17 +78,17 @@ def read_map(path: Path, wnids: Sequence[str]) -> dict[str, int]:
         entries = ((number, line.split()) for number, line in enumerate(lines, start=1))
     number_of = {wnid: i for i, wnid in enumerate(wnids)}
     found: dict[str, int] = {}
-    for line, words in entries:
-        if not words:
+    for line, fields in entries:
+        if not fields:
             continue
-        if len(words) != 2:
-            raise InputError(f"{path}, line {line}: must be 'FILE WNID' or 'FILE INDEX', got {' '.join(words)[:60]!r}")
-        label = int(words[1]) if words[1].isdecimal() else number_of.get(words[1], -1)
+        if len(fields) != 2:
+            raise InputError(f"{path}, line {line}: must be 'FILE WNID' or 'FILE INDEX', got {' '.join(fields)[:60]!r}")
+        label = int(fields[1]) if fields[1].isdecimal() else number_of.get(fields[1], -1)
         if not 0 <= label < len(wnids):
-            raise InputError(f"{path}, line {line}: {words[1]!r} is neither a wnid of ImageNet-1K nor 0 to 999")
-        name = _stem(words[0])
+            raise InputError(f"{path}, line {line}: {fields[1]!r} is neither a wnid of ImageNet-1K nor 0 to 999")
+        name = _stem(fields[0])
         if found.setdefault(name, label) != label:
-            raise InputError(f"{path}, line {line}: {words[0]} is there twice, with two classes")
+            raise InputError(f"{path}, line {line}: {fields[0]} occurs twice, with two classes")
     if not found:
         raise InputError(f"{path} lists no images: must have lines 'FILE WNID' or 'FILE INDEX'")
     return found
@@ -94,7 +100,7 @@ def _stem(name: str) -> str:
 
 
 def is_image(path: PurePath) -> bool:
-    """Whether torchvision's ImageFolder takes a file of that name."""
+    """True if torchvision's ImageFolder would take a file of that name."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
@@ -105,7 +111,7 @@ def _by_ground_truth(path: Path, lines: Sequence[str], wnids: Sequence[str]) -> 
     if not meta.is_file():
         raise InputError(
             f"{path} numbers classes by ILSVRC's own ids, which only meta.mat of ILSVRC2012_devkit_t12.tar.gz (data/) "
-            f"turns into wnids: put it beside that file, or give a file of lines 'FILE WNID'"
+            f"maps to wnids: put it beside that file, or give a file of lines 'FILE WNID'"
         )
     number_of = {wnid: i for i, wnid in enumerate(wnids)}
     label_of = {key: number_of[wnid] for key, wnid in read_meta(meta).items() if wnid in number_of}
@@ -118,16 +124,13 @@ def _by_ground_truth(path: Path, lines: Sequence[str], wnids: Sequence[str]) -> 
 
 
 def read_meta(path: Path) -> dict[int, str]:
-    """ILSVRC id -> wnid, from the development kit's meta.mat (MATLAB 5).
-
-    Raises InputError for a file that is not it.
-    """
+    """Reads ILSVRC id -> wnid from the development kit's meta.mat (MATLAB 5); InputError for any other file."""
     from scipy.io import loadmat
 
     try:
         synsets = loadmat(str(path), squeeze_me=True)["synsets"]
         return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
-    except Exception as error:  # a parser of a foreign format
+    except Exception as error:  # scipy's parser raises exceptions of any type
         why = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
             f"{path} is not the development kit's meta.mat (no 'synsets' with ILSVRC2012_ID and WNID): {why}"

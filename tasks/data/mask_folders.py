@@ -1,10 +1,10 @@
-"""Data sets with class masks on disk: where images and masks lie, and what a mask's values mean.
+"""Folders of data sets with class masks: where images and masks lie, and which class each mask value is.
 
-Layouts that are read:
+Supported layouts:
 
-* DIR/images/, DIR/masks/ and DIR/classes.txt ("id: name" a line), as converters of COCO's panoptic annotations write;
+* DIR/images/, DIR/masks/ and DIR/classes.txt (lines "id: name"), as converters of COCO's panoptic annotations write;
 * COCO-Stuff 164k (Caesar et al., CVPR 2018): the images of SUBSET and the maps of `stuffthingmaps_trainval2017`,
-  whose values are COCO-Stuff's ids less one, 255 = unlabelled;
+  whose values are COCO-Stuff's ids minus one, 255 = unlabelled;
 * a VOC devkit (Everingham et al., 2010): JPEGImages/, SegmentationClass/, 1 to 20, 0 = background, 255 = void;
 * Pascal-Context's 59 categories beside a VOC devkit's images: SegmentationClassContext/, 1 to 59, 0 = background;
 * ADE20K's 150: images/SUBSET/, annotations/SUBSET/, 1 to 150, 0 = other.
@@ -21,12 +21,12 @@ from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.folders import (
     VOC_HOW_TO_GET,
+    AnnotatedImages,
     absent,
     data_folder,
     either,
     find_devkit,
     images_by_stem,
-    read_list,
 )
 from ltrp_bench.tasks.splits.split import SPLITS, load_split
 
@@ -39,119 +39,144 @@ CONTEXT_HOW_TO_GET = (
     "tools/dataset_converters/pascal_context.py"
 )
 ADE20K_HOW_TO_GET = "get ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu/ and unpack it"
-# The splits that ship for these classes.
+# Names of the bundled splits of these classes.
 PANOPTIC, COCO_STUFF = "imagenet1k_cocostuff", "imagenet1k_cocostuff171"
 VOC, CONTEXT, ADE20K = "imagenet1k_voc20", "imagenet1k_context59", "imagenet1k_ade20k"
 _UNLABELLED = ("unlabeled", "unlabelled", "void")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MaskFolder:
-    """Where a data set's files lie and what its masks' values mean.
+    """Where the files of a data set lie and what its mask values mean.
 
     Attributes:
-        images, masks: folders; files belong together by their names without suffix.
-        stems: those names, sorted: the images' ids.
-        names: pixel value -> class, in order of values.
-        nobody: pixel values that are no class.
-        listed_in: what a person would look a value up in.
-        split: name of the split that ships for these classes.
+        images, masks: folders; an image and its mask share the file name without suffix.
+        names: mask value -> class, in the order of the values.
+        ignored_values: mask values that are no class.
+        listed_in: name of the list of classes, for error messages.
+        split: name of the bundled split of these classes.
+        stems: sorted file names without suffix, which are the ids of the images.
     """
 
     images: Path
     masks: Path
-    stems: tuple[str, ...]
     names: Mapping[int, str]
-    nobody: frozenset[int]
+    ignored_values: frozenset[int]
     listed_in: str
     split: str
+    stems: tuple[str, ...] = ()
 
 
 def find_stuff(data: str | Path | None, subset: str = "val2017") -> MaskFolder:
-    """The folder of a data set with things and stuff, in either of its layouts; see the head of this file.
+    """Finds a data set with things and stuff, in either of its layouts (see the top of this file).
 
     Args:
-        data: with images/, masks/ and classes.txt; or with the images in SUBSET/ or images/SUBSET/ and the maps in
-            stuffthingmaps/SUBSET/, stuffthingmaps_trainval2017/SUBSET/ or annotations/SUBSET/.
-        subset: "val2017" or "train2017"; only used with the second layout.
+        data: folder with images/, masks/ and classes.txt; or one with the images in SUBSET/ or images/SUBSET/ and
+            the maps in stuffthingmaps/SUBSET/, stuffthingmaps_trainval2017/SUBSET/ or annotations/SUBSET/.
+        subset: "val2017" or "train2017"; only used in the second layout.
 
     Raises:
         UsageError: no folder given. InputError: nothing found there (what was looked for, and how to get it), a
             classes.txt that is no list of classes, or images without masks.
     """
     root = data_folder(data, "images with class masks")
-    own = (root / "images", root / "masks", root / "classes.txt")
-    if all(path.exists() for path in own):
-        names, nobody = _read_classes(own[2])
-        return _paired(MaskFolder(own[0], own[1], (), names, nobody, own[2].name, PANOPTIC))
+    simple = (root / "images", root / "masks", root / "classes.txt")
+    if all(path.exists() for path in simple):
+        names, ignored = _read_classes(simple[2])
+        return _with_all_masks(
+            MaskFolder(
+                images=simple[0],
+                masks=simple[1],
+                names=names,
+                ignored_values=ignored,
+                listed_in=simple[2].name,
+                split=PANOPTIC,
+            )
+        )
     images = [root / subset, root / "images" / subset]
     maps = [root / top / subset for top in ("stuffthingmaps", "stuffthingmaps_trainval2017", "annotations")]
     found = [next((path for path in tried if path.is_dir()), None) for tried in (images, maps)]
     if found[0] is not None and found[1] is not None:
-        shifted = {i - 1: name for i, name in _coco_stuff_names().items()}
-        listed = "COCO-Stuff (its ids less one, 255 = unlabelled)"
-        return _paired(MaskFolder(found[0], found[1], (), shifted, frozenset({255}), listed, COCO_STUFF))
+        return _with_all_masks(
+            MaskFolder(
+                images=found[0],
+                masks=found[1],
+                names={i - 1: name for i, name in _coco_stuff_names().items()},
+                ignored_values=frozenset({255}),
+                listed_in="COCO-Stuff (its ids minus one, 255 = unlabelled)",
+                split=COCO_STUFF,
+            )
+        )
     raise InputError(
-        f"no images with class masks in {root}: looked for {absent(own)}; or {either(images)}, with "
+        f"no images with class masks in {root}: looked for {absent(simple)}; or {either(images)}, with "
         f"{either(maps)}; {STUFF_HOW_TO_GET}"
     )
 
 
 def find_voc(data: str | Path | None, subset: str = "val") -> MaskFolder:
-    """The folder of a VOC devkit with class masks.
+    """Finds the class masks of a VOC devkit.
 
     Args:
-        data: with JPEGImages/ and SegmentationClass/, itself or below VOC2012/ or VOC2007/, or VOCdevkit/ with one of
-            them.
-        subset: "train", "val" or "trainval": the images that ImageSets/Segmentation/SUBSET.txt lists. A folder
-            without ImageSets/Segmentation/ is taken whole.
+        data: folder with JPEGImages/ and SegmentationClass/, or one with VOC2012/ or VOC2007/ that has them, directly
+            or below VOCdevkit/.
+        subset: "train", "val" or "trainval", the images listed in ImageSets/Segmentation/SUBSET.txt. Without
+            ImageSets/Segmentation/ all images with a mask are taken.
 
     Raises:
         UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there, or
             a listed image without a mask.
     """
-    top = find_devkit(data, ("JPEGImages", "SegmentationClass"))
-    names = dict(enumerate(VOC_NAMES, start=1))
+    devkit = find_devkit(data, ("JPEGImages", "SegmentationClass"))
     folder = MaskFolder(
-        top / "JPEGImages", top / "SegmentationClass", (), names, frozenset({0, 255}), "VOC (1 to 20)", VOC
+        images=devkit / "JPEGImages",
+        masks=devkit / "SegmentationClass",
+        names=dict(enumerate(VOC_NAMES, start=1)),
+        ignored_values=frozenset({0, 255}),
+        listed_in="VOC (1 to 20)",
+        split=VOC,
     )
-    return _listed(folder, top / "ImageSets" / "Segmentation", subset, VOC_HOW_TO_GET)
+    return _with_subset(folder, devkit / "ImageSets" / "Segmentation", subset, VOC_HOW_TO_GET)
 
 
 def find_context(data: str | Path | None, subset: str = "val") -> MaskFolder:
-    """The folder of Pascal-Context (Mottaghi et al., CVPR 2014) as OpenMMLab's converter writes it.
+    """Finds Pascal-Context (Mottaghi et al., CVPR 2014) as OpenMMLab's converter writes it.
 
-    The 59 categories, values 1 to 59 in alphabetical order. Background, 0 (what is annotated as none of them), is
-    nobody's, as in mmseg's `PascalContextDataset59`: it is no category that a label set could contain. Masks that are
-    numbered from 0, with 255 for background, cannot be told from these and must be converted.
+    The masks hold 59 categories, values 1 to 59 in alphabetical order. Background, value 0, is ignored, as in mmseg's
+    `PascalContextDataset59`: it is no category that a label set could contain. Masks that are numbered from 0, with
+    255 for background, cannot be recognized as such and must be converted.
 
     Args:
-        data: with JPEGImages/ and SegmentationClassContext/, itself or below VOC2010/ or VOCdevkit/VOC2010/.
-        subset: "train" or "val": the images that ImageSets/SegmentationContext/SUBSET.txt lists. A folder without
-            ImageSets/SegmentationContext/ is taken whole.
+        data: folder with JPEGImages/ and SegmentationClassContext/, or one with VOC2010/ or VOCdevkit/VOC2010/ that
+            has them.
+        subset: "train" or "val", the images listed in ImageSets/SegmentationContext/SUBSET.txt. Without
+            ImageSets/SegmentationContext/ all images with a mask are taken.
 
     Raises:
         UsageError: no folder given, or a subset without a list. InputError: nothing found there, or a listed image
             without a mask.
     """
     needed = ("JPEGImages", "SegmentationClassContext")
-    top = find_devkit(data, needed, ("VOC2010",), CONTEXT_HOW_TO_GET)
-    names = dict(enumerate(load_split(CONTEXT).states, start=1))
+    devkit = find_devkit(data, needed, ("VOC2010",), CONTEXT_HOW_TO_GET)
     folder = MaskFolder(
-        top / needed[0], top / needed[1], (), names, frozenset({0, 255}), "Pascal-Context (1 to 59)", CONTEXT
+        images=devkit / needed[0],
+        masks=devkit / needed[1],
+        names=dict(enumerate(load_split(CONTEXT).states, start=1)),
+        ignored_values=frozenset({0, 255}),
+        listed_in="Pascal-Context (1 to 59)",
+        split=CONTEXT,
     )
-    return _listed(folder, top / "ImageSets" / "SegmentationContext", subset, CONTEXT_HOW_TO_GET)
+    return _with_subset(folder, devkit / "ImageSets" / "SegmentationContext", subset, CONTEXT_HOW_TO_GET)
 
 
 def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFolder:
-    """The folder of ADE20K's scene parsing benchmark (Zhou et al., CVPR 2017): 150 categories, values 1 to 150.
+    """Finds ADE20K's scene parsing benchmark (Zhou et al., CVPR 2017).
 
-    Value 0, "other objects", is nobody's.
+    The masks hold 150 categories, values 1 to 150. Value 0, "other objects", is ignored.
 
     Args:
-        data: with images/SUBSET/ and annotations/SUBSET/, itself or below ADEChallengeData2016/; or a selection, with
-            its files in images/ and annotations/ themselves.
-        subset: "validation" or "training"; a selection is taken whole.
+        data: folder with images/SUBSET/ and annotations/SUBSET/, directly or below ADEChallengeData2016/; or a
+            selection of images, whose files lie in images/ and annotations/ directly.
+        subset: "validation" or "training"; not used for a selection.
 
     Raises:
         UsageError: no folder given. InputError: nothing found there, or images without masks.
@@ -166,37 +191,34 @@ def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFold
             f"no ADE20K in {root}: looked for {absent(tried[0])}, there and in ADEChallengeData2016/; "
             f"{ADE20K_HOW_TO_GET}"
         )
-    names = dict(enumerate(load_split(ADE20K).states, start=1))
-    folder = MaskFolder(found[0], found[1], (), names, frozenset({0}), "ADE20K (1 to 150)", ADE20K)
-    return _paired(folder, ADE20K_HOW_TO_GET)
+    folder = MaskFolder(
+        images=found[0],
+        masks=found[1],
+        names=dict(enumerate(load_split(ADE20K).states, start=1)),
+        ignored_values=frozenset({0}),
+        listed_in="ADE20K (1 to 150)",
+        split=ADE20K,
+    )
+    return _with_all_masks(folder, ADE20K_HOW_TO_GET)
 
 
-def _listed(folder: MaskFolder, lists: Path, subset: str, how_to_get: str) -> MaskFolder:
-    """With the images of a devkit's list, each of which must have a mask; without lists those of all masks."""
-    stems = [path.stem for path in folder.masks.glob("*.png")]
-    if lists.is_dir():
-        stems = read_list(lists, subset)
-        if not stems or len(set(stems)) != len(stems):
-            raise InputError(f"{lists / subset}.txt lists {'an image twice' if stems else 'no images'}")
-        bare = [stem for stem in stems if not (folder.masks / f"{stem}.png").is_file()]
-        if bare:
-            raise InputError(
-                f"{lists / subset}.txt lists {len(bare)} images without a mask in {folder.masks}, e.g. {bare[0]}"
-            )
-    if not stems:
-        raise InputError(f"no masks (*.png) in {folder.masks}; {how_to_get}")
-    return replace(folder, stems=tuple(sorted(stems)))
+def _with_subset(folder: MaskFolder, lists: Path, subset: str, how_to_get: str) -> MaskFolder:
+    """The folder with the images of a devkit's subset, see `AnnotatedImages.stems`."""
+    images = AnnotatedImages(
+        annotations=folder.masks, suffix=".png", kind=("a mask", "masks"), lists=lists, how_to_get=how_to_get
+    )
+    return replace(folder, stems=tuple(sorted(images.stems(subset))))
 
 
-def _paired(folder: MaskFolder, how_to_get: str = STUFF_HOW_TO_GET) -> MaskFolder:
-    """With the names of all its masks; every image must have one."""
+def _with_all_masks(folder: MaskFolder, how_to_get: str = STUFF_HOW_TO_GET) -> MaskFolder:
+    """The folder with the images of all its masks; InputError if an image has no mask or there are no masks."""
     # OpenMMLab's converter writes its own maps beside COCO-Stuff's.
     masks = {path.stem for path in folder.masks.glob("*.png") if not path.stem.endswith("_labelTrainIds")}
     bare = sorted(set(images_by_stem(folder.images)) - masks)
     if bare:
         raise InputError(
             f"{len(bare)} images in {folder.images} have no mask, first {bare[0]}: looked for "
-            f"{folder.masks / bare[0]}.png; add the masks or take the images away"
+            f"{folder.masks / bare[0]}.png; add the masks or remove the images"
         )
     if not masks:
         raise InputError(f"no masks (*.png) in {folder.masks}; {how_to_get}")
@@ -204,7 +226,7 @@ def _paired(folder: MaskFolder, how_to_get: str = STUFF_HOW_TO_GET) -> MaskFolde
 
 
 def _read_classes(path: Path) -> tuple[dict[int, str], frozenset[int]]:
-    """Classes by pixel value, and the values that are no class: those named unlabeled, and 0 if it is not listed."""
+    """Classes by mask value, and ignored values: those named unlabelled, and 0 if it is not listed."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -217,7 +239,7 @@ def _read_classes(path: Path) -> tuple[dict[int, str], frozenset[int]]:
         if not colon or not value.isdecimal() or not name:
             raise InputError(f"{path}, line {number}: must be 'id: name', got {line[:60]!r}")
         if int(value) in listed or (name in listed.values() and name not in _UNLABELLED):
-            raise InputError(f"{path}, line {number}: id {value} or name {name!r} is there twice")
+            raise InputError(f"{path}, line {number}: id {value} or name {name!r} occurs twice")
         listed[int(value)] = name
     names = {value: name for value, name in sorted(listed.items()) if name not in _UNLABELLED}
     if not names:
@@ -226,6 +248,6 @@ def _read_classes(path: Path) -> tuple[dict[int, str], frozenset[int]]:
 
 
 def _coco_stuff_names() -> dict[int, str]:
-    """COCO-Stuff's 171 classes by id."""
+    """id -> name of COCO-Stuff's 171 classes."""
     with (SPLITS / f"{COCO_STUFF}.csv").open(newline="", encoding="utf-8") as file:
         return {int(row["coco_id"]): row["category"] for row in csv.DictReader(file)}

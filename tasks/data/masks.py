@@ -1,4 +1,4 @@
-"""Images with class-index masks: a pixel's value names its class, every class region of an image is an object."""
+"""Images with class-index masks: a pixel's value is its class, and each class region of an image is one object."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
-from ltrp_bench.tasks.data.decoding import open_image, oriented
+from ltrp_bench.tasks.data.base import check_limit
+from ltrp_bench.tasks.data.decoding import open_image, read_rgb
 from ltrp_bench.tasks.data.folders import IMAGE_SUFFIXES, images_by_stem
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
-from ltrp_bench.tasks.data.objects import ObjectDataset, check_limit
+from ltrp_bench.tasks.data.objects import ObjectDataset
 
-_INDEXED = ("L", "P", "I", "I;16")
+_INDEXED_MODES = ("L", "P", "I", "I;16")
 
 
-class MaskObjects(ObjectDataset):
-    """A data set of images with class masks, by their names. An image's objects are its class regions.
+class MaskRegionDataset(ObjectDataset):
+    """The class regions of a folder with masks, images in the order of their names.
 
-    One object is all pixels of one class in one image, connected or not, as semantic segmentation counts them: the
-    masks do not tell neighbours of one class apart. Unlabelled pixels are nobody's.
+    One object is all pixels of one class in one image, connected or not, as in semantic segmentation: masks do not
+    separate neighbors of one class. Pixels of `MaskFolder.ignored_values` belong to no object.
 
     Args:
         folder: found by `find_stuff`, `find_voc`, `find_context` or `find_ade20k`.
-        limit: only the first so many images.
+        limit: use only the first so many images.
 
     Raises:
-        InputError: a mask cannot be read at all; one line that names it. Later, by `pixels` and `truth`: an image
-            that is missing, corrupt or of another size than its mask; a mask that is corrupt, has several channels or
-            holds a value that is no class.
+        InputError: a mask cannot be read. Later, by `pixels`, `values` and `truth`: an image that is missing, corrupt
+            or of another size than its mask; a mask that is corrupt, has several channels or holds an unknown value.
     """
 
     domain = "photos"
 
-    def __init__(self, folder: MaskFolder, limit: int | None = None) -> None:
+    def __init__(self, folder: MaskFolder, *, limit: int | None = None) -> None:
         self.folder = folder
         self.categories = tuple(folder.names.values())
         super().__init__(folder.stems[: check_limit(limit)])
@@ -46,8 +46,9 @@ class MaskObjects(ObjectDataset):
         self.revision = self._revision()
 
     def _revision(self) -> str:
-        """sha256 of the classes, every used mask's bytes and the names and sizes in bytes of the images."""
-        digest = hashlib.sha256(json.dumps([sorted(self.folder.names.items()), sorted(self.folder.nobody)]).encode())
+        """sha256 of the classes, the bytes of all masks in use, and the names and sizes in bytes of their images."""
+        classes = [sorted(self.folder.names.items()), sorted(self.folder.ignored_values)]
+        digest = hashlib.sha256(json.dumps(classes).encode())
         for stem in self.ids:
             path = self._images.get(stem)
             size = path.stat().st_size if path else -1
@@ -59,11 +60,11 @@ class MaskObjects(ObjectDataset):
         return digest.hexdigest()
 
     def mask_path(self, stem: str) -> Path:
-        """The mask of an image."""
+        """Path of an image's mask."""
         return self.folder.masks / f"{stem}.png"
 
     def pixels(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8 RGB as the mask sees it: EXIF is ignored unless the sizes only fit with it."""
+        """[H, W, 3] uint8 RGB in the orientation of the mask: EXIF is applied only if the size fits no other way."""
         mask_path = self.mask_path(self.ids[index])
         path = self._images.get(self.ids[index])
         if path is None:
@@ -71,43 +72,45 @@ class MaskObjects(ObjectDataset):
                 f"mask {mask_path} has no image: looked for {self.ids[index]} with {', '.join(IMAGE_SUFFIXES)} "
                 f"in {self.folder.images}"
             )
-        wanted = open_image(mask_path, "mask", lambda image: image.size)
-        decoded = open_image(path, "image", lambda image: np.asarray(oriented(image, wanted).convert("RGB")))
-        if decoded.shape[1::-1] != wanted:
-            raise InputError(
-                f"image {path} has {decoded.shape[1]}x{decoded.shape[0]} pixels, its mask {mask_path} has "
-                f"{wanted[0]}x{wanted[1]}: they must be the same"
-            )
-        return decoded
+        size = open_image(mask_path, "mask", lambda image: image.size)
+        return read_rgb(path, size, size_from=f"its mask {mask_path} has")
 
-    def _truth(self, index: int, masks: bool) -> ImageAnnotations:
-        values = read_mask(self.mask_path(self.ids[index]))
-        present = [int(v) for v in np.unique(values) if int(v) not in self.folder.nobody]
-        unknown = [v for v in present if v not in self.folder.names]
+    def values(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
+        """[H, W] integer mask values, and the distinct ones among them, sorted; InputError for an unknown value."""
+        path = self.mask_path(self.ids[index])
+        values = read_mask(path)
+        present = tuple(int(value) for value in np.unique(values))
+        unknown = [v for v in present if v not in self.folder.names and v not in self.folder.ignored_values]
         if unknown:
             raise InputError(
-                f"mask {self.mask_path(self.ids[index])} holds {', '.join(map(str, unknown[:5]))}, which "
-                f"{self.folder.listed_in} does not list: correct the mask or the list"
+                f"mask {path} holds {', '.join(map(str, unknown[:5]))}, which {self.folder.listed_in} does not list: "
+                "correct the mask or the list"
             )
-        objects = [self._region(values == v, self.folder.names[v], masks) for v in present]
+        return values, present
+
+    def _truth(self, index: int, masks: bool) -> ImageAnnotations:
+        values, present = self.values(index)
+        names = {value: self.folder.names[value] for value in present if value not in self.folder.ignored_values}
+        objects = [_region(values == value, name, masks) for value, name in names.items()]
         return ImageAnnotations(self.ids[index], values.shape[0], values.shape[1], objects)
 
-    @staticmethod
-    def _region(mask: np.ndarray, name: str, masks: bool) -> ObjectAnnotation:
-        ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = (float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1))
-        code = rle_tools.encode(np.asfortranarray(mask.astype(np.uint8))) if masks else None
-        return ObjectAnnotation(name, box, float(mask.sum()), False, code)
+
+def _region(mask: np.ndarray, name: str, with_rle: bool) -> ObjectAnnotation:
+    """The object of a [H, W] bool mask."""
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = (float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1))
+    rle = rle_tools.encode(np.asfortranarray(mask.astype(np.uint8))) if with_rle else None
+    return ObjectAnnotation(name, box, float(mask.sum()), False, rle)
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """[H, W] integers: the pixel values of a class-index PNG, of a palette image its indices.
+    """[H, W] integer pixel values of a class-index PNG; palette indices for a palette image.
 
     Raises InputError for a file that is missing, corrupt or has several channels.
     """
 
     def values(image: Image.Image) -> np.ndarray:
-        if image.mode not in _INDEXED:
+        if image.mode not in _INDEXED_MODES:
             raise InputError(
                 f"mask {path} is an image of mode {image.mode}; a class mask has one channel that holds class "
                 "numbers (panoptic PNGs must be converted first)"

@@ -1,13 +1,13 @@
-"""NUS-WIDE (Chua et al., CIVR 2009): images from Flickr and which of 81 concepts each shows.
+"""NUS-WIDE (Chua et al., CIVR 2009): images from Flickr, each labelled with some of 81 concepts.
 
-The layout is that of its authors' archives, unpacked side by side:
+The folder holds its authors' archives, unpacked side by side:
 
-* ImageList/TrainImagelist.txt and TestImagelist.txt: an image a line, "actor\\0001_2124494179.jpg";
-* ConceptsList/Concepts81.txt: the concepts, or Concepts81.txt itself;
-* Groundtruth/TrainTestLabels/Labels_CONCEPT_Train.txt and ..._Test.txt: 0 or 1 a line, in the order of the list;
-* Flickr/ (or images/): the images, below the folders that the lists name or all in one folder.
+* ImageList/TrainImagelist.txt and TestImagelist.txt, one image per line, "actor\\0001_2124494179.jpg";
+* ConceptsList/Concepts81.txt or Concepts81.txt, the concepts;
+* Groundtruth/TrainTestLabels/Labels_CONCEPT_Train.txt and ..._Test.txt, 0 or 1 per line, in the order of the list;
+* Flickr/ or images/, the images, in subfolders as listed or all in one folder.
 
-Every listed image counts, those that show no concept too; some works leave these out.
+All listed images count, also those without any concept, which some papers leave out.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.decoding import open_image
+from ltrp_bench.tasks.data.base import check_limit
+from ltrp_bench.tasks.data.decoding import read_rgb
 from ltrp_bench.tasks.data.folders import data_folder
-from ltrp_bench.tasks.data.objects import ObjectDataset, check_limit
+from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 
 HOW_TO_GET = (
     "get the lists, concepts and ground truth from https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/"
@@ -33,30 +33,25 @@ _IMAGES = ("Flickr", "images", "Images")
 _CONCEPTS = 81
 
 
-class NusWideDataset:
-    """Images and concepts of one of NUS-WIDE's two lists, in the order of their ids.
+class NusWideDataset(MultiLabelDataset):
+    """Images and concepts of one of NUS-WIDE's two lists.
+
+    Ids are the images' paths in the list without suffix, "actor/0001_2124494179", sorted. `revision` is the sha256 of
+    the concepts, and of the id, labels and size in bytes of each image in use.
 
     Args:
-        data: its folder, see the head of this file.
+        data: its folder, see the top of this file.
         subset: "train" or "test".
-        limit: only the first so many images.
-
-    Attributes:
-        domain: "photos".
-        categories: the 81 concepts in the order of their list.
-        ids: the images' paths in the list, "actor/0001_2124494179".
-        revision: sha256 of the concepts, and of each used image's id, labels and size in bytes.
-        boxes: None: nobody knows where in the image a concept is.
+        limit: use only the first so many images.
 
     Raises:
         UsageError: no folder given, or no such subset. InputError: nothing found there, or lists that do not fit
-            together. Later, by `pixels`: an image that is missing (many have left Flickr) or corrupt.
+            together. Later, by `pixels`: an image that is corrupt or missing (many have left Flickr).
     """
 
-    domain: Literal["shapes", "photos"] = "photos"
-    boxes: ObjectDataset | None = None
+    domain = "photos"
 
-    def __init__(self, data: str | Path | None, subset: str = "test", limit: int | None = None) -> None:
+    def __init__(self, data: str | Path | None, subset: str = "test", *, limit: int | None = None) -> None:
         root = data_folder(data, "NUS-WIDE")
         if subset not in _SUBSETS:
             raise UsageError(f"NUS-WIDE has no subset {subset!r}: there are {', '.join(_SUBSETS)}")
@@ -71,8 +66,7 @@ class NusWideDataset:
             raise InputError(f"{listed} lists {'no images' if not ids else 'an image twice'}")
         labels = _read_labels(root, self.categories, part, len(ids))
         order = sorted(range(len(ids)), key=ids.__getitem__)[: check_limit(limit)]
-        self.ids = tuple(ids[i] for i in order)
-        self._index = {image_id: i for i, image_id in enumerate(self.ids)}
+        super().__init__([ids[i] for i in order])
         self._labels = labels[order]
         self._folder = _image_folder(root)
         self._names = [names[i] for i in order]
@@ -86,37 +80,35 @@ class NusWideDataset:
             digest.update(json.dumps([image_id, size, np.flatnonzero(self._labels[i]).tolist()]).encode())
         return digest.hexdigest()
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def index(self, image_id: str) -> int:
-        """Position of an image id."""
-        return self._index[image_id]
-
     def _image(self, index: int) -> Path:
-        """Below the folder its list names, or without that where it lies flat."""
+        """Path of an image as listed, or directly in the folder of the images if it lies there."""
         path = self._folder / self._names[index]
         flat = self._folder / self._names[index].name
         return flat if flat.is_file() and not path.is_file() else path
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB as stored, EXIF ignored."""
-        return open_image(self._image(index), "image", lambda image: np.asarray(image.convert("RGB")))
+        return read_rgb(self._image(index))
 
     def vector(self, index: int) -> np.ndarray:
-        """[81] uint8 of 0 and 1 in the order of `categories`."""
+        """[81] uint8 zeros and ones in the order of `categories`."""
         return self._labels[index]
 
     def labels(self, index: int) -> frozenset[str]:
-        """The concepts that the image shows."""
+        """Concepts of the image."""
         return frozenset(self.categories[i] for i in np.flatnonzero(self._labels[index]))
 
     def ignored(self, index: int) -> frozenset[str]:
-        """None: every concept was judged on every image."""
+        """Empty: every concept was annotated in every image."""
         return frozenset()
+
+    @property
+    def objects(self) -> None:
+        """None: concepts are not localized."""
 
 
 def _file(root: Path, *tried: str) -> Path:
+    """The first existing file of `tried` below `root`; InputError if there is none."""
     found = next((root / name for name in tried if (root / name).is_file()), None)
     if found is None:
         raise InputError(f"no NUS-WIDE in {root}: looked for {' or '.join(tried)}; {HOW_TO_GET}")
@@ -124,7 +116,7 @@ def _file(root: Path, *tried: str) -> Path:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file that are not empty, stripped."""
+    """Stripped lines of a file, without empty ones."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -133,7 +125,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _read_labels(root: Path, concepts: tuple[str, ...], part: str, count: int) -> np.ndarray:
-    """[count, 81] uint8."""
+    """[count, 81] uint8 zeros and ones, images in the order of their list."""
     out = np.zeros((count, len(concepts)), np.uint8)
     for column, concept in enumerate(concepts):
         name = f"TrainTestLabels/Labels_{concept}_{part}.txt"
@@ -141,7 +133,7 @@ def _read_labels(root: Path, concepts: tuple[str, ...], part: str, count: int) -
         values = _lines(path)
         if len(values) != count:
             raise InputError(
-                f"{path} has {len(values)} labels, the list of images {count}: they must be of one release"
+                f"{path} has {len(values)} labels, the list of images {count}: they must be from one release"
             )
         wrong = next((i for i, value in enumerate(values) if value not in ("0", "1")), None)
         if wrong is not None:

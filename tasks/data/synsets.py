@@ -11,13 +11,13 @@ def imagenet_wnids() -> list[str]:
 
 
 def imagenet_classes() -> dict[str, str]:
-    """wnid -> readable name of the 1,000 classes, in timm's order.
+    """wnid -> unique readable name of the 1,000 classes, in timm's order.
 
-    A name is the first of WordNet's words for the class; where two classes share it (crane: bird and machine;
-    maillot: two kinds of swimsuit) the wnid stands behind it.
+    The name is WordNet's first lemma. Where two classes share it (crane: bird and machine; maillot: two kinds of
+    swimsuit), the wnid is appended in parentheses.
     """
     text = resources.files("timm.data._info").joinpath("imagenet_synset_to_lemma.txt").read_text(encoding="utf-8")
-    words = dict(line.split("\t", 1) for line in text.splitlines())
-    names = {wnid: words[wnid].partition(",")[0].strip() for wnid in imagenet_wnids()}
+    lemmas = dict(line.split("\t", 1) for line in text.splitlines())
+    names = {wnid: lemmas[wnid].partition(",")[0].strip() for wnid in imagenet_wnids()}
     found = list(names.values())
     return {wnid: name if found.count(name) == 1 else f"{name} ({wnid})" for wnid, name in names.items()}

@@ -1,11 +1,11 @@
-"""Pascal VOC's boxes: the objects of a devkit's Annotations/*.xml (Everingham et al., 2010), 2007 to 2012.
+"""Objects and labels of Pascal VOC 2007 to 2012, from a devkit's Annotations/*.xml (Everingham et al., IJCV 2010).
 
-A VOC box names the pixels at its corners, counted from 1, both inside the object. Here as everywhere it is (x, y,
-width, height) between the edges of pixels, as COCO's are: x = xmin - 1, y = ymin - 1, width = xmax - xmin + 1, height
-= ymax - ymin + 1. Coordinates with a fraction (there are some in 2011 and 2012) are kept.
+VOC gives the pixels at two corners of a box, counted from 1 and both part of the object. As everywhere here, boxes are
+converted to (x, y, width, height) between pixel edges: x = xmin - 1, y = ymin - 1, width = xmax - xmin + 1, height =
+ymax - ymin + 1. Fractions, which occur in 2011 and 2012, are kept.
 
-Objects marked `difficult` are crowds here: neither found nor missed, in COCO's metric (as the usual converters to
-COCO's format have it) and in VOC's own.
+Objects marked `difficult` become crowds, which count neither as found nor as missed, in COCO's metric (as in the usual
+converters to COCO's format) and in VOC's own.
 """
 
 from __future__ import annotations
@@ -14,30 +14,34 @@ import hashlib
 import json
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pycocotools import mask as rle_tools
 
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
+from ltrp_bench.tasks.data.base import check_limit
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
-from ltrp_bench.tasks.data.decoding import open_image, oriented
-from ltrp_bench.tasks.data.folders import IMAGE_SUFFIXES, VOC_HOW_TO_GET, find_devkit
-from ltrp_bench.tasks.data.objects import ObjectDataset, check_limit
+from ltrp_bench.tasks.data.coco_folder import box_rle
+from ltrp_bench.tasks.data.decoding import read_rgb
+from ltrp_bench.tasks.data.folders import IMAGE_SUFFIXES, VOC_HOW_TO_GET, AnnotatedImages, find_devkit
+from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
+from ltrp_bench.tasks.data.objects import ObjectDataset
 
 _SLACK = 1.01  # pixels a box may reach beyond its image, as in COCO's files
 
 
-class VocObjects(ObjectDataset):
-    """The images and boxes of a VOC devkit, by their names.
+class VocDataset(ObjectDataset, MultiLabelDataset):
+    """Images of a VOC devkit in the order of their names, with their boxes and labels.
 
-    There are no masks of objects: where one is asked for, it is the box, filled.
+    VOC has no masks of these objects: where one is needed, it is the filled box.
 
     Args:
-        data: with JPEGImages/ and Annotations/, itself or below VOC2012/, VOC2007/ or VOCdevkit/ with one of them.
-        subset: the images that ImageSets/Main/SUBSET.txt lists; a devkit without ImageSets/Main/ is taken whole.
-        limit: only the first so many images.
+        data: folder with JPEGImages/ and Annotations/, or one with VOC2012/ or VOC2007/ that has them, directly or
+            below VOCdevkit/.
+        subset: the images listed in ImageSets/Main/SUBSET.txt; without ImageSets/Main/ all annotated images are taken.
+        limit: use only the first so many images.
 
     Raises:
         UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there; a
@@ -48,89 +52,68 @@ class VocObjects(ObjectDataset):
     domain = "photos"
     categories = tuple(VOC_NAMES)
 
-    def __init__(self, data: str | Path | None, subset: str = "val", limit: int | None = None) -> None:
+    def __init__(self, data: str | Path | None, subset: str = "val", *, limit: int | None = None) -> None:
         self.devkit = find_devkit(data, ("JPEGImages", "Annotations"))
-        super().__init__(sorted(_listed(self.devkit, subset))[: check_limit(limit)])
+        images = AnnotatedImages(
+            annotations=self.devkit / "Annotations",
+            suffix=".xml",
+            kind=("an annotation", "annotations"),
+            lists=self.devkit / "ImageSets" / "Main",
+            how_to_get=VOC_HOW_TO_GET,
+        )
+        super().__init__(sorted(images.stems(subset))[: check_limit(limit)])
         digest = hashlib.sha256()
         self._images: list[ImageAnnotations] = []
         for stem in self.ids:
-            raw = _read(self.devkit / "Annotations" / f"{stem}.xml")
-            self._images.append(parse_annotation(raw, stem, self.devkit / "Annotations" / f"{stem}.xml"))
+            annotation = images.annotations / f"{stem}.xml"
+            raw = _read(annotation)
+            self._images.append(parse_annotation(raw, stem, annotation))
             path = self._image(stem)
             size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([stem, size, hashlib.sha256(raw).hexdigest()]).encode())
         self.revision = digest.hexdigest()
 
     def _image(self, stem: str) -> Path:
-        """Its file; JPEGImages/STEM.jpg, there or not, unless one with another suffix is."""
+        """Path of an image; JPEGImages/STEM.jpg if there is none."""
         tried = [self.devkit / "JPEGImages" / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES]
         return next((path for path in tried if path.is_file()), tried[0])
 
     def pixels(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8 RGB as the annotation sees it: EXIF is ignored unless the sizes only fit with it."""
-        truth, path = self._images[index], self._image(self.ids[index])
-        wanted = (truth.width, truth.height)
-        decoded = open_image(path, "image", lambda image: np.asarray(oriented(image, wanted).convert("RGB")))
-        if decoded.shape[1::-1] != wanted:
-            raise InputError(
-                f"image {path} has {decoded.shape[1]}x{decoded.shape[0]} pixels, its annotation says "
-                f"{wanted[0]}x{wanted[1]}"
-            )
-        return decoded
+        """[H, W, 3] uint8 RGB in the orientation of the boxes: EXIF is applied only if the size fits no other way."""
+        truth = self._images[index]
+        path = self._image(self.ids[index])
+        return read_rgb(path, (truth.width, truth.height), size_from="its annotation says")
 
     def _truth(self, index: int, masks: bool) -> ImageAnnotations:
         image = self._images[index]
         if not masks:
             return image
-        objects = [ObjectAnnotation(o.category, o.box, o.area, o.crowd, _filled(o.box, image)) for o in image.objects]
-        return ImageAnnotations(image.image_id, image.height, image.width, objects)
+        filled = [replace(item, rle=box_rle(item.box, image.height, image.width)) for item in image.objects]
+        return replace(image, objects=filled)
 
     def labels(self, index: int) -> frozenset[str]:
-        """The classes of which the image shows an object that is not difficult."""
+        """Classes with at least one object that is not difficult."""
         return frozenset(item.category for item in self._images[index].objects if not item.crowd)
 
     def ignored(self, index: int) -> frozenset[str]:
-        """The classes of which it shows difficult objects only: neither present nor absent.
+        """Classes with difficult objects only, which count neither as present nor as absent.
 
-        So the devkit's own lists have it (ImageSets/Main/CLASS_SUBSET.txt: 1, -1, and 0 for these), and its average
+        The devkit's own lists mark them so (ImageSets/Main/CLASS_SUBSET.txt: 1, -1, and 0 for these), and its average
         precision of classification leaves them out.
         """
         return frozenset(item.category for item in self._images[index].objects) - self.labels(index)
 
     @property
-    def boxes(self) -> ObjectDataset:
-        """Where the labelled objects are: known here."""
+    def objects(self) -> ObjectDataset:
+        """The data set itself."""
         return self
 
 
-def _listed(devkit: Path, subset: str) -> list[str]:
-    """Names of the images in a subset, or of all annotations where there are no lists."""
-    lists = devkit / "ImageSets" / "Main"
-    if not lists.is_dir():
-        stems = [path.stem for path in (devkit / "Annotations").glob("*.xml")]
-        if not stems:
-            raise InputError(f"no annotations (*.xml) in {devkit / 'Annotations'}; {VOC_HOW_TO_GET}")
-        return stems
-    path = lists / f"{subset}.txt"
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-    stems = [words[0] for words in lines if words]
-    # The lists of single classes ("cat_val") hold every image of a subset, with a mark of 1, 0 or -1.
-    if not path.is_file() or any(len(words) > 1 for words in lines):
-        there = ", ".join(sorted(p.stem for p in lists.glob("*.txt") if p.stem.rpartition("_")[0] not in VOC_NAMES))
-        raise UsageError(f"no list of images {path}: there are {there or 'none'}")
-    if not stems or len(set(stems)) != len(stems):
-        raise InputError(f"{path} lists {'no images' if not stems else 'an image twice'}")
-    bare = [stem for stem in stems if not (devkit / "Annotations" / f"{stem}.xml").is_file()]
-    if bare:
-        raise InputError(f"{path} lists {len(bare)} images without an annotation, e.g. {bare[0]}; {VOC_HOW_TO_GET}")
-    return stems
-
-
 class _NoDoctype(ET.TreeBuilder):
-    """Stops at a document type.
+    """Tree builder that refuses a document type.
 
-    Entities, the only way in which XML reaches for other files or swells in memory, can be declared nowhere else, so
-    the standard library's parser is enough; VOC's files have none.
+    Only a document type can declare entities, through which XML reads other files or grows in memory. VOC's files
+    have none, so that with this check the parser of the standard library is safe.
     """
 
     def doctype(self, name: str, public: str | None, system: str | None) -> None:
@@ -138,9 +121,15 @@ class _NoDoctype(ET.TreeBuilder):
 
 
 def parse_annotation(raw: bytes, image_id: str, path: Path) -> ImageAnnotations:
-    """One annotation file; `path` is named in errors.
+    """Parses an annotation file.
 
-    Raises InputError for what is not VOC's XML, a box outside the image, and a class that is none of the twenty.
+    Args:
+        raw: its bytes.
+        image_id: id of the result.
+        path: path of the file, for error messages.
+
+    Raises:
+        InputError: not VOC's XML, a box outside the image, or a class that is none of the twenty.
     """
     try:
         root = ET.fromstring(raw, ET.XMLParser(target=_NoDoctype()))
@@ -177,7 +166,7 @@ def _object(node: ET.Element, what: str, width: int, height: int, path: Path) ->
 
 
 def _number(node: ET.Element, tag: str, path: Path, what: str) -> float:
-    """A finite number below `node`; InputError where it is missing or none."""
+    """The number in element `tag` of `node`; InputError if it is missing or not finite."""
     text = (node.findtext(tag) or "").strip()
     try:
         value = float(text)
@@ -186,13 +175,6 @@ def _number(node: ET.Element, tag: str, path: Path, what: str) -> float:
     if not math.isfinite(value):
         raise InputError(f"annotation {path}: <{tag}> of {what} must be a number, got {text[:40]!r}")
     return value
-
-
-def _filled(box: tuple[float, float, float, float], image: ImageAnnotations) -> dict[str, object]:
-    """The run-length code of a box's pixels."""
-    x, y, w, h = box
-    polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
-    return rle_tools.merge(rle_tools.frPyObjects([polygon], image.height, image.width))
 
 
 def _read(path: Path) -> bytes:

@@ -14,7 +14,8 @@ from timm.data import create_transform, resolve_data_config
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, MetricRow, Row
 from ltrp_bench.tasks.classification import ClassificationTask, imagenet_cls, shapes_cls
-from ltrp_bench.tasks.data.imagenet import SingleLabelDataset, imagenet_classes
+from ltrp_bench.tasks.data.single_label import SingleLabelDataset
+from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel, load_timm
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 from ltrp_bench.tasks.registry import create_task

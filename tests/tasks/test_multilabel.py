@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, Row
-from ltrp_bench.tasks.data.objects import CocoObjects
+from ltrp_bench.tasks.data.coco import CocoDataset
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES
 from ltrp_bench.tasks.metrics.multilabel import METRICS, SIZE_METRICS, unpack
 from ltrp_bench.tasks.models.vit.loading import PlainViT
@@ -110,7 +110,7 @@ def test_scores_are_the_sigmoids_of_the_head_on_kept_tokens(tasks: dict[str, Mul
 
 def test_truth_of_the_built_in_world(tasks: dict[str, MultiLabelTask]) -> None:
     task = tasks["drop"]
-    source: Any = task.labelled.boxes
+    source: Any = task.labelled.objects
     for i in range(6):
         sample, keep = half(task, i)
         _, labels, sizes = unpack(task.predict([sample], [keep])[0][0])
@@ -162,7 +162,7 @@ def test_coco(shared_dir: Path) -> None:
     folder = shared_dir / "data" / "coco"
     task = awake(coco_multilabel(folder, model=TINY, random_weights=0, image_size=64, limit=8))
     assert task.reduction == "drop" and task.load(0).image.shape == (64, 64, 3) and task.grid(task.load(0)) == (4, 4)
-    source = CocoObjects(folder, limit=8)
+    source = CocoDataset(folder, limit=8)
     content = json.loads((folder / "instances.json").read_text())
     names = {c["id"]: c["name"] for c in content["categories"]}
     records = run(task)

@@ -15,18 +15,19 @@ from torch.utils.data import Dataset
 from ltrp_bench.harness.training.augmentation import Augmentation
 from ltrp_bench.harness.training.data.unlabelled import ImageStream
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.coco import CocoDataset
 from ltrp_bench.tasks.data.folders import data_folder
-from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, label_sets, label_vector
-from ltrp_bench.tasks.data.imagenet import SingleLabelDataset, find_labelled
+from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, as_multilabel, label_vector
+from ltrp_bench.tasks.data.imagenet import find_labelled
 from ltrp_bench.tasks.data.nuswide import NusWideDataset
-from ltrp_bench.tasks.data.objects import CocoObjects
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, SIZE, WORLD_SEEDS, WORLD_VERSION, ShapesWorld
-from ltrp_bench.tasks.data.voc import VocObjects
+from ltrp_bench.tasks.data.single_label import SingleLabelDataset
+from ltrp_bench.tasks.data.voc import VocDataset
 
 SHAPES = "shapes"
 FORMATS: dict[str, tuple[Callable[..., Any], str]] = {
-    "coco": (CocoObjects, "train2017"),
-    "voc": (VocObjects, "trainval"),
+    "coco": (CocoDataset, "train2017"),
+    "voc": (VocDataset, "trainval"),
     "nuswide": (NusWideDataset, "train"),
 }
 """Data sets with several labels an image, and the subset that is trained on."""
@@ -81,7 +82,7 @@ def label_set_files(data: str | Path, form: str = "coco", subset: str | None = N
     if form not in FORMATS:
         raise UsageError(f"--format {form}: write {', '.join(FORMATS)}")
     make, usual = FORMATS[form]
-    source: MultiLabelDataset = label_sets(make(data, subset or usual))
+    source: MultiLabelDataset = as_multilabel(make(data, subset or usual))
 
     def sample(index: int) -> tuple[np.ndarray, np.ndarray]:
         return source.pixels(index), label_vector(source, index)

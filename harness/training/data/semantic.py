@@ -16,7 +16,7 @@ from ltrp_bench.harness.training.augmentation import seeded
 from ltrp_bench.harness.training.data.unlabelled import ImageStream, ShapesStream, turned
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
-from ltrp_bench.tasks.data.semantic import MaskSemantics
+from ltrp_bench.tasks.data.semantic import MaskSemanticDataset
 from ltrp_bench.tasks.data.shapes.world import SIZE, WORLD_SEEDS
 
 IGNORED = 255
@@ -82,7 +82,7 @@ class SemanticFiles(Dataset[tuple[Tensor, Tensor]]):
         seed: of order and augmentation.
     """
 
-    def __init__(self, source: MaskSemantics, size: int, mean: tuple[float, ...], length: int, seed: int) -> None:
+    def __init__(self, source: MaskSemanticDataset, size: int, mean: tuple[float, ...], length: int, seed: int) -> None:
         if len(source.classes) > IGNORED:
             raise UsageError(f"{len(source.classes)} classes: a training here knows {IGNORED} at most")
         self.source, self.size = source, size
@@ -110,7 +110,7 @@ class SemanticFiles(Dataset[tuple[Tensor, Tensor]]):
         return image.as_subclass(Tensor).contiguous(), mask.as_subclass(Tensor).contiguous()
 
 
-def semantic_files(data: str | Path, form: str, subset: str | None = None) -> MaskSemantics:
+def semantic_files(data: str | Path, form: str, subset: str | None = None) -> MaskSemanticDataset:
     """A data set to train on.
 
     Raises:
@@ -119,4 +119,4 @@ def semantic_files(data: str | Path, form: str, subset: str | None = None) -> Ma
     if form not in FORMATS:
         raise UsageError(f"--format {form}: write {', '.join(FORMATS)}")
     find, usual, background = FORMATS[form]
-    return MaskSemantics(find(data, subset or usual), None, background)
+    return MaskSemanticDataset(find(data, subset or usual), background=background)

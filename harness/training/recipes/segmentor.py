@@ -19,7 +19,7 @@ from ltrp_bench.harness.training.loop import LossModel, TrainingOptions, train, 
 from ltrp_bench.harness.training.patch_policy import WHOLE, PatchKeeper, PatchPolicy
 from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemantics
+from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemanticDataset
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS
 from ltrp_bench.tasks.models.segmentors.plain_vit import LinearHead, PlainSegmentor, build_segmentor, on_grid, upsampled
 from ltrp_bench.tasks.models.vit.token_dropping import grid_of
@@ -53,7 +53,7 @@ def train_segmentor(
     what: SegmentorOptions,
     keep: PatchPolicy = WHOLE,
     init: str | Path = "mae.shapes",
-    source: MaskSemantics | None = None,
+    source: MaskSemanticDataset | None = None,
     num_images: int = 40_000,
     judged: int = 300,
 ) -> dict[str, Any]:

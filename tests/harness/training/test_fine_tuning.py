@@ -18,7 +18,7 @@ from ltrp_bench.selectors.checkpoints import load_state, resolve, save_safetenso
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.vit.backbones import build_vit
-from ltrp_bench.tasks.data.imagenet import imagenet_classes
+from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor
 from ltrp_bench.tasks.models.vit.multilabel_models import build_multilabel_vit
 

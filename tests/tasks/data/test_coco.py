@@ -15,7 +15,7 @@ from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.coverage import CoverageTask
 from ltrp_bench.tasks.data.coco import CocoDataset
-from ltrp_bench.tasks.data.objects import CocoObjects
+from ltrp_bench.tasks.data.coco_folder import CocoFolder
 from ltrp_bench.tasks.detection import DetectionTask
 from ltrp_bench.tasks.splits.split import CategorySplit
 
@@ -65,7 +65,7 @@ def write(root: Path, data: dict[str, Any] | str, layout: str = "images") -> Pat
 
 @pytest.mark.parametrize("layout", ["images", "2017"])
 def test_both_layouts(tmp_path: Path, layout: str) -> None:
-    data = CocoDataset(write(tmp_path, content(), layout))
+    data = CocoFolder(write(tmp_path, content(), layout))
     assert [image.id for image in data.images] == [3, 7] and data.categories == {1: "cat", 2: "dog"}
     assert data.pixels(data.images[0]).shape == (20, 30, 3)
     polygon, crowd = data.objects[7]
@@ -76,26 +76,26 @@ def test_both_layouts(tmp_path: Path, layout: str) -> None:
 def test_outlines_drawn_a_little_beyond_the_image_are_cut_off(tmp_path: Path) -> None:
     data = content()
     data["annotations"][0]["segmentation"] = [[20, -5, 38, -5, 38, 15, 20, 15]]
-    mask = CocoDataset(write(tmp_path, data)).objects[7][0].mask(20, 30)
+    mask = CocoFolder(write(tmp_path, data)).objects[7][0].mask(20, 30)
     assert mask[:15, 20:].all() and mask.sum() == 150
 
 
 def test_revision_follows_the_annotations(tmp_path: Path) -> None:
-    first = CocoDataset(write(tmp_path / "x", content())).revision
-    assert CocoDataset(write(tmp_path / "y", content(), "2017")).revision == first
+    first = CocoFolder(write(tmp_path / "x", content())).revision
+    assert CocoFolder(write(tmp_path / "y", content(), "2017")).revision == first
     changed = content()
     changed["annotations"][0]["area"] = 99
-    assert CocoDataset(write(tmp_path / "z", changed)).revision != first
+    assert CocoFolder(write(tmp_path / "z", changed)).revision != first
 
 
 def test_revision_follows_the_sizes_of_the_image_files_in_use(tmp_path: Path) -> None:
     root = write(tmp_path, content())
-    whole, one = CocoObjects(root).revision, CocoObjects(root, limit=1).revision
+    whole, one = CocoDataset(root).revision, CocoDataset(root, limit=1).revision
     used, other = root / "images" / "a.png", root / "images" / "b.png"
     other.write_bytes(other.read_bytes() + b"x")
-    assert CocoObjects(root).revision != whole and CocoObjects(root, limit=1).revision == one
+    assert CocoDataset(root).revision != whole and CocoDataset(root, limit=1).revision == one
     used.unlink()
-    assert CocoObjects(root, limit=1).revision != one
+    assert CocoDataset(root, limit=1).revision != one
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_revision_follows_the_sizes_of_the_image_files_in_use(tmp_path: Path) ->
         (lambda d: d["annotations"][1]["segmentation"].update(counts=""), "annotation 4 has a mask of 0 pixels"),
         (lambda d: d["images"][0].update(width=0), "image 7 has the size 0x20"),
         (lambda d: d["images"][0].update(height=-3), "image 7 has the size 30x-3"),
-        (lambda d: d["images"][0].update(height=float("inf")), "an image without"),
+        (lambda d: d["images"][0].update(height=float("inf")), "an image lacks"),
         (lambda d: d["images"][0].update(file_name=""), "image 7 has no file_name"),
         (lambda d: d["images"][0].update(file_name=None), "image 7 has no file_name"),
-        (lambda d: d["annotations"][1].update(id=0), "annotation id 0 is there twice"),
-        (lambda d: d["images"][0].update(id=3), "image id 3 is there twice"),
-        (lambda d: d["images"][0].pop("width"), "an image without"),
-        (lambda d: d["categories"][0].update(name="cat"), "category id or name is there twice"),
+        (lambda d: d["annotations"][1].update(id=0), "annotation id 0 occurs twice"),
+        (lambda d: d["images"][0].update(id=3), "image id 3 occurs twice"),
+        (lambda d: d["images"][0].pop("width"), "an image lacks"),
+        (lambda d: d["categories"][0].update(name="cat"), "category id or name occurs twice"),
         (lambda d: d.pop("annotations"), "no list 'annotations'"),
         (lambda d: d["images"].clear() or d["annotations"].clear(), "lists no images"),
     ],
@@ -148,18 +148,18 @@ def test_contradictions_are_one_line(tmp_path: Path, edit: Edit, message: str) -
     data = content()
     edit(data)
     with pytest.raises(InputError, match=message) as caught:
-        CocoDataset(write(tmp_path, data))
+        CocoFolder(write(tmp_path, data))
     assert "\n" not in str(caught.value)
 
 
 def test_corrupt_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"instances\.json is not valid JSON"):
-        CocoDataset(write(tmp_path, json.dumps(content())[:-40]))
+        CocoFolder(write(tmp_path, json.dumps(content())[:-40]))
 
 
 def test_deeply_nested_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"instances\.json is not a COCO .* nested too deeply"):
-        CocoDataset(write(tmp_path, "[" * 200_000 + "]" * 200_000))
+        CocoFolder(write(tmp_path, "[" * 200_000 + "]" * 200_000))
 
 
 def test_compressed_codes_decode_as_pycocotools_does(tmp_path: Path) -> None:
@@ -169,14 +169,14 @@ def test_compressed_codes_decode_as_pycocotools_does(tmp_path: Path) -> None:
         data = content()
         code = rle_tools.encode(mask)["counts"].decode("ascii")
         data["annotations"][1]["segmentation"]["counts"] = code
-        np.testing.assert_array_equal(CocoDataset(write(tmp_path, data)).objects[7][1].mask(20, 30), mask)
+        np.testing.assert_array_equal(CocoFolder(write(tmp_path, data)).objects[7][1].mask(20, 30), mask)
 
 
 def test_tasks_name_images_without_reading_them(tmp_path: Path) -> None:
     root = write(tmp_path, content())
     (root / "images" / "a.png").unlink()
     split = CategorySplit("x", {"cat": "seen", "dog": "unseen"})
-    task = CoverageTask("toy", CocoObjects(root), split, (2, 2))
+    task = CoverageTask("toy", CocoDataset(root), split, (2, 2))
     assert [task.image_id(i) for i in range(2)] == ["3", "7"] and task.load(1).image_id == "7"
     assert "image_id" in Task.__abstractmethods__ and "image_id" not in DetectionTask.__abstractmethods__
 
@@ -188,7 +188,7 @@ def test_a_split_that_lacks_categories_names_the_option() -> None:
 
 def test_missing_data_set_says_what_where_and_how(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        CocoDataset(tmp_path / "nowhere")
+        CocoFolder(tmp_path / "nowhere")
     text = str(caught.value)
     assert "instances_val2017.json" in text and str(tmp_path / "nowhere" / "val2017") in text
     assert "cocodataset.org" in text and "\n" not in text
@@ -198,11 +198,11 @@ def test_two_json_files_are_ambiguous(tmp_path: Path) -> None:
     root = write(tmp_path, content())
     (root / "other.json").write_text("{}")
     with pytest.raises(InputError, match="keep one"):
-        CocoDataset(root)
+        CocoFolder(root)
 
 
 def test_bad_images(tmp_path: Path) -> None:
-    data = CocoDataset(write(tmp_path, content()))
+    data = CocoFolder(write(tmp_path, content()))
     first = data.folder / "a.png"
     first.write_bytes(first.read_bytes()[:60])
     with pytest.raises(InputError, match=r"a\.png is corrupt"):
@@ -217,7 +217,7 @@ def test_bad_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "I;16", "1"])
 def test_every_colour_mode_comes_as_rgb(tmp_path: Path, mode: str) -> None:
-    data = CocoDataset(write(tmp_path, content()))
+    data = CocoFolder(write(tmp_path, content()))
     path = data.folder / "a.png"
     Image.new(mode, (30, 20)).save(path, format="TIFF" if mode == "CMYK" else "PNG")
     pixels = data.pixels(data.images[0])
@@ -225,7 +225,7 @@ def test_every_colour_mode_comes_as_rgb(tmp_path: Path, mode: str) -> None:
 
 
 def test_exif_turns_only_where_the_annotations_mean_it(tmp_path: Path) -> None:
-    data = CocoDataset(write(tmp_path, content()))
+    data = CocoFolder(write(tmp_path, content()))
     exif = Image.Exif()
     exif[0x0112] = 6
     raw = np.zeros((20, 30, 3), np.uint8)
@@ -237,7 +237,7 @@ def test_exif_turns_only_where_the_annotations_mean_it(tmp_path: Path) -> None:
 
 
 def test_the_genuine_subset(shared_dir: Path) -> None:
-    data = CocoDataset(shared_dir / "data" / "coco")
+    data = CocoFolder(shared_dir / "data" / "coco")
     assert len(data) == 210 and len(data.categories) == 80
     official = COCO(str(data.annotations))
     for image in data.images[:20]:
@@ -250,5 +250,5 @@ def test_the_genuine_subset(shared_dir: Path) -> None:
 def test_the_genuine_validation_hundred(shared_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "instances.json").symlink_to(shared_dir / "data" / "coco_eval" / "instances_val2014_100.json")
-    data = CocoDataset(tmp_path)
+    data = CocoFolder(tmp_path)
     assert len(data) >= 100 and data.objects

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, label_sets, label_vector
+from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, as_multilabel, label_vector
 from ltrp_bench.tasks.data.nuswide import NusWideDataset
-from ltrp_bench.tasks.data.objects import CocoObjects, ShapesObjects
-from ltrp_bench.tasks.data.voc import VocObjects
+from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
+from ltrp_bench.tasks.data.voc import VocDataset
 
 CONCEPTS = ["airport", "animal", *(f"concept{i}" for i in range(2, 81))]
 # The images of the test list and what they show.
@@ -37,12 +38,12 @@ def nuswide(root: Path, ground_truth: str = "Groundtruth", flat: bool = False, p
 
 @pytest.mark.parametrize(("ground_truth", "flat"), [("Groundtruth", False), ("GroundTruth", True)])
 def test_nuswide(tmp_path: Path, ground_truth: str, flat: bool) -> None:
-    source = NusWideDataset(nuswide(tmp_path, ground_truth, flat))
-    assert source.ids == ("alpha/1", "alpha/3", "beta/2") and source.categories == tuple(CONCEPTS)
-    assert [source.labels(i) for i in range(3)] == [{"airport", "concept80"}, set(), {"animal"}]
-    assert source.vector(0).tolist() == [1, *[0] * 79, 1] and source.ignored(0) == set()
-    assert source.pixels(2).shape == (4, 6, 3) and source.pixels(0).mean() == pytest.approx(10, abs=1)
-    assert source.index("beta/2") == 2 and NusWideDataset(tmp_path, limit=1).ids == ("alpha/1",)
+    dataset = NusWideDataset(nuswide(tmp_path, ground_truth, flat))
+    assert dataset.ids == ("alpha/1", "alpha/3", "beta/2") and dataset.categories == tuple(CONCEPTS)
+    assert [dataset.labels(i) for i in range(3)] == [{"airport", "concept80"}, set(), {"animal"}]
+    assert dataset.vector(0).tolist() == [1, *[0] * 79, 1] and dataset.ignored(0) == set()
+    assert dataset.pixels(2).shape == (4, 6, 3) and dataset.pixels(0).mean() == pytest.approx(10, abs=1)
+    assert dataset.index("beta/2") == 2 and NusWideDataset(tmp_path, limit=1).ids == ("alpha/1",)
 
 
 def test_nuswides_revision_follows_labels_and_images(tmp_path: Path) -> None:
@@ -51,10 +52,10 @@ def test_nuswides_revision_follows_labels_and_images(tmp_path: Path) -> None:
     path.write_text("1\n1\n0\n")
     second = NusWideDataset(tmp_path).revision
     (tmp_path / "Flickr" / "beta" / "2.jpg").unlink()
-    source = NusWideDataset(tmp_path)
-    assert len({first, second, source.revision}) == 3
+    dataset = NusWideDataset(tmp_path)
+    assert len({first, second, dataset.revision}) == 3
     with pytest.raises(InputError, match=r"image .*beta/2\.jpg is missing"):
-        source.pixels(2)
+        dataset.pixels(2)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_nuswides_wrong_use(tmp_path: Path) -> None:
         NusWideDataset(tmp_path)
 
 
-def coco(root: Path) -> CocoObjects:
+def coco(root: Path) -> CocoDataset:
     """Two images: a dog and a crowd of cats; nothing."""
     (root / "images").mkdir()
     for i in (1, 2):
@@ -110,10 +111,10 @@ def coco(root: Path) -> CocoObjects:
         ],
     }
     (root / "instances.json").write_text(json.dumps(content))
-    return CocoObjects(root)
+    return CocoDataset(root)
 
 
-def voc(root: Path) -> VocObjects:
+def voc(root: Path) -> VocDataset:
     """Two images: a dog, a difficult dog and a difficult cat; nothing."""
     corners = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>8</xmax><ymax>8</ymax></bndbox>"
     marks = [("dog", 0), ("dog", 1), ("cat", 1)]
@@ -124,47 +125,47 @@ def voc(root: Path) -> VocObjects:
         text = f"<annotation><size><width>30</width><height>20</height></size>{inside}</annotation>"
         (root / "Annotations" / f"{stem}.xml").write_text(text)
         Image.new("RGB", (30, 20)).save(root / "JPEGImages" / f"{stem}.jpg")
-    return VocObjects(root)
+    return VocDataset(root)
 
 
 DATASETS: dict[str, tuple[Callable[[Path], object], set[str], set[str]]] = {
     "coco": (coco, {"cat", "dog"}, set()),
     "voc": (voc, {"dog"}, {"cat"}),
     "nuswide": (lambda root: NusWideDataset(nuswide(root)), {"airport", "concept80"}, set()),
-    "shapes": (lambda root: ShapesObjects(3), set(), set()),
+    "shapes": (lambda root: ShapesDataset(3), set(), set()),
 }
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_source_in_one_form(tmp_path: Path, name: str) -> None:
     make, shown, unasked = DATASETS[name]
-    source = label_sets(make(tmp_path))  # type: ignore[arg-type]
+    dataset = as_multilabel(make(tmp_path))  # type: ignore[arg-type]
     if name == "shapes":
-        shown = {item.category for item in ShapesObjects(3).truth(0).objects}
-    assert isinstance(source, MultiLabelDataset) and label_sets(source) is source
-    assert source.labels(0) == shown and source.ignored(0) == unasked
-    vector = label_vector(source, 0)
-    assert vector.shape == (len(source.categories),) and vector.dtype == np.int8
+        shown = {item.category for item in ShapesDataset(3).truth(0).objects}
+    assert isinstance(dataset, MultiLabelDataset) and as_multilabel(dataset) is dataset
+    assert dataset.labels(0) == shown and dataset.ignored(0) == unasked
+    vector = label_vector(dataset, 0)
+    assert vector.shape == (len(dataset.categories),) and vector.dtype == np.int8
     for value, names in ((1, shown), (-1, unasked)):
-        assert {source.categories[i] for i in np.flatnonzero(vector == value)} == names
-    assert len(source) == len(source.ids) and source.index(source.ids[1]) == 1 and source.revision
-    assert source.pixels(0).ndim == 3 and source.domain == ("shapes" if name == "shapes" else "photos")
+        assert {dataset.categories[i] for i in np.flatnonzero(vector == value)} == names
+    assert len(dataset) == len(dataset.ids) and dataset.index(dataset.ids[1]) == 1 and dataset.revision
+    assert dataset.pixels(0).ndim == 3 and dataset.domain == ("shapes" if name == "shapes" else "photos")
     if name == "nuswide":
-        assert source.boxes is None
+        assert dataset.objects is None
     else:
-        assert source.boxes is not None and {o.category for o in source.boxes.truth(0).objects} == shown | unasked
+        assert dataset.objects is not None and {o.category for o in dataset.objects.truth(0).objects} == shown | unasked
 
 
 def test_a_image_without_labels(tmp_path: Path) -> None:
-    for source in (label_sets(coco(tmp_path)), label_sets(voc(tmp_path / "voc"))):
-        assert source.labels(1) == source.ignored(1) == set() and not label_vector(source, 1).any()
+    for dataset in (as_multilabel(coco(tmp_path)), as_multilabel(voc(tmp_path / "voc"))):
+        assert dataset.labels(1) == dataset.ignored(1) == set() and not label_vector(dataset, 1).any()
 
 
 def test_genuine_label_sets(shared_dir: Path) -> None:
-    source = label_sets(CocoObjects(shared_dir / "data" / "coco"))
+    dataset = as_multilabel(CocoDataset(shared_dir / "data" / "coco"))
     content = json.loads((shared_dir / "data" / "coco" / "instances.json").read_text())
     names = {c["id"]: c["name"] for c in content["categories"]}
-    expected: dict[str, set[str]] = {image_id: set() for image_id in source.ids}
+    expected: dict[str, set[str]] = {image_id: set() for image_id in dataset.ids}
     for entry in content["annotations"]:
         expected[str(entry["image_id"])].add(names[entry["category_id"]])
-    assert [source.labels(i) for i in range(len(source))] == [expected[i] for i in source.ids]
+    assert [dataset.labels(i) for i in range(len(dataset))] == [expected[i] for i in dataset.ids]

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.imagenet import ImageFolderDataset, ImageNetDataset, find_labelled, imagenet_classes
-from ltrp_bench.tasks.data.synsets import imagenet_wnids
+from ltrp_bench.tasks.data.imagenet import ImageFolderDataset, ImageNetDataset, find_labelled
+from ltrp_bench.tasks.data.synsets import imagenet_classes, imagenet_wnids
 
 TENCH, GOLDFISH = "n01440764", "n01443537"
 FIRST, SECOND = "ILSVRC2012_val_00000001", "ILSVRC2012_val_00000002"
@@ -40,13 +40,13 @@ def test_class_folders_named_by_wnid(tmp_path: Path, below: str) -> None:
     save(tmp_path / below / GOLDFISH / f"{FIRST}.JPEG", 10)
     save(tmp_path / below / TENCH / "deep" / "mine.jpg", 20, "L")
     (tmp_path / below / "notes").mkdir()
-    source = find_labelled(tmp_path)
-    assert isinstance(source, ImageNetDataset) and len(source.categories) == 1000 and source.wnids[0] == TENCH
+    dataset = find_labelled(tmp_path)
+    assert isinstance(dataset, ImageNetDataset) and len(dataset.categories) == 1000 and dataset.wnids[0] == TENCH
     # An official file goes by its own name, so that its id is the same in every layout.
-    assert source.ids == (FIRST, f"{TENCH}/deep/mine")
-    assert [source.label(i) for i in range(2)] == [1, 0] and source.categories[1] == "goldfish"
-    assert source.pixels(1).shape == (4, 6, 3) and source.pixels(1).dtype == np.uint8
-    assert abs(int(source.pixels(0).mean()) - 10) < 2 and source.index(FIRST) == 0
+    assert dataset.ids == (FIRST, f"{TENCH}/deep/mine")
+    assert [dataset.label(i) for i in range(2)] == [1, 0] and dataset.categories[1] == "goldfish"
+    assert dataset.pixels(1).shape == (4, 6, 3) and dataset.pixels(1).dtype == np.uint8
+    assert abs(int(dataset.pixels(0).mean()) - 10) < 2 and dataset.index(FIRST) == 0
 
 
 MAPS: dict[str, Callable[[Path], object]] = {
@@ -70,12 +70,12 @@ def kit(folder: Path) -> None:
 @pytest.mark.parametrize("kind", MAPS)
 def test_a_flat_folder_and_its_map(tmp_path: Path, kind: str) -> None:
     MAPS[kind](flat(tmp_path))
-    source = find_labelled(tmp_path)
-    assert source.ids == (FIRST, SECOND) and [source.label(i) for i in range(2)] == [1, 0]
+    dataset = find_labelled(tmp_path)
+    assert dataset.ids == (FIRST, SECOND) and [dataset.label(i) for i in range(2)] == [1, 0]
     save(tmp_path / "sorted" / GOLDFISH / f"{FIRST}.JPEG", 10)
     save(tmp_path / "sorted" / TENCH / f"{SECOND}.JPEG", 200)
-    assert find_labelled(tmp_path / "sorted").revision == source.revision
-    assert find_labelled(tmp_path, limit=1).revision != source.revision
+    assert find_labelled(tmp_path / "sorted").revision == dataset.revision
+    assert find_labelled(tmp_path, limit=1).revision != dataset.revision
 
 
 def test_kaggles_own_folders_and_a_map_by_name(tmp_path: Path) -> None:
@@ -90,10 +90,10 @@ def test_kaggles_own_folders_and_a_map_by_name(tmp_path: Path) -> None:
 def test_class_folders_of_ones_own(tmp_path: Path) -> None:
     for name in ("zebra", "Ant", "bee"):
         save(tmp_path / "val" / name / "1.png")
-    source = find_labelled(tmp_path)
-    assert isinstance(source, ImageFolderDataset) and source.categories == ("Ant", "bee", "zebra")
-    assert source.ids == ("Ant/1", "bee/1", "zebra/1") and [source.label(i) for i in range(3)] == [0, 1, 2]
-    before = source.revision
+    dataset = find_labelled(tmp_path)
+    assert isinstance(dataset, ImageFolderDataset) and dataset.categories == ("Ant", "bee", "zebra")
+    assert dataset.ids == ("Ant/1", "bee/1", "zebra/1") and [dataset.label(i) for i in range(3)] == [0, 1, 2]
+    before = dataset.revision
     (tmp_path / "val" / "bee" / "1.png").write_bytes(b"no image")
     changed = find_labelled(tmp_path)
     assert changed.revision != before
@@ -145,11 +145,11 @@ def stray(root: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (flat, r"nothing says which class they are of: looked for val\.txt.*labels=FILE"),
+        (flat, r"no file maps them to classes: looked for val\.txt.*labels=FILE"),
         (write_map(f"{FIRST}.JPEG n00000001\n"), r"val\.txt, line 1: 'n00000001' is neither a wnid .* nor 0 to 999"),
         (write_map(f"{FIRST}.JPEG 1000\n"), r"line 1: '1000' is neither"),
         (write_map(f"{FIRST}.JPEG\n"), r"line 1: must be 'FILE WNID'"),
-        (write_map(f"{FIRST} 1\n{FIRST} 2\n"), r"line 2: .* is there twice, with two classes"),
+        (write_map(f"{FIRST} 1\n{FIRST} 2\n"), r"line 2: .* occurs twice, with two classes"),
         (write_map(f"{FIRST} 1\n"), rf"1 images in .*val are not in .*val\.txt, e\.g\. {SECOND}\.JPEG"),
         (write_map(""), r"val\.txt lists no images"),
         (kit_without_meta, r"ILSVRC's own ids, which only meta\.mat of ILSVRC2012_devkit_t12"),
@@ -175,8 +175,8 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 def test_the_genuine_five_hundred(shared_dir: Path) -> None:
-    source = find_labelled(shared_dir / "data" / "imagenet")
-    assert isinstance(source, ImageNetDataset) and len(source) == 500
-    assert len({source.label(i) for i in range(500)}) == 500
+    dataset = find_labelled(shared_dir / "data" / "imagenet")
+    assert isinstance(dataset, ImageNetDataset) and len(dataset) == 500
+    assert len({dataset.label(i) for i in range(500)}) == 500
     for i in (0, 250, 499):
-        assert source.ids[i].startswith(source.wnids[source.label(i)]) and source.pixels(i).ndim == 3
+        assert dataset.ids[i].startswith(dataset.wnids[dataset.label(i)]) and dataset.pixels(i).ndim == 3

@@ -13,7 +13,7 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.mask_folders import find_stuff, find_voc
-from ltrp_bench.tasks.data.masks import MaskObjects, read_mask
+from ltrp_bench.tasks.data.masks import MaskRegionDataset, read_mask
 from ltrp_bench.tasks.splits.split import SPLITS, load_split
 
 MASK = np.array([[0, 1, 1, 7], [0, 0, 1, 7], [7, 0, 0, 7]], np.uint8)
@@ -38,22 +38,22 @@ def own_layout(root: Path, classes: str = CLASSES) -> Path:
 
 
 def test_a_region_is_all_pixels_of_a_class(tmp_path: Path) -> None:
-    source = MaskObjects(find_stuff(own_layout(tmp_path)))
-    assert source.ids == ("a", "b") and source.categories == ("cat", "sky", "sea") and source.domain == "photos"
-    truth = source.truth(source.index("b"), masks=True)
+    dataset = MaskRegionDataset(find_stuff(own_layout(tmp_path)))
+    assert dataset.ids == ("a", "b") and dataset.categories == ("cat", "sky", "sea") and dataset.domain == "photos"
+    truth = dataset.truth(dataset.index("b"), masks=True)
     assert (truth.height, truth.width) == (3, 4)
     cat, sky = truth.objects
     assert (cat.category, cat.box, cat.area) == ("cat", (1.0, 0.0, 2.0, 2.0), 3.0)
     assert (sky.category, sky.box, sky.area) == ("sky", (0.0, 0.0, 4.0, 3.0), 4.0)  # two pieces, one region
     np.testing.assert_array_equal(rle_tools.decode(sky.rle), MASK == 7)
-    np.testing.assert_array_equal(source.pixels(1), image(MASK))
-    assert all(item.rle is None for item in source.truth(1).objects)
+    np.testing.assert_array_equal(dataset.pixels(1), image(MASK))
+    assert all(item.rle is None for item in dataset.truth(1).objects)
 
 
 def test_zero_is_nobodys_unless_it_is_listed(tmp_path: Path) -> None:
     unlisted = find_stuff(own_layout(tmp_path / "one", CLASSES.removeprefix("0: unlabeled\n")))
-    assert unlisted.nobody == {0} and MaskObjects(unlisted).truth(1).objects[0].category == "cat"
-    listed = MaskObjects(find_stuff(own_layout(tmp_path / "two", CLASSES.replace("unlabeled", "floor"))))
+    assert unlisted.ignored_values == {0} and MaskRegionDataset(unlisted).truth(1).objects[0].category == "cat"
+    listed = MaskRegionDataset(find_stuff(own_layout(tmp_path / "two", CLASSES.replace("unlabeled", "floor"))))
     assert [item.category for item in listed.truth(1).objects] == ["floor", "cat", "sky"]
 
 
@@ -65,9 +65,9 @@ def test_coco_stuffs_values_are_its_ids_less_one(tmp_path: Path, images: str, ma
     save(values, tmp_path / maps / "val2017" / "000000000139_labelTrainIds.png")  # a converter's, beside them
     save(image(values), tmp_path / images / "000000000139.jpg")
     folder = find_stuff(tmp_path)
-    source = MaskObjects(folder)
-    assert source.ids == ("000000000139",) and len(source.categories) == 171 and folder.split.endswith("171")
-    assert [item.category for item in source.truth(0).objects] == ["person", "shelf", "wood"]
+    dataset = MaskRegionDataset(folder)
+    assert dataset.ids == ("000000000139",) and len(dataset.categories) == 171 and folder.split.endswith("171")
+    assert [item.category for item in dataset.truth(0).objects] == ["person", "shelf", "wood"]
     with pytest.raises(InputError, match="train2017"):
         find_stuff(tmp_path, "train2017")
 
@@ -124,10 +124,10 @@ def test_a_bad_file_is_one_line_and_spares_the_others(
     tmp_path: Path, harm: Callable[[Path], None], message: str
 ) -> None:
     harm(own_layout(tmp_path))
-    source = MaskObjects(find_stuff(tmp_path))
-    source.pixels(0), source.truth(0)
+    dataset = MaskRegionDataset(find_stuff(tmp_path))
+    dataset.pixels(0), dataset.truth(0)
     with pytest.raises(InputError, match=message) as caught:
-        source.pixels(1), source.truth(1)
+        dataset.pixels(1), dataset.truth(1)
     assert "\n" not in str(caught.value)
 
 
@@ -171,14 +171,14 @@ def test_images_without_masks_and_masks_of_nothing(tmp_path: Path) -> None:
     own_layout(tmp_path)
     save(image(MASK), root / "images" / "b.jpg")
     with pytest.raises(InputError, match=r"two images of one name: b\.jpg and b\.png"):
-        find_stuff(root).stems and MaskObjects(find_stuff(root))
+        find_stuff(root).stems and MaskRegionDataset(find_stuff(root))
 
 
 def test_revision_follows_masks_classes_and_images(tmp_path: Path) -> None:
     root = own_layout(tmp_path)
 
     def revision(limit: int | None = None) -> str:
-        return MaskObjects(find_stuff(root), limit).revision
+        return MaskRegionDataset(find_stuff(root), limit=limit).revision
 
     whole, first = revision(), revision(1)
     assert whole != first and whole == revision()
@@ -207,9 +207,9 @@ def voc(root: Path, lists: dict[str, str] | None = None) -> Path:
 @pytest.mark.parametrize("below", [".", "VOC2012", "VOCdevkit/VOC2012"])
 def test_a_voc_devkit_whole_and_by_its_lists(tmp_path: Path, below: str) -> None:
     voc(tmp_path / below)
-    source = MaskObjects(find_voc(tmp_path))
-    assert source.ids == ("x", "y")
-    assert [(o.category, o.area) for o in source.truth(0).objects] == [("aeroplane", 3.0), ("tvmonitor", 1.0)]
+    dataset = MaskRegionDataset(find_voc(tmp_path))
+    assert dataset.ids == ("x", "y")
+    assert [(o.category, o.area) for o in dataset.truth(0).objects] == [("aeroplane", 3.0), ("tvmonitor", 1.0)]
     voc(tmp_path / below, {"val": "y\n", "train": "x\nz\n"})
     assert find_voc(tmp_path).stems == ("y",)
     with pytest.raises(InputError, match=r"train\.txt lists 1 images without a mask .* z"):
@@ -219,17 +219,17 @@ def test_a_voc_devkit_whole_and_by_its_lists(tmp_path: Path, below: str) -> None
 
 
 def test_genuine_folders(shared_dir: Path) -> None:
-    stuff = MaskObjects(find_stuff(shared_dir / "data" / "coco_stuff"))
+    stuff = MaskRegionDataset(find_stuff(shared_dir / "data" / "coco_stuff"))
     assert len(stuff) == 100 and len(stuff.categories) == 129
     names = {category: i for i, category in stuff.folder.names.items()}
     with build_masks.PANOPTIC.open(newline="") as file:
         ids = {row["category"]: int(row["coco_id"]) for row in csv.DictReader(file)}
     assert names.items() <= ids.items()
-    devkit = MaskObjects(find_voc(shared_dir / "data" / "voc2012"))
+    devkit = MaskRegionDataset(find_voc(shared_dir / "data" / "voc2012"))
     assert len(devkit) == 93 and len(devkit.categories) == 20
-    for source in (stuff, devkit):
-        truth = source.truth(3, masks=True)
-        assert source.pixels(3).shape == (truth.height, truth.width, 3)
+    for dataset in (stuff, devkit):
+        truth = dataset.truth(3, masks=True)
+        assert dataset.pixels(3).shape == (truth.height, truth.width, 3)
         together = sum(rle_tools.decode(item.rle).astype(int) for item in truth.objects)
         assert together.max() == 1 and together.sum() == sum(item.area for item in truth.objects)
 
@@ -238,10 +238,10 @@ def test_vocs_masks_show_what_its_boxes_say(shared_dir: Path) -> None:
     import xml.etree.ElementTree as ET
 
     devkit = shared_dir / "data" / "voc2012"
-    source = MaskObjects(find_voc(devkit))
-    for i, stem in enumerate(source.ids):
+    dataset = MaskRegionDataset(find_voc(devkit))
+    for i, stem in enumerate(dataset.ids):
         boxed = {node.text for node in ET.parse(devkit / "Annotations" / f"{stem}.xml").iterfind("object/name")}
-        assert {item.category for item in source.truth(i).objects} <= boxed, stem
+        assert {item.category for item in dataset.truth(i).objects} <= boxed, stem
 
 
 def test_the_split_files_are_what_their_script_makes() -> None:

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation, size_bucket
-from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.tasks.data.coco_folder import CocoFolder
 from ltrp_bench.tasks.metrics.coco import METRICS, evaluate
 
 # Printed by pycocotools' own demo for these files (cocodataset/cocoapi, pycocoEvalDemo).
@@ -51,15 +51,15 @@ def as_rows(results: list[dict[str, Any]], names: dict[int, str]) -> dict[str, l
 
 
 @pytest.fixture(scope="module")
-def demo(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[CocoDataset, Path]:
+def demo(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[CocoFolder, Path]:
     folder = shared_dir / "data" / "coco_eval"
     root = tmp_path_factory.mktemp("demo")
     (root / "images").mkdir()
     (root / "instances.json").symlink_to(folder / "instances_val2014_100.json")
-    return CocoDataset(root), folder
+    return CocoFolder(root), folder
 
 
-def true_images(data: CocoDataset) -> list[ImageAnnotations]:
+def true_images(data: CocoFolder) -> list[ImageAnnotations]:
     return [
         ImageAnnotations(
             str(image.id),
@@ -77,7 +77,7 @@ def true_images(data: CocoDataset) -> list[ImageAnnotations]:
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
-def test_the_official_answer(demo: tuple[CocoDataset, Path], kind: str) -> None:
+def test_the_official_answer(demo: tuple[CocoFolder, Path], kind: str) -> None:
     data, folder = demo
     results = json.loads((folder / f"instances_val2014_fake{kind}100_results.json").read_text())
     run = evaluate(true_images(data), as_rows(results, data.categories), list(data.categories.values()), kind)  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def test_the_official_answer(demo: tuple[CocoDataset, Path], kind: str) -> None:
     assert values == pytest.approx(list(reference.stats), abs=1e-12)
 
 
-def test_groups_equal_one_category_at_a_time(demo: tuple[CocoDataset, Path]) -> None:
+def test_groups_equal_one_category_at_a_time(demo: tuple[CocoFolder, Path]) -> None:
     data, folder = demo
     results = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
     names = list(data.categories.values())

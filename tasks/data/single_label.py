@@ -1,0 +1,56 @@
+"""Base classes of data sets with one label per image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ltrp_bench.tasks.data.base import ImageDataset, check_limit
+from ltrp_bench.tasks.data.decoding import read_rgb
+
+
+class SingleLabelDataset(ImageDataset):
+    """Images with one label each."""
+
+    @abstractmethod
+    def label(self, index: int) -> int:
+        """Index of the image's class in `categories`."""
+
+
+class LabelledImageDataset(SingleLabelDataset):
+    """Image files with one label each.
+
+    `revision` is the sha256 of the categories, and of the id, class and size in bytes of each image in use.
+
+    Args:
+        images: id -> file and index of its class.
+        categories: readable names in the order of the labels.
+        limit: use only the first so many images, in the order of their ids.
+    """
+
+    domain = "photos"
+
+    def __init__(
+        self, images: Mapping[str, tuple[Path, int]], categories: Sequence[str], *, limit: int | None = None
+    ) -> None:
+        super().__init__(sorted(images)[: check_limit(limit)])
+        self.categories = tuple(categories)
+        self._files, self._labels = zip(*(images[image_id] for image_id in self.ids), strict=True)
+        digest = hashlib.sha256(json.dumps(self.categories).encode())
+        for image_id, file, label in zip(self.ids, self._files, self._labels, strict=True):
+            size = file.stat().st_size if file.is_file() else -1  # a dangling link
+            digest.update(json.dumps([image_id, label, size]).encode())
+        self.revision = digest.hexdigest()
+
+    def pixels(self, index: int) -> np.ndarray:
+        """[H, W, 3] uint8 RGB as stored, EXIF ignored."""
+        return read_rgb(self._files[index])
+
+    def label(self, index: int) -> int:
+        """Index of the image's class in `categories`."""
+        return self._labels[index]
