@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import Draws
 from ltrp_bench.results.statistics.replicates import estimates
-from ltrp_bench.results.summaries.registry import GROUPS, read
+from ltrp_bench.results.summaries.registry import parse_summary
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.metrics.coco import CocoEvaluation, evaluate
 from ltrp_bench.tasks.metrics.detection_matches import AREAS, THRESHOLDS
@@ -203,7 +204,7 @@ def measure(images: int, resamples: int, evaluator_resamples: int) -> None:
     weights = np.random.default_rng(1).multinomial(images, np.full(images, 1 / images), resamples).astype(np.uint8)
     pairs = [("bbox_AP", group) for group in GROUPS]
     started = time.perf_counter()
-    evidence = read(made.evidence(("bbox_AP",)), "the benchmark's evidence")
+    evidence = parse_summary(made.evidence(("bbox_AP",)), "the benchmark's evidence")
     ready = time.perf_counter()
     values = evidence.all_values(pairs, weights)
     seconds = time.perf_counter() - ready
@@ -254,7 +255,7 @@ def coverage(worlds: int, images: int, resamples: int) -> None:
 
 def _estimates_of(made: World, draws: Draws | None) -> dict[str, Any]:
     """AP, its gap, and the difference of another selector; numbers without draws, else estimates."""
-    both = [read(one.evidence(("bbox_AP",)), "made") for one in (made, _fewer(made))]
+    both = [parse_summary(one.evidence(("bbox_AP",)), "made") for one in (made, _fewer(made))]
     if draws is None:
         values = [{g: one.measured("bbox_AP", g) for g in GROUPS} for one in both]
     else:

@@ -1,32 +1,37 @@
-"""What a patch selector is: scores of patches from images, greater means keep.
+"""The interface of patch selectors: images in, one score a patch out, greater = keep.
 
-`Selector` is the base class of every selector here; third parties may subclass it or hand in any object with
-`name`, `supervision`, `mean`, `std` and `scores(images)`.
+`Selector` is the base class of every selector here. A third party may subclass it, or hand in any object with `name`,
+`supervision`, `mean`, `std` and `scores(images)`: `as_selector` turns that into a `Selector`.
 """
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import InputError, UsageError
 
 Channels = tuple[float, float, float]
+Role = Literal["method", "control", "reference"]
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
+REQUIRED = ("name", "supervision", "mean", "std", "scores")
+"""Attributes without which an object is no selector."""
+
 
 @dataclass(frozen=True)
 class Supervision:
-    """The label sets that a selector was taught with.
+    """Label sets that a selector was trained with.
 
     Attributes:
-        kind: "none" (nothing learnt), "self" (learnt without labels) or "labels".
+        kind: "none" (nothing was trained), "self" (trained without labels) or "labels".
         label_sets: for "labels", the label sets in the order of training, e.g. ("imagenet21k", "imagenet1k").
     """
 
@@ -39,17 +44,17 @@ class Supervision:
 
     @classmethod
     def none(cls) -> Supervision:
-        """Nothing was learnt."""
+        """Nothing was trained."""
         return cls("none")
 
     @classmethod
     def self_supervised(cls) -> Supervision:
-        """Learnt from images alone."""
+        """Trained on images alone."""
         return cls("self")
 
     @classmethod
     def labels(cls, *label_sets: str) -> Supervision:
-        """Learnt from the labels of these sets, e.g. `Supervision.labels("imagenet1k")`."""
+        """Trained with these label sets, e.g. `Supervision.labels("imagenet1k")`."""
         return cls("labels", tuple(label_sets))
 
     def __str__(self) -> str:
@@ -58,13 +63,13 @@ class Supervision:
 
 @dataclass(frozen=True)
 class BatchContext:
-    """What a control may know beyond the pixels; methods never ask for it.
+    """Information beyond the pixels, for controls only; a method must not use it.
 
     Attributes:
         image_ids: one id per image of the batch.
-        seed: the cell's seed.
-        objects: [B, gh, gw] in [0, 1], share of each patch that annotated objects cover; only for the oracle.
-        grid: the task's patch grid (gh, gw); None where the selector's own grid is asked for.
+        seed: seed of the run.
+        objects: [B, gh, gw] ground truth as the task's `oracle_scores` gives it; only for the oracle.
+        grid: the task's patch grid (gh, gw); None to score on the selector's own grid.
     """
 
     image_ids: tuple[str, ...]
@@ -77,16 +82,27 @@ class Selector(ABC):
     """Base class of patch selectors.
 
     Attributes:
-        name: as in the registry, e.g. "ltrp".
-        supervision: the label sets it was taught with.
-        mean, std: per channel of RGB in [0, 1]; callers normalise images by them.
-        input_size: (H, W) that images must be resized to, or None for any multiple of `patch_size`.
-        patch_size: pixels along the side of a patch.
-        needs_context: `scores` must be given a `BatchContext` (controls only).
-        stochastic: other seeds give other scores.
+        name: name in the registry and in tables, e.g. "ltrp".
+        role: "method"; "control" for a baseline that uses no model (random, center, variance, downsample); "reference"
+            for a bound that no method is ranked against (full, oracle).
+        supervision: label sets that it was trained with.
+        mean, std: per channel of RGB in [0, 1]; callers normalize images by them.
+        input_size: (H, W) that images must be resized to; None accepts any multiple of `patch_size`.
+        patch_size: side of a patch in pixels.
+        needs_context: True if `scores` must be given a `BatchContext` (controls only).
+        stochastic: True if the scores depend on the seed of the run.
+        keeps_every_patch: True if it ranks nothing, so that only keep ratio 1 makes sense (`full`).
+        reduces_by_downsampling: True if the task shrinks the whole image instead of keeping patches (`downsample`).
+        task_patch: True if `patch_size` is an option and should be the task's.
+        movable: True if `to` moves it to another device.
+        checks_images: True if `scores` refuses images of a wrong shape or normalization.
+        weights_family: part before the tag in the names of weights that ship, e.g. "ltrp" of "ltrp.photos"; None if
+            there are none.
+        version: part of the fingerprint; raise it in a subclass when a change of its code changes its scores.
     """
 
     name: str
+    role: Role = "method"
     supervision: Supervision = Supervision.none()
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
@@ -94,19 +110,26 @@ class Selector(ABC):
     patch_size: int = 16
     needs_context: bool = False
     stochastic: bool = False
+    keeps_every_patch: bool = False
+    reduces_by_downsampling: bool = False
+    task_patch: bool = False
+    movable: bool = True
+    checks_images: bool = True
+    weights_family: str | None = None
+    version: int = 1
 
     def scores(self, images: Tensor, context: BatchContext | None = None) -> Tensor:
-        """Informativeness of each patch.
+        """Score each patch.
 
         Args:
-            images: [B, 3, H, W] float, normalised by this selector's `mean` and `std`.
-            context: ids, seed and ground truth; needed where `needs_context` is true.
+            images: [B, 3, H, W] float, normalized by this selector's `mean` and `std`.
+            context: ids, seed and ground truth; required if `needs_context`.
 
         Returns:
-            [B, gh, gw] finite float32 scores, greater = keep; no meaning beyond their order.
+            [B, gh, gw] finite float32 scores, greater = keep; only their order has a meaning.
 
         Raises:
-            InputError: wrong shape, images that cannot have been normalised, scores that are not finite.
+            InputError: images of a wrong shape or normalization, scores of a wrong shape or not finite.
         """
         check_images(images, self)
         if self.needs_context and context is None:
@@ -117,7 +140,7 @@ class Selector(ABC):
 
     @abstractmethod
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        """[B, 3, H, W] normalised images -> [B, gh, gw] scores; checks are done by `scores`."""
+        """[B, 3, H, W] normalized images -> [B, gh, gw] scores; `scores` does the checks."""
 
     def to(self, device: torch.device | str) -> Selector:
         """Move every module held by this selector to `device`; returns itself."""
@@ -125,6 +148,68 @@ class Selector(ABC):
             if isinstance(value, nn.Module):
                 value.to(device)
         return self
+
+
+class AdaptedSelector(Selector):
+    """A third-party object as a `Selector`: missing optional attributes get their defaults, scores are checked.
+
+    Attributes:
+        wrapped: the object itself.
+    """
+
+    checks_images = False
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+        self.name = str(wrapped.name)
+        self.supervision, self.mean, self.std = wrapped.supervision, wrapped.mean, wrapped.std
+        # The only place that asks an unknown object for attributes which it need not have.
+        self.input_size = getattr(wrapped, "input_size", None)
+        self.patch_size = int(getattr(wrapped, "patch_size", Selector.patch_size))
+        self.needs_context = bool(getattr(wrapped, "needs_context", False))
+        self.stochastic = bool(getattr(wrapped, "stochastic", False))
+        self.movable = hasattr(wrapped, "to")
+        self._takes_context = _takes_context(wrapped)
+
+    def scores(self, images: Tensor, context: BatchContext | None = None) -> Tensor:
+        """See `Selector.scores`; checking the images is left to the wrapped object."""
+        with torch.inference_mode():
+            out = self._scores(images, context)
+        return check_scores(out, len(images), self.name, context)
+
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        scores = self.wrapped.scores(images, context=context) if self._takes_context else self.wrapped.scores(images)
+        return scores  # type: ignore[no-any-return]
+
+    def to(self, device: torch.device | str) -> Selector:
+        """Move the wrapped object if it can be moved; returns itself."""
+        if self.movable:
+            self.wrapped.to(device)
+        return self
+
+
+def as_selector(candidate: Any, name: str | None = None) -> Selector:
+    """A `Selector` from any object with `name`, `supervision`, `mean`, `std` and `scores(images)`.
+
+    Args:
+        candidate: returned as it is if it is a `Selector`, else wrapped in an `AdaptedSelector`.
+        name: name for the error message; None takes the object's own.
+
+    Raises:
+        UsageError: an attribute is missing.
+    """
+    missing = [attribute for attribute in REQUIRED if not hasattr(candidate, attribute)]
+    if missing:
+        label = name or str(getattr(candidate, "name", type(candidate).__name__))
+        raise UsageError(f"selector {label!r} lacks {', '.join(missing)}; see docs/selectors/your_own.md")
+    return candidate if isinstance(candidate, Selector) else AdaptedSelector(candidate)
+
+
+def _takes_context(candidate: Any) -> bool:
+    try:
+        return "context" in inspect.signature(candidate.scores).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def check_images(images: Tensor, selector: Selector) -> None:
@@ -139,7 +224,7 @@ def check_images(images: Tensor, selector: Selector) -> None:
     if size[0] % patch or size[1] % patch:
         got = f"{size[0]}x{size[1]}"
         raise InputError(f"selector {name!r}: image size {got} is not a multiple of its patch size {patch}")
-    # Pixels in [0, 1] land in [(0 - mean) / std, (1 - mean) / std]; resampling overshoots a little.
+    # Pixels in [0, 1] become [(0 - mean) / std, (1 - mean) / std]; resampling overshoots a little.
     low = min(-m / s for m, s in zip(selector.mean, selector.std, strict=True))
     high = max((1 - m) / s for m, s in zip(selector.mean, selector.std, strict=True))
     least, most = float(images.min()), float(images.max())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
+from ltrp_bench.selectors.base import BatchContext, Role, Selector, Supervision
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.topk import tie_keys
 
@@ -17,6 +17,7 @@ from ltrp_bench.selectors.topk import tie_keys
 class Control(Selector):
     """A control on the task's own patch grid: no weights, no labels."""
 
+    role: Role = "control"
     supervision = Supervision.none()
     task_patch = True
 
@@ -35,6 +36,8 @@ class FullControl(Control):
     """Every patch scores the same; only meaningful at keep ratio 1, the upper reference."""
 
     name = "full"
+    role = "reference"
+    keeps_every_patch = True
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         return torch.zeros(len(images), *self._grid(images, context), device=images.device)
@@ -101,6 +104,7 @@ class OracleControl(Control):
     """Share of a patch that annotated objects cover: ranks by ground truth, the ceiling of coverage."""
 
     name = "oracle"
+    role = "reference"
     needs_context = True
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
@@ -116,6 +120,7 @@ class DownsampleControl(Control):
     """
 
     name = "downsample"
+    reduces_by_downsampling = True
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         return torch.zeros(len(images), *self._grid(images, context), device=images.device)

@@ -28,7 +28,6 @@ class PlainSelector(Selector):
     """
 
     supervision = Supervision.none()
-    is_control = False
     task_patch = True
 
     def __init__(self, patch_size: int = 16) -> None:

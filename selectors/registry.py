@@ -13,29 +13,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
-from torch import Tensor
-
-from ltrp_bench.selectors.base import Channels, Supervision
+from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
 from ltrp_bench.selectors.errors import InputError, UsageError, option_error, unknown_name
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
 TIMM = "timm:"
-
-
-class SelectorLike(Protocol):
-    """The least that the harness asks of a selector; `ltrp_bench.selectors.base.Selector` gives more."""
-
-    name: str
-    supervision: Supervision
-    mean: Channels
-    std: Channels
-
-    def scores(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] normalised images -> [B, gh, gw] finite scores, greater = keep."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +40,7 @@ class SelectorSpec:
     weights: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def create(self) -> SelectorLike:
+    def create(self) -> Selector:
         """Build it; `UsageError` for options or values it does not take, `InputError` for weights that do not fit."""
         arguments = dict(self.options)
         self._check_flags()
@@ -71,10 +57,7 @@ class SelectorSpec:
             if not self.options:
                 raise
             raise UsageError(option_error("selector", self.name, self.options, error)) from error
-        missing = [a for a in ("name", "supervision", "mean", "std", "scores") if not hasattr(selector, a)]
-        if missing:
-            raise UsageError(f"selector {self.name!r} lacks {', '.join(missing)}; see docs/selectors/your_own.md")
-        return cast(SelectorLike, selector)
+        return as_selector(selector, self.name)
 
     def _check_flags(self) -> None:
         """`UsageError` for text where true or false belongs: every text would count as true."""
@@ -94,7 +77,7 @@ class SelectorSpec:
             "name": self.name,
             "options": {k: _plain(v) for k, v in sorted({**defaults, **self.options}.items())},
             "weights": None if self.weights is None else sha256_of(self.weights),
-            "version": getattr(self.factory, "version", 1),
+            "version": _declared(self.factory, "version"),
         }
 
 
@@ -116,7 +99,7 @@ def resolve(
     """
     base, tag = (name, None) if ":" in name else _split_tag(name)
     factory = _import(name) if ":" in name else _load(base)
-    family = getattr(factory, "weights_family", None)
+    family = _declared(factory, "weights_family")
     domains = (domain,) if isinstance(domain, str) else tuple(domain or ())
     path: Path | None = None
     if weights is not None:
@@ -130,13 +113,13 @@ def resolve(
         path = shipped(f"{family}.{tag}")
     elif tag is not None:
         raise UsageError(f"selector {base!r} has no weights, so no tag {tag!r}; use {base!r}")
-    if "shapes" in domains and "patch_size" not in options and path is None and getattr(factory, "task_patch", False):
+    if "shapes" in domains and "patch_size" not in options and path is None and _declared(factory, "task_patch"):
         options["patch_size"] = SHAPES_PATCH
     full = base if tag is None or weights is not None else f"{base}.{tag}"
     return SelectorSpec(full, factory, path, options)
 
 
-def create_selector(name: str, weights: str | Path | None = None, **options: Any) -> SelectorLike:
+def create_selector(name: str, weights: str | Path | None = None, **options: Any) -> Selector:
     """Build a selector by name; see `resolve` for names, weights and errors (`domain=` is understood too)."""
     return resolve(name, weights, options.pop("domain", None), **options).create()
 
@@ -158,13 +141,18 @@ def selector_names() -> list[str]:
 
 def shipped_tags(name: str) -> list[str]:
     """Tags of weights that ship for a selector, e.g. ["photos", "shapes"] for "ltrp"."""
-    family = getattr(_load(name), "weights_family", None)
+    family = _declared(_load(name), "weights_family")
     return sorted(p.stem.split(".", 1)[1] for p in WEIGHTS.glob(f"{family}.*.safetensors")) if family else []
 
 
 def option_names(factory: Any, everything: bool = False) -> list[str]:
     """Names of a factory's keyword arguments (`everything`: "weights" too)."""
     return [p for p in inspect.signature(factory).parameters if everything or p != "weights"]
+
+
+def _declared(factory: Any, attribute: str) -> Any:
+    """Class attribute of a selector before it is built; `Selector`'s default for functions and third-party classes."""
+    return getattr(factory, attribute, getattr(Selector, attribute))
 
 
 @lru_cache(maxsize=1)

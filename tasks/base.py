@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +11,23 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from ltrp_bench.results.schema.rows import MetricRow, Row
+from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.tasks.metrics.patch_coverage import even_edges
 from ltrp_bench.tasks.splits.split import CategorySplit
 
-Row = dict[str, Any]
+__all__ = [
+    "Domain",
+    "Downsample",
+    "Keep",
+    "MetricRow",
+    "ReducedInput",
+    "ResamplingSummary",
+    "Row",
+    "Sample",
+    "Task",
+]
+
 Domain = Literal["shapes", "photos"]
 
 
@@ -52,25 +64,6 @@ ReducedInput = Keep | Downsample
 
 PatchEdges = tuple[tuple[float, ...], tuple[float, ...]]
 """Row and column edges of a patch grid (gh + 1 and gw + 1 values), in pixels."""
-
-
-@dataclass(frozen=True)
-class MetricRow:
-    """One number: `metric` of `group` ("all", "seen", "unseen", a size bucket …), of one category or of all.
-
-    `value` is NaN where the group is empty; `n` counts what it was taken over.
-    """
-
-    metric: str
-    group: str
-    category: str | None
-    value: float
-    n: int
-
-    @property
-    def defined(self) -> bool:
-        """Whether there was anything to measure."""
-        return not math.isnan(self.value)
 
 
 RENAMED_METHODS: Final = {
@@ -172,15 +165,16 @@ class Task(ABC):
         """Categories of an image whose objects are not localized, for captions. Empty unless overridden."""
         return ()
 
-    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any] | None:
-        """What these images' metrics can be resampled from, without data set or model; None of a task without.
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary | Mapping[str, Any] | None:
+        """Summary from which the metrics of these images can be resampled, without data set or model.
 
         Args:
             records: as given to `compute_metrics`, which is called with the same mapping just before.
 
         Returns:
-            numpy arrays by name and, under "meta", plain JSON: the kinds of docs/statistics.md. With every image once
-            its metrics are those of `compute_metrics`.
+            One of the kinds of docs/statistics.md, as an object of `results.summaries` or in its stored form (arrays
+            by name and plain JSON under "meta"). With every image once its metrics are those of `compute_metrics`.
+            None if the task has no summary: its leaderboard rows then have no intervals.
         """
         return None
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.imagenet import find_labelled
@@ -24,12 +26,12 @@ from ltrp_bench.tasks.data.single_label import SingleLabelDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
-from ltrp_bench.tasks.metrics.summaries import of_means
+from ltrp_bench.tasks.metrics.summaries import means_summary
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.models.reduction import downsampled_size, fill, patch_grid
 from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel, load_timm
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
-from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
 
 DEFAULT_PATCH = 16
 TOP = {"top1": 1, "top5": 5}
@@ -194,14 +196,13 @@ class ClassificationTask(DatasetTask[SingleLabelDataset]):
                 out.append(MetricRow(metric, group, names[i], *_mean(right[labels == i])))
         return out
 
-    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
-        """Whether each image is right, within one and within five guesses."""
-        rows = [(i, row) for i, rows in enumerate(records.values()) for row in rows]
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary:
+        """Means over images of whether the class is among the best one and the best five."""
+        rows = [row for image in records.values() for row in image]
         names = self.source.categories
-        ranks = np.array([row["rank"] for _, row in rows], dtype=np.int64)
+        ranks = np.array([row["rank"] for row in rows], dtype=np.int64)
         values = {metric: (ranks < most).astype(np.float64) for metric, most in TOP.items()}
-        category = [names[row["label"]] for _, row in rows]
-        return of_means(list(records), names, self._groups, [i for i, _ in rows], category, values)
+        return means_summary(records, names, self._groups, [names[row["label"]] for row in rows], values)
 
 
 def _mean(values: np.ndarray) -> tuple[float, int]:

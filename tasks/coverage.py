@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pycocotools import mask as rle_tools
 
+from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
@@ -25,8 +27,8 @@ from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
 from ltrp_bench.tasks.data.shapes.world import PATCH, SIZE, WORLD_SEEDS
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas
-from ltrp_bench.tasks.metrics.summaries import of_means
-from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.metrics.summaries import means_summary
+from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
 
 _DIGITS = 9  # of shares: below that lies what matrix products differ by between machines
 
@@ -165,12 +167,11 @@ class CoverageTask(DatasetTask[ObjectDataset]):
             parts[f"coverage_{name}"] = np.isin(categories, sorted(members))
         return categories, kept, parts
 
-    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
-        """The share kept of each object."""
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary:
+        """Means over objects of the share kept."""
         categories, kept, parts = self._columns(records)
-        image = [i for i, rows in enumerate(records.values()) for _ in rows]
         values = {metric: np.where(among, kept, np.nan) for metric, among in parts.items()}
-        return of_means(list(records), self.source.categories, self._groups, image, categories.tolist(), values)
+        return means_summary(records, self.source.categories, self._groups, categories.tolist(), values)
 
 
 def _mean(values: np.ndarray) -> tuple[float, int]:

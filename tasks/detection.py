@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from pycocotools import mask as rle_tools
 
+from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.summaries.base import ResamplingSummary, ordered_groups
+from ltrp_bench.results.summaries.detections import DetectionsSummary
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import MetricRow, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
@@ -25,9 +28,8 @@ from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
 from ltrp_bench.tasks.data.shapes.world import PATCH, WORLD_SEEDS
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.coco import METRICS, PER_CATEGORY, CocoEvaluation, Kind, evaluate
-from ltrp_bench.tasks.metrics.detection_matches import coco_tables
+from ltrp_bench.tasks.metrics.detection_matches import Matches, coco_matches
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
-from ltrp_bench.tasks.metrics.summaries import meta
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.models.detectors.loading import (
     SHAPES_CONFIG,
@@ -38,7 +40,7 @@ from ltrp_bench.tasks.models.detectors.loading import (
 )
 from ltrp_bench.tasks.models.detectors.running import DetectorRunner, Prepared
 from ltrp_bench.tasks.models.reduction import patch_grid
-from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
 
 Way = Literal["fill", "drop"]
 
@@ -175,8 +177,8 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         """Of the images of `records`, in the data set's order."""
         return [self.source.truth(i, masks=masks) for i in sorted(map(self.source.index, records))]
 
-    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
-        """Verdicts on every detection, of boxes and, where there are any, masks."""
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary:
+        """Matches of every detection, of boxes and, where there are any, masks."""
         held, self._evaluated = self._evaluated, None
         runs = held[1] if held is not None and held[0] is records else {}
         categories = self.source.categories
@@ -184,16 +186,22 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         for kind in self.kinds:
             run = runs.pop(kind, None) or self._evaluate(records, kind)
             images = self._truth(records, kind == "segm")
-            parts.append(coco_tables(images, records, categories, kind, run.overlaps))
-        return self._joined(records, parts)
+            parts.append(coco_matches(images, records, categories, kind, run.overlaps))
+        return self._summary(records, parts)
 
-    def _joined(self, records: Mapping[str, list[Row]], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """One evidence of several tables."""
-        curves = {name: curve for part in parts for name, curve in part["meta"]["curves"].items()}
-        tables = [table for part in parts for table in part["meta"]["tables"]]
-        images = [self.source.ids[i] for i in sorted(map(self.source.index, records))]
-        about = meta("detections", images, self.source.categories, self._groups, curves, tables=tables, curves=curves)
-        return {**{name: array for part in parts for name, array in part.items()}, "meta": about}
+    def _summary(self, records: Mapping[str, list[Row]], parts: Sequence[Matches]) -> DetectionsSummary:
+        """One summary of the matches of several evaluations."""
+        categories = self.source.categories
+        curves = {name: curve for part in parts for name, curve in part.curves.items()}
+        return DetectionsSummary(
+            images=tuple(self.source.ids[i] for i in sorted(map(self.source.index, records))),
+            categories=tuple(categories),
+            groups=ordered_groups(categories, self._groups),
+            metrics=tuple(curves),
+            rankings={name: ranking for part in parts for name, ranking in part.rankings.items()},
+            tables={name: table for part in parts for name, table in part.tables.items()},
+            curves=curves,
+        )
 
 
 def _check_patch(detector: Detector, patch: int, reduction: str) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Literal, cast
 import numpy as np
 from pycocotools import mask as rle_tools
 
+from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import MetricRow, Row, Sample
 from ltrp_bench.tasks.classification import ClassificationTask
@@ -27,11 +29,11 @@ from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, ST
 from ltrp_bench.tasks.data.single_label import SingleLabelDataset
 from ltrp_bench.tasks.data.voc import VocDataset
 from ltrp_bench.tasks.metrics.multilabel import SIZE_METRICS, SIZES, MultiLabel, pack
-from ltrp_bench.tasks.metrics.summaries import of_ranking
+from ltrp_bench.tasks.metrics.summaries import ranking_summary
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.models.vit.loading import TimmModel
 from ltrp_bench.tasks.models.vit.multilabel_models import Head, load_multilabel
-from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
 
 SHAPES_VIT: Mapping[str, Any] = {
     "image_size": SIZE,
@@ -160,11 +162,11 @@ class MultiLabelTask(ClassificationTask):
         rows: Sequence[Row] = [row for i in sorted(records, key=self.labelled.index) for row in records[i]]
         return MultiLabel.of(rows, self.labelled.categories, self.threshold)
 
-    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
-        """Scores and truth of every image, for mAP and, where objects are known, mAP of sizes."""
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary:
+        """Scores and labels of every image, for mAP and, where objects are known, mAP of sizes."""
         metrics = ("mAP", *(SIZE_METRICS if self.labelled.objects is not None else ()))
         order = sorted(records, key=self.labelled.index)
-        return of_ranking(order, self._run(records), self._groups, metrics)
+        return ranking_summary(order, self._run(records), self._groups, metrics)
 
 
 def shapes_multilabel(

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from pycocotools import mask as rle_tools
 
+from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
@@ -25,12 +27,12 @@ from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, ST
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_areas, patch_edges, segment_worth
 from ltrp_bench.tasks.metrics.segmentation import Confusion, confusion_rows
-from ltrp_bench.tasks.metrics.summaries import of_confusion
+from ltrp_bench.tasks.metrics.summaries import confusion_summary
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.models.segmentors.classes import matched
 from ltrp_bench.tasks.models.segmentors.loading import load_mmseg, load_plain
 from ltrp_bench.tasks.models.segmentors.running import MMSegRunner, PlainRunner, Prepared, SegmentorRunner
-from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
 
 DEFAULT_PATCH = 16
 CALLED_SEEN = "unseen_called_seen"
@@ -179,10 +181,10 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
             out.append(MetricRow("Acc", group, name, float(run.accuracy[i]), pixels))
         return out
 
-    def resampling_summary(self, records: Mapping[str, list[Row]]) -> dict[str, Any]:
-        """Every image's confusion matrix."""
+    def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary:
+        """Confusion matrix of every image."""
         metrics = ("mIoU", "mAcc", "aAcc", CALLED_SEEN)
-        return of_confusion(records, self.source.classes, self._groups, metrics)
+        return confusion_summary(records, self.source.classes, self._groups, metrics)
 
 
 def shapes_seg(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.summaries.detections import DetectionsSummary
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import MetricRow, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.voc import VocDataset
 from ltrp_bench.tasks.detection import DetectionTask, Way
-from ltrp_bench.tasks.metrics.detection_matches import voc_table
-from ltrp_bench.tasks.metrics.voc import Rule, evaluate_voc, voc_verdicts
+from ltrp_bench.tasks.metrics.detection_matches import Matches, voc_match_table
+from ltrp_bench.tasks.metrics.voc import Rule, evaluate_voc, voc_matches
 from ltrp_bench.tasks.models.detectors.loading import Detector, load_detector
-from ltrp_bench.tasks.splits.split import GROUPS, CategorySplit, load_split
+from ltrp_bench.tasks.splits.split import CategorySplit, load_split
 
 
 class VocDetectionTask(DetectionTask):
@@ -68,10 +70,11 @@ class VocDetectionTask(DetectionTask):
             out.append(MetricRow(self.headline, group, category, run.precision[category], run.counts[category]))
         return out + super().compute_metrics(records)
 
-    def _joined(self, records: Mapping[str, list[Row]], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """VOC's verdicts before COCO's."""
-        verdicts = voc_verdicts(self._truth(records), records, self.source.categories)
-        return super()._joined(records, [voc_table(verdicts, self.source.categories, self.headline, self.rule), *parts])
+    def _summary(self, records: Mapping[str, list[Row]], parts: Sequence[Matches]) -> DetectionsSummary:
+        """VOC's matches before COCO's."""
+        matches = voc_matches(self._truth(records), records, self.source.categories)
+        own = voc_match_table(matches, self.source.categories, self.headline, self.rule)
+        return super()._summary(records, [own, *parts])
 
 
 def voc_det(

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ltrp_bench.harness.audit.subject import AuditImages, Fault, Refused, Subject
-from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.topk import count_kept, top_k
 
 RATIOS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -220,7 +219,7 @@ class Contract:
         return Finding("seed", "kept", "stochastic" if says else "no chance in it")
 
     def _normalisation(self) -> Finding:
-        if not isinstance(self.subject.selector, Selector):
+        if not self.subject.selector.checks_images:
             return Finding("normalisation", "not checked", "not a subclass of Selector, which does that")
         wrong = self.subject.refuses_unnormalised(self.audit_images)
         if wrong is None:
@@ -231,7 +230,7 @@ class Contract:
         other = other_device(self.subject.device)
         if other is None:
             return Finding("device", "not checked", "no other device here")
-        if not hasattr(self.subject.selector, "to"):
+        if not self.subject.selector.movable:
             return Finding("device", "not checked", "it has no to(device)")
         with self.subject.elsewhere():
             there = self.subject.scores(self.audit_images, device=other)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ltrp_bench.harness.evaluation.plan import SelectorEntry
 from ltrp_bench.harness.evaluation.scorer import Grid, Scorer
-from ltrp_bench.selectors.base import BatchContext, Selector
+from ltrp_bench.selectors.base import BatchContext
 from ltrp_bench.selectors.errors import BenchError, InputError
 from ltrp_bench.selectors.topk import resample_scores
 from ltrp_bench.tasks.base import Sample, Task
@@ -131,8 +131,7 @@ class Subject:
         try:
             yield
         finally:
-            if hasattr(self.selector, "to"):
-                self.selector.to(torch.device(self.device))
+            self.selector.to(torch.device(self.device))
 
 
 class _WatchingScorer(Scorer):
@@ -188,11 +187,7 @@ class _WatchingScorer(Scorer):
     def _raw(self, images: Tensor, context: BatchContext, checked: bool) -> Any:
         """What the selector gives; without its base class's checks unless `checked`."""
         with torch.inference_mode():
-            if isinstance(self.selector, Selector) and not checked:
-                return self.selector._scores(images, context)
-            if self._takes_context:
-                return self.selector.scores(images, context=context)
-            return self.selector.scores(images)
+            return self.selector.scores(images, context) if checked else self.selector._scores(images, context)
 
 
 def _short(error: BaseException) -> str:

@@ -26,7 +26,6 @@ from ltrp_bench.harness.cli.report import report
 from ltrp_bench.harness.cli.run import run
 from ltrp_bench.harness.cli.show import show
 from ltrp_bench.harness.cli.train_tasks import train_app
-from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.selectors.errors import BenchError
 
 INTERRUPTED: Final = 130
@@ -94,11 +93,11 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
         return INTERRUPTED
-    except (BenchError, ResultsError) as error:
+    except BenchError as error:
         if debug:
             traceback.print_exc()
         _say(str(error))
-        return getattr(error, "exit_code", 1)
+        return error.exit_code
     except Exception as error:
         # Typer's own usage errors; which module holds their class differs between versions.
         message = getattr(error, "format_message", None)

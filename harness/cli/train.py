@@ -199,7 +199,7 @@ def _write_card(weights: Path, kind: str, training: dict[str, Any], out: Path, a
         "",
         f"Weights of kind `{kind}`, sha256 `{sha256_of(weights)}`, {weights.stat().st_size:,} bytes.",
         "",
-        "Made by (the same command again makes them anew):",
+        "Command that reproduces these weights:",
         "",
         f"    ltrp-bench {shlex.join(_portable(arguments))}",
         "",

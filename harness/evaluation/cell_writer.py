@@ -8,7 +8,7 @@ from typing import Any, Final
 from ltrp_bench.harness.evaluation.loading import LoadedSpan, Span, spans
 from ltrp_bench.harness.evaluation.plan import Cell, CellGroup
 from ltrp_bench.results.schema.image_rows import Images
-from ltrp_bench.results.schema.record import CellRecord, ResultsError, metrics_of
+from ltrp_bench.results.schema.record import CellRecord, ResultsError, metric_rows
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError
 
@@ -86,7 +86,7 @@ class CellWriter:
             reduction=self._task.reduction,
             images=len(images),
             skipped=tuple(skipped),
-            metrics=metrics_of(self._task.compute_metrics(images)),
+            metrics=metric_rows(self._task.compute_metrics(images)),
             records_sha256="",
         )
         # A record of fewer images is removed first: after a kill it would lie beside newer rows and look altered.

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ltrp_bench.results.schema.record import Identity, SelectorInfo, TaskInfo, cell_fingerprint, digest
+from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import Task
 
-FULL: Final = "full"
-DOWNSAMPLE: Final = "downsample"
 SEEDS: Final = 2**63
 """Seeds are below: what a signed 64-bit integer holds, as results are stored with."""
 
@@ -22,14 +21,14 @@ Notice = Callable[[str], None]
 class SelectorEntry:
     """A selector ready to run: the object, the name it was asked for by, and what its fingerprint holds."""
 
-    selector: Any
+    selector: Selector
     name: str
     info: SelectorInfo
 
     @property
     def reduces_by_downsampling(self) -> bool:
         """Whether the task shrinks the image instead of keeping patches."""
-        return self.name == DOWNSAMPLE
+        return self.selector.reduces_by_downsampling
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,13 @@ def selector_entry(selector: Any, name: str, identity: dict[str, Any]) -> Select
         name: the name it goes by in tables.
         identity: plain JSON; what makes its scores (name, options, hash of its weights).
     """
+    selector = as_selector(selector, name)
     supervision = selector.supervision
     info = SelectorInfo(
         name=name,
         supervision=str(supervision.kind),
         label_sets=tuple(supervision.label_sets),
-        stochastic=bool(getattr(selector, "stochastic", False)),
+        stochastic=selector.stochastic,
         identity=Identity.of(identity),
     )
     return SelectorEntry(selector, name, info)
@@ -149,7 +149,7 @@ def plan(
     groups = []
     for selector, task in pairs:
         own = ratios
-        if selector.name == FULL and ratios != (1.0,):
+        if selector.selector.keeps_every_patch and ratios != (1.0,):
             own = (1.0,)
             _tell_once(told, notice, "full keeps every patch: it runs at keep ratio 1 only")
         if selector.reduces_by_downsampling and not task.task.supports_downsample:

@@ -67,7 +67,7 @@ def run_sweep(
         The records of all cells of `groups`, including those that were stored before, in order.
 
     Raises:
-        BenchError, ResultsError: with a one-line message; everything finished before is kept.
+        BenchError: with a one-line message; everything finished before is kept.
     """
     store.prepare()
     progress.start(sum(group.task.images for group in groups))

@@ -9,7 +9,8 @@ from ltrp_bench.harness.evaluation.loading import LoadedSpan
 from ltrp_bench.harness.evaluation.plan import Cell
 from ltrp_bench.harness.evaluation.ranking import PatchRanking
 from ltrp_bench.harness.evaluation.scorer import batches_by
-from ltrp_bench.results.schema.image_rows import Images, Row, normalise_rows
+from ltrp_bench.results.schema.image_rows import Images, normalise_rows
+from ltrp_bench.results.schema.rows import Row
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.base import Downsample, Keep, ReducedInput, Task
 

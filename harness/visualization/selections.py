@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
-from ltrp_bench.harness.evaluation.plan import FULL, SEEDS, SelectorEntry, TaskEntry
+from ltrp_bench.harness.evaluation.plan import SEEDS, SelectorEntry, TaskEntry
 from ltrp_bench.harness.evaluation.request import RequestedSelectors, resolve_request
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.harness.visualization.images import DisplayImage
@@ -82,7 +82,7 @@ def shown(
     """
     if not 0 <= seed < SEEDS:
         raise UsageError(f"--seed {seed}: seeds are whole numbers from 0 on, below 2**63")
-    ratios = (1.0,) if entry.name == FULL else tuple(keep_ratios)
+    ratios = (1.0,) if entry.selector.keeps_every_patch else tuple(keep_ratios)
     if entry.reduces_by_downsampling:
         return [Shown(entry, None, {ratio: Downsample(ratio) for ratio in ratios}) for _ in images]
     scorer = Scorer(entry.selector, torch.device(device), SweepOptions(device=device).effective_batch_size)

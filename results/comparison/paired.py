@@ -15,11 +15,11 @@ from typing import Any, Final
 from scipy.special import ndtr
 
 from ltrp_bench.results.schema.record import CellRecord
+from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES, Estimate, combination, mean
 from ltrp_bench.results.statistics.ranks import ALPHA, holm
 from ltrp_bench.results.statistics.replicates import paired
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.results.summaries.registry import GROUPS
 
 Row = Mapping[str, Any]
 _ROUNDING: Final = 1e-12

@@ -18,9 +18,8 @@ import pandas as pd
 
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
+from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.store.run_store import RunStore
-
-GROUPS: Final = ("all", "seen", "unseen")
 
 VALUES: Final = (*GROUPS, "gap")
 

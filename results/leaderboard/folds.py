@@ -17,8 +17,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ltrp_bench.results.leaderboard.aggregate import GROUPS, LEADING, VALUES, leaderboard
+from ltrp_bench.results.leaderboard.aggregate import LEADING, VALUES, leaderboard
 from ltrp_bench.results.schema.record import CellRecord, Identity, SelectorInfo, TaskInfo
+from ltrp_bench.results.schema.rows import GROUPS
 
 FOLDS: Final = (0, 1)
 

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ltrp_bench.results.leaderboard.aggregate import FULL, GROUPS, VALUES
+from ltrp_bench.results.leaderboard.aggregate import FULL, VALUES
 from ltrp_bench.results.schema.record import CellRecord
+from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import LEVEL, Estimate, Method, area, area_factors, mean
 from ltrp_bench.results.statistics.ranks import Difference, differences, ranks
 

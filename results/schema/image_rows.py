@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ltrp_bench.results.schema.record import ResultsError, canonical_json
+from ltrp_bench.results.schema.rows import Row
 
-Row = dict[str, Any]
 Images = dict[str, list[Row]]
 """image id -> its rows (one an object or a detection; none is fine), in the data set's order."""
 

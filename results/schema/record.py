@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ltrp_bench.results.schema.rows import MetricRow
+from ltrp_bench.selectors.errors import InputError
+
 SCHEMA_VERSION: Final = 1
 """Version of the record's form. A part of every fingerprint, so that a new form never reuses an old cell."""
 
@@ -22,8 +25,8 @@ REDUCTIONS: Final = ("fill", "none", "drop")
 """`fill` and `drop` are DESIGN's two tracks; `none` is a task without a model (coverage)."""
 
 
-class ResultsError(ValueError):
-    """A stored result that cannot be used, or could not be stored. The message is one line for the user."""
+class ResultsError(InputError):
+    """A stored result that cannot be used, or a result that could not be stored; a one-line message for the user."""
 
 
 def canonical_json(value: Any) -> str:
@@ -123,28 +126,6 @@ class TaskInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """One value: of `metric`, over `group` ("all", "seen", "unseen", ...) or one `category`.
-
-    `value` is NaN where the metric is undefined (a group without ground truth); `n` counts what it is
-    taken over (objects or images, as the task says).
-    """
-
-    metric: str
-    group: str
-    category: str | None
-    value: float
-    n: int
-
-    def __eq__(self, other: object) -> bool:
-        # NaN equals NaN here, so that a record read back equals the one written.
-        return isinstance(other, Metric) and _metric_json(self) == _metric_json(other)
-
-    def __hash__(self) -> int:
-        return hash((self.metric, self.group, self.category, self.n))
-
-
-@dataclass(frozen=True, slots=True)
 class CellRecord:
     """All that a finished cell says. `images` were measured; those in `skipped` were left out as unreadable.
 
@@ -162,7 +143,7 @@ class CellRecord:
     reduction: str
     images: int
     skipped: tuple[str, ...]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[MetricRow, ...]
     records_sha256: str
     schema_version: int = SCHEMA_VERSION
 
@@ -226,19 +207,9 @@ class CellRecord:
             raise ResultsError(f"{where}: {error}; {hint}") from error
 
 
-def metrics_of(rows: Iterable[Any]) -> tuple[Metric, ...]:
-    """Metrics from any objects with `metric`, `group`, `category`, `value`, `n` (a task's metric rows)."""
-    return tuple(Metric(str(row.metric), str(row.group), row.category, float(row.value), int(row.n)) for row in rows)
-
-
-def _metric_json(metric: Metric) -> dict[str, Any]:
-    return {
-        "metric": metric.metric,
-        "group": metric.group,
-        "category": metric.category,
-        "value": None if math.isnan(metric.value) else metric.value,
-        "n": metric.n,
-    }
+def metric_rows(rows: Iterable[MetricRow]) -> tuple[MetricRow, ...]:
+    """A task's metric rows with values of Python's own types, which NumPy's scalars are not."""
+    return tuple(MetricRow(str(row.metric), str(row.group), row.category, float(row.value), int(row.n)) for row in rows)
 
 
 def _record_json(record: CellRecord) -> dict[str, Any]:
@@ -258,7 +229,7 @@ def _record_json(record: CellRecord) -> dict[str, Any]:
         "reduction": record.reduction,
         "images": record.images,
         "skipped": list(record.skipped),
-        "metrics": [_metric_json(metric) for metric in record.metrics],
+        "metrics": [metric.to_json() for metric in record.metrics],
         "records_sha256": record.records_sha256,
     }
 
@@ -280,16 +251,7 @@ def _record_of(data: dict[str, Any]) -> CellRecord:
         reduction=data["reduction"],
         images=data["images"],
         skipped=tuple(data["skipped"]),
-        metrics=tuple(
-            Metric(
-                row["metric"],
-                row["group"],
-                row["category"],
-                math.nan if row["value"] is None else float(row["value"]),
-                row["n"],
-            )
-            for row in data["metrics"]
-        ),
+        metrics=tuple(MetricRow.from_json(row) for row in data["metrics"]),
         records_sha256=data["records_sha256"],
         schema_version=data["schema_version"],
     )

@@ -10,9 +10,10 @@ from typing import Final
 import numpy as np
 
 from ltrp_bench.results.schema.record import CellRecord, digest
+from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES, Draws, Estimate
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.results.summaries.registry import GROUPS, Evidence
+from ltrp_bench.results.summaries.base import ResamplingSummary
 
 VERSION: Final = 1
 """Of what is cached; a new one where a metric under weights, or the draws, are computed otherwise."""
@@ -79,7 +80,7 @@ class Replicates:
         return self._draws[who]
 
 
-def estimates(evidence: Evidence, metrics: Sequence[str], draws: Draws) -> dict[str, Groups]:
+def estimates(evidence: ResamplingSummary, metrics: Sequence[str], draws: Draws) -> dict[str, Groups]:
     """Metric -> group -> estimate, of evidence whose images are the draws' columns."""
     pairs = [(metric, group) for metric in metrics for group in GROUPS]
     values = evidence.all_values(pairs, draws.weights)
@@ -87,7 +88,7 @@ def estimates(evidence: Evidence, metrics: Sequence[str], draws: Draws) -> dict[
 
 
 def paired(
-    one: Evidence, other: Evidence, metric: str, key: str, resamples: int, seed: int = 0
+    one: ResamplingSummary, other: ResamplingSummary, metric: str, key: str, resamples: int, seed: int = 0
 ) -> tuple[Groups, Groups]:
     """Estimates of two evidences on the images that both have; an image of one alone counts nowhere.
 
@@ -99,7 +100,7 @@ def paired(
     return _on(one, common, draws, metric), _on(other, common, draws, metric)
 
 
-def _on(evidence: Evidence, common: Sequence[str], draws: Draws, metric: str) -> Groups:
+def _on(evidence: ResamplingSummary, common: Sequence[str], draws: Draws, metric: str) -> Groups:
     place = {image: column for column, image in enumerate(evidence.images)}
     weights = np.zeros((len(draws.weights), len(evidence.images)), draws.weights.dtype)
     weights[:, [place[image] for image in common]] = draws.weights

@@ -33,7 +33,7 @@ _CELL_PARTS: Final = ("records", "evidence", "provenance", "cells")
 
 _ALLOWED: Final = re.compile(
     rf"(records/{_HEX}{{64}}\.parquet|evidence/{_HEX}{{64}}\.npz|(provenance|cells)/{_HEX}{{64}}\.json"
-    rf"|{GALLERY}/{_HEX}{{8}}/(images\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
+    rf"|{GALLERY}/{_HEX}{{8}}/(pictures\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
 )
 _SUFFIX: Final = {"records": ".parquet", "evidence": ".npz", "provenance": ".json", "cells": ".json"}
 _MOST: Final = 64 * 2**30

@@ -27,7 +27,6 @@ from typing import Any, Final
 from ltrp_bench.results.schema.atomic_io import atomic_write, exclusive, remove_stale
 from ltrp_bench.results.schema.image_rows import (
     Images,
-    Row,
     Schema,
     footer,
     from_chunk,
@@ -37,8 +36,9 @@ from ltrp_bench.results.schema.image_rows import (
     to_parquet,
 )
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
+from ltrp_bench.results.schema.rows import Row
 from ltrp_bench.results.store.summary_store import from_npz, to_npz
-from ltrp_bench.results.summaries.registry import Evidence
+from ltrp_bench.results.summaries.base import ResamplingSummary
 
 _CELL: Final = re.compile(r"[0-9a-f]{64}\.json")
 
@@ -106,7 +106,7 @@ class RunStore:
         images: Mapping[str, Sequence[Row]],
         schema: Schema,
         provenance: Mapping[str, Any],
-        evidence: Mapping[str, Any] | None = None,
+        evidence: ResamplingSummary | Mapping[str, Any] | None = None,
     ) -> CellRecord:
         """Store a finished cell; the record comes last, so that a kill before leaves the cell unfinished.
 
@@ -132,12 +132,12 @@ class RunStore:
         self.write(self.cell_path(fingerprint), record.to_json().encode())
         return record
 
-    def write_evidence(self, record: CellRecord, evidence: Mapping[str, Any] | None) -> None:
+    def write_evidence(self, record: CellRecord, evidence: ResamplingSummary | Mapping[str, Any] | None) -> None:
         """Store a cell's evidence beside it; nothing if there is none. `record` is as stored."""
         if evidence is not None:
             self.write(self.evidence_path(record.fingerprint), to_npz(evidence, record.records_sha256))
 
-    def read_evidence(self, record: CellRecord) -> Evidence | None:
+    def read_evidence(self, record: CellRecord) -> ResamplingSummary | None:
         """A finished cell's evidence, checked against the record; None if there is none. Raises ResultsError."""
         path = self.evidence_path(record.fingerprint)
         return from_npz(path, record) if path.exists() else None

@@ -1,4 +1,4 @@
-"""Evidence on disk: one npz a cell, bound to the cell's rows by their checksum."""
+"""Resampling summaries on disk: one npz a cell, bound to the cell's rows by their checksum."""
 
 from __future__ import annotations
 
@@ -12,59 +12,73 @@ from typing import Any, Final
 import numpy as np
 
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, canonical_json, digest
+from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import drawn_digest
-from ltrp_bench.results.summaries.registry import GROUPS, Evidence, read
+from ltrp_bench.results.summaries.base import ResamplingSummary
+from ltrp_bench.results.summaries.registry import parse_summary
 
 _META: Final = "meta"
-_CLOSE: Final = 1e-9
-"""How far a metric may be from the record's; sums are taken in another order."""
+_TOLERANCE: Final = 1e-9
+"""Largest difference of a metric from the record's: sums are taken in another order."""
 
 
-def to_npz(arrays: Mapping[str, Any], rows_sha256: str) -> bytes:
-    """The file's bytes, equal for equal evidence.
+def to_npz(summary: ResamplingSummary | Mapping[str, Any], rows_sha256: str) -> bytes:
+    """Bytes of the file, equal for equal summaries.
 
     Args:
-        arrays: as a task's `evidence` makes them: arrays by name, and "meta".
-        rows_sha256: of the cell's rows, see `CellRecord.records_sha256`.
+        summary: a resampling summary, or its stored form.
+        rows_sha256: checksum of the cell's rows, see `CellRecord.records_sha256`.
+
+    Raises:
+        ResultsError: if the stored form is malformed.
     """
-    named = {name: np.asarray(value) for name, value in arrays.items() if name != _META}
-    meta = {"evidence": arrays[_META], "rows_sha256": rows_sha256, "sha256": _checksum(named, arrays[_META])}
+    arrays = parse_summary(summary, "the task's resampling summary").to_arrays()
+    about = arrays.pop(_META)
+    meta = {"evidence": about, "rows_sha256": rows_sha256, "sha256": _checksum(arrays, about)}
     buffer = io.BytesIO()
     text = np.frombuffer(canonical_json(meta).encode(), np.uint8)
-    np.savez_compressed(buffer, allow_pickle=False, **{_META: text}, **named)
+    np.savez_compressed(buffer, allow_pickle=False, **{_META: text}, **arrays)
     return buffer.getvalue()
 
 
-def from_npz(path: Path, record: CellRecord) -> Evidence:
-    """What `to_npz` wrote, if it is that of `record`.
+def from_npz(path: Path, record: CellRecord) -> ResamplingSummary:
+    """Read what `to_npz` wrote for the cell of `record`.
 
     Raises:
-        ResultsError: missing, cut short, altered, another cell's, or its metrics are not the record's.
+        ResultsError: if the file is missing, cut short, altered or another cell's, or its metrics are not the record's.
     """
     hint = "delete it and start the same run again, which renews it from the cell's rows"
     try:
         with np.load(path, allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
         meta = json.loads(arrays.pop(_META).tobytes())
-        inner, rows, checksum = meta["evidence"], meta["rows_sha256"], meta["sha256"]
+        about, rows, checksum = meta["evidence"], meta["rows_sha256"], meta["sha256"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ResultsError(f"{path} is missing, cut short or no evidence ({type(error).__name__}); {hint}") from error
-    if _checksum(arrays, inner) != checksum:
+        raise ResultsError(
+            f"{path} is missing, cut short or no resampling summary ({type(error).__name__}); {hint}"
+        ) from error
+    if _checksum(arrays, about) != checksum:
         raise ResultsError(f"{path} was altered: it does not match its checksum; {hint}")
     if rows != record.records_sha256:
         raise ResultsError(f"{path} does not belong to the rows of its cell; {hint}")
-    evidence = read({**arrays, _META: inner}, str(path))
-    if set(record.skipped) & set(evidence.images) or len(evidence.images) != record.images:
-        raise ResultsError(f"{path} is of other images than its cell; {hint}")
-    ones = np.ones((1, len(evidence.images)), np.uint8)
+    summary = parse_summary({**arrays, _META: about}, str(path))
+    if set(record.skipped) & set(summary.images) or len(summary.images) != record.images:
+        raise ResultsError(f"{path} holds other images than its cell; {hint}")
+    _check_headline(path, summary, record, hint)
+    return summary
+
+
+def _check_headline(path: Path, summary: ResamplingSummary, record: CellRecord, hint: str) -> None:
+    """Raise ResultsError if the headline metric of the summary is not the record's."""
     headline = record.task.headline
-    if headline in evidence.metrics:
-        found = evidence.all_values([(headline, group) for group in GROUPS], ones)
-        for group in GROUPS:
-            here, there = float(found[headline, group][0]), record.value(headline, group)
-            if not (abs(here - there) <= _CLOSE or (here != here and there != there)):
-                raise ResultsError(f"{path}: {headline} of {group} is {here}, but {there} in its record; {hint}")
-    return evidence
+    if headline not in summary.metrics:
+        return
+    ones = np.ones((1, len(summary.images)), np.uint8)
+    found = summary.all_values([(headline, group) for group in GROUPS], ones)
+    for group in GROUPS:
+        here, there = float(found[headline, group][0]), record.value(headline, group)
+        if not (abs(here - there) <= _TOLERANCE or (here != here and there != there)):
+            raise ResultsError(f"{path}: {headline} of {group} is {here}, but {there} in its record; {hint}")
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], meta: Any) -> str:

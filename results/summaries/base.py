@@ -1,81 +1,145 @@
-"""What every kind of evidence shares: its images, groups and metrics, and metrics under integer image weights.
+"""Resampling summaries: what a finished cell leaves so that its metrics can be bootstrapped over images.
 
-Evidence is what a finished cell leaves so that its metrics can be resampled by images without data set, model or
-rows. A weight says how often an image was drawn: 1 everywhere is the cell as measured, 0 leaves an image out.
+A summary needs neither data set, model nor rows. Metrics are computed under integer image weights, which count how
+often each image was drawn: all ones is the cell as measured, and 0 leaves an image out.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 
 from ltrp_bench.results.schema.record import ResultsError
-
-GROUPS: Final = ("all", "seen", "unseen")
+from ltrp_bench.results.schema.rows import GROUPS
 
 BLOCK_BYTES: Final = 32 * 2**20
-"""About what the temporary arrays of one block of resamples may take."""
+"""Approximate size of the temporary arrays of one block of resamples."""
 
-Pair = tuple[str, str]
+MetricGroup = tuple[str, str]
 """(metric, group)."""
 
+Summary = TypeVar("Summary", bound="ResamplingSummary")
 
-class Evidence(ABC):
-    """Evidence of one cell.
 
-    Args:
-        arrays: arrays by name, and under "meta" a mapping with kind, images, categories, groups and metrics.
-        where: the file's name, for messages.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ResamplingSummary(ABC):
+    """Resampling summary of one cell. Subclasses add the arrays of their kind.
 
     Attributes:
-        images: ids, in the order of the weights' columns.
+        kind: name of the kind, as stored.
+        images: ids, in the order of the columns of weights.
         categories: names, in the order of category positions.
         groups: "all", "seen", "unseen" -> names of categories.
-        metrics: names of what can be resampled, the headline first.
+        metrics: names of the metrics that can be resampled, the headline first.
+        where: file or cell that messages name.
 
     Raises:
-        ResultsError: if anything is missing, of the wrong type or shape, or out of range.
+        ResultsError: if a field is of the wrong type or shape, or a value is out of range.
     """
 
     kind: ClassVar[str]
 
-    def __init__(self, arrays: Mapping[str, Any], where: str) -> None:
-        self._arrays, self._where = arrays, where
+    images: tuple[str, ...]
+    categories: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    metrics: tuple[str, ...]
+    where: str = field(default="the resampling summary", repr=False)
+
+    def __post_init__(self) -> None:
+        for what, names in (("images", self.images), ("categories", self.categories), ("metrics", self.metrics)):
+            self._check_names(what, names)
+        if not self.metrics:
+            raise self._error("meta/metrics is empty")
+        if set(self.groups) != set(GROUPS):
+            raise self._error(f"meta/groups must be a mapping of {', '.join(GROUPS)}")
+        known = set(self.categories)
+        for group in GROUPS:
+            self._check_names(f"groups/{group}", self.groups[group])
+            if unknown := sorted(set(self.groups[group]) - known):
+                raise self._error(f"meta/groups/{group} names {unknown[0]!r}, which is no category")
+        self._check_arrays()
+
+    @abstractmethod
+    def _check_arrays(self) -> None:
+        """Check the fields that this kind adds. Raises ResultsError."""
+
+    @abstractmethod
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Arrays that this kind adds, by their stored names, in the order of the file."""
+
+    @classmethod
+    @abstractmethod
+    def _own_fields(cls, arrays: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Values of the fields that this kind adds, from the stored form."""
+
+    @abstractmethod
+    def _compute(self, pairs: list[MetricGroup], weights: np.ndarray) -> dict[MetricGroup, np.ndarray]:
+        """`all_values` for pairs and weights that are known to be valid."""
+
+    # -- stored form
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Stored form: arrays by name, and under "meta" a plain mapping of kind, names and groups."""
+        return {"meta": self._meta(), **self._arrays()}
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "images": list(self.images),
+            "categories": list(self.categories),
+            "groups": {group: list(self.groups[group]) for group in GROUPS},
+            "metrics": list(self.metrics),
+        }
+
+    @classmethod
+    def from_arrays(cls: type[Summary], arrays: Mapping[str, Any], where: str) -> Summary:
+        """Inverse of `to_arrays`.
+
+        Args:
+            arrays: arrays by name, and "meta".
+            where: file or cell that messages name.
+
+        Raises:
+            ResultsError: if anything is missing, of the wrong type or shape, or out of range.
+        """
         meta = arrays.get("meta")
         if not isinstance(meta, Mapping):
-            raise self._wrong('no mapping "meta"')
-        if meta.get("kind") != self.kind:
-            raise self._wrong(f"kind {meta.get('kind')!r} is not {self.kind!r}")
-        self._meta = meta
-        self.images = self._names("images", meta.get("images"))
-        self.categories = self._names("categories", meta.get("categories"))
-        self.metrics = self._names("metrics", meta.get("metrics"))
-        if not self.metrics:
-            raise self._wrong("meta/metrics is empty")
+            raise cls._malformed(where, 'no mapping "meta"')
+        if meta.get("kind") != cls.kind:
+            raise cls._malformed(where, f"kind {meta.get('kind')!r} is not {cls.kind!r}")
         groups = meta.get("groups")
-        if not isinstance(groups, Mapping) or set(groups) != set(GROUPS):
-            raise self._wrong(f"meta/groups must be a mapping of {', '.join(GROUPS)}")
-        self.groups = {name: self._names(f"groups/{name}", groups[name]) for name in GROUPS}
-        index = {name: i for i, name in enumerate(self.categories)}
-        for name, members in self.groups.items():
-            if unknown := sorted(set(members) - index.keys()):
-                raise self._wrong(f"meta/groups/{name} names {unknown[0]!r}, which is no category")
-        self._members = {name: np.array([index[m] for m in self.groups[name]], np.intp) for name in GROUPS}
-        self._load()
+        if not isinstance(groups, Mapping):
+            raise cls._malformed(where, f"meta/groups must be a mapping of {', '.join(GROUPS)}")
+        return cls(
+            images=cls._names(where, "images", meta.get("images")),
+            categories=cls._names(where, "categories", meta.get("categories")),
+            groups={str(group): cls._names(where, f"groups/{group}", names) for group, names in groups.items()},
+            metrics=cls._names(where, "metrics", meta.get("metrics")),
+            where=where,
+            **cls._own_fields(arrays, where),
+        )
 
-    @abstractmethod
-    def _load(self) -> None:
-        """Read and check what this kind holds besides."""
+    @classmethod
+    def _stored(cls, arrays: Mapping[str, Any], name: str, where: str) -> np.ndarray:
+        if name not in arrays:
+            raise cls._malformed(where, f"no array {name!r}")
+        return np.asarray(arrays[name])
 
-    @abstractmethod
-    def _compute(self, pairs: list[Pair], weights: np.ndarray) -> dict[Pair, np.ndarray]:
-        """`all_values` for pairs and weights that were checked."""
+    @classmethod
+    def _names(cls, where: str, what: str, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple):
+            raise cls._malformed(where, f"meta/{what} must be a list of names")
+        return tuple(value)
+
+    # -- metrics
 
     def values(self, metric: str, group: str, weights: np.ndarray) -> np.ndarray:
-        """A metric over a group of categories under each row of weights.
+        """Values of a metric over a group of categories, one for each row of weights.
 
         Args:
             metric: one of `metrics`.
@@ -83,78 +147,89 @@ class Evidence(ABC):
             weights: [B, N] integers >= 0, how often each of `images` counts.
 
         Returns:
-            [B] float64, NaN where undefined. For several metrics or groups ask `all_values`: it shares work.
+            [B] float64, NaN where undefined. For several metrics or groups call `all_values`, which shares work.
 
         Raises:
             ResultsError: unknown metric or group, or weights of another shape or type.
         """
         return self.all_values([(metric, group)], weights)[metric, group]
 
-    def all_values(self, pairs: Iterable[Pair], weights: np.ndarray) -> dict[Pair, np.ndarray]:
-        """Several (metric, group) at once, shared parts computed once: pair -> [B] as of `values`."""
+    def all_values(self, pairs: Iterable[MetricGroup], weights: np.ndarray) -> dict[MetricGroup, np.ndarray]:
+        """Values of several (metric, group) at once, shared parts computed once: pair -> [B], see `values`."""
         wanted = list(dict.fromkeys(pairs))
         for metric, group in wanted:
             if metric not in self.metrics:
-                raise self._wrong(f"no metric {metric!r}; there are {', '.join(self.metrics)}")
+                raise self._error(f"no metric {metric!r}; there are {', '.join(self.metrics)}")
             if group not in self.groups:
-                raise self._wrong(f"no group {group!r}; there are {', '.join(GROUPS)}")
+                raise self._error(f"no group {group!r}; there are {', '.join(GROUPS)}")
         if weights.ndim != 2 or weights.shape[1] != len(self.images) or weights.dtype.kind not in "iu":
-            raise self._wrong(
+            raise self._error(
                 f"weights must be integers of shape [B, {len(self.images)}], not {weights.dtype} {list(weights.shape)}"
             )
         return self._compute(wanted, weights)
 
     def measured(self, metric: str, group: str) -> float:
-        """The metric of the cell as measured: every image once."""
+        """Value of the metric of the cell as measured: every image once."""
         return float(self.values(metric, group, np.ones((1, len(self.images)), np.uint8))[0])
 
+    @cached_property
+    def _members(self) -> dict[str, np.ndarray]:
+        """Group -> positions of its categories."""
+        index = {name: i for i, name in enumerate(self.categories)}
+        return {group: np.array([index[name] for name in self.groups[group]], np.intp) for group in GROUPS}
+
     def _group_mean(self, values: np.ndarray, group: str) -> np.ndarray:
-        """[B] mean of [B, C] over a group's categories that are defined; NaN where none is."""
+        """[B] mean of [B, C] over the defined categories of a group; NaN if there is none."""
         members = values[:, self._members[group]]
         defined = ~np.isnan(members)
-        count = defined.sum(1)
-        total = np.where(defined, members, 0.0).sum(1)
-        return ratio(total, count)
+        return ratio(np.where(defined, members, 0.0).sum(1), defined.sum(1))
 
-    def _names(self, what: str, value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-            raise self._wrong(f"meta/{what} must be a list of names")
-        if len(set(value)) != len(value):
-            raise self._wrong(f"meta/{what} names one twice")
-        return tuple(value)
+    # -- checks
 
-    def _array(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        """The array `name`, checked: dtype kind one of `kinds`, `shape` with None for any length."""
-        if name not in self._arrays:
-            raise self._wrong(f"no array {name!r}")
-        array = np.asarray(self._arrays[name])
+    def _check_names(self, what: str, names: Sequence[str]) -> None:
+        if not all(isinstance(name, str) for name in names):
+            raise self._error(f"meta/{what} must be a list of names")
+        if len(set(names)) != len(names):
+            raise self._error(f"meta/{what} names one twice")
+
+    def _check_array(self, name: str, array: np.ndarray, kinds: str, shape: tuple[int | None, ...]) -> None:
+        """Raise ResultsError unless the kind of the dtype is in `kinds` and the shape fits; None is any length."""
         fits = array.ndim == len(shape) and all(
             want in (None, have) for want, have in zip(shape, array.shape, strict=True)
         )
         if array.dtype.kind not in kinds or not fits:
             wanted = ", ".join("any" if n is None else str(n) for n in shape)
-            raise self._wrong(f"array {name!r} is {array.dtype} {list(array.shape)}, not of shape [{wanted}]")
-        return array
+            raise self._error(f"array {name!r} is {array.dtype} {list(array.shape)}, not of shape [{wanted}]")
 
-    def _positions(self, name: str, length: int | None, below: int, least: int = 0) -> np.ndarray:
-        """[M] positions, each in least .. below - 1."""
-        array = self._array(name, "iu", (length,)).astype(np.int64)
+    def _check_positions(self, name: str, array: np.ndarray, length: int | None, below: int, least: int = 0) -> None:
+        """Raise ResultsError unless the array is [length] integers, each in least .. below - 1."""
+        self._check_array(name, array, "iu", (length,))
         if array.size and (array.min() < least or array.max() >= below):
-            raise self._wrong(f"array {name!r} holds a position outside {least} .. {below - 1}")
-        return array
+            raise self._error(f"array {name!r} holds a position outside {least} .. {below - 1}")
 
-    def _wrong(self, what: str) -> ResultsError:
-        return ResultsError(f"{self._where} is no {self.kind} evidence: {what}; measure the cell anew to renew it")
+    def _error(self, what: str) -> ResultsError:
+        return self._malformed(self.where, what)
+
+    @classmethod
+    def _malformed(cls, where: str, what: str) -> ResultsError:
+        return ResultsError(
+            f"{where} is no valid {cls.kind!r} resampling summary: {what}; measure the cell again to renew it"
+        )
 
 
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ordered_groups(categories: Sequence[str], groups: Mapping[str, Collection[str]]) -> dict[str, tuple[str, ...]]:
+    """Group -> its members in the order of `categories`."""
+    return {group: tuple(name for name in categories if name in groups[group]) for group in GROUPS}
+
+
+def ratio(part: Any, whole: Any) -> np.ndarray:
     """part / whole in float64; NaN where `whole` is 0."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
 def blocks(rows: int, bytes_a_row: int) -> Iterator[slice]:
-    """Slices of `rows` that together cover them, each so short that its arrays stay within `BLOCK_BYTES`."""
+    """Slices that cover `rows`, each so short that its arrays stay within `BLOCK_BYTES`."""
     step = max(1, BLOCK_BYTES // max(1, bytes_a_row))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 

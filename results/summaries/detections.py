@@ -1,8 +1,8 @@
-"""Evidence of box and mask average precision: ranked verdicts, whose precision is computed anew under image weights.
+"""Resampling summary of box and mask average precision: ranked detections and which objects they match.
 
-Matching is done within an image, so that an image drawn twice brings its detections and objects twice with the same
-verdicts; only ranks and counts change. With weights w a detection counts w[image] times at its rank. Between equal
-scores of two images the evaluator's order stays: its copies would interleave, which no drawn sample can tell apart.
+Matching is done within an image, so an image drawn twice brings its detections and objects twice with the same
+matches; only ranks and counts change. With weights w a detection counts w[image] times at its rank. Between equal
+scores of two images the evaluator's order stays: their copies would interleave, which no drawn sample can tell apart.
 """
 
 from __future__ import annotations
@@ -10,193 +10,221 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, ClassVar, Final, get_args
 
 import numpy as np
 from scipy import sparse
 
-from ltrp_bench.results.summaries.base import Evidence, Pair, blocks, ratio
+from ltrp_bench.results.summaries.base import MetricGroup, ResamplingSummary, blocks
+from ltrp_bench.results.summaries.ranked_precision import RankedMatches, Rule
 
-RULES: Final = ("coco", "voc_area", "voc_11points")
-RECALLS: Final = np.linspace(0.0, 1.0, 101)
-"""COCO's recall points, to the last bit: how many a recall reaches is decided by comparing floats."""
+RULES: Final[tuple[str, ...]] = get_args(Rule)
+MAX_THRESHOLDS: Final = 16
 
-_MOST_THRESHOLDS: Final = 16
+Curve = tuple[str, int | None]
+"""(name of a table, position of an IoU threshold; None for the mean over all of the table's thresholds)."""
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Verdicts on one area range. Detections of category c are rows starts[c] .. starts[c + 1], best first."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RankedDetections:
+    """M detections sorted by category, and within a category from best to worst score.
 
-    rule: str
+    Attributes:
+        image: [M] position of each detection's image.
+        category: [M] position of its category.
+    """
+
     image: np.ndarray
-    starts: np.ndarray
+    category: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MatchTable:
+    """Matches of ranked detections at several IoU thresholds, on one range of object areas.
+
+    Attributes:
+        ranking: name of the `RankedDetections` that the table is about.
+        rule: how precision is summed up.
+        thresholds: number of IoU thresholds, at most 16.
+        matched: [M] unsigned, bit t set for a true positive at threshold t.
+        ignored: [M] unsigned, bit t set where the detection does not count at threshold t.
+        truth_image, truth_category, truth_count: [T] number of objects that count, by image and category.
+    """
+
+    ranking: str
+    rule: Rule
+    thresholds: int
     matched: np.ndarray
     ignored: np.ndarray
-    objects: sparse.csr_array
-    """[C, N] objects that count."""
+    truth_image: np.ndarray
+    truth_category: np.ndarray
+    truth_count: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Arrays by name, in the order in which they are stored."""
+        return {
+            "matched": self.matched,
+            "ignored": self.ignored,
+            "truth_image": self.truth_image,
+            "truth_category": self.truth_category,
+            "truth_count": self.truth_count,
+        }
 
 
-class Detections(Evidence):
-    """Average precision, the mean over categories with objects; tables and curves as docs/statistics.md has them."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DetectionsSummary(ResamplingSummary):
+    """Average precision, the mean over the categories of a group that have objects.
 
-    kind = "detections"
+    Attributes:
+        rankings: name -> ranked detections; tables of several area ranges share one.
+        tables: name -> matches.
+        curves: metric -> table and threshold that it is computed from.
+    """
 
-    def _load(self) -> None:
-        tables = self._meta.get("tables")
-        if not isinstance(tables, list | tuple) or not all(isinstance(table, Mapping) for table in tables):
-            raise self._wrong("meta/tables must be a list of mappings")
-        self._thresholds = {str(t.get("name")): self._threshold_count(t) for t in tables}
-        self._tables = {str(t.get("name")): self._table(t) for t in tables}
-        self._curves = self._read_curves()
+    kind: ClassVar[str] = "detections"
 
-    def _threshold_count(self, table: Mapping[str, Any]) -> int:
-        count = table.get("thresholds")
-        if not isinstance(count, int) or not 1 <= count <= _MOST_THRESHOLDS:
-            raise self._wrong(f"table {table.get('name')!r} has {count!r} thresholds, not 1 .. {_MOST_THRESHOLDS}")
-        return count
+    rankings: Mapping[str, RankedDetections]
+    tables: Mapping[str, MatchTable]
+    curves: Mapping[str, Curve]
 
-    def _table(self, about: Mapping[str, Any]) -> _Table:
-        name, ranks, rule = str(about.get("name")), str(about.get("ranks")), about.get("rule")
-        if rule not in RULES:
-            raise self._wrong(f"table {name!r} has the rule {rule!r}; there are {', '.join(RULES)}")
-        images, classes = len(self.images), len(self.categories)
-        image = self._positions(f"{ranks}/image", None, images)
-        size = len(image)
-        category = self._positions(f"{ranks}/category", size, classes)
-        if (np.diff(category) < 0).any():
-            raise self._wrong(f"table {ranks!r} is not sorted by category")
-        bits = [self._array(f"{name}/{what}", "iu", (size,)).astype(np.int64) for what in ("matched", "ignored")]
-        if any((b < 0).any() or (b >> self._thresholds[name]).any() for b in bits):
-            raise self._wrong(f"table {name!r} sets a bit beyond its {self._thresholds[name]} thresholds")
-        if (bits[0] & bits[1]).any():
-            raise self._wrong(f"table {name!r} has a detection both matched and ignored")
-        where = self._positions(f"{name}/truth_image", None, images)
-        what = self._positions(f"{name}/truth_category", len(where), classes)
-        count = self._array(f"{name}/truth_count", "iu", (len(where),)).astype(np.int64)
-        if (count < 0).any():
-            raise self._wrong(f"table {name!r} counts less than no object")
-        objects = sparse.csr_array((count, (what, where)), shape=(classes, images))
-        return _Table(rule, image, np.searchsorted(category, np.arange(classes + 1)), bits[0], bits[1], objects)
-
-    def _read_curves(self) -> dict[str, tuple[str, int | None]]:
-        curves = self._meta.get("curves")
-        if not isinstance(curves, Mapping):
-            raise self._wrong("no mapping meta/curves")
-        out: dict[str, tuple[str, int | None]] = {}
+    def _check_arrays(self) -> None:
+        for name, ranking in self.rankings.items():
+            self._check_positions(f"{name}/image", ranking.image, None, len(self.images))
+            self._check_positions(f"{name}/category", ranking.category, len(ranking.image), len(self.categories))
+            if (np.diff(ranking.category.astype(np.int64)) < 0).any():
+                raise self._error(f"ranking {name!r} is not sorted by category")
+        for name, table in self.tables.items():
+            self._check_table(name, table)
         for metric in self.metrics:
-            curve = curves.get(metric)
-            if not isinstance(curve, list | tuple) or len(curve) != 2 or curve[0] not in self._tables:
-                raise self._wrong(f"meta/curves has no table for the metric {metric!r}")
-            name, at = curve
-            if at is not None and not (isinstance(at, int) and 0 <= at < self._thresholds[name]):
-                raise self._wrong(f"meta/curves asks for threshold {at!r} of table {name!r}")
-            out[metric] = name, at
+            self._check_curve(metric)
+
+    def _check_table(self, name: str, table: MatchTable) -> None:
+        if not isinstance(table.thresholds, int) or not 1 <= table.thresholds <= MAX_THRESHOLDS:
+            raise self._error(f"table {name!r} has {table.thresholds!r} thresholds, not 1 .. {MAX_THRESHOLDS}")
+        if table.rule not in RULES:
+            raise self._error(f"table {name!r} has the rule {table.rule!r}; there are {', '.join(RULES)}")
+        if table.ranking not in self.rankings:
+            raise self._error(f"table {name!r} has the ranking {table.ranking!r}, which does not exist")
+        size = len(self.rankings[table.ranking].image)
+        for what, bits in (("matched", table.matched), ("ignored", table.ignored)):
+            self._check_array(f"{name}/{what}", bits, "iu", (size,))
+            if (bits < 0).any() or (bits >> table.thresholds).any():
+                raise self._error(f"table {name!r} sets a bit beyond its {table.thresholds} thresholds")
+        if (table.matched.astype(np.int64) & table.ignored.astype(np.int64)).any():
+            raise self._error(f"table {name!r} has a detection both matched and ignored")
+        self._check_positions(f"{name}/truth_image", table.truth_image, None, len(self.images))
+        pairs = len(table.truth_image)
+        self._check_positions(f"{name}/truth_category", table.truth_category, pairs, len(self.categories))
+        self._check_array(f"{name}/truth_count", table.truth_count, "iu", (pairs,))
+        if (table.truth_count < 0).any():
+            raise self._error(f"table {name!r} has a negative number of objects")
+
+    def _check_curve(self, metric: str) -> None:
+        curve = self.curves.get(metric)
+        if not isinstance(curve, tuple) or len(curve) != 2 or curve[0] not in self.tables:
+            raise self._error(f"meta/curves has no table for the metric {metric!r}")
+        name, threshold = curve
+        last = self.tables[name].thresholds - 1
+        if threshold is not None and not (isinstance(threshold, int) and 0 <= threshold <= last):
+            raise self._error(f"meta/curves has threshold {threshold!r} of table {name!r}, not 0 .. {last}")
+
+    # -- stored form
+
+    def _meta(self) -> dict[str, Any]:
+        tables = [
+            {"name": name, "ranks": table.ranking, "rule": table.rule, "thresholds": table.thresholds}
+            for name, table in self.tables.items()
+        ]
+        curves = {metric: list(curve) for metric, curve in self.curves.items()}
+        return {**super()._meta(), "tables": tables, "curves": curves}
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        out: dict[str, np.ndarray] = {}
+        for name, table in self.tables.items():
+            ranking = self.rankings[table.ranking]
+            out.setdefault(f"{table.ranking}/image", ranking.image)
+            out.setdefault(f"{table.ranking}/category", ranking.category)
+            out |= {f"{name}/{what}": array for what, array in table.arrays().items()}
         return out
 
-    def _compute(self, pairs: list[Pair], weights: np.ndarray) -> dict[Pair, np.ndarray]:
-        asked: dict[str, set[int]] = defaultdict(set)
+    @classmethod
+    def _own_fields(cls, arrays: Mapping[str, Any], where: str) -> dict[str, Any]:
+        listed, curves = arrays["meta"].get("tables"), arrays["meta"].get("curves")
+        if not isinstance(listed, list | tuple) or not all(isinstance(table, Mapping) for table in listed):
+            raise cls._malformed(where, "meta/tables must be a list of mappings")
+        if not isinstance(curves, Mapping):
+            raise cls._malformed(where, "no mapping meta/curves")
+
+        def stored(name: str) -> np.ndarray:
+            return cls._stored(arrays, name, where)
+
+        rankings = {
+            name: RankedDetections(image=stored(f"{name}/image"), category=stored(f"{name}/category"))
+            for name in dict.fromkeys(str(table.get("ranks")) for table in listed)
+        }
+        tables = {
+            name: MatchTable(
+                ranking=str(about.get("ranks")),
+                rule=about.get("rule"),  # type: ignore[arg-type]  # checked with the other fields
+                thresholds=about.get("thresholds"),  # type: ignore[arg-type]
+                matched=stored(f"{name}/matched"),
+                ignored=stored(f"{name}/ignored"),
+                truth_image=stored(f"{name}/truth_image"),
+                truth_category=stored(f"{name}/truth_category"),
+                truth_count=stored(f"{name}/truth_count"),
+            )
+            for name, about in ((str(about.get("name")), about) for about in listed)
+        }
+        pairs = {metric: tuple(curve) if isinstance(curve, list) else curve for metric, curve in curves.items()}
+        return {"rankings": rankings, "tables": tables, "curves": pairs}
+
+    # -- metrics
+
+    def _compute(self, pairs: list[MetricGroup], weights: np.ndarray) -> dict[MetricGroup, np.ndarray]:
+        needed: dict[str, set[int]] = defaultdict(set)
         for metric, _ in pairs:
-            asked[self._curves[metric][0]].update(self._columns(metric))
-        values = {name: self._average_precisions(name, sorted(at), weights) for name, at in asked.items()}
+            needed[self.curves[metric][0]].update(self._thresholds_of(metric))
+        values = {name: self._average_precisions(name, sorted(at), weights) for name, at in needed.items()}
         out = {}
         for metric, group in pairs:
-            of = values[self._curves[metric][0]]
-            by_category = np.mean([of[t] for t in self._columns(metric)], axis=0)
+            by_threshold = values[self.curves[metric][0]]
+            by_category = np.mean([by_threshold[t] for t in self._thresholds_of(metric)], axis=0)
             out[metric, group] = self._group_mean(by_category, group)
         return out
 
-    def _columns(self, metric: str) -> list[int]:
-        """Thresholds that a metric is a mean over."""
-        name, at = self._curves[metric]
-        return list(range(self._thresholds[name])) if at is None else [at]
+    def _thresholds_of(self, metric: str) -> list[int]:
+        """Positions of the thresholds that a metric is a mean over."""
+        name, threshold = self.curves[metric]
+        return list(range(self.tables[name].thresholds)) if threshold is None else [threshold]
+
+    @cached_property
+    def _category_starts(self) -> dict[str, np.ndarray]:
+        """Name of a ranking -> [C + 1] where the detections of each category begin."""
+        edges = np.arange(len(self.categories) + 1)
+        return {name: np.searchsorted(ranking.category, edges) for name, ranking in self.rankings.items()}
 
     def _average_precisions(self, name: str, thresholds: list[int], weights: np.ndarray) -> dict[int, np.ndarray]:
-        """Threshold -> [B, C] average precision; NaN of a category without objects under the weights."""
-        table = self._tables[name]
-        positive = np.asarray(table.objects @ weights.T.astype(np.int64)).T
+        """Threshold -> [B, C] average precision; NaN for a category without objects under the weights."""
+        table = self.tables[name]
+        images = self.rankings[table.ranking].image.astype(np.int64)
+        starts = self._category_starts[table.ranking]
+        pairs = (table.truth_category, table.truth_image)
+        counts = sparse.csr_array(
+            (table.truth_count.astype(np.int64), pairs), shape=(len(self.categories), len(self.images))
+        )
+        positive = np.asarray(counts @ weights.T.astype(np.int64)).T
         out = {t: np.full(positive.shape, np.nan) for t in thresholds}
         for c in range(len(self.categories)):
             if not positive[:, c].any():
                 continue
-            ranks = slice(table.starts[c], table.starts[c + 1])
-            verdicts = [_Verdicts.of(table.matched[ranks], table.ignored[ranks], t) for t in thresholds]
-            last = max((int(v.right[-1]) + 1 for v in verdicts if len(v.right)), default=0)
-            image = table.image[ranks][:last]  # behind the last find nothing changes precision at any recall
+            ranks = slice(starts[c], starts[c + 1])
+            matches = [RankedMatches.of(table.matched[ranks], table.ignored[ranks], t) for t in thresholds]
+            last = max((int(m.right[-1]) + 1 for m in matches if len(m.right)), default=0)
+            image = images[ranks][:last]  # behind the last true positive nothing changes precision at any recall
             for rows in blocks(len(weights), 64 * max(last, 1)):
                 drawn = np.take(weights[rows], image, axis=1)
                 ahead = np.cumsum(drawn, axis=1, dtype=np.int32)
-                objects = positive[rows, c]
-                for t, verdict in zip(thresholds, verdicts, strict=True):
-                    out[t][rows, c] = verdict.average_precision(table.rule, drawn, ahead, objects)
+                for t, one in zip(thresholds, matches, strict=True):
+                    out[t][rows, c] = one.average_precision(table.rule, drawn, ahead, positive[rows, c])
         return out
-
-
-@dataclass(frozen=True)
-class _Verdicts:
-    """Ranks of one category's detections that are right, and how to count those that are not left out.
-
-    Attributes:
-        right: [R] ranks of true positives.
-        some: ranks that are left out, or those that are not: whichever are fewer.
-        left_out: whether `some` are those left out.
-        before: [R] how many of `some` are at a rank up to that of each of `right`.
-    """
-
-    right: np.ndarray
-    some: np.ndarray
-    left_out: bool
-    before: np.ndarray
-
-    @classmethod
-    def of(cls, matched: np.ndarray, ignored: np.ndarray, threshold: int) -> _Verdicts:
-        right = np.flatnonzero((matched >> threshold) & 1)
-        away = ((ignored >> threshold) & 1).astype(bool)[: int(right[-1]) + 1 if len(right) else 0]
-        left_out = 2 * int(away.sum()) <= len(away)
-        some = np.flatnonzero(away if left_out else ~away)
-        return cls(right, some, left_out, np.searchsorted(some, right, side="right"))
-
-    def average_precision(self, rule: str, drawn: np.ndarray, ahead: np.ndarray, objects: np.ndarray) -> np.ndarray:
-        """[b] of `drawn` [b, n], the weight of each rank, `ahead`, its cumulative sum, and [b] weighted objects.
-
-        Precision rises only at true positives, so its monotone envelope is that of the true positives alone, and
-        every recall point is first reached at one of them; the point 0 has the envelope's greatest value.
-        """
-        if not len(self.right):
-            return np.where(objects > 0, 0.0, np.nan)
-        weight = np.take(drawn, self.right, axis=1)
-        hits = np.cumsum(weight, axis=1, dtype=np.int32)
-        counted = self._counted(drawn, ahead)
-        envelope = hits / np.maximum(counted, 1)
-        flipped = envelope[:, ::-1]
-        np.maximum.accumulate(flipped, axis=1, out=flipped)
-        if rule == "voc_area":
-            return ratio(np.einsum("bn,bn->b", envelope, weight.astype(np.float64)), objects)
-        reached, points = _reached(rule, hits, np.maximum(objects, 1))
-        steps = np.diff(reached, axis=1, prepend=0)
-        return np.where(objects > 0, np.einsum("bn,bn->b", envelope, steps) / points, np.nan)
-
-    def _counted(self, drawn: np.ndarray, ahead: np.ndarray) -> np.ndarray:
-        """[b, R] weight of all detections up to each of `right`, those left out excepted."""
-        if self.left_out and not len(self.some):
-            return np.take(ahead, self.right, axis=1)
-        sums = np.zeros((len(drawn), len(self.some) + 1), np.int32)
-        np.cumsum(np.take(drawn, self.some, axis=1), axis=1, dtype=np.int32, out=sums[:, 1:])
-        part = np.take(sums, self.before, axis=1)
-        return np.take(ahead, self.right, axis=1) - part if self.left_out else part
-
-
-def _reached(rule: str, hits: np.ndarray, objects: np.ndarray) -> tuple[np.ndarray, int]:
-    """How many recall points `hits` [b, R] of `objects` [b] reach, [b, R] float64; and how many points there are."""
-    if rule == "voc_11points":
-        # Whole numbers: 3 of 10 reach the point 0.3, which as a sum of tenths they would miss by a rounding.
-        return (10 * hits.astype(np.int64) // objects[:, None] + 1).astype(np.float64), 11
-    recall = hits / objects[:, None]
-    last = len(RECALLS) - 1
-    low = np.minimum((recall * last).astype(np.int32), last)  # off by one at most: rounding, corrected below
-    low += np.take(_NEXT, low) <= recall
-    low -= np.take(RECALLS, low) > recall
-    return low + 1.0, len(RECALLS)
-
-
-_NEXT: Final = np.append(RECALLS[1:], np.inf)

@@ -1,42 +1,65 @@
-"""Evidence of metrics that are a mean over entries, objects or images: coverage, top-1, top-5."""
+"""Resampling summary of metrics that are a mean over entries, objects or images: coverage, top-1, top-5."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from ltrp_bench.results.summaries.base import Evidence, Pair, ratio, weighted_sums
+from ltrp_bench.results.summaries.base import MetricGroup, ResamplingSummary, ratio, weighted_sums
 
 NO_CATEGORY: Final = -1
+"""Category position of an entry that is in no category, and so in no group."""
 
 
-class Means(Evidence):
-    """A mean over entries, each of one image.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MeansSummary(ResamplingSummary):
+    """Means over M entries, each of one image.
 
-    Arrays: image [M], category [M] (`NO_CATEGORY`: of no category, and so of no group), values [metrics, M] with NaN
-    where an entry does not count for a metric. A metric of a group is sum w[image] value / sum w[image] over the
-    entries that count and whose category is in the group.
+    A metric of a group is the sum of w[image] value over the sum of w[image], taken over the entries that count for
+    the metric and whose category is in the group.
+
+    Attributes:
+        image: [M] position of each entry's image.
+        category: [M] position of each entry's category, or `NO_CATEGORY`.
+        entries: [metrics, M] values, NaN where an entry does not count for a metric; stored as "values".
     """
 
-    kind = "means"
+    kind: ClassVar[str] = "means"
 
-    def _load(self) -> None:
-        self._image = self._positions("image", None, len(self.images))
-        size = len(self._image)
-        self._category = self._positions("category", size, len(self.categories), NO_CATEGORY)
-        self._values = self._array("values", "f", (len(self.metrics), size)).astype(np.float64)
-        if np.isinf(self._values).any():
-            raise self._wrong("array 'values' holds an infinity")
+    image: np.ndarray
+    category: np.ndarray
+    entries: np.ndarray
 
-    def _compute(self, pairs: list[Pair], weights: np.ndarray) -> dict[Pair, np.ndarray]:
+    def _check_arrays(self) -> None:
+        self._check_positions("image", self.image, None, len(self.images))
+        size = len(self.image)
+        self._check_positions("category", self.category, size, len(self.categories), NO_CATEGORY)
+        self._check_array("values", self.entries, "f", (len(self.metrics), size))
+        if np.isinf(self.entries).any():
+            raise self._error("array 'values' holds an infinity")
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"image": self.image, "category": self.category, "values": self.entries}
+
+    @classmethod
+    def _own_fields(cls, arrays: Mapping[str, Any], where: str) -> dict[str, Any]:
+        return {
+            "image": cls._stored(arrays, "image", where),
+            "category": cls._stored(arrays, "category", where),
+            "entries": cls._stored(arrays, "values", where),
+        }
+
+    def _compute(self, pairs: list[MetricGroup], weights: np.ndarray) -> dict[MetricGroup, np.ndarray]:
         columns = np.concatenate([self._sums(metric, group) for metric, group in pairs], axis=1)
         sums = weighted_sums(weights, columns)
         return {pair: ratio(sums[:, 2 * i], sums[:, 2 * i + 1]) for i, pair in enumerate(pairs)}
 
     def _sums(self, metric: str, group: str) -> np.ndarray:
         """[N, 2] sum of values and number of entries of each image."""
-        values = self._values[self.metrics.index(metric)]
-        counted = ~np.isnan(values) & np.isin(self._category, self._members[group])
-        image, size = self._image[counted], len(self.images)
+        values = self.entries[self.metrics.index(metric)].astype(np.float64)
+        counted = ~np.isnan(values) & np.isin(self.category, self._members[group])
+        image, size = self.image[counted].astype(np.int64), len(self.images)
         return np.stack([np.bincount(image, values[counted], size), np.bincount(image, minlength=size)], axis=1)

@@ -1,22 +1,24 @@
-"""Evidence of average precision: each detection's verdict at every threshold and size, best first.
+"""Matches of detections with objects at every IoU threshold and size, for the resampling of average precision.
 
-COCO's matching within an image is done again from the evaluator's own overlaps, since the fast evaluator keeps its
-matches to itself: for each threshold, detections in the order of their scores take the object that they overlap most
-among those not taken that count, or else among those that do not count; crowds may be taken again (Lin et al., ECCV
-2014; pycocotools' `evaluateImg`). Tests hold what follows from it to the evaluator's numbers to 1e-12.
+COCO's matching within an image is repeated here from the evaluator's own overlaps, since the fast evaluator does not
+return its matches. At each threshold, detections in the order of their scores take the object of greatest overlap
+among those that count and are not taken, or else among those that do not count; crowds may be taken several times
+(Lin et al., ECCV 2014; pycocotools' `evaluateImg`). Tests compare the resulting AP with the evaluator's to 1e-12.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from pycocotools import mask as rle_tools
 
+from ltrp_bench.results.summaries.detections import Curve, MatchTable, RankedDetections
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.metrics.coco import MAX_DETECTIONS, Kind
-from ltrp_bench.tasks.metrics.voc import Rule, VocVerdicts
+from ltrp_bench.tasks.metrics.voc import Rule, VocMatches
 
 THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
 AREAS: Final[Mapping[str, tuple[float, float]]] = {
@@ -33,26 +35,35 @@ CURVES: Final[Mapping[str, tuple[str, int | None]]] = {
     "APm": ("medium", None),
     "APl": ("large", None),
 }
-"""Metric -> area range, threshold (None: the mean over all)."""
+"""Metric -> area range and position of its threshold (None: the mean over all)."""
 
 _LOW, _HIGH = np.array(list(AREAS.values())).T[:, :, None]
 _BITS = (1 << np.arange(len(THRESHOLDS))).astype(np.uint16)
 
 Overlaps = Mapping[tuple[int, int], np.ndarray]
-"""(image, category), from 0 -> [D, G]: detections best first, objects in order."""
+"""(image, category), positions from 0 -> [D, G] IoU of its detections, best first, with its objects."""
 
 
-def coco_tables(
+@dataclass(frozen=True, kw_only=True)
+class Matches:
+    """Fields of a `DetectionsSummary` from one evaluation: its ranking, tables and curves."""
+
+    rankings: Mapping[str, RankedDetections]
+    tables: Mapping[str, MatchTable]
+    curves: Mapping[str, Curve]
+
+
+def coco_matches(
     images: Sequence[ImageAnnotations],
     detections: Mapping[str, Sequence[Mapping[str, Any]]],
     categories: Sequence[str],
     kind: Kind,
     overlaps: Overlaps,
-) -> dict[str, Any]:
-    """Tables "{kind}_all", "{kind}_small", ... and their part of the meta: "tables" and "curves".
+) -> Matches:
+    """Matches of COCO's evaluation, in the tables "{kind}_all", "{kind}_small", "{kind}_medium", "{kind}_large".
 
     Args:
-        images, detections, categories, kind: as given to `coco_evaluation.evaluate`.
+        images, detections, categories, kind: as given to `metrics.coco.evaluate`.
         overlaps: `CocoEvaluation.overlaps` of that evaluation.
     """
     index = {name: k for k, name in enumerate(categories)}
@@ -95,10 +106,10 @@ def _counted(items: Sequence[ObjectAnnotation]) -> np.ndarray:
 def _match(
     overlap: np.ndarray | None, items: Sequence[ObjectAnnotation], area: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[D, A] bits of thresholds, right and left out, of detections best first with these areas."""
+    """Bits of thresholds [D, A], matched and ignored, of detections with these areas, best first."""
     ranges, most = len(AREAS), len(THRESHOLDS)
     beyond = (area[:, None] < _LOW[:, 0]) | (area[:, None] > _HIGH[:, 0])
-    if not items:  # nothing to find: most pairs of image and category
+    if not items:  # the most common case: no object of the category in the image
         return np.zeros(beyond.shape, np.uint16), np.where(beyond, _BITS.sum(), 0).astype(np.uint16)
     taken = np.full((len(area), ranges, most), -1)
     counted = _counted(items)
@@ -127,48 +138,50 @@ def _match(
 
 def _tables(
     kind: str, parts: Sequence[tuple[np.ndarray, ...]], truths: Sequence[tuple[int, int, np.ndarray]]
-) -> dict[str, Any]:
+) -> Matches:
     empty = (np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, len(AREAS))), np.zeros((0, len(AREAS))))
     joined = [np.concatenate(columns) for columns in zip(*(parts or [empty]), strict=True)]
     image, category, score, matched, ignored = joined
     # Stable: equal scores stay in the order of images, and within one in the order of its rows, as the evaluator's do.
     order = np.lexsort((-score, category))
-    out: dict[str, Any] = {
-        f"{kind}_all/image": image[order].astype(np.int32),
-        f"{kind}_all/category": category[order].astype(np.int32),
-    }
+    ranking = RankedDetections(image=image[order].astype(np.int32), category=category[order].astype(np.int32))
     where = np.array([(i, k) for i, k, _ in truths], np.int32).reshape(len(truths), 2)
     counts = np.array([counted for _, _, counted in truths], np.int32).reshape(len(truths), len(AREAS))
-    tables = []
+    tables = {}
     for a, name in enumerate(AREAS):
-        table = f"{kind}_{name}"
-        tables.append({"name": table, "ranks": f"{kind}_all", "rule": "coco", "thresholds": len(THRESHOLDS)})
-        out[f"{table}/matched"] = matched[order, a].astype(np.uint16)
-        out[f"{table}/ignored"] = ignored[order, a].astype(np.uint16)
         some = counts[:, a] > 0
-        out[f"{table}/truth_image"], out[f"{table}/truth_category"] = where[some].T
-        out[f"{table}/truth_count"] = counts[some, a]
-    curves = {f"{kind}_{metric}": [f"{kind}_{area}", at] for metric, (area, at) in CURVES.items()}
-    return {"meta": {"tables": tables, "curves": curves}, **out}
+        tables[f"{kind}_{name}"] = MatchTable(
+            ranking=f"{kind}_all",
+            rule="coco",
+            thresholds=len(THRESHOLDS),
+            matched=matched[order, a].astype(np.uint16),
+            ignored=ignored[order, a].astype(np.uint16),
+            truth_image=where[some, 0],
+            truth_category=where[some, 1],
+            truth_count=counts[some, a],
+        )
+    curves: dict[str, Curve] = {f"{kind}_{metric}": (f"{kind}_{area}", at) for metric, (area, at) in CURVES.items()}
+    return Matches(rankings={f"{kind}_all": ranking}, tables=tables, curves=curves)
 
 
-def voc_table(verdicts: VocVerdicts, categories: Sequence[str], metric: str, rule: Rule) -> dict[str, Any]:
-    """The table "voc" of VOC's verdicts, and its part of the meta."""
-    image, category, right = [], [], []
+def voc_match_table(matches: VocMatches, categories: Sequence[str], metric: str, rule: Rule) -> Matches:
+    """Matches of VOC's evaluation, in the table "voc"."""
+    image, category, correct = [], [], []
     for k, name in enumerate(categories):
-        image += [i for i, _ in verdicts.ranked[name]]
-        right += [good for _, good in verdicts.ranked[name]]
-        category += [k] * len(verdicts.ranked[name])
-    truth = [(i, k, n) for k, name in enumerate(categories) for i, n in verdicts.objects[name].items() if n]
+        image += [i for i, _ in matches.ranked[name]]
+        correct += [good for _, good in matches.ranked[name]]
+        category += [k] * len(matches.ranked[name])
+    truth = [(i, k, n) for k, name in enumerate(categories) for i, n in matches.objects[name].items() if n]
     where = np.array(truth, np.int32).reshape(len(truth), 3)
-    return {
-        "meta": {
-            "tables": [{"name": "voc", "ranks": "voc", "rule": f"voc_{rule}", "thresholds": 1}],
-            "curves": {metric: ["voc", 0]},
-        },
-        "voc/image": np.array(image, np.int32),
-        "voc/category": np.array(category, np.int32),
-        "voc/matched": np.array(right, np.uint16),
-        "voc/ignored": np.zeros(len(right), np.uint16),
-        **{f"voc/truth_{what}": where[:, i] for i, what in enumerate(("image", "category", "count"))},
-    }
+    table = MatchTable(
+        ranking="voc",
+        rule="voc_area" if rule == "area" else "voc_11points",
+        thresholds=1,
+        matched=np.array(correct, np.uint16),
+        ignored=np.zeros(len(correct), np.uint16),
+        truth_image=where[:, 0],
+        truth_category=where[:, 1],
+        truth_count=where[:, 2],
+    )
+    ranking = RankedDetections(image=np.array(image, np.int32), category=np.array(category, np.int32))
+    return Matches(rankings={"voc": ranking}, tables={"voc": table}, curves={metric: ("voc", 0)})

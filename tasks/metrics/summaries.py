@@ -1,88 +1,84 @@
-"""Evidence: what a task's metrics can be resampled from (docs/statistics.md), made from rows alone."""
+"""Resampling summaries of rows (docs/statistics.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
+from ltrp_bench.results.schema.rows import Row
+from ltrp_bench.results.summaries.average_precision import RankingSummary
+from ltrp_bench.results.summaries.base import ordered_groups
+from ltrp_bench.results.summaries.confusion import ConfusionSummary
+from ltrp_bench.results.summaries.means import NO_CATEGORY, MeansSummary
 from ltrp_bench.tasks.metrics.multilabel import MultiLabel
-from ltrp_bench.tasks.splits.split import GROUPS
-
-NO_CATEGORY: Final = -1
 
 Groups = Mapping[str, Collection[str]]
+"""Group -> names of its categories."""
 
 
-def meta(
-    kind: str,
-    images: Iterable[str],
+def means_summary(
+    records: Mapping[str, Sequence[Row]],
     categories: Sequence[str],
     groups: Groups,
-    metrics: Iterable[str],
-    **more: Any,
-) -> dict[str, Any]:
-    """What every kind says: its images, categories, the groups' members in the categories' order, its metrics."""
-    members = {group: [name for name in categories if name in groups[group]] for group in GROUPS}
-    return {
-        "kind": kind,
-        "images": list(images),
-        "categories": list(categories),
-        "groups": members,
-        "metrics": list(metrics),
-        **more,
-    }
-
-
-def of_means(
-    images: Sequence[str],
-    categories: Sequence[str],
-    groups: Groups,
-    image: Sequence[int],
-    category: Sequence[str],
+    row_category: Sequence[str],
     values: Mapping[str, np.ndarray],
-) -> dict[str, Any]:
-    """Metrics that are means over entries.
+) -> MeansSummary:
+    """Summary of metrics that are means over rows.
 
     Args:
-        images, categories, groups: see `meta`.
-        image: [M] position of each entry's image.
-        category: [M] its category's name; one that is none of `categories` counts in no group.
-        values: metric -> [M] value of each entry, NaN where it does not count.
+        records: image id -> its rows; M rows in all.
+        categories: names of the data set's categories.
+        groups: group -> its categories.
+        row_category: [M] name of each row's category; a name outside `categories` counts in no group.
+        values: metric -> [M] value of each row, NaN where it does not count.
     """
     index = {name: i for i, name in enumerate(categories)}
-    return {
-        "meta": meta("means", images, categories, groups, values),
-        "image": np.array(image, np.int32),
-        "category": np.array([index.get(name, NO_CATEGORY) for name in category], np.int32),
-        "values": np.array([values[metric] for metric in values], np.float64).reshape(len(values), len(image)),
-    }
+    image = [i for i, rows in enumerate(records.values()) for _ in rows]
+    return MeansSummary(
+        images=tuple(records),
+        categories=tuple(categories),
+        groups=ordered_groups(categories, groups),
+        metrics=tuple(values),
+        image=np.array(image, np.int32),
+        category=np.array([index.get(name, NO_CATEGORY) for name in row_category], np.int32),
+        entries=np.array([values[metric] for metric in values], np.float64).reshape(len(values), len(image)),
+    )
 
 
-def of_ranking(images: Sequence[str], run: MultiLabel, groups: Groups, metrics: Iterable[str]) -> dict[str, Any]:
-    """Mean average precision of several labels an image, and of sizes."""
-    return {
-        "meta": meta("ranking", images, run.categories, groups, metrics),
-        "scores": run.scores,
-        "labels": run.labels,
-        "sizes": run.sizes,
-    }
+def ranking_summary(images: Sequence[str], run: MultiLabel, groups: Groups, metrics: Iterable[str]) -> RankingSummary:
+    """Summary of multi-label mean average precision, by object size too; `images` are in the order of `run`."""
+    return RankingSummary(
+        images=tuple(images),
+        categories=run.categories,
+        groups=ordered_groups(run.categories, groups),
+        metrics=tuple(metrics),
+        scores=run.scores,
+        labels=run.labels,
+        sizes=run.sizes,
+    )
 
 
-def of_confusion(
-    images: Mapping[str, Sequence[Mapping[str, Any]]], classes: Sequence[str], groups: Groups, metrics: Iterable[str]
-) -> dict[str, Any]:
-    """Confusion matrices of images, given as rows (true, predicted, pixels)."""
+def confusion_summary(
+    records: Mapping[str, Sequence[Mapping[str, Any]]], classes: Sequence[str], groups: Groups, metrics: Iterable[str]
+) -> ConfusionSummary:
+    """Summary of images' confusion matrices, given as rows, see `confusion_rows`."""
     index = {name: i for i, name in enumerate(classes)}
     entries = [
         (i, index[row["true"]], index[row["predicted"]], int(row["pixels"]))
-        for i, rows in enumerate(images.values())
+        for i, rows in enumerate(records.values())
         for row in rows
     ]
     table = np.array(entries, np.int64).reshape(len(entries), 4)
-    return {
-        "meta": meta("confusion", images, classes, groups, metrics),
-        **{name: table[:, i].astype(np.int32) for i, name in enumerate(("image", "true", "predicted"))},
-        "pixels": table[:, 3],
-    }
+    image, true, predicted = table[:, :3].T.astype(np.int32)
+    return ConfusionSummary(
+        images=tuple(records),
+        categories=tuple(classes),
+        groups=ordered_groups(classes, groups),
+        metrics=tuple(metrics),
+        image=image,
+        true=true,
+        predicted=predicted,
+        pixels=table[:, 3],
+    )

@@ -1,12 +1,12 @@
 """Pascal VOC's average precision of boxes, one number a category (Everingham et al., 2010, section 4.2).
 
-Detections of a category are taken best first over all images. One counts as right if the object that it overlaps
+Detections of a category are taken best first over all images. One is correct if the object that it overlaps
 most, of its category in its image, overlaps by an IoU of at least 0.5 and was not found before; it is left out if
-that object is difficult; else it is wrong. Groups are means over categories: a category's number does not depend on
-what else is evaluated.
+that object is difficult; otherwise it is wrong. Groups are means over categories: a category's number does not depend
+on what else is evaluated.
 
 Own code, though mmdet has the same: `mmdet.evaluation.eval_map` forks four processes a call, leaves the order of equal
-scores to an unstable sort, and computes in single precision. Tests hold this to it.
+scores to an unstable sort, and computes in single precision. Tests compare the two.
 """
 
 from __future__ import annotations
@@ -65,37 +65,37 @@ def evaluate_voc(
         detections: image id -> rows with category, score, x, y, w, h (pixels of the image).
         categories: all of the data set, in its order.
         rule: "area" under the precision envelope (2010 and later) or the mean of the envelope at "11points" (2007).
-        threshold: least IoU of a find.
+        threshold: least IoU of a correct detection.
     """
-    judged = voc_verdicts(images, detections, categories, threshold)
-    counts = {name: sum(judged.objects[name].values()) for name in categories}
+    matches = voc_matches(images, detections, categories, threshold)
+    counts = {name: sum(matches.objects[name].values()) for name in categories}
     precision = {
-        name: _average_precision(np.array([good for _, good in judged.ranked[name]], bool), counts[name], rule)
+        name: _average_precision(np.array([good for _, good in matches.ranked[name]], bool), counts[name], rule)
         for name in categories
     }
     return VocEvaluation(precision, counts)
 
 
 @dataclass(frozen=True)
-class VocVerdicts:
-    """What was found and what there is; images by position.
+class VocMatches:
+    """Matches of detections with objects; images by position.
 
     Attributes:
-        ranked: category -> (image, whether right) of each detection that counts, best first.
-        objects: category -> image -> its objects, difficult ones left out.
+        ranked: category -> (image, True if correct) of each detection that counts, best first.
+        objects: category -> image -> number of its objects, difficult ones left out.
     """
 
     ranked: Mapping[str, Sequence[tuple[int, bool]]]
     objects: Mapping[str, Mapping[int, int]]
 
 
-def voc_verdicts(
+def voc_matches(
     images: Sequence[ImageAnnotations],
     detections: Mapping[str, Sequence[Mapping[str, Any]]],
     categories: Sequence[str],
     threshold: float = THRESHOLD,
-) -> VocVerdicts:
-    """Every detection's verdict; arguments as of `evaluate_voc`."""
+) -> VocMatches:
+    """Match every detection with the objects; arguments as of `evaluate_voc`."""
     truth: dict[str, dict[int, list[ObjectAnnotation]]] = {name: defaultdict(list) for name in categories}
     found: dict[str, list[tuple[float, int, Sequence[float]]]] = {name: [] for name in categories}
     for i, image in enumerate(images):
@@ -103,33 +103,33 @@ def voc_verdicts(
             truth[item.category][i].append(item)
         for row in detections.get(image.image_id, ()):
             found[row["category"]].append((row["score"], i, (row["x"], row["y"], row["w"], row["h"])))
-    return VocVerdicts(
-        {name: _verdicts(truth[name], found[name], threshold) for name in categories},
+    return VocMatches(
+        {name: _matches(truth[name], found[name], threshold) for name in categories},
         {name: {i: sum(not o.crowd for o in own) for i, own in truth[name].items()} for name in categories},
     )
 
 
-def _verdicts(
+def _matches(
     truth: Mapping[int, Sequence[ObjectAnnotation]],
     found: Sequence[tuple[float, int, Sequence[float]]],
     threshold: float,
 ) -> list[tuple[int, bool]]:
-    """(image, whether right), best first; detections of difficult objects do not count."""
+    """(image, True if correct), best first; detections of difficult objects are left out."""
     boxes = {i: np.array([item.box for item in objects], np.float64) for i, objects in truth.items()}
     taken: set[tuple[int, int]] = set()
-    verdicts: list[tuple[int, bool]] = []
+    matches: list[tuple[int, bool]] = []
     for _, i, box in sorted(found, key=lambda one: -one[0]):  # stable: equal scores stay in the order given
         if i not in boxes:
-            verdicts.append((i, False))
+            matches.append((i, False))
             continue
         overlaps = _overlaps(boxes[i], box)
         best = int(overlaps.argmax())
         if overlaps[best] < threshold:
-            verdicts.append((i, False))
+            matches.append((i, False))
         elif not truth[i][best].crowd:
-            verdicts.append((i, (i, best) not in taken))
+            matches.append((i, (i, best) not in taken))
             taken.add((i, best))
-    return verdicts
+    return matches
 
 
 def _overlaps(boxes: np.ndarray, box: Sequence[float]) -> np.ndarray:
@@ -142,7 +142,10 @@ def _overlaps(boxes: np.ndarray, box: Sequence[float]) -> np.ndarray:
 
 
 def _average_precision(right: np.ndarray, objects: int, rule: Rule) -> float:
-    """Of verdicts, best first, on so many objects; the envelope is the best precision at this recall or more."""
+    """Average precision of detections, best first, True where correct; NaN without objects.
+
+    The envelope is the best precision at this recall or a higher one.
+    """
     if not objects:
         return math.nan
     hits = right.cumsum()

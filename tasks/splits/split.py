@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.selectors.errors import InputError, UsageError
 
 State = Literal["seen", "narrow", "unseen"]
 STATES: tuple[State, ...] = get_args(State)
-GROUPS = ("all", "seen", "unseen")
 SPLITS = Path(__file__).parent
 """The folder of the splits that ship."""
 

@@ -14,11 +14,11 @@ import pytest
 from ltrp_bench.results.schema.record import (
     CellRecord,
     Identity,
-    Metric,
     SelectorInfo,
     TaskInfo,
     cell_fingerprint,
 )
+from ltrp_bench.results.schema.rows import MetricRow
 from ltrp_bench.results.store.run_store import RunStore
 
 MakeRecord = Callable[..., CellRecord]
@@ -41,13 +41,13 @@ def _make(
     own = Identity.of({"name": selector, "weights": weights, "version": version})
     what = Identity.of({"name": task, "limit": limit})
     rows = [
-        Metric("coverage", group, None, value, 10)
+        MetricRow("coverage", group, None, value, 10)
         for group, value in zip(("all", "seen", "unseen"), values, strict=True)
     ]
     rows += [
-        Metric("coverage", "all", "dog", 0.1 + 0.2, 3),
-        Metric("coverage", "narrow", None, math.nan, 0),
-        Metric("other", "all", None, 1e-300, 1),
+        MetricRow("coverage", "all", "dog", 0.1 + 0.2, 3),
+        MetricRow("coverage", "narrow", None, math.nan, 0),
+        MetricRow("other", "all", None, 1e-300, 1),
     ]
     return CellRecord(
         fingerprint=cell_fingerprint(own.value, what.value, keep_ratio, seed, reduction),
@@ -95,7 +95,7 @@ class World:
         images = {image: [{"category": "ab"[i % 2], "kept": float(kept[i])}] for i, image in enumerate(IMAGES)}
         means = float(kept.mean()), float(kept[::2].mean()), float(kept[1::2].mean())
         record = self.make(selector, ratio, values=means, **options)
-        sizes = [Metric("coverage_small", "all", None, 0.5, 1), Metric("coverage_gap", "all", None, 0.5, 1)]
+        sizes = [MetricRow("coverage_small", "all", None, 0.5, 1), MetricRow("coverage_gap", "all", None, 0.5, 1)]
         record = replace(record, images=len(IMAGES), metrics=(*record.metrics, *sizes))
         arrays = {
             "meta": {

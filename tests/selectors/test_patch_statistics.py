@@ -144,6 +144,6 @@ def test_options_of_weights_without_weights_are_one_line() -> None:
 def test_no_labels_the_tasks_own_patches(kind: type[PlainSelector]) -> None:
     selector = kind()
     assert selector.supervision == Supervision.none() and selector.patch_size == 16 and selector.input_size is None
-    assert kind.task_patch and not kind.is_control
+    assert kind.task_patch and kind.role == "method"
     with pytest.raises(UsageError, match="patch_size"):
         kind(patch_size=0)

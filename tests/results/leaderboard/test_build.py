@@ -114,7 +114,7 @@ def test_estimates_are_cached_and_a_damaged_cache_is_made_anew(world: Any) -> No
     (world.store.root / "evidence" / f"{record.fingerprint}.npz").write_bytes(b"not looked at")
     pd.testing.assert_frame_equal(first, load_board(world.store.root).frame)
     cache.write_bytes(cache.read_bytes()[:-20])
-    with pytest.raises(ResultsError, match="no evidence"):
+    with pytest.raises(ResultsError, match="no resampling summary"):
         load_board(world.store.root)
     (world.store.root / "moved").rename(world.store.evidence_path(record.fingerprint))
     pd.testing.assert_frame_equal(first, load_board(world.store.root).frame)
@@ -126,11 +126,12 @@ def test_evidence_of_another_cell_is_refused(world: Any) -> None:
     world.store.evidence_path(other.fingerprint).write_bytes(data)
     with pytest.raises(ResultsError, match="does not belong to the rows of its cell"):
         load_board(world.store.root)
-    # Its own rows, but other values.
-    arrays = {"meta": {"kind": "means"}, "values": np.zeros(1)}
-    world.store.write_evidence(other, arrays)
-    with pytest.raises(ResultsError, match="is no means evidence"):
+    # Bound to its own rows, but with the other cell's values.
+    world.store.write_evidence(other, world.store.read_evidence(one))
+    with pytest.raises(ResultsError, match=r"coverage of all is .* in its record"):
         load_board(world.store.root)
+    with pytest.raises(ResultsError, match="no valid 'means' resampling summary: meta/groups"):
+        world.store.write_evidence(other, {"meta": {"kind": "means"}, "values": np.zeros(1)})
 
 
 def test_folds_have_intervals_of_their_mean(world: Any) -> None:

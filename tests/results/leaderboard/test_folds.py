@@ -12,7 +12,8 @@ import pytest
 
 from ltrp_bench.results.leaderboard.build import BoardOptions, load_board
 from ltrp_bench.results.leaderboard.folds import COLUMNS, crossover
-from ltrp_bench.results.schema.record import CellRecord, Identity, Metric, SelectorInfo, TaskInfo, cell_fingerprint
+from ltrp_bench.results.schema.record import CellRecord, Identity, SelectorInfo, TaskInfo, cell_fingerprint
+from ltrp_bench.results.schema.rows import MetricRow
 from ltrp_bench.results.store.run_store import RunStore
 
 Values = tuple[float, float, float]
@@ -51,7 +52,7 @@ def cell(
         reduction="none",
         images=images - len(skipped),
         skipped=skipped,
-        metrics=tuple(Metric("coverage", group, None, value, 10) for group, value in groups),
+        metrics=tuple(MetricRow("coverage", group, None, value, 10) for group, value in groups),
         records_sha256="",
     )
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from ltrp_bench.results.leaderboard.build import BoardOptions
 from ltrp_bench.results.report.html import write_report
-from ltrp_bench.results.schema.record import Metric, ResultsError
+from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.schema.rows import MetricRow
 from ltrp_bench.results.store.gallery import Thumbnail, agreement, read_gallery, write_images, write_ranks
 from ltrp_bench.results.store.run_store import RunStore
 
@@ -43,7 +44,7 @@ def _fill(world: Any, tasks: tuple[str, ...], selectors: tuple[str, ...], ratios
                 if (task, name, ratio) == (tasks[0], "center", 0.5):
                     continue
                 record = world.cell(name, ratio, 0.9 - 0.08 * place, 0.02 * place, task=task)
-                own = tuple(Metric("coverage", "seen", f"thing {k}", k / 80, 9) for k in range(80))
+                own = tuple(MetricRow("coverage", "seen", f"thing {k}", k / 80, 9) for k in range(80))
                 kept = tuple(m for m in record.metrics if m.category is None)
                 stored = replace(record, metrics=(*kept, *own))
                 world.store.write(world.store.cell_path(record.fingerprint), stored.to_json().encode())
@@ -180,11 +181,11 @@ def test_slider_and_score_maps(browser: Any, small: Path) -> None:
     page.wait_for_timeout(100)
     mapped = pixels()
     page.keyboard.press("Tab")
-    page.select_option("#g-picture", index=1)
+    page.select_option("#g-image", index=1)
     page.wait_for_timeout(100)
     assert pixels() != mapped
     # An image id that tries to be a tag is text.
-    assert HOSTILE in page.locator("#g-picture").inner_text() and page.locator("img[src=x]").count() == 0
+    assert HOSTILE in page.locator("#g-image").inner_text() and page.locator("img[src=x]").count() == 0
     tab.done()
 
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from ltrp_bench.results.schema.record import (
     CellRecord,
     Identity,
-    Metric,
     ResultsError,
     canonical_json,
     cell_fingerprint,
     digest,
 )
+from ltrp_bench.results.schema.rows import MetricRow
 
 MakeRecord = Callable[..., CellRecord]
 
@@ -83,7 +83,7 @@ def test_the_fingerprint_is_of_results_only() -> None:
         ({"keep_ratio": 1.5}, "not in"),
         ({"reduction": "blur"}, "none of"),
         ({"fingerprint": "0" * 64}, "does not belong"),
-        ({"metrics": (Metric("m", "all", None, math.inf, 1),)}, "infinite"),
+        ({"metrics": (MetricRow("m", "all", None, math.inf, 1),)}, "infinite"),
         ({"seed": 1}, "does not belong"),
     ],
 )

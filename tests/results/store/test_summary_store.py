@@ -1,4 +1,4 @@
-"""Evidence on disk: the same bytes for the same evidence; damage, changes and other cells are refused."""
+"""Summaries on disk: the same bytes for the same summary; damage, changes and other cells are refused."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def _resaved(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
     return buffer.getvalue()
 
 
-def test_the_same_evidence_is_the_same_bytes(world: Any) -> None:
+def test_the_same_summary_is_the_same_bytes(world: Any) -> None:
     record = world.cell("ltrp", 0.5, 0.5)
     path = world.store.evidence_path(record.fingerprint)
     first = path.read_bytes()
     world.cell("ltrp", 0.5, 0.5)
     assert path.read_bytes() == first
-    evidence = world.store.read_evidence(record)
-    assert evidence is not None and list(evidence.images) == world.images
-    assert evidence.measured("coverage", "seen") == pytest.approx(record.value("coverage", "seen"), abs=1e-12)
-    # A cell measured anew by a task without evidence leaves none of the old.
+    summary = world.store.read_evidence(record)
+    assert summary is not None and list(summary.images) == world.images
+    assert summary.measured("coverage", "seen") == pytest.approx(record.value("coverage", "seen"), abs=1e-12)
+    # A cell measured anew by a task without a summary leaves none of the old.
     world.cell("ltrp", 0.5, 0.5, evidence=False)
     assert world.store.read_evidence(record) is None
 
@@ -51,7 +51,7 @@ def _meta(arrays: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [(_value, "was altered"), (_pickle, "no evidence"), (_meta, "no evidence")]
+    ("change", "said"), [(_value, "was altered"), (_pickle, "no resampling summary"), (_meta, "no resampling summary")]
 )
 def test_what_was_changed_is_refused(world: Any, change: Callable[[dict[str, Any]], None], said: str) -> None:
     record = world.cell("ltrp", 0.5, 0.5)
@@ -68,16 +68,16 @@ def test_damage_and_other_cells(world: Any, tmp_path: Path) -> None:
     data = path.read_bytes()
     for broken in (b"", data[:50], data[:-30]):
         path.write_bytes(broken)
-        with pytest.raises(ResultsError, match="cut short or no evidence"):
+        with pytest.raises(ResultsError, match="cut short or no resampling summary"):
             from_npz(path, record)
     path.write_bytes(data)
     with pytest.raises(ResultsError, match="does not belong to the rows"):
         from_npz(path, replace(record, records_sha256="0" * 64))
-    with pytest.raises(ResultsError, match="is of other images"):
+    with pytest.raises(ResultsError, match="holds other images"):
         from_npz(path, replace(record, images=3))
-    # Evidence whose metrics are not the record's, checksums and all.
+    # A summary whose metrics are not the record's, checksums and all.
     halved = [replace(m, value=m.value / 2) for m in record.metrics]
     with pytest.raises(ResultsError, match=r"coverage of all is .* in its record"):
         from_npz(path, replace(record, metrics=tuple(halved)))
-    with pytest.raises(ResultsError, match="not plain JSON"):
+    with pytest.raises(ResultsError, match="kind {.*} in its meta"):
         to_npz({"meta": {"kind": {1, 2}}}, "x")

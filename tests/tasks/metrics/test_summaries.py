@@ -1,4 +1,4 @@
-"""Evidence of every task: with every image once its metrics are the task's own, with drawn weights those of copies."""
+"""Summaries: at unit weights their metrics are the task's own, at drawn weights those of copied images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_tools
 
-from ltrp_bench.results.summaries.registry import GROUPS, Evidence, read
+from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.summaries.base import ResamplingSummary, ordered_groups
+from ltrp_bench.results.summaries.detections import DetectionsSummary
+from ltrp_bench.results.summaries.registry import parse_summary
 from ltrp_bench.tasks.base import Keep, Task
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.metrics.coco import Kind, evaluate
-from ltrp_bench.tasks.metrics.detection_matches import AREAS, CURVES, coco_tables, voc_table
+from ltrp_bench.tasks.metrics.detection_matches import AREAS, CURVES, Matches, coco_matches, voc_match_table
 from ltrp_bench.tasks.metrics.multilabel import MultiLabel
 from ltrp_bench.tasks.metrics.segmentation import Confusion
-from ltrp_bench.tasks.metrics.summaries import meta
-from ltrp_bench.tasks.metrics.voc import Rule, evaluate_voc, voc_verdicts
+from ltrp_bench.tasks.metrics.voc import Rule, evaluate_voc, voc_matches
 from ltrp_bench.tasks.registry import create_task
 
 IMAGES = 24
@@ -48,46 +50,47 @@ def _copies(records: Mapping[str, Any], images: Sequence[str], weights: np.ndarr
 
 
 @pytest.fixture(scope="module", params=["coverage", "cls", "multilabel", "seg", "det"])
-def run(request: pytest.FixtureRequest) -> tuple[Any, Records, Evidence]:
+def run(request: pytest.FixtureRequest) -> tuple[Any, Records, ResamplingSummary]:
     options = {"reduction": "drop"} if request.param == "det" else {}
     task = create_task(f"shapes-{request.param}", limit=IMAGES, **options)
     records = _records(task)
     task.compute_metrics(records)
-    evidence = task.resampling_summary(records)
-    assert evidence is not None
-    return task, records, read(evidence, "cell")
+    summary = task.resampling_summary(records)
+    assert summary is not None
+    # Through the stored form, as a reader has it.
+    return task, records, parse_summary(summary.to_arrays(), "cell")
 
 
-def test_every_metric_is_the_tasks_own(run: tuple[Any, Records, Evidence]) -> None:
-    task, records, evidence = run
+def test_every_metric_is_the_tasks_own(run: tuple[Any, Records, ResamplingSummary]) -> None:
+    task, records, summary = run
     own = {(row.metric, row.group): row.value for row in task.compute_metrics(records) if row.category is None}
-    assert evidence.metrics[0] == task.headline and sorted(evidence.images) == sorted(records)
+    assert summary.metrics[0] == task.headline and sorted(summary.images) == sorted(records)
     compared = 0
-    for metric in evidence.metrics:
+    for metric in summary.metrics:
         for group in GROUPS:
             expected = own.get((metric, group), np.nan)
-            assert evidence.measured(metric, group) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+            assert summary.measured(metric, group) == pytest.approx(expected, abs=1e-12, nan_ok=True)
             compared += expected == expected
-    assert compared >= 2 * len(evidence.metrics) - 2
+    assert compared >= 2 * len(summary.metrics) - 2
 
 
-def test_evidence_is_the_same_without_the_evaluation_at_hand(run: tuple[Any, Records, Evidence]) -> None:
-    task, records, evidence = run
-    again = read(task.resampling_summary(dict(records)), "cell")
-    pairs = [(metric, group) for metric in evidence.metrics for group in GROUPS]
-    weights = _drawn(evidence.images)
-    one, other = evidence.all_values(pairs, weights), again.all_values(pairs, weights)
+def test_summary_is_the_same_without_the_evaluation_at_hand(run: tuple[Any, Records, ResamplingSummary]) -> None:
+    task, records, summary = run
+    again = task.resampling_summary(dict(records))
+    pairs = [(metric, group) for metric in summary.metrics for group in GROUPS]
+    weights = _drawn(summary.images)
+    one, other = summary.all_values(pairs, weights), again.all_values(pairs, weights)
     assert all(np.array_equal(one[pair], other[pair], equal_nan=True) for pair in pairs)
 
 
-def test_drawn_weights_are_copies(run: tuple[Any, Records, Evidence]) -> None:
-    task, records, evidence = run
-    weights = _drawn(evidence.images)
+def test_drawn_weights_are_copies(run: tuple[Any, Records, ResamplingSummary]) -> None:
+    task, records, summary = run
+    weights = _drawn(summary.images)
     measure = _measures(task)
-    pairs = [(metric, group) for metric in evidence.metrics for group in GROUPS]
-    values = evidence.all_values(pairs, weights)
+    pairs = [(metric, group) for metric in summary.metrics for group in GROUPS]
+    values = summary.all_values(pairs, weights)
     for b, row in enumerate(weights):
-        found = measure(_copies(records, evidence.images, row), row, evidence.images)
+        found = measure(_copies(records, summary.images, row), row, summary.images)
         for pair in pairs:
             assert values[pair][b] == pytest.approx(found.get(pair, np.nan), abs=1e-12, nan_ok=True), pair
 
@@ -180,6 +183,18 @@ def _with_masks(truth: list[ImageAnnotations], found: Records) -> tuple[list[Ima
     return truth, found
 
 
+def _summary(truth: Sequence[ImageAnnotations], matches: Matches) -> DetectionsSummary:
+    return DetectionsSummary(
+        images=tuple(image.image_id for image in truth),
+        categories=CATEGORIES,
+        groups=ordered_groups(CATEGORIES, PARTS),
+        metrics=tuple(matches.curves),
+        rankings=matches.rankings,
+        tables=matches.tables,
+        curves=matches.curves,
+    )
+
+
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 @pytest.mark.parametrize("seed", range(5))
 def test_matching_is_the_evaluators(seed: int, kind: Kind) -> None:
@@ -187,31 +202,28 @@ def test_matching_is_the_evaluators(seed: int, kind: Kind) -> None:
     if kind == "segm":
         truth, found = _with_masks(truth[:12], {t.image_id: found[t.image_id] for t in truth[:12]})
     once = evaluate(truth, found, CATEGORIES, kind)
-    tables = coco_tables(truth, found, CATEGORIES, kind, once.overlaps)
-    about = meta("detections", [t.image_id for t in truth], CATEGORIES, PARTS, tables["meta"]["curves"])
-    evidence = read({**tables, "meta": {**about, **tables["meta"]}}, "cell")
-    assert len(evidence.metrics) == len(CURVES) and len(tables["meta"]["tables"]) == len(AREAS)
+    summary = _summary(truth, coco_matches(truth, found, CATEGORIES, kind, once.overlaps))
+    assert len(summary.metrics) == len(CURVES) and len(summary.tables) == len(AREAS)
     for metric in CURVES:
         for group in GROUPS:
             expected = once.metric(metric, PARTS[group])
-            assert evidence.measured(f"{kind}_{metric}", group) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+            assert summary.measured(f"{kind}_{metric}", group) == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 @pytest.mark.parametrize("rule", ["area", "11points"])
 @pytest.mark.parametrize("seed", range(3))
 def test_vocs_rules(seed: int, rule: Rule) -> None:
     truth, found = _world(seed)
-    tables = voc_table(voc_verdicts(truth, found, CATEGORIES), CATEGORIES, "voc_AP50", rule)
-    about = meta("detections", [t.image_id for t in truth], CATEGORIES, PARTS, ["voc_AP50"])
-    evidence = read({**tables, "meta": {**about, **tables["meta"]}}, "cell")
+    matches = voc_matches(truth, found, CATEGORIES)
+    summary = _summary(truth, voc_match_table(matches, CATEGORIES, "voc_AP50", rule))
     once = evaluate_voc(truth, found, CATEGORIES, rule)
     for group in GROUPS:
-        assert evidence.measured("voc_AP50", group) == pytest.approx(once.metric(PARTS[group]), abs=1e-12)
+        assert summary.measured("voc_AP50", group) == pytest.approx(once.metric(PARTS[group]), abs=1e-12)
     # Copies, with scores that tell all detections apart: equal ones of two images would interleave.
     rng = np.random.default_rng(seed)
     found = {i: [{**row, "score": float(rng.random())} for row in rows] for i, rows in found.items()}
-    tables = voc_table(voc_verdicts(truth, found, CATEGORIES), CATEGORIES, "voc_AP50", rule)
-    evidence = read({**tables, "meta": {**about, **tables["meta"]}}, "cell")
+    matches = voc_matches(truth, found, CATEGORIES)
+    summary = _summary(truth, voc_match_table(matches, CATEGORIES, "voc_AP50", rule))
     images = [t.image_id for t in truth]
     for weights in _drawn(images):
         copies = _copies(found, images, weights)
@@ -219,5 +231,5 @@ def test_vocs_rules(seed: int, rule: Rule) -> None:
         again = [ImageAnnotations(name, 300, 300, by_id[name.rpartition("/")[0]].objects) for name in copies]
         once = evaluate_voc(again, copies, CATEGORIES, rule)
         for group in GROUPS:
-            value = evidence.values("voc_AP50", group, weights[None])[0]
+            value = summary.values("voc_AP50", group, weights[None])[0]
             assert value == pytest.approx(once.metric(PARTS[group]), abs=1e-12)
