@@ -1,4 +1,4 @@
-"""This machine: a device that torch accepts here, and what is stored beside a result about where it was made."""
+"""This machine: its devices, and the provenance that is stored beside a result."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ltrp_bench.selectors.errors import UsageError
 _DEVICES: Final = ("cpu", "cuda", "mps")
 
 
-def usable_device(asked: str) -> str:
-    """A device string that torch accepts here; UsageError otherwise."""
+def usable_device(name: str) -> str:
+    """Resolve "auto" and check that torch can use the device here. Raises UsageError."""
     import torch
 
-    if asked == "auto":
+    if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        if torch.device(asked).type not in _DEVICES:
-            raise UsageError(f"--device {asked}: write auto, cpu, cuda, cuda:1 or mps")
-        torch.empty(1, device=asked)
+        if torch.device(name).type not in _DEVICES:
+            raise UsageError(f"--device {name}: write auto, cpu, cuda, cuda:1 or mps")
+        torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {asked} cannot be used here: {reason}") from error
-    return asked
+        raise UsageError(f"--device {name} cannot be used here: {reason}") from error
+    return name
 
 
 def provenance(device: str) -> Callable[[], dict[str, Any]]:
-    """Makes what is stored beside each cell: when, where, with which versions and command."""
+    """A function that returns the provenance of a cell finished now: time, machine, versions and command, as JSON."""
 
     def now() -> dict[str, Any]:
         return {
@@ -50,7 +50,7 @@ def provenance(device: str) -> Callable[[], dict[str, Any]]:
 
 
 def device_name(device: str) -> str:
-    """ "cpu", or a GPU's device string and model."""
+    """The device string, with the model of a GPU: "cpu", "cuda:0 (NVIDIA H100)"."""
     import torch
 
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device

@@ -1,4 +1,4 @@
-"""Floating-point operations of any computation, counted by torch's own counter."""
+"""Floating-point operations of a computation, counted by torch's `FlopCounterMode`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class _NoModules:
-    """In the place of the counter's own tracker, whose hooks forbid to ask autograd for inner gradients (Grad-CAM)."""
+    """Replaces the counter's module tracker, whose hooks break gradients of inner layers (Grad-CAM)."""
 
     parents: Final = frozenset({"Global"})
 
@@ -23,7 +23,7 @@ class _NoModules:
 
 
 class _Flops(FlopCounterMode):
-    """Counts a whole run, not by module."""
+    """Counts the whole computation, without a breakdown by module."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -31,11 +31,11 @@ class _Flops(FlopCounterMode):
 
 
 def count_flops(run: Callable[[], object]) -> int:
-    """Floating-point operations of `run()`: matrix products and convolutions; a multiply-add is two."""
+    """Number of floating-point operations of `run()`: matrix products and convolutions, a multiply-add counted as two."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        # Fused attention is one operation that the counter does not know on every device; its parts it does.
+        # The counter does not know fused attention on every device; it does know the operations of the unfused one.
         with sdpa_kernel(SDPBackend.MATH), _Flops(display=False) as counter:
             run()
     finally:
