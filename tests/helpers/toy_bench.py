@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ltrp_bench.harness.evaluation.loading import LoadedSpan, load_spans
 from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.plan import CellGroup, SelectorEntry, TaskEntry, plan, selector_entry, task_entry
 from ltrp_bench.harness.evaluation.sweep import run_sweep
@@ -201,6 +202,12 @@ def toy_groups(
 def sweep(out: Path, recorder: Recorder | None = None, groups: Any = None, **options: Any) -> list[CellRecord]:
     groups = toy_groups() if groups is None else groups
     return run_sweep(groups, RunStore(out), SweepOptions(**options), recorder or Recorder())
+
+
+def load(task: Task, first: int, end: int) -> LoadedSpan:
+    """The images of one span, loaded in this thread."""
+    (loaded,) = load_spans(task, [(first, end)], workers=0, skip_unreadable=True)
+    return loaded
 
 
 def contents(out: Path) -> dict[str, bytes]:

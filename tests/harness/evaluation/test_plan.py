@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import toy_bench as toy
 
-from ltrp_bench.harness.evaluation.loading import load_spans, spans
 from ltrp_bench.harness.evaluation.plan import plan
 from ltrp_bench.selectors.controls import DownsampleControl, FullControl, OracleControl, RandomControl
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import UsageError
 
 
 def _cells(notices: list[str] | None = None, **options: object) -> list[tuple[str, int, float]]:
@@ -70,18 +69,3 @@ def test_seeds_out_of_range(seeds: list[int]) -> None:
 def test_a_task_without_images() -> None:
     with pytest.raises(UsageError, match="no images"):
         toy.toy_groups(toy.ToyTask(images=0))
-
-
-def test_spans() -> None:
-    assert spans(150, 64) == [(0, 64), (64, 128), (128, 150)] and spans(64, 64) == [(0, 64)]
-
-
-@pytest.mark.parametrize("workers", [0, 1, 5])
-def test_images_come_in_order(workers: int) -> None:
-    task = toy.ToyTask(images=40, bad=[3, 39])
-    chunks = list(load_spans(task, spans(40, 16), workers, skip_unreadable=True))
-    ids = [sample.image_id for chunk in chunks for sample in chunk.samples]
-    assert ids == [f"toy {index}" for index in range(40) if index not in (3, 39)]
-    assert [list(chunk.unreadable) for chunk in chunks] == [["toy 3"], [], ["toy 39"]]
-    with pytest.raises(InputError, match=r"toy 3 is corrupt \(--skip-bad-images"):
-        list(load_spans(task, spans(40, 16), workers, skip_unreadable=False))

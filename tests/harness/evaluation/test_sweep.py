@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import toy_bench as toy
 
 from ltrp_bench.harness.evaluation.cell_writer import skip_reason
-from ltrp_bench.harness.evaluation.cost import ScoreCost
 from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.score_cache import ScoreCache
-from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.harness.evaluation.sweep import run_sweep
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.selectors.controls import DownsampleControl, OracleControl, RandomControl, VarianceControl
+from ltrp_bench.selectors.controls import DownsampleControl, RandomControl
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.base import MetricRow
 
@@ -29,17 +26,6 @@ def test_results_depend_on_no_option_of_speed(tmp_path: Path, options: dict[str,
     toy.sweep(tmp_path / "a", batch_size=16, workers=2)
     toy.sweep(tmp_path / "b", **options)
     assert toy.contents(tmp_path / "a") == toy.contents(tmp_path / "b")
-
-
-def test_batches_share_size_and_keep_order() -> None:
-    """What a GPU is given: scores of batches, back in the order of the images."""
-    task = toy.ToyTask()
-    samples = [task.load(index) for index in range(20)]
-    grids = [task.grid(sample) for sample in samples]
-    together = Scorer(toy.NetSelector(), torch.device("cpu"), 8).scores(samples, grids, 0)
-    for sample, grid, scores in zip(samples, grids, together, strict=True):
-        (alone,) = Scorer(toy.NetSelector(), torch.device("cpu"), 1).scores([sample], [grid], 0)
-        assert scores.shape == grid and np.allclose(scores, alone, atol=1e-5)
 
 
 def test_what_is_measured_is_right(tmp_path: Path) -> None:
@@ -75,35 +61,21 @@ def test_a_selector_is_asked_once_an_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-3], lambda b: b[:-3] + b"abc", lambda b: b""])
-def test_damaged_scores_are_computed_again(tmp_path: Path, damage: Any) -> None:
-    toy.sweep(tmp_path, groups=toy.toy_groups(selectors=[toy.NetSelector()], ratios=[0.25]))
-    files = sorted((tmp_path / "scores").rglob("*.safetensors"))
-    assert len(files) == 3
-    files[0].write_bytes(damage(files[0].read_bytes()))
+@pytest.mark.parametrize(("span", "scored"), [((0, 64), 64 + 1), ((128, 150), 22)])
+def test_damaged_scores_are_computed_again(tmp_path: Path, damage: Any, span: tuple[int, int], scored: int) -> None:
+    """Operations are counted on one more image unless an earlier span's scores in the cache tell them."""
+    groups = toy.toy_groups(selectors=[toy.NetSelector()], ratios=[0.25])
+    toy.sweep(tmp_path, groups=groups)
+    assert len(list((tmp_path / "scores").rglob("*.safetensors"))) == 3
+    images = toy.load(toy.ToyTask(), *span)
+    file = ScoreCache(RunStore(tmp_path), groups[0], print).path(images.image_ids, images.grids)
+    file.write_bytes(damage(file.read_bytes()))
     net, recorder = toy.NetSelector(), toy.Recorder()
     toy.sweep(tmp_path, recorder, toy.toy_groups(selectors=[net], ratios=[0.5]))
-    assert net.calls["images"] in (64 + 1, 64, 22)
-    assert len(recorder.notices) == 1 and "damaged: they are computed again" in recorder.notices[0]
+    assert net.calls["images"] == scored
+    assert recorder.notices == [f"cached scores in {file} are damaged: they are computed again"]
     toy.sweep(tmp_path / "new", groups=toy.toy_groups(selectors=[toy.NetSelector()], ratios=[0.5]))
     assert toy.contents(tmp_path).items() >= toy.contents(tmp_path / "new").items()
-
-
-def test_the_cache_keeps_scores_apart(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
-    random = toy.toy_groups(selectors=[RandomControl(8)], seeds=(0, 1))
-    caches = [ScoreCache(store, group, print) for group in random]
-    scores = [np.arange(6, dtype=np.float32).reshape(2, 3)]
-    cost = ScoreCost(2.5, "here", 0.125)
-    caches[0].put(["a"], [(2, 3)], scores, cost)
-    back = caches[0].get(["a"], [(2, 3)])
-    assert back is not None and np.array_equal(back.scores[0], scores[0]) and back.cost == cost
-    assert caches[1].get(["a"], [(2, 3)]) is None
-    assert caches[0].get(["b"], [(2, 3)]) is None and caches[0].get(["a"], [(3, 2)]) is None
-    # A control that looks at ground truth is not cached: the key does not know the annotations.
-    oracle = ScoreCache(store, toy.toy_groups(selectors=[OracleControl(8)])[0], print)
-    assert not oracle.enabled
-    oracle.put(["a"], [(2, 3)], scores, cost)
-    assert oracle.get(["a"], [(2, 3)]) is None
 
 
 def test_bad_images_stop_or_are_left_out(tmp_path: Path) -> None:
@@ -230,28 +202,6 @@ def test_downsample_asks_no_selector(tmp_path: Path) -> None:
     (record,) = toy.sweep(tmp_path, groups=toy.toy_groups(selectors=[DownsampleControl(8)], ratios=[0.5]))
     assert record.value("coverage", "all") == pytest.approx(0.5)
     assert not (tmp_path / "scores").exists()
-
-
-def test_images_are_normalised_and_resized_for_each_selector() -> None:
-    seen: dict[str, torch.Tensor] = {}
-
-    class Watching(toy.PlainSelector):
-        mean, std, input_size = (0.1, 0.2, 0.3), (0.5, 0.25, 1.0), (16, 32)
-
-        def scores(self, images: torch.Tensor) -> torch.Tensor:
-            seen["images"] = images
-            return images[:, 0, ::8, ::8]
-
-    sample = toy.ToyTask().load(1)
-    sample.image[:] = (255, 0, 51)
-    (scores,) = Scorer(Watching(), torch.device("cpu"), 4).scores([sample], [(4, 6)], 0)
-    assert seen["images"].shape == (1, 3, 16, 32)
-    expected = torch.tensor([(1 - 0.1) / 0.5, (0 - 0.2) / 0.25, (0.2 - 0.3) / 1.0])
-    assert torch.allclose(seen["images"].mean((0, 2, 3)), expected, atol=1e-5)
-    assert scores.shape == (4, 6) and scores.dtype == np.float32
-    # Without a size of its own: the grid times the patch size.
-    (scores,) = Scorer(VarianceControl(4), torch.device("cpu"), 4).scores([sample], [(5, 7)], 0)
-    assert scores.shape == (5, 7)
 
 
 def test_provenance_is_beside_the_result(tmp_path: Path) -> None:

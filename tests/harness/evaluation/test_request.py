@@ -1,0 +1,116 @@
+"""From names and option strings to selectors and tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_bench as toy
+
+from ltrp_bench.harness.evaluation.options import Request
+from ltrp_bench.harness.evaluation.request import RequestedSelectors, TaskArguments, resolve_request, weights_tags
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.registry import create_task
+
+SHAPES = ("shapes-coverage", "shapes-det")
+
+
+def _arguments(notices: list[str] | None = None, **options: Any) -> dict[str, dict[str, Any]]:
+    request = Request(selectors=("random",), tasks=SHAPES, **options)
+    return TaskArguments(SHAPES, ([] if notices is None else notices).append).from_request(request)
+
+
+def test_every_task_is_paired_with_every_selector_once() -> None:
+    request = Request(
+        selectors=("random", "ltrp", "random"),
+        tasks=("shapes-coverage", "shapes-coverage"),
+        shared={"limit": 3},
+        selector_options=("random.patch_size=4",),
+    )
+    pairs = resolve_request(request, pytest.fail)
+    assert [(selector.name, task.info.name) for selector, task in pairs] == [
+        ("random", "shapes-coverage"),
+        ("ltrp.shapes", "shapes-coverage"),
+    ]
+    assert pairs[0][1] is pairs[1][1] and pairs[0][1].images == 3
+    assert pairs[0][0].selector.patch_size == 4
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request(selectors=(), tasks=SHAPES), "give at least one --selector"),
+        (Request(selectors=("random",), tasks=()), "give at least one --task"),
+        (Request(selectors=("random", "rondom"), tasks=SHAPES), "no selector 'rondom'; did you mean 'random'"),
+        (Request(selectors=("random",), tasks=("shapes-dot",)), "no task 'shapes-dot'; did you mean 'shapes-det'"),
+    ],
+)
+def test_names_are_checked_first(request_: Request, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        resolve_request(request_, pytest.fail)
+
+
+def test_an_unknown_split_is_found_before_a_task_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ltrp_bench.harness.evaluation.request.create_task", pytest.fail)
+    with pytest.raises((UsageError, InputError), match="nowhere"):
+        resolve_request(Request(selectors=("random",), tasks=SHAPES, shared={"split": "nowhere.csv"}), pytest.fail)
+
+
+def test_weights_of_the_domain_and_fold_of_a_task() -> None:
+    assert weights_tags(create_task("shapes-coverage", limit=1)) == ("shapes", "shapes0")
+    assert weights_tags(create_task("shapes-coverage", limit=1, fold=1)) == ("shapes", "shapes1")
+    assert weights_tags(toy.ToyTask()) == ("shapes",)
+
+
+def test_shared_options_reach_the_tasks_that_have_them() -> None:
+    notices: list[str] = []
+    arguments = _arguments(notices, shared={"limit": 3, "model": None}, task_options=("score_threshold=0.5",))
+    assert arguments == {
+        "shapes-coverage": {"limit": 3},
+        "shapes-det": {"limit": 3, "score_threshold": 0.5, "device": "cpu"},
+    }
+    assert notices == ["--task-option score_threshold does not apply to shapes-coverage"]
+
+
+def test_options_of_one_task() -> None:
+    arguments = _arguments(task_options=("shapes-det.fold=1", "shapes-det.limit=9"), device="cuda")
+    assert arguments == {"shapes-coverage": {}, "shapes-det": {"fold": 1, "limit": 9, "device": "cuda"}}
+
+
+def test_a_folder_for_one_task_or_for_all() -> None:
+    tasks = ("coco-coverage", "coco-det")
+    request = Request(selectors=("random",), tasks=tasks, data=("all", "coco-det=one"))
+    found = TaskArguments(tasks, pytest.fail).from_request(request)
+    assert {name: arguments["data"] for name, arguments in found.items()} == {"coco-coverage": "all", "coco-det": "one"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": ("there",)}, "--data: none of the tasks in this run has such an option"),
+        ({"shared": {"no_such": 1}}, r"--no-such: none of the tasks .* \(shapes-coverage, shapes-det\)"),
+        ({"task_options": ("score_threshold",)}, "--task-option score_threshold: write TASK.key=value or key=value"),
+        ({"task_options": ("coco-det.fold=1",)}, "'coco-det' is not in this run"),
+    ],
+)
+def test_options_that_belong_to_no_task(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        _arguments(**options)
+
+
+def test_an_edit_of_the_users_own_selector_changes_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "from ltrp_bench.selectors.controls import RandomControl\n\n\nclass Mine(RandomControl):\n    name = 'mine'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    identities = []
+    for module, text in (("own_a", code), ("own_b", code + "# edited\n")):
+        (tmp_path / f"{module}.py").write_text(text)
+        name = f"{module}:Mine"
+        chosen = RequestedSelectors.from_request(Request(selectors=(name,), tasks=()))
+        identities.append(chosen.build(name, "photos").info.identity.value)
+    assert len(identities[0]["source"]) == 64 and identities[0]["source"] != identities[1]["source"]

@@ -1,0 +1,74 @@
+"""From images to rankings: cache first, selector otherwise, one ranking per image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import toy_bench as toy
+
+from ltrp_bench.harness.evaluation.cost import CostMeter
+from ltrp_bench.harness.evaluation.options import SweepOptions
+from ltrp_bench.harness.evaluation.score_cache import ScoreCache
+from ltrp_bench.harness.evaluation.score_stage import ScoreStage
+from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.base import Selector
+from ltrp_bench.selectors.controls import DownsampleControl, OracleControl, RandomControl
+from ltrp_bench.selectors.topk import rank_patches
+
+
+def _stage(out: Path, selector: Selector, seed: int = 0, costs: CostMeter | None = None) -> ScoreStage:
+    (group,) = toy.toy_groups(selectors=[selector], seeds=(seed,))
+    cache = ScoreCache(RunStore(out), group, print)
+    return ScoreStage(group, cache, costs or CostMeter("cpu", print), SweepOptions())
+
+
+def test_scores_are_computed_once_and_ranked_alike(tmp_path: Path) -> None:
+    loaded = toy.load(toy.ToyTask(), 0, 5)
+    selectors = [toy.NetSelector(), toy.NetSelector()]
+    first, second = (_stage(tmp_path, one).rank(loaded) for one in selectors)
+    assert first is not None and second is not None
+    assert [one.calls["images"] for one in selectors] == [5 + 1, 0]  # once more, to count its operations
+    for one, other, grid in zip(first, second, loaded.grids, strict=True):
+        assert np.array_equal(one.order, other.order) and one.grid == other.grid == grid
+
+
+def test_ties_are_broken_by_image_and_seed(tmp_path: Path) -> None:
+    class Constant(toy.NetSelector):
+        def _scores(self, images: torch.Tensor, context: object) -> torch.Tensor:
+            return torch.zeros(len(images), images.shape[2] // 8, images.shape[3] // 8)
+
+    loaded = toy.load(toy.ToyTask(), 0, 2)
+    for seed in (0, 3):
+        rankings = _stage(tmp_path, Constant(), seed).rank(loaded)
+        assert rankings is not None
+        for ranking, image_id, grid in zip(rankings, loaded.image_ids, loaded.grids, strict=True):
+            expected = rank_patches(torch.zeros(1, *grid), [image_id], seed)[0]
+            assert ranking.order.tolist() == expected.tolist()
+
+
+def test_the_seed_reaches_a_selector_with_chance(tmp_path: Path) -> None:
+    loaded = toy.load(toy.ToyTask(), 0, 1)
+    orders = [_stage(tmp_path, RandomControl(8), seed).rank(loaded)[0].order.tolist() for seed in (0, 1, 0)]  # type: ignore[index]
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_ground_truth_is_ranked_and_not_cached(tmp_path: Path) -> None:
+    task, loaded = toy.ToyTask(), toy.load(toy.ToyTask(), 0, 3)
+    rankings = _stage(tmp_path, OracleControl(8)).rank(loaded)
+    assert rankings is not None and not (tmp_path / "scores").exists()
+    for ranking, sample in zip(rankings, loaded.samples, strict=True):
+        shares = task.oracle_scores(sample).ravel()[ranking.order]
+        assert shares.tolist() == sorted(shares.tolist(), reverse=True)
+
+
+def test_downsampling_needs_no_ranking(tmp_path: Path) -> None:
+    assert _stage(tmp_path, DownsampleControl(8)).rank(toy.load(toy.ToyTask(), 0, 3)) is None
+
+
+def test_a_span_without_readable_images_costs_nothing(tmp_path: Path) -> None:
+    costs = CostMeter("cpu", print)
+    loaded = toy.load(toy.ToyTask(bad=range(3)), 0, 3)
+    assert _stage(tmp_path, toy.NetSelector(), costs=costs).rank(loaded) == []
+    assert costs.summary("")["selector_ms"] is None and not (tmp_path / "scores").exists()

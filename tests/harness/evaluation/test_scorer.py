@@ -1,0 +1,86 @@
+"""Scores on the task's grid: normalization, resizing, batches and failures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import toy_bench as toy
+
+from ltrp_bench.harness.evaluation.scorer import Scorer, batches_by
+from ltrp_bench.selectors.controls import OracleControl, VarianceControl
+from ltrp_bench.selectors.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def test_batches_share_size_and_keep_order() -> None:
+    """What a GPU is given: scores of batches, back in the order of the images."""
+    task = toy.ToyTask()
+    samples = [task.load(index) for index in range(20)]
+    grids = [task.grid(sample) for sample in samples]
+    together = Scorer(toy.NetSelector(), CPU, 8).scores(samples, grids, 0)
+    for sample, grid, scores in zip(samples, grids, together, strict=True):
+        (alone,) = Scorer(toy.NetSelector(), CPU, 1).scores([sample], [grid], 0)
+        assert scores.shape == grid and np.allclose(scores, alone, atol=1e-5)
+
+
+def test_images_are_normalised_and_resized_for_each_selector() -> None:
+    seen: dict[str, torch.Tensor] = {}
+
+    class Watching(toy.PlainSelector):
+        mean, std, input_size = (0.1, 0.2, 0.3), (0.5, 0.25, 1.0), (16, 32)
+
+        def scores(self, images: torch.Tensor) -> torch.Tensor:
+            seen["images"] = images
+            return images[:, 0, ::8, ::8]
+
+    sample = toy.ToyTask().load(1)
+    sample.image[:] = (255, 0, 51)
+    (scores,) = Scorer(Watching(), CPU, 4).scores([sample], [(4, 6)], 0)
+    assert seen["images"].shape == (1, 3, 16, 32)
+    expected = torch.tensor([(1 - 0.1) / 0.5, (0 - 0.2) / 0.25, (0.2 - 0.3) / 1.0])
+    assert torch.allclose(seen["images"].mean((0, 2, 3)), expected, atol=1e-5)
+    assert scores.shape == (4, 6) and scores.dtype == np.float32
+    # Without a size of its own: the grid times the patch size.
+    (scores,) = Scorer(VarianceControl(4), CPU, 4).scores([sample], [(5, 7)], 0)
+    assert scores.shape == (5, 7)
+
+
+def test_batches_by_shape_keep_the_order_within_a_shape() -> None:
+    assert list(batches_by("abaabba", 2)) == [[0, 2], [3, 6], [1, 4], [5]]
+    assert list(batches_by([], 2)) == []
+
+
+def test_ground_truth_reaches_a_selector_that_needs_it() -> None:
+    images = toy.load(toy.ToyTask(), 0, 3)
+    objects = [np.full(grid, index, np.float32) for index, grid in enumerate(images.grids)]
+    scorer = Scorer(OracleControl(8), CPU, 2)
+    assert scorer.needs_context
+    for scores, expected in zip(scorer.scores(images.samples, images.grids, 0, objects), objects, strict=True):
+        assert np.array_equal(scores, expected)
+
+
+@pytest.mark.parametrize(("batch_size", "where"), [(1, "image 'toy 0'"), (8, "images 'toy 0' to 'toy 3'")])
+def test_a_failure_names_selector_and_images(batch_size: int, where: str) -> None:
+    class Failing(toy.PlainSelector):
+        def scores(self, images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("out of ideas")
+
+    images = toy.load(toy.ToyTask(), 0, 4)  # images 0 and 3 are of one size
+    with pytest.raises(InputError) as caught:
+        Scorer(Failing(), CPU, batch_size).scores(images.samples, images.grids, 0)
+    assert str(caught.value) == f"selector 'plain' failed on {where}: RuntimeError: out of ideas"
+
+
+def test_a_selector_is_moved_to_the_device_once() -> None:
+    moves: list[torch.device] = []
+
+    class Moving(toy.PlainSelector):
+        def to(self, device: torch.device) -> None:
+            moves.append(device)
+
+    scorer, images = Scorer(Moving(), CPU, 1), toy.load(toy.ToyTask(), 0, 2)
+    for _ in range(2):
+        scorer.scores(images.samples, images.grids, 0)
+    assert moves == [CPU]
