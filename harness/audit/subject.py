@@ -145,7 +145,7 @@ class _WatchingScorer(Scorer):
         context = BatchContext(
             audit_images.ids, 0, torch.from_numpy(np.stack(audit_images.objects)), audit_images.grids[0]
         )
-        images = self._images([audit_images.samples[0].image], audit_images.grids[0]) * TOO_BRIGHT
+        images = self.prepare([audit_images.samples[0].image], audit_images.grids[0]) * TOO_BRIGHT
         try:
             self._raw(images, context, checked=True)
         except BenchError as error:
@@ -154,10 +154,10 @@ class _WatchingScorer(Scorer):
             return f"it raised {type(error).__name__} instead of an InputError: {_short(error)}"
         return f"images {TOO_BRIGHT:g} times too bright were scored as if nothing was wrong"
 
-    def _ask(self, images: Tensor, context: BatchContext) -> Tensor:
+    def query(self, images: Tensor, context: BatchContext) -> Tensor:
         before = images.clone()
         try:
-            return super()._ask(images, context)
+            return super().query(images, context)
         except BenchError as error:
             raise Refused(self._diagnosis(before, context, error)) from error
         finally:

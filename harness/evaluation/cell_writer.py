@@ -71,7 +71,7 @@ class CellWriter:
 
         Args:
             cell: a pending cell with rows of every span on disk.
-            provenance: plain JSON to store beside the record.
+            provenance: plain JSON to store beside the record; the selector's role and the skipped images are added.
 
         Raises:
             ResultsError: a span's file is gone. InputError: no image could be read, or ids are not unique.
@@ -92,7 +92,8 @@ class CellWriter:
         # A record of fewer images is removed first: after a kill it would lie beside newer rows and look altered.
         self._store.cell_path(cell.fingerprint).unlink(missing_ok=True)
         summary = self._task.resampling_summary(images)
-        self._store.write_cell(record, images, self._task.row_schema, {**provenance, "skipped": skipped}, summary)
+        about = {**provenance, "role": self._group.selector.selector.role, "skipped": skipped}
+        self._store.write_cell(record, images, self._task.row_schema, about, summary)
 
     def _collect(self, cell: Cell) -> tuple[Images, dict[str, str]]:
         """Rows of every image of a cell, and image id -> reason of those left out."""

@@ -31,7 +31,7 @@ class _Flops(FlopCounterMode):
 
 
 def count_flops(run: Callable[[], object]) -> int:
-    """Number of floating-point operations of `run()`: matrix products and convolutions, a multiply-add counted as two."""
+    """Count the operations of the matrix products and convolutions in `run()`; a multiply-add counts as two."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

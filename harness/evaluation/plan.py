@@ -1,9 +1,9 @@
-"""Which cells a run has: selectors x tasks x keep ratios x seeds, less what makes no sense."""
+"""The plan of a run: its cells (selector x task x keep ratio x seed), grouped by selector, task and seed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ltrp_bench.results.schema.record import Identity, SelectorInfo, TaskInfo, cell_fingerprint, digest
@@ -11,15 +11,19 @@ from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import Task
 
-SEEDS: Final = 2**63
-"""Seeds are below: what a signed 64-bit integer holds, as results are stored with."""
-
-Notice = Callable[[str], None]
+SEED_LIMIT: Final = 2**63
+"""Seeds are smaller than this: they are stored as signed 64-bit integers."""
 
 
 @dataclass(frozen=True)
 class SelectorEntry:
-    """A selector ready to run: the object, the name it was asked for by, and what its fingerprint holds."""
+    """A selector that is ready to run.
+
+    Attributes:
+        selector: the selector.
+        name: its name in tables, such as "ltrp.photos".
+        info: its description in records, with all that fingerprints depend on.
+    """
 
     selector: Selector
     name: str
@@ -27,13 +31,18 @@ class SelectorEntry:
 
     @property
     def reduces_by_downsampling(self) -> bool:
-        """Whether the task shrinks the image instead of keeping patches."""
+        """True if the task shrinks the image instead of keeping patches."""
         return self.selector.reduces_by_downsampling
 
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """A task ready to run and what its fingerprint holds."""
+    """A task that is ready to run.
+
+    Attributes:
+        task: the task.
+        info: its description in records, with all that fingerprints depend on.
+    """
 
     task: Task
     info: TaskInfo
@@ -46,7 +55,12 @@ class TaskEntry:
 
 @dataclass(frozen=True)
 class Cell:
-    """One (selector, task, keep ratio, seed); the first two and the seed are those of its `CellGroup`."""
+    """One selector x task x keep ratio x seed; selector, task and seed are those of its `CellGroup`.
+
+    Attributes:
+        keep_ratio: share of patches kept, in (0, 1].
+        fingerprint: hex digest of everything that determines the result.
+    """
 
     keep_ratio: float
     fingerprint: str
@@ -54,34 +68,36 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellGroup:
-    """The cells of one selector, task and seed: they share every score, so they run together.
+    """The cells of one selector, task and seed. They share images, scores and rankings, and run together.
 
-    `key` names the group's unfinished chunks on disk; it does not depend on the keep ratios.
+    Attributes:
+        selector, task, seed: common to all cells.
+        cells: one per keep ratio, ascending.
     """
 
     selector: SelectorEntry
     task: TaskEntry
     seed: int
-    cells: tuple[Cell, ...] = field(default=())
+    cells: tuple[Cell, ...]
 
     @property
     def key(self) -> str:
-        """Hex digest of selector, task and seed."""
+        """Hex digest of selector, task and seed, but not of keep ratios: names the group's unfinished work on disk."""
         return digest([self.selector.info.identity.text, self.task.info.identity.text, self.seed])[:32]
 
     @property
     def label(self) -> str:
-        """ "ltrp on shapes-det, seed 0"."""
+        """Description for the user, such as "ltrp on shapes-det, seed 0"."""
         return f"{self.selector.name} on {self.task.info.name}, seed {self.seed}"
 
 
 def selector_entry(selector: Any, name: str, identity: dict[str, Any]) -> SelectorEntry:
-    """Wrap a selector.
+    """Describe a selector for a plan.
 
     Args:
-        selector: any object with `name`, `supervision`, `mean`, `std`, `scores`.
-        name: the name it goes by in tables.
-        identity: plain JSON; what makes its scores (name, options, hash of its weights).
+        selector: a `Selector`, or any object that `as_selector` accepts.
+        name: its name in tables.
+        identity: plain JSON of all that its scores depend on: name, options, hash of the weights.
     """
     selector = as_selector(selector, name)
     supervision = selector.supervision
@@ -96,7 +112,7 @@ def selector_entry(selector: Any, name: str, identity: dict[str, Any]) -> Select
 
 
 def task_entry(task: Task) -> TaskEntry:
-    """Wrap a task; `UsageError` if it has no images."""
+    """Describe a task for a plan. Raises UsageError if it has no images."""
     if len(task) == 0:
         raise UsageError(f"task {task.name!r} has no images; check --data, --limit and the split")
     identity = Identity.of({**task.identity(), "name": task.name})
@@ -104,14 +120,14 @@ def task_entry(task: Task) -> TaskEntry:
 
 
 def fingerprint(selector: SelectorEntry, task: TaskEntry, keep_ratio: float, seed: int) -> str:
-    """Of one cell; see `results.record.cell_fingerprint`."""
+    """Fingerprint of one cell, see `cell_fingerprint`."""
     return cell_fingerprint(
         selector.info.identity.value, task.info.identity.value, keep_ratio, seed, task.task.reduction
     )
 
 
 def check_ratios(keep_ratios: Iterable[float]) -> tuple[float, ...]:
-    """Ascending, each once; `UsageError` for none or one outside (0, 1]."""
+    """Sort keep ratios and drop duplicates. Raises UsageError if there is none, or one outside (0, 1]."""
     ratios = sorted(set(keep_ratios))
     for ratio in ratios:
         if not 0.0 < ratio <= 1.0:
@@ -125,46 +141,45 @@ def plan(
     pairs: Sequence[tuple[SelectorEntry, TaskEntry]],
     keep_ratios: Iterable[float],
     seeds: Iterable[int],
-    notice: Notice,
+    notice: Callable[[str], None],
 ) -> list[CellGroup]:
-    """The groups of cells of a run, in the order of `pairs`, then of seeds.
+    """Plan the cells of a run.
 
-    A selector that is not stochastic runs with the first seed alone; `full` at keep ratio 1 alone;
-    `downsample` on tasks that can shrink an image; cells of equal fingerprint once.
+    A selector that is not stochastic runs with the first seed only, one that keeps every patch at keep ratio 1 only,
+    and one that shrinks images only on tasks that support it. Cells of equal fingerprint run once.
 
     Args:
-        pairs: each selector with each task it is to run on.
-        keep_ratios: shares in (0, 1].
-        seeds: whole numbers >= 0, in order.
-        notice: told, one line each, what was left out and why.
+        pairs: each selector with each task that it runs on.
+        keep_ratios: shares of patches kept, in (0, 1].
+        seeds: integers from 0 on.
+        notice: called once with each line about what was left out and why.
+
+    Returns:
+        Groups in the order of `pairs`, then of seeds.
 
     Raises:
-        UsageError: for ratios or seeds out of range.
+        UsageError: keep ratios or seeds out of range.
     """
-    ratios, given = check_ratios(keep_ratios), tuple(dict.fromkeys(seeds))
-    if not given or min(given) < 0 or max(given) >= SEEDS:
+    ratios, seeds = check_ratios(keep_ratios), tuple(dict.fromkeys(seeds))
+    if not seeds or min(seeds) < 0 or max(seeds) >= SEED_LIMIT:
         raise UsageError("seeds are whole numbers from 0 on, below 2**63; give at least one --seed")
-    told: set[str] = set()
-    taken: set[str] = set()
+    left_out: dict[str, None] = {}
+    planned: set[str] = set()
     groups = []
     for selector, task in pairs:
-        own = ratios
-        if selector.selector.keeps_every_patch and ratios != (1.0,):
-            own = (1.0,)
-            _tell_once(told, notice, "full keeps every patch: it runs at keep ratio 1 only")
         if selector.reduces_by_downsampling and not task.task.supports_downsample:
-            _tell_once(told, notice, f"downsample is left out on {task.info.name}: it cannot shrink its images")
+            left_out[f"{selector.name} is left out on {task.info.name}: it cannot shrink its images"] = None
             continue
-        for seed in given if selector.info.stochastic else given[:1]:
-            cells = [Cell(ratio, fingerprint(selector, task, ratio, seed)) for ratio in own]
-            fresh = tuple(cell for cell in cells if cell.fingerprint not in taken)
-            taken.update(cell.fingerprint for cell in fresh)
-            if fresh:
-                groups.append(CellGroup(selector, task, seed, fresh))
-    return groups
-
-
-def _tell_once(told: set[str], notice: Notice, line: str) -> None:
-    if line not in told:
-        told.add(line)
+        own_ratios = ratios
+        if selector.selector.keeps_every_patch and ratios != (1.0,):
+            own_ratios = (1.0,)
+            left_out[f"{selector.name} keeps every patch: it runs at keep ratio 1 only"] = None
+        for seed in seeds if selector.info.stochastic else seeds[:1]:
+            cells = [Cell(ratio, fingerprint(selector, task, ratio, seed)) for ratio in own_ratios]
+            new = tuple(cell for cell in cells if cell.fingerprint not in planned)
+            planned.update(cell.fingerprint for cell in new)
+            if new:
+                groups.append(CellGroup(selector, task, seed, new))
+    for line in left_out:
         notice(line)
+    return groups

@@ -57,7 +57,7 @@ class ScoreCache:
                 "data": group.task.info.identity.value,
             }
         )
-        self.enabled = not getattr(group.selector.selector, "needs_context", False)
+        self._enabled = not group.selector.selector.needs_context
 
     def path(self, ids: Sequence[str], grids: Sequence[Grid]) -> Path:
         """File of the scores of these images on these grids."""
@@ -67,7 +67,7 @@ class ScoreCache:
     def get(self, ids: Sequence[str], grids: Sequence[Grid]) -> CachedScores | None:
         """Scores of these images; None if they are not stored, or damaged (with a notice)."""
         path = self.path(ids, grids)
-        if not self.enabled or not path.exists():
+        if not self._enabled or not path.exists():
             return None
         sizes = [gh * gw for gh, gw in grids]
         try:
@@ -88,7 +88,7 @@ class ScoreCache:
 
     def put(self, ids: Sequence[str], grids: Sequence[Grid], scores: Sequence[np.ndarray], cost: ScoreCost) -> None:
         """Store scores and their cost. Raises ResultsError if the disk is full."""
-        if not self.enabled or not scores:
+        if not self._enabled or not scores:
             return
         flat = np.concatenate([np.ascontiguousarray(part, dtype=np.float32).ravel() for part in scores])
         checksum = np.frombuffer(hashlib.sha256(flat.tobytes()).digest(), dtype=np.uint8)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltrp_bench.harness.evaluation.plan import SEEDS
+from ltrp_bench.harness.evaluation.plan import SEED_LIMIT
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.selectors.errors import UsageError
@@ -119,7 +119,7 @@ def reconstruct(
     for place in remove:
         if not 0 <= place < count:
             raise UsageError(f"--remove {place}: the visible patches are 0 to {count - 1}")
-    if not 0 <= seed < SEEDS:
+    if not 0 <= seed < SEED_LIMIT:
         raise UsageError(f"--seed {seed}: seeds are whole numbers from 0 on, below 2**63")
     masking = _Masking(teacher, seed)
     scorer = Scorer(masking, torch.device(device), 1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
-from ltrp_bench.harness.evaluation.plan import SEEDS, SelectorEntry, TaskEntry
+from ltrp_bench.harness.evaluation.plan import SEED_LIMIT, SelectorEntry, TaskEntry
 from ltrp_bench.harness.evaluation.request import RequestedSelectors, resolve_request
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.harness.visualization.images import DisplayImage
@@ -62,7 +62,7 @@ def task_selectors(request: Request, notice: Callable[[str], None]) -> tuple[lis
 
 def asks_truth(entries: Sequence[SelectorEntry]) -> bool:
     """Whether one of the selectors ranks by ground truth."""
-    return any(bool(getattr(entry.selector, "needs_context", False)) for entry in entries)
+    return any(entry.selector.needs_context for entry in entries)
 
 
 def shown(
@@ -80,7 +80,7 @@ def shown(
     Raises:
         UsageError: a seed out of range. InputError: the selector fails, or asks for ground truth that is not there.
     """
-    if not 0 <= seed < SEEDS:
+    if not 0 <= seed < SEED_LIMIT:
         raise UsageError(f"--seed {seed}: seeds are whole numbers from 0 on, below 2**63")
     ratios = (1.0,) if entry.selector.keeps_every_patch else tuple(keep_ratios)
     if entry.reduces_by_downsampling:

@@ -70,7 +70,11 @@ def test_a_finished_cell_has_its_record_and_rows(tmp_path: Path) -> None:
     assert (record.images, record.keep_ratio, record.skipped) == (70, 0.25, ())
     assert record.value("coverage", "all") == 0.25
     assert store.read_images(first.fingerprint) == {k: v for part in rows for k, v in part[first.fingerprint].items()}
-    assert store.read_provenance(first.fingerprint) == {"machine": "here", "skipped": {}}
+    assert store.read_provenance(first.fingerprint) == {
+        "machine": "here",
+        "role": "control",
+        "skipped": {},
+    }
     assert _writer(tmp_path, group).pending == (second,)
     writer.drop_spans()
     assert not list((tmp_path / "partial").rglob("*.parquet"))
