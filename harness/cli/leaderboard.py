@@ -27,7 +27,7 @@ def leaderboard(
     """Show all stored cells, one row per task, reduction, keep ratio and selector, with intervals and ranks."""
     from ltrp_bench.harness.cli.progress import console, tracked
     from ltrp_bench.harness.cli.tables import results_table
-    from ltrp_bench.results.leaderboard.build import BoardOptions, load_board
+    from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
     from ltrp_bench.results.leaderboard.export import check_suffix, write_table
 
     if interval not in ("bca", "percentile"):
@@ -35,16 +35,16 @@ def leaderboard(
     files = [*([csv] if csv is not None else []), *out]
     for file in [*out, *([pairs] if pairs is not None else [])]:
         check_suffix(file)
-    options = BoardOptions(
-        tuple(metric),
-        sizes,
-        not no_intervals,
-        resamples,
-        "bca" if interval == "bca" else "percentile",
-        tuple(dict.fromkeys(control)),
-        folds,
+    options = LeaderboardOptions(
+        metrics=tuple(metric),
+        sizes=sizes,
+        intervals=not no_intervals,
+        resamples=resamples,
+        method="bca" if interval == "bca" else "percentile",
+        controls=tuple(dict.fromkeys(control)),
+        folds=folds,
     )
-    board = load_board(folder, options, _note, tracked("resampling"))
+    board = load_leaderboard(folder, options, notice=_note, progress=tracked("resampling"))
     if len(board.frame):
         console().print(results_table(board.frame))
     for file in files:

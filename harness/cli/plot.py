@@ -24,22 +24,30 @@ def plot(
 ) -> None:
     """Draw the metric over keep ratios (seen beside unseen, with intervals), the gaps, and accuracy over throughput."""
     from ltrp_bench.harness.cli.progress import tracked
-    from ltrp_bench.results.leaderboard.build import BoardOptions, load_board
+    from ltrp_bench.results.leaderboard.build import COLUMNS, LeaderboardOptions, load_leaderboard
+    from ltrp_bench.results.leaderboard.csv_files import read_all_columns
+    from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES
     from ltrp_bench.results.report import figures
 
     for name, given, known in (("kind", kind, figures.KINDS), ("format", form, figures.FORMATS)):
         if unknown := [one for one in given if one not in known]:
             raise UsageError(f"--{name} {unknown[0]}: write {', '.join(known)}")
     if csv is not None:
-        frame = figures.read_board_csv(csv)
+        frame, roles = read_all_columns(csv, COLUMNS), BUILT_IN_ROLES
     else:
-        frame = load_board(folder, BoardOptions(resamples=resamples), _note, tracked("resampling")).frame
-    frame = figures.chosen(frame, task, selector)
-    kinds = cast("list[figures.Kind]", list(dict.fromkeys(kind))) or list(figures.KINDS)
-    drawings = figures.drawings(frame, kinds, keep_ratio, _note)
-    for drawing in drawings:
-        for suffix in dict.fromkeys(form):
-            typer.echo(str(figures.save(drawing, out, suffix)))
+        resampling = LeaderboardOptions(resamples=resamples)
+        board = load_leaderboard(folder, resampling, notice=_note, progress=tracked("resampling"))
+        frame, roles = board.frame, board.roles
+    options = figures.FigureOptions(
+        kinds=cast("tuple[figures.Kind, ...]", tuple(kind)),
+        tasks=tuple(task),
+        selectors=tuple(selector),
+        keep_ratios=tuple(keep_ratio),
+        formats=cast("tuple[figures.Format, ...]", tuple(dict.fromkeys(form))),
+    )
+    for spec in figures.plan_figures(frame, options, roles=roles, notice=_note):
+        for suffix in options.formats:
+            typer.echo(str(figures.save_figure(spec, out, suffix)))
 
 
 def _note(line: str) -> None:

@@ -16,9 +16,15 @@ def report(
 ) -> None:
     """Everything measured as one HTML file that needs no network: table, curves, categories, agreement, gallery."""
     from ltrp_bench.harness.cli.progress import tracked
-    from ltrp_bench.results.leaderboard.build import BoardOptions
+    from ltrp_bench.results.leaderboard.build import LeaderboardOptions
     from ltrp_bench.results.report.html import write_report
 
-    options = BoardOptions(intervals=not no_intervals, resamples=resamples)
-    size = write_report(folder, out, options, lambda line: typer.echo(f"note: {line}", err=True), tracked("resampling"))
+    options = LeaderboardOptions(intervals=not no_intervals, resamples=resamples)
+    size = write_report(
+        folder,
+        out,
+        options,
+        notice=lambda line: typer.echo(f"note: {line}", err=True),
+        progress=tracked("resampling"),
+    )
     typer.echo(f"{out}: {size / 1e6:.1f} MB", err=True)

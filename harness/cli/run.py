@@ -53,7 +53,7 @@ def run(
     from ltrp_bench.harness.evaluation.plan import check_ratios, plan
     from ltrp_bench.harness.evaluation.request import resolve_request
     from ltrp_bench.harness.evaluation.sweep import run_sweep
-    from ltrp_bench.results.leaderboard.aggregate import leaderboard
+    from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
     from ltrp_bench.results.store.run_store import RunStore
 
     ratios = check_ratios(keep_ratio)
@@ -88,7 +88,7 @@ def run(
                 f"interrupted: {cells} finished cells are kept in {out}; the same command goes on from there"
             )
             raise typer.Exit(130) from None
-    console().print(results_table(leaderboard(records)))
+    console().print(results_table(aggregate_cells(records)))
     if line := _left_out(records, lambda record, image: skip_reason(store, record, image)):
         typer.echo(f"note: {line}", err=True)
     done = f"{len(records)} cells, {progress.worked} images measured now"

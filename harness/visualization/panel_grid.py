@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from ltrp_bench.harness.visualization.text_layout import Note, fitted, placed, text_width
-from ltrp_bench.results.report.style import COLOURS, PAPER, Look, Page, figure_bytes, house_style
+from ltrp_bench.results.report.style import BACKGROUND, COLOURS, SeriesStyle, Theme, figure_bytes, plot_style
 
 TEXT: Final = 6.5
 """Points of captions; the sheet is meant to be printed at its own size."""
@@ -64,7 +64,7 @@ class Head:
     column: int
     span: int
     text: str
-    look: Look | None = None
+    look: SeriesStyle | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Scale:
     high: str
 
 
-Entry = tuple[Look, str]
+Entry = tuple[SeriesStyle, str]
 """A look and what it stands for."""
 
 
@@ -97,11 +97,11 @@ class Sheet:
     heads: Sequence[Head] = ()
     scales: Sequence[Scale] = ()
     lines: Sequence[Entry] = ()
-    page: Page = "light"
+    page: Theme = "light"
     width: float | None = None
 
     def figure(self) -> Figure:
-        """Draw it; inside `house_style`."""
+        """Draw it; inside `plot_style`."""
         columns = 1 + max(panel.column for panel in self.panels)
         side = self._side(columns)
         heights = self._heights(side)
@@ -111,7 +111,7 @@ class Sheet:
         rows = self._foot_rows(wide - 2 * _MARGIN)
         foot = _FOOT_LINE * len(rows) + (0.3 * _LINE if rows else 0.0)
         high = 2 * _MARGIN + head + foot + sum(heights) + len(heights) * (under + _GAP)
-        figure = Figure(figsize=(wide, high), facecolor=PAPER[self.page])
+        figure = Figure(figsize=(wide, high), facecolor=BACKGROUND[self.page])
         top = high - _MARGIN - head
         tops = [top - sum(heights[:i]) - i * (under + _GAP) for i in range(len(heights))]
         # One size for all captions: that of the longest.
@@ -128,7 +128,7 @@ class Sheet:
 
     def bytes(self, suffix: str, dpi: float) -> bytes:
         """The figure as a file's content, see `results.look.figure_bytes`."""
-        with house_style():
+        with plot_style():
             return figure_bytes(self.figure(), suffix, dpi)
 
     @property
@@ -190,14 +190,14 @@ class Sheet:
             x = middle - text_width(text, size, bold=True) / 2 - 0.7 * _LINE
             self._mark(figure, head.look, (max(x, left + 0.4 * _LINE),), y + 0.42 * _LINE)
 
-    def _mark(self, figure: Figure, look: Look, xs: Sequence[float], y: float) -> None:
+    def _mark(self, figure: Figure, look: SeriesStyle, xs: Sequence[float], y: float) -> None:
         """A selector's marker at each of `xs` inches."""
         wide, high = figure.get_size_inches()
         figure.add_artist(
             Line2D(
                 [x / wide for x in xs],
                 [y / high] * len(xs),
-                color=look.on(self.page),
+                color=look.color(self.page),
                 marker=look.marker,
                 markersize=4.2,
                 linestyle="none",
@@ -236,7 +236,7 @@ class Sheet:
             else:
                 look, text = item
                 ends = [x / wide, (x + _SAMPLE) / wide]
-                line = {**look.line(self.page), "marker": "none", "linewidth": 1.2}
+                line = {**look.plot_options(self.page), "marker": "none", "linewidth": 1.2}
                 figure.add_artist(Line2D(ends, [y / high] * 2, **line))
                 figure.text((x + _SAMPLE + _PAD) / wide, y / high, text, **style)
             x = end
@@ -256,7 +256,7 @@ def coloured(values: np.ndarray, colour_map: str, low: float | None = None, high
     return (matplotlib.colormaps[colour_map](np.clip(unit, 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
 
-def greyed(pixels: np.ndarray, kept: np.ndarray, page: Page) -> np.ndarray:
+def greyed(pixels: np.ndarray, kept: np.ndarray, page: Theme) -> np.ndarray:
     """The image with all but the `kept` [h, w] pixels washed out to a pale grey (on a dark page a deep one)."""
     grey = pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     wash = 0.2 * grey + 0.8 * (225 if page == "light" else 45)

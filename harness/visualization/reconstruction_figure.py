@@ -12,7 +12,7 @@ from ltrp_bench.harness.visualization.panel_grid import Head, Panel, Scale, Shee
 from ltrp_bench.harness.visualization.reconstruction import Reconstruction, Removal
 from ltrp_bench.harness.visualization.score_figure import SCORES
 from ltrp_bench.harness.visualization.text_layout import Note
-from ltrp_bench.results.report.style import COLOURS, Page
+from ltrp_bench.results.report.style import COLOURS, Theme
 
 DIFFERENCE: Final = "magma"
 HEADS: Final = ("picture", "visible patches", "rebuilt", "rebuilt without it", "difference", "pseudo scores")
@@ -23,7 +23,7 @@ _REMOVED = COLOURS["orange"]["light"]
 def removal_sheet(
     images: Sequence[DisplayImage],
     rebuilt: Sequence[Reconstruction],
-    page: Page = "light",
+    page: Theme = "light",
     width: float | None = None,
 ) -> Sheet:
     """One row for each removal of each image; difference maps of one image share their colours.
@@ -47,7 +47,7 @@ def removal_sheet(
     return Sheet(panels, heads, scales, page=page, width=width)
 
 
-def _panels(name: str, one: Reconstruction, removal: Removal, most: float, row: int, page: Page) -> list[Panel]:
+def _panels(name: str, one: Reconstruction, removal: Removal, most: float, row: int, page: Theme) -> list[Panel]:
     gh, gw = one.grid
     height, width = one.original.shape[:2]
     high, wide = height // gh, width // gw

@@ -14,7 +14,7 @@ from ltrp_bench.harness.visualization.images import DisplayImage, Outline
 from ltrp_bench.harness.visualization.panel_grid import Head, Panel, Scale, Sheet, coloured, greyed
 from ltrp_bench.harness.visualization.selections import Shown
 from ltrp_bench.harness.visualization.text_layout import Note
-from ltrp_bench.results.report.style import NARROW, SEEN, UNSEEN, Look, Page, look_of
+from ltrp_bench.results.report.style import NARROW, SEEN, UNSEEN, SeriesStyle, Theme, style_of
 from ltrp_bench.tasks.base import Keep, ReducedInput
 from ltrp_bench.tasks.models.reduction import downsampled_size
 
@@ -37,7 +37,7 @@ def score_sheet(
     results: Sequence[Sequence[Shown]],
     layout: Layout | None = None,
     by: By = "score",
-    page: Page = "light",
+    page: Theme = "light",
     width: float | None = None,
 ) -> Sheet:
     """The figure.
@@ -62,7 +62,7 @@ def score_sheet(
 
 
 def _row(
-    images: Sequence[DisplayImage], results: Sequence[Sequence[Shown]], by: By, page: Page, truth: bool
+    images: Sequence[DisplayImage], results: Sequence[Sequence[Shown]], by: By, page: Theme, truth: bool
 ) -> tuple[list[Panel], list[Head]]:
     panels, heads, first = [], [], 1 + truth
     for row, image in enumerate(images):
@@ -81,7 +81,7 @@ def _row(
 
 
 def _block(
-    images: Sequence[DisplayImage], results: Sequence[Sequence[Shown]], by: By, page: Page, truth: bool
+    images: Sequence[DisplayImage], results: Sequence[Sequence[Shown]], by: By, page: Theme, truth: bool
 ) -> tuple[list[Panel], list[Head]]:
     panels, row = [], 0
     high = max(2, 1 + max(len(own[0].kept) for own in results))
@@ -96,7 +96,7 @@ def _block(
 
 
 def _head(one: Shown, column: int, span: int) -> Head:
-    return Head(column, span, one.entry.info.name, look_of(one.entry.info.name))
+    return Head(column, span, one.entry.info.name, style_of(one.entry.info.name))
 
 
 def _image_panels(image: DisplayImage, place: tuple[int, int], truth: tuple[int, int]) -> list[Panel]:
@@ -106,7 +106,7 @@ def _image_panels(image: DisplayImage, place: tuple[int, int], truth: tuple[int,
     panels = [Panel(*place, image.pixels, caption)]
     if image.outlines:
         pale = (0.5 * image.pixels.mean(-1, keepdims=True) + 127).astype(np.uint8).repeat(3, axis=-1)
-        contours = [(one.mask, _outline_look(one).on("light"), _outline_look(one).dash) for one in image.outlines]
+        contours = [(one.mask, _outline_look(one).color("light"), _outline_look(one).dash) for one in image.outlines]
         count = len(image.outlines)
         caption = f"{count} object{'s' if count > 1 else ''}"
         panels.append(Panel(*truth, pale, caption, contours=contours, notes=_names(image.outlines)))
@@ -126,7 +126,7 @@ def _names(outlines: Sequence[Outline]) -> list[Note]:
             if one.mask.mean() > _LARGE:
                 y, x = _inside(one.mask)
                 spots.insert(0, (x - 0.25 * line * len(one.category), y + line / 2))
-            out.append(Note(spots, one.category, _outline_look(one).on("light"), about=about))
+            out.append(Note(spots, one.category, _outline_look(one).color("light"), about=about))
     return out
 
 
@@ -137,11 +137,11 @@ def _inside(mask: np.ndarray) -> tuple[float, float]:
     return float(nearest[0]), float(nearest[1])
 
 
-def _outline_look(outline: Outline) -> Look:
+def _outline_look(outline: Outline) -> SeriesStyle:
     return _STATES.get(outline.state, _OBJECT)
 
 
-def _legend(images: Sequence[DisplayImage]) -> list[tuple[Look, str]]:
+def _legend(images: Sequence[DisplayImage]) -> list[tuple[SeriesStyle, str]]:
     """What the outlines' colours mean, of those that are there."""
     there = {one.state for image in images for one in image.outlines}
     if there <= {""}:
@@ -149,7 +149,7 @@ def _legend(images: Sequence[DisplayImage]) -> list[tuple[Look, str]]:
     return [(look, f"{state} category") for state, look in _STATES.items() if state in there]
 
 
-def _panels(image: DisplayImage, one: Shown, by: By, page: Page) -> list[Panel]:
+def _panels(image: DisplayImage, one: Shown, by: By, page: Theme) -> list[Panel]:
     """The score map, then the kept patches at each ratio; rows and columns are set by the caller."""
     out = [_map(image, one.scores, by, page)]
     for ratio, reduction in one.kept.items():
@@ -157,7 +157,7 @@ def _panels(image: DisplayImage, one: Shown, by: By, page: Page) -> list[Panel]:
     return out
 
 
-def _map(image: DisplayImage, scores: np.ndarray | None, by: By, page: Page) -> Panel:
+def _map(image: DisplayImage, scores: np.ndarray | None, by: By, page: Theme) -> Panel:
     if scores is None:
         blank = np.full_like(image.pixels, 225 if page == "light" else 45)
         return Panel(0, 0, blank, "no scores")
@@ -167,7 +167,7 @@ def _map(image: DisplayImage, scores: np.ndarray | None, by: By, page: Page) -> 
     return Panel(0, 0, image.spread(coloured(values, SCORES)), "scores" if by == "score" else "ranks", False)
 
 
-def _kept(image: DisplayImage, ratio: float, reduction: ReducedInput, page: Page) -> Panel:
+def _kept(image: DisplayImage, ratio: float, reduction: ReducedInput, page: Theme) -> Panel:
     if isinstance(reduction, Keep):
         kept = image.spread(reduction.mask)
         count = f"{int(reduction.mask.sum())} of {reduction.mask.size}"

@@ -18,7 +18,8 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from ltrp_bench.results.comparison.paired import Change, PairedCells
-from ltrp_bench.results.leaderboard.aggregate import VALUES, read_any
+from ltrp_bench.results.leaderboard.aggregate import VALUES
+from ltrp_bench.results.leaderboard.csv_files import read_rows
 from ltrp_bench.results.schema.record import Identity, ResultsError
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES
 from ltrp_bench.results.store.run_store import RunStore
@@ -141,7 +142,7 @@ def compare(
     """
     if not tolerance >= 0:
         raise ResultsError(f"the tolerance must be 0 or more, not {tolerance}")
-    base_frame, current_frame = read_any(base), read_any(current)
+    base_frame, current_frame = read_rows(base), read_rows(current)
     if not base_frame["complete"].astype(bool).any():
         raise ResultsError(f"{base} holds no complete row to compare with")
     cells = None

@@ -1,7 +1,7 @@
-"""The leaderboard: one row per task, reduction, selector and keep ratio, from all stored cells.
+"""Aggregation of cells into rows: one row per task, reduction, selector and keep ratio.
 
-Two rules keep it honest. `fill` and `drop` never share a row. And what is missing is shown: a selector that
-lacks a keep ratio or a seed which others have on the same task gets a row marked incomplete, without values.
+The reductions `fill` and `drop` never share a row. Missing cells are shown: a selector that lacks a keep ratio or a
+seed that other selectors have on the same task gets a row marked incomplete, without values.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ltrp_bench.results.schema.atomic_io import atomic_write
-from ltrp_bench.results.schema.record import CellRecord, ResultsError
-from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.results.schema.rows import GROUPS
 
 VALUES: Final = (*GROUPS, "gap")
 
 LEADING: Final = ("task", "reduction", "keep_ratio", "selector", "supervision", "metric", *VALUES)
-"""Columns that this table and the crossover begin with."""
+"""First columns of this table and of the crossover."""
 
 COLUMNS: Final = (
     *LEADING,
@@ -38,15 +38,12 @@ COLUMNS: Final = (
     "selector_id",
     "fingerprints",
 )
-"""Columns of the table and of the CSV, in this order; docs/results.md says what each holds."""
-
-FULL: Final = "full"
-"""The control that keeps every patch. It runs at keep ratio 1 alone, and nobody else is owed that ratio."""
+"""Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
 
 @dataclass(frozen=True)
 class _Key:
-    """What a row is about; selectors and tasks by identity, as a name may stand for several weights."""
+    """Key of a row. Selectors and tasks have an id as well, since one name may stand for several weights."""
 
     task: str
     task_id: str
@@ -56,17 +53,20 @@ class _Key:
     selector_id: str
 
 
-def leaderboard(records: Iterable[CellRecord], metric: str | None = None) -> pd.DataFrame:
-    """All cells as one table.
+def aggregate_cells(
+    records: Iterable[CellRecord], metric: str | None = None, roles: SelectorRoles = BUILT_IN_ROLES
+) -> pd.DataFrame:
+    """Aggregate cells over seeds into one table.
 
     Args:
         records: finished cells, in any order; a cell given twice counts once.
-        metric: in the place of each task's headline.
+        metric: metric to aggregate; None takes the headline metric of each task.
+        roles: roles of the selectors.
 
     Returns:
-        Columns `COLUMNS`; one row per (task, reduction, keep ratio, selector), sorted so. Values are means
-        over seeds; `*_std` the sample standard deviation over seeds (NaN for one seed); `gap` is
-        seen - unseen. Rows with `complete` False have NaN for values, and `missing` says what is not there.
+        A table with `COLUMNS`, one row per (task, reduction, keep ratio, selector), sorted by these. Values are means
+        over seeds, `*_std` the sample standard deviation over seeds (NaN for one seed), and `gap` is seen - unseen.
+        Rows with `complete` False have NaN as values, and `missing` lists what they lack.
     """
     cells: dict[_Key, dict[int, CellRecord]] = defaultdict(dict)
     for record in records:
@@ -84,15 +84,20 @@ def leaderboard(records: Iterable[CellRecord], metric: str | None = None) -> pd.
     for key, by_seed in cells.items():
         tables[key.task, key.task_id, key.reduction][key] = by_seed
     for table in tables.values():
-        rows += _table_rows(table, metric)
+        rows += _table_rows(table, metric, roles)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     order = ["task", "task_id", "reduction", "keep_ratio", "selector", "selector_id"]
     return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
-def _table_rows(table: dict[_Key, dict[int, CellRecord]], metric: str | None) -> list[dict[str, Any]]:
-    """Rows of one task and reduction; what is owed is what any other selector has there."""
-    ratios = {key.keep_ratio for key in table if key.selector != FULL}
+def _table_rows(
+    table: dict[_Key, dict[int, CellRecord]], metric: str | None, roles: SelectorRoles
+) -> list[dict[str, Any]]:
+    """Rows of one task and reduction. A selector should have every keep ratio and seed that any other has there.
+
+    Selectors that keep every patch run at keep ratio 1 only: they lack no other ratio, and others need not have theirs.
+    """
+    ratios = {key.keep_ratio for key in table if not roles.keeps_every_patch(key.selector)}
     seeds = {seed for by_seed in table.values() for seed, record in by_seed.items() if record.selector.stochastic}
     fewest = {_skipped(by_seed) for by_seed in table.values()}
     least_skipped = min(fewest, key=lambda ids: (len(ids), sorted(ids)))
@@ -108,7 +113,7 @@ def _table_rows(table: dict[_Key, dict[int, CellRecord]], metric: str | None) ->
     first = {(key.selector, key.selector_id): (key, by_seed) for key, by_seed in table.items()}
     for (name, _), (key, by_seed) in first.items():
         held = {k.keep_ratio for k in table if (k.selector, k.selector_id) == (key.selector, key.selector_id)}
-        for ratio in sorted(ratios - held) if name != FULL else ():
+        for ratio in () if roles.keeps_every_patch(name) else sorted(ratios - held):
             empty = _Key(key.task, key.task_id, key.reduction, ratio, key.selector, key.selector_id)
             rows.append(_row(empty, by_seed, [f"keep ratio {ratio:g}"], metric, absent=True))
     return rows
@@ -153,65 +158,18 @@ def _values(record: CellRecord, headline: str) -> dict[str, float]:
     return {**values, "gap": values["seen"] - values["unseen"]}
 
 
-def load_leaderboard(root: Path, notice: Callable[[str], None] | None = None) -> pd.DataFrame:
-    """The leaderboard of a run folder.
+def aggregate_folder(root: Path, notice: Callable[[str], None] = lambda line: None) -> pd.DataFrame:
+    """`aggregate_cells` of all cells in a run folder.
 
     Args:
         root: a folder that `run --out` made.
-        notice: told when there is nothing to show.
+        notice: called with a line if the folder holds no finished cell.
 
     Raises:
-        ResultsError: if the folder is missing or a record in it is damaged.
+        ResultsError: the folder is missing or a record in it is damaged.
     """
-    records = RunStore(root).read_cells()
-    if not records and notice is not None:
+    store = RunStore(root)
+    records = store.read_cells()
+    if not records:
         notice(f"{root} holds no finished cell yet")
-    return leaderboard(records)
-
-
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """The table as CSV, whole or not at all; floats so that reading gives the same values back."""
-    atomic_write(path, frame.to_csv(index=False, lineterminator="\n").encode())
-
-
-def _float_or_nan(text: str) -> float:
-    return float(text) if text else math.nan
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """What `write_csv` wrote.
-
-    Raises:
-        ResultsError: if the file is missing or no leaderboard.
-    """
-    try:
-        # As text first: pandas' own parsing of floats is not exact in every version.
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise ResultsError(f"{path} is not there; give a leaderboard's CSV or a run folder") from error
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{path} is no CSV that `ltrp-bench leaderboard --csv` wrote: {error}") from error
-    absent = [name for name in COLUMNS if name not in frame.columns]
-    if absent:
-        raise ResultsError(f"{path} is no leaderboard: it lacks the columns {', '.join(absent)}")
-    # Areas under the curve follow from the other rows.
-    frame = frame.loc[frame["keep_ratio"] != "", list(COLUMNS)].reset_index(drop=True)
-    for name, parse in _PARSE.items():
-        try:
-            frame[name] = [parse(text) for text in frame[name]]
-        except (ValueError, KeyError) as error:
-            raise ResultsError(f"{path} is no leaderboard: column {name!r} holds {error}") from error
-    return frame
-
-
-_PARSE: Final[dict[str, Callable[[str], Any]]] = {
-    "keep_ratio": float,
-    **{name: _float_or_nan for name in (*VALUES, *(f"{name}_std" for name in VALUES))},
-    **dict.fromkeys(("seeds", "images", "skipped"), int),
-    "complete": {"True": True, "False": False}.__getitem__,
-}
-
-
-def read_any(path: Path) -> pd.DataFrame:
-    """A leaderboard from a CSV, or from a folder of cells. Raises ResultsError."""
-    return load_leaderboard(path) if path.is_dir() else read_csv(path)
+    return aggregate_cells(records, roles=SelectorRoles.read(records, store))

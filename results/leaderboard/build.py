@@ -1,18 +1,18 @@
-"""The leaderboard as it is shown: rows of cells with intervals, ranks, areas, break-even points and cost."""
+"""The complete leaderboard: aggregated cells with intervals, ranks, areas, break-even points and cost."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
 from ltrp_bench.results.leaderboard.aggregate import COLUMNS as ROW_COLUMNS
-from ltrp_bench.results.leaderboard.aggregate import LEADING, leaderboard
-from ltrp_bench.results.leaderboard.cost import BREAK_EVEN, COST, add_economy
+from ltrp_bench.results.leaderboard.aggregate import LEADING, aggregate_cells
+from ltrp_bench.results.leaderboard.cost import BREAK_EVEN, COST, add_break_even, add_cost
 from ltrp_bench.results.leaderboard.folds import COLUMNS as FOLD_COLUMNS
 from ltrp_bench.results.leaderboard.folds import crossover
 from ltrp_bench.results.leaderboard.intervals import (
@@ -20,12 +20,11 @@ from ltrp_bench.results.leaderboard.intervals import (
     INTERVALS,
     LABEL_FREE,
     RANKS,
-    Line,
-    Pairing,
+    RowDifference,
     add_statistics,
-    area_lines,
-    lines_of,
 )
+from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+from ltrp_bench.results.leaderboard.rows import TableRow, area_rows, rows_of
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES, Method
 from ltrp_bench.results.statistics.replicates import Replicates
@@ -36,123 +35,167 @@ COLUMNS: Final = (
     *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RANKS, *BREAK_EVEN, *COST),
     *(name for name in ROW_COLUMNS if name not in LEADING),
 )
-"""Columns of the table and of the CSV, in this order; docs/results.md says what each holds."""
+"""Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
-FOLDED: Final = (
+FOLD_TABLE_COLUMNS: Final = (
     *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RANKS),
     *(name for name in FOLD_COLUMNS if name not in (*LEADING, *ADJUSTED_COLUMNS)),
 )
-"""Those of the crossover over folds."""
+"""Columns of the crossover over folds."""
 
 PAIR_COLUMNS: Final = (
     *("task", "reduction", "metric", "ratios", "value", "first", "second"),
     *("difference", "low", "high", "p", "p_holm", "task_id", "first_id", "second_id"),
 )
+"""Columns of the differences between selectors."""
+
 _SIZES: Final = re.compile(r"(_small|_medium|_large|s|m|l)")
 
 
-@dataclass(frozen=True)
-class BoardOptions:
-    """How a board is made.
+@dataclass(frozen=True, kw_only=True)
+class IntervalOptions:
+    """Options of the bootstrap intervals.
 
     Attributes:
-        metrics: names in the place of each task's headline; tasks without any of them are left out.
-        sizes: the headline within COCO's three sizes of objects.
-        intervals: resample; without, the table holds what the records say alone.
-        resamples, method: of the bootstrap.
-        controls: what the adjusted gap is adjusted by.
-        folds: the crossover over folds.
+        intervals: False leaves out all that needs resampling: intervals, ranks and areas' intervals.
+        resamples: number of bootstrap resamples of the images.
+        method: kind of interval.
     """
 
-    metrics: tuple[str, ...] = ()
-    sizes: bool = False
-    intervals: bool = True
-    resamples: int = RESAMPLES
-    method: Method = "bca"
-    controls: tuple[str, ...] = LABEL_FREE
-    folds: bool = False
+    intervals: bool = field(default=True, metadata={"help": "Compute bootstrap intervals and ranks."})
+    resamples: int = field(
+        default=RESAMPLES, metadata={"help": "Number of bootstrap resamples of the images.", "min": 100}
+    )
+    method: Method = field(default="bca", metadata={"help": "Kind of bootstrap interval.", "flag": "--interval"})
 
 
-DEFAULT: Final = BoardOptions()
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardOptions(IntervalOptions):
+    """Options of a leaderboard.
+
+    Attributes:
+        metrics: metrics to show; tasks without any of them are left out. Empty shows each task's headline metric.
+        sizes: also show the headline metric on small, medium and large objects (COCO's size ranges).
+        controls: controls whose mean gap is subtracted for the adjusted gap.
+        folds: show the crossover over folds.
+    """
+
+    metrics: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "Metric to show instead of each task's headline metric; repeat.", "flag": "--metric"},
+    )
+    sizes: bool = field(
+        default=False, metadata={"help": "Show the headline metric on small, medium and large objects."}
+    )
+    controls: tuple[str, ...] = field(
+        default=LABEL_FREE,
+        metadata={"help": "Control whose gap is subtracted for the adjusted gap; repeat.", "flag": "--control"},
+    )
+    folds: bool = field(default=False, metadata={"help": "Show both folds of `shapes` side by side, and averaged."})
+
+
+DEFAULT: Final = LeaderboardOptions()
 
 
 @dataclass(frozen=True)
-class Board:
-    """The table, `COLUMNS` (or `FOLDED`), and all differences between selectors, `PAIR_COLUMNS`."""
+class Leaderboard:
+    """A leaderboard.
+
+    Attributes:
+        frame: the table, with `COLUMNS` (`FOLD_TABLE_COLUMNS` for a crossover).
+        pairs: all differences between selectors, with `PAIR_COLUMNS`.
+        roles: roles of the selectors.
+    """
 
     frame: pd.DataFrame
     pairs: pd.DataFrame
+    roles: SelectorRoles = BUILT_IN_ROLES
 
 
-def load_board(
+Notice = Callable[[str], None]
+Progress = Callable[[Sequence[CellRecord]], Iterable[CellRecord]]
+
+
+def load_leaderboard(
     root: Path,
-    options: BoardOptions = DEFAULT,
-    notice: Callable[[str], None] = lambda line: None,
-    progress: Callable[[Sequence[CellRecord]], Iterable[CellRecord]] = iter,
-) -> Board:
-    """The board of a run folder.
+    options: LeaderboardOptions = DEFAULT,
+    *,
+    notice: Notice = lambda line: None,
+    progress: Progress = iter,
+) -> Leaderboard:
+    """Build the leaderboard of a run folder.
 
     Args:
         root: a folder that `run --out` made.
-        options: see there.
-        notice: told, one line each, what the table does not hold.
+        options: options of the leaderboard.
+        notice: called with one line for each thing that the table lacks.
         progress: wraps the records while they are resampled.
 
     Raises:
-        ResultsError: the folder is missing, a record or its evidence is damaged, or nothing has the metrics asked for.
+        ResultsError: the folder is missing, a record or its resampling summary is damaged, or no cell has the metrics.
     """
     store = RunStore(root)
     records = store.read_cells()
     if not records:
         notice(f"{root} holds no finished cell yet")
-    return board(records, store, options, notice, progress)
+    return build_leaderboard(records, store, options, notice=notice, progress=progress)
 
 
-def board(
+def build_leaderboard(
     records: Sequence[CellRecord],
     store: RunStore,
-    options: BoardOptions = DEFAULT,
-    notice: Callable[[str], None] = lambda line: None,
-    progress: Callable[[Sequence[CellRecord]], Iterable[CellRecord]] = iter,
-) -> Board:
-    """As `load_board`, of records at hand."""
-    replicates = Replicates(store, options.resamples)
+    options: LeaderboardOptions = DEFAULT,
+    *,
+    notice: Notice = lambda line: None,
+    progress: Progress = iter,
+) -> Leaderboard:
+    """`load_leaderboard` of some records of a store."""
+    roles = SelectorRoles.read(records, store)
     if options.folds:
-        folded = set(" ".join(crossover(records)["fingerprints"]).split())
-        others = sorted({r.task.name for r in records if r.fingerprint[:16] not in folded})
-        if others:
-            notice(f"no folds, so no crossover: {', '.join(others)}")
-        if not folded:
-            notice("no finished cell of a task with folds; run both with --task-option fold=0 and fold=1")
-        records = [record for record in records if record.fingerprint[:16] in folded]
-    without = 0
-    for record in progress(records) if options.intervals else ():
-        without += all(replicates.of(record, name) is None for name in _metrics(record, options))
-    if without:
-        notice(
-            f"{without} of {len(records)} cells left no evidence to resample: no intervals there; start their runs "
-            "again, which adds it without measuring anew"
-        )
-    lines: list[Line] = []
+        records = _with_folds(records, notice)
+    replicates = Replicates(store, options.resamples)
+    if options.intervals:
+        _resample(progress(records), len(records), replicates, options, notice)
+    rows: list[TableRow] = []
     for metric in sorted({name for record in records for name in _metrics(record, options)}):
         own = [record for record in records if metric in _metrics(record, options)]
-        frame = crossover(own, metric) if options.folds else leaderboard(own, metric)
-        rows = lines_of(frame, own, replicates.of if options.intervals else lambda record, name: None)
-        lines += [*rows, *area_lines(rows)]
-    if records and not lines:
+        frame = crossover(own, metric, roles) if options.folds else aggregate_cells(own, metric, roles)
+        found = rows_of(frame, own, replicates.of if options.intervals else lambda record, name: None)
+        rows += [*found, *area_rows(found, roles)]
+    if records and not rows:
         known = sorted({row.metric for record in records for row in record.metrics if row.category is None})
-        raise ResultsError(f"no cell has the metric {' or '.join(options.metrics)}; there are {', '.join(known)}")
-    pairings = add_statistics(lines, options.controls, options.method)
+        raise ResultsError(f"no cell has the metric {' or '.join(options.metrics)}; known metrics: {', '.join(known)}")
+    pairs = add_statistics(rows, options.controls, options.method, roles)
     if not options.folds:
-        add_economy(lines, [record.fingerprint for record in records], store.read_provenance)
-    columns = list(FOLDED if options.folds else COLUMNS)
-    frame = pd.DataFrame([{name: line.row[name] for name in columns} for line in lines], columns=columns)
-    order = ["task", "task_id", "reduction", "metric", "keep_ratio", "selector", "selector_id"]
-    return Board(frame.sort_values(order, kind="stable", ignore_index=True), _pairs(pairings))
+        add_cost(rows, [record.fingerprint for record in records], store.read_provenance)
+        add_break_even(rows, roles)
+    return Leaderboard(_frame(rows, FOLD_TABLE_COLUMNS if options.folds else COLUMNS), _pairs_frame(pairs), roles)
 
 
-def _metrics(record: CellRecord, options: BoardOptions) -> tuple[str, ...]:
-    """Metrics of a record that a board is of: what was asked for, as far as it has them, or its headline."""
+def _with_folds(records: Sequence[CellRecord], notice: Notice) -> list[CellRecord]:
+    """Records of tasks that have folds."""
+    folded = set(" ".join(crossover(records)["fingerprints"]).split())
+    if others := sorted({r.task.name for r in records if r.fingerprint[:16] not in folded}):
+        notice(f"tasks without folds are left out: {', '.join(others)}")
+    if not folded:
+        notice("no finished cell of a task with folds; run both with --task-option fold=0 and fold=1")
+    return [record for record in records if record.fingerprint[:16] in folded]
+
+
+def _resample(
+    records: Iterable[CellRecord], total: int, replicates: Replicates, options: LeaderboardOptions, notice: Notice
+) -> None:
+    """Fill the cache of estimates, and count the cells that cannot be resampled."""
+    without = sum(all(replicates.of(record, name) is None for name in _metrics(record, options)) for record in records)
+    if without:
+        notice(
+            f"{without} of {total} cells have no resampling summary, so no intervals; start their runs again to add it "
+            "(nothing is measured again)"
+        )
+
+
+def _metrics(record: CellRecord, options: LeaderboardOptions) -> tuple[str, ...]:
+    """Metrics of a record that the leaderboard shows."""
     headline = record.task.headline
     if not options.metrics and not options.sizes:
         return (headline,)
@@ -161,11 +204,17 @@ def _metrics(record: CellRecord, options: BoardOptions) -> tuple[str, ...]:
     return tuple(name for name in own if name in options.metrics or (options.sizes and name in sizes))
 
 
-def _pairs(pairings: Sequence[Pairing]) -> pd.DataFrame:
+def _frame(rows: Sequence[TableRow], columns: Sequence[str]) -> pd.DataFrame:
+    frame = pd.DataFrame([{name: row.values[name] for name in columns} for row in rows], columns=list(columns))
+    order = ["task", "task_id", "reduction", "metric", "keep_ratio", "selector", "selector_id"]
+    return frame.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _pairs_frame(pairs: Sequence[RowDifference]) -> pd.DataFrame:
     rows = []
-    for one in pairings:
+    for one in pairs:
         pair = one.difference
-        (first, first_id), (second, second_id) = (who.rsplit(" ", 1) for who in (pair.first, pair.second))
+        (first, first_id), (second, second_id) = (name.rsplit(" ", 1) for name in (pair.first, pair.second))
         rows.append(
             {
                 **one.table,

@@ -1,82 +1,94 @@
-"""What a row costs, and at which keep ratio a control is as good: for those who cut inference cost."""
+"""Cost of each row, and the keep ratio at which a control reaches the same value (break-even)."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from ltrp_bench.results.leaderboard.aggregate import FULL
-from ltrp_bench.results.leaderboard.intervals import Line
+from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+from ltrp_bench.results.leaderboard.rows import TASK, TableRow, group_rows
 
-BREAK_EVEN: Final = ("break_even_random", "break_even_downsample")
+BREAK_EVEN_CONTROLS: Final = ("random", "downsample")
+BREAK_EVEN: Final = tuple(f"break_even_{name}" for name in BREAK_EVEN_CONTROLS)
 COST: Final = ("selector_ms", "selector_gflops", "model_ms", "images_per_second", "machine")
-"""Columns that `add_economy` fills in."""
+"""Columns that `add_cost` fills in."""
 
-Provenance = Callable[[str], Mapping[str, Any]]
-"""Fingerprint -> what is stored beside a cell (`RunStore.read_provenance`)."""
+_PREFIX: Final = 16
+"""Digits of a fingerprint that tables show."""
+
+ProvenanceOf = Callable[[str], Mapping[str, Any]]
+"""Fingerprint -> provenance of a cell (`RunStore.read_provenance`)."""
 
 
-def add_economy(lines: Sequence[Line], fingerprints: Iterable[str], provenance: Provenance) -> None:
-    """Fill `BREAK_EVEN` and `COST` into the rows.
+def add_cost(rows: Sequence[TableRow], fingerprints: Iterable[str], provenance_of: ProvenanceOf) -> None:
+    """Fill the columns `COST`: means over the cells of a row; empty for areas and where a cell has no measured cost.
 
     Args:
-        lines: all of a leaderboard.
-        fingerprints: of all cells, whole.
-        provenance: of a cell, by fingerprint.
+        rows: all rows of a leaderboard.
+        fingerprints: full fingerprints of all cells.
+        provenance_of: provenance of a cell.
     """
-    whole = {fingerprint[:16]: fingerprint for fingerprint in fingerprints}
-    tables: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
-    for line in lines:
-        row = line.row
-        tables[tuple(row[name] for name in ("task", "task_id", "reduction", "metric"))].append(line)
-        single = not math.isnan(row["keep_ratio"])
-        behind = [provenance(whole[short]) for short in str(row["fingerprints"]).split()] if single else []
-        row.update(_cost(behind))
-    for table in tables.values():
-        curves = {name: _curve(table, name) for name in ("random", "downsample")}
-        for line in table:
-            for name, curve in curves.items():
-                line.row[f"break_even_{name}"] = _break_even(line.row, name, curve)
+    full = {fingerprint[:_PREFIX]: fingerprint for fingerprint in fingerprints}
+    for row in rows:
+        is_area = math.isnan(row.values["keep_ratio"])
+        shorts = [] if is_area else str(row.values["fingerprints"]).split()
+        row.values.update(_mean_cost([provenance_of(full[short]) for short in shorts]))
 
 
-def _cost(behind: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over cells (seeds); empty where a cell does not say."""
+def add_break_even(rows: Sequence[TableRow], roles: SelectorRoles = BUILT_IN_ROLES) -> None:
+    """Fill the columns `BREAK_EVEN`.
+
+    A break-even is the smallest keep ratio at which a control, its values joined by straight lines, reaches the value
+    of the row; infinity if it never does, NaN if the control has no complete curve.
+
+    Args:
+        rows: all rows of a leaderboard.
+        roles: roles of the selectors.
+    """
+    for table in group_rows(rows, TASK):
+        for control, column in zip(BREAK_EVEN_CONTROLS, BREAK_EVEN, strict=True):
+            curve = _curve(table, control, roles)
+            for row in table:
+                row.values[column] = _break_even(row.values, control, curve)
+
+
+def _mean_cost(provenance: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     out: dict[str, Any] = {**dict.fromkeys(COST, math.nan), "machine": ""}
-    costs = [made.get("cost") for made in behind]
-    known = [cost for cost in costs if isinstance(cost, Mapping)]
-    if not behind or len(known) < len(behind):
+    costs = [cost for one in provenance if isinstance(cost := one.get("cost"), Mapping)]
+    if not provenance or len(costs) < len(provenance):
         return out
     for name in ("selector_ms", "selector_gflops", "model_ms"):
-        values = [cost.get(name) for cost in known]
+        values = [cost.get(name) for cost in costs]
         if all(isinstance(value, int | float) for value in values):
             out[name] = statistics.fmean(float(value) for value in values if value is not None)
     total = out["selector_ms"] + out["model_ms"]
     out["images_per_second"] = 1000 / total if total > 0 else math.nan
-    out["machine"] = "; ".join(sorted({f"{made.get('machine', '?')}, {made.get('device', '?')}" for made in behind}))
+    machines = {f"{one.get('machine', '?')}, {one.get('device', '?')}" for one in provenance}
+    out["machine"] = "; ".join(sorted(machines))
     return out
 
 
-def _curve(table: Sequence[Line], control: str) -> list[tuple[float, float]]:
-    """(keep ratio, value) of a control, ascending; whole images (`full`) are its end if it has none there.
+def _curve(table: Sequence[TableRow], control: str, roles: SelectorRoles) -> list[tuple[float, float]]:
+    """(keep ratio, value) of a control, ascending. It ends at the whole image if the control was not run at ratio 1.
 
-    Empty unless there is one such control, and complete.
+    Empty if the control is missing, incomplete, or there with several options.
     """
-    own = [line.row for line in table if line.row["selector"] == control and not math.isnan(line.row["keep_ratio"])]
+    own = [
+        row.values for row in table if row.values["selector"] == control and not math.isnan(row.values["keep_ratio"])
+    ]
     if not own or len({row["selector_id"] for row in own}) > 1 or any(math.isnan(row["all"]) for row in own):
         return []
     points = {float(row["keep_ratio"]): float(row["all"]) for row in own}
-    for line in table:
-        if line.row["selector"] == FULL and not math.isnan(line.row["all"]):
-            points.setdefault(1.0, float(line.row["all"]))
+    for row in table:
+        if roles.keeps_every_patch(row.values["selector"]) and not math.isnan(row.values["all"]):
+            points.setdefault(1.0, float(row.values["all"]))
     return sorted(points.items())
 
 
 def _break_even(row: Mapping[str, Any], control: str, curve: Sequence[tuple[float, float]]) -> float:
-    """Least keep ratio at which the control's broken line reaches the row's value; inf if it never does."""
     value, ratio = float(row["all"]), float(row["keep_ratio"])
     if not curve or math.isnan(value) or math.isnan(ratio):
         return math.nan

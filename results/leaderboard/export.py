@@ -1,4 +1,4 @@
-"""A table as a file: CSV and Parquet hold every column; Markdown and LaTeX what a reader wants to see."""
+"""Tables as files. CSV and Parquet files have all columns; Markdown and LaTeX have the ones that a paper shows."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ltrp_bench.results.schema.record import ResultsError
 SUFFIXES: Final = (".csv", ".parquet", ".md", ".tex")
 
 
-def check_suffix(path: Path, kind: str | None = None) -> str:
-    """The kind of file by its ending. Raises ResultsError for one that is none of `SUFFIXES`."""
-    found = kind or path.suffix.lower()
-    if found not in SUFFIXES:
-        raise ResultsError(f"{path}: a table is written as {', '.join(SUFFIXES)}; end the name so")
-    return found
+def check_suffix(path: Path) -> str:
+    """Suffix of a file name, in lower case. Raises ResultsError unless it is one of `SUFFIXES`."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ResultsError(f"{path}: unknown table format {suffix!r}; use one of {', '.join(SUFFIXES)}")
+    return suffix
 
 
-def write_table(frame: pd.DataFrame, path: Path, kind: str | None = None) -> None:
-    """Write a table whole or not at all.
+def write_table(frame: pd.DataFrame, path: Path, suffix: str | None = None) -> None:
+    """Write a table to a file, atomically.
 
     Args:
-        frame: a leaderboard, a crossover (`board.COLUMNS`, `board.FOLDED`) or differences (`board.PAIR_COLUMNS`).
-        path: the file; its ending says the kind.
-        kind: ".csv" for a name without one.
+        frame: a leaderboard, a crossover or differences (see the columns in `build`).
+        path: the file.
+        suffix: format of the file, one of `SUFFIXES`; by default the suffix of `path`.
 
     Raises:
-        ResultsError: another ending, or the file cannot be written.
+        ResultsError: an unknown suffix, or the file cannot be written.
     """
-    suffix = check_suffix(path, kind)
+    suffix = suffix or check_suffix(path)
     if suffix == ".csv":
-        # Floats in the shortest form that reads back exactly.
+        # pandas writes floats in the shortest form that reads back exactly.
         data = frame.to_csv(index=False, lineterminator="\n").encode()
     elif suffix == ".parquet":
         buffer = io.BytesIO()
@@ -51,7 +51,7 @@ def write_table(frame: pd.DataFrame, path: Path, kind: str | None = None) -> Non
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """One Markdown table for each task, metric and reduction."""
+    """Markdown text with a table for each task, metric and reduction."""
     parts = []
     for title, part in _parts(frame):
         text = part.to_markdown(index=False, disable_numparse=True) if len(part) else "no rows"
@@ -60,7 +60,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def latex(frame: pd.DataFrame) -> str:
-    """One LaTeX table for each task, metric and reduction, by booktabs and multirow."""
+    """LaTeX text with a table for each task, metric and reduction; needs the packages booktabs and multirow."""
     parts = ["% needs \\usepackage{booktabs,multirow}"]
     for title, part in _parts(frame):
         index = [name for name in ("keep", "selector") if name in part.columns]
@@ -74,27 +74,26 @@ def latex(frame: pd.DataFrame) -> str:
 
 
 def _tex(text: str) -> str:
-    """Text for a caption, which pandas does not escape."""
+    """Text of a caption, with escapes; pandas escapes the body of a table only."""
     return "".join("\\" + letter if letter in "&%$#_{}" else letter for letter in text)
 
 
 def _parts(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """(title, what a reader sees) of each task, metric and reduction."""
+    """(title, displayed columns) for each task, metric and reduction."""
     keys = ["task", "task_id", "metric", "reduction"]
-    crowded = len(frame) and frame.groupby("task")["task_id"].nunique().max() > 1
+    ambiguous = len(frame) and frame.groupby("task")["task_id"].nunique().max() > 1
     out = []
     for key, part in frame.groupby(keys, sort=True):
         task, task_id, metric, reduction = (str(value) for value in key)
-        name = f"{task} {task_id}" if crowded else task
+        name = f"{task} {task_id}" if ambiguous else task
         rows = [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
-        shown = [_difference(row) if "difference" in row else _line(row) for row in rows]
-        cells = pd.DataFrame(shown)
-        empty = [column for column in cells.columns if not any(cells[column])]
-        out.append((f"{name}, {metric}, {reduction}", cells.drop(columns=empty)))
+        shown = pd.DataFrame([_difference_texts(row) if "difference" in row else _texts(row) for row in rows])
+        empty = [column for column in shown.columns if not any(shown[column])]
+        out.append((f"{name}, {metric}, {reduction}", shown.drop(columns=empty)))
     return out
 
 
-def _line(row: Mapping[str, Any]) -> dict[str, str]:
+def _texts(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "keep": str(row["ratios"]),
         "selector": str(row["selector"]),
@@ -112,21 +111,28 @@ def _line(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _difference(row: Mapping[str, Any]) -> dict[str, str]:
+def _difference_texts(row: Mapping[str, Any]) -> dict[str, str]:
+    difference = {"difference": row["difference"], "difference_low": row["low"], "difference_high": row["high"]}
     return {
         "keep": str(row["ratios"]),
         "value": str(row["value"]),
         **{name: str(row[name]) for name in ("first", "second")},
-        "difference": interval_text(
-            {"difference": row["difference"], "difference_low": row["low"], "difference_high": row["high"]},
-            *("difference", "+.4f"),
-        ),
+        "difference": interval_text(difference, "difference", "+.4f"),
         **{name.replace("_", " "): _number(row, name, ".4f") for name in ("p", "p_holm")},
     }
 
 
 def interval_text(row: Mapping[str, Any], name: str, form: str = ".3f") -> str:
-    """ "0.677 [0.651, 0.702]"; without the interval where there is none, "" if undefined."""
+    """Text like "0.677 [0.651, 0.702]".
+
+    Args:
+        row: a row of a table.
+        name: column of the value; "<name>_low" and "<name>_high" are the ends of its interval.
+        form: format of each number.
+
+    Returns:
+        The value alone if the row has no interval; "" if the value is undefined.
+    """
     value = float(row.get(name, math.nan))
     low, high = (float(row.get(f"{name}_{end}", math.nan)) for end in ("low", "high"))
     if math.isnan(value):
@@ -135,7 +141,12 @@ def interval_text(row: Mapping[str, Any], name: str, form: str = ".3f") -> str:
 
 
 def rank_text(row: Mapping[str, Any], prefix: str) -> str:
-    """ "2", or "2-4" of a range; "" if not ranked. `prefix`: "", "unseen_" or "holm_"."""
+    """Text like "2", or "2-4" for a range of ranks; "" for a row without rank.
+
+    Args:
+        row: a row of a table.
+        prefix: "" for the rank by `all`, "unseen_", or "holm_" for the rank with Holm's correction.
+    """
     first, last = (float(row.get(f"{prefix}{end}", math.nan)) for end in ("rank", "rank_last"))
     if math.isnan(first):
         return ""

@@ -1,8 +1,9 @@
-"""The crossover over folds: each fold of a label set calls the other half of the categories seen.
+"""Crossover over folds. The two folds of a label set swap the seen and the unseen categories.
 
-One half may be easier than the other, and a gap (seen - unseen) then says so and nothing about labels. Averaged over
-both folds every category counts once as seen and once as unseen, so that what is left is bias. A selector taught with
-labels has weights of its own for each fold; one without has the same. Only whole pairs are averaged.
+One half of the categories may be easier than the other, and then a gap (seen - unseen) shows this rather than bias.
+Averaged over both folds, every category counts once as seen and once as unseen, and the difference in difficulty
+cancels. A selector trained with labels has separate weights for each fold; any other selector has the same in both.
+Only complete pairs of folds are averaged.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ltrp_bench.results.leaderboard.aggregate import LEADING, VALUES, leaderboard
+from ltrp_bench.results.leaderboard.aggregate import LEADING, VALUES, aggregate_cells
+from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.schema.record import CellRecord, Identity, SelectorInfo, TaskInfo
 from ltrp_bench.results.schema.rows import GROUPS
 
@@ -35,7 +37,7 @@ COLUMNS: Final = (
     "selector_id",
     "fingerprints",
 )
-"""Columns of the table and of the CSV, in this order; docs/results.md says what each holds."""
+"""Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
 _FOLDED: Final = re.compile(r"(?P<base>.+)/(?P<fold>[01])")
 _TABLE: Final = ("task", "task_id", "reduction", "keep_ratio")
@@ -43,7 +45,7 @@ _TABLE: Final = ("task", "task_id", "reduction", "keep_ratio")
 
 @dataclass(frozen=True)
 class _Pair:
-    """What both folds of a row have in common: identities without the fold, its split and its weights."""
+    """Key of a row. Its ids are the same in both folds: they leave out the fold, its split and its weights."""
 
     task: str
     task_id: str
@@ -52,41 +54,45 @@ class _Pair:
     selector: str
     selector_id: str
     supervision: str
-    alone: str = ""
-    """Why this row has no other fold to pair with; empty if it has."""
+    unpaired: str = ""
+    """Reason why this row has no other fold to pair with; empty if it has one."""
 
 
 @dataclass(frozen=True)
 class _Fold:
-    """A leaderboard's row of one fold, and the cells behind it by seed."""
+    """Row of one fold, and the cells behind it by seed."""
 
     row: Mapping[str, Any]
     records: Mapping[int, CellRecord]
 
 
-def crossover(records: Iterable[CellRecord], metric: str | None = None) -> pd.DataFrame:
-    """Both folds of every task that has folds, side by side and averaged.
+def crossover(
+    records: Iterable[CellRecord], metric: str | None = None, roles: SelectorRoles = BUILT_IN_ROLES
+) -> pd.DataFrame:
+    """Show both folds of every task that has folds side by side, and average them.
 
-    Tasks pair if their identities are equal but for the fold; it is read from the label set ("shapes-seen/0").
-    Selectors pair if their identities are equal but, where their own label set is of that fold, for the fold's tag
-    ("vit.shapes0", "vit.shapes1") and weights.
+    Tasks pair if their identities differ in the fold only, which is read from the label set ("shapes-seen/0").
+    Selectors pair if their identities are equal. If their own label set belongs to the fold, the tag of the fold
+    ("vit.shapes0", "vit.shapes1") and the weights may differ.
 
     Args:
-        records: finished cells, in any order; those of tasks without folds are left out.
-        metric: in the place of each task's headline.
+        records: finished cells, in any order; cells of tasks without folds are ignored.
+        metric: metric to aggregate; None takes the headline metric of each task.
+        roles: roles of the selectors.
 
     Returns:
-        Columns `COLUMNS`; one row per (task, reduction, keep ratio, selector) without the fold, sorted so. Values are
-        means over both folds (and over seeds), `*_0` and `*_1` those of each fold, `*_std` the sample standard
-        deviation over seeds of the average over folds. Rows with `complete` False have no averages, and `missing`
-        says what is not there: a fold, a seed, a keep ratio; or that weights of one fold were judged on the other.
+        A table with `COLUMNS`, one row per (task, reduction, keep ratio, selector) without the fold, sorted by these.
+        Values are means over both folds and over seeds; `*_0` and `*_1` are the values of each fold; `*_std` is the
+        sample standard deviation over seeds of the average over folds. Rows with `complete` False have no averages, and
+        `missing` gives the reason: a fold, seed or keep ratio is missing, or weights trained on one fold were evaluated
+        on the other.
     """
     kept = [record for record in records if _task_fold(record.task) is not None]
     tasks = {(r.task.name, r.task.identity.short): r.task for r in kept}
     selectors = {(r.selector.name, r.selector.identity.short): r.selector for r in kept}
     cells = {record.fingerprint[:16]: record for record in kept}
     pairs: dict[_Pair, dict[int, list[_Fold]]] = defaultdict(lambda: defaultdict(list))
-    for row in leaderboard(kept, metric).to_dict("records"):
+    for row in aggregate_cells(kept, metric, roles).to_dict("records"):
         task = tasks[str(row["task"]), str(row["task_id"])]
         selector = selectors[str(row["selector"]), str(row["selector_id"])]
         pair, fold = _pair(task, selector, str(row["reduction"]), float(row["keep_ratio"]))
@@ -98,31 +104,31 @@ def crossover(records: Iterable[CellRecord], metric: str | None = None) -> pd.Da
 
 
 def _task_fold(task: TaskInfo) -> tuple[str, int] | None:
-    """("shapes-seen", 0) of a task judged on the label set "shapes-seen/0"; None for a task without folds."""
+    """("shapes-seen", 0) for a task with the label set "shapes-seen/0"; None for a task without folds."""
     found = _FOLDED.fullmatch(str(task.identity.value.get("label_set", "")))
     return None if found is None else (found["base"], int(found["fold"]))
 
 
 def _pair(task: TaskInfo, selector: SelectorInfo, reduction: str, keep_ratio: float) -> tuple[_Pair, int]:
-    """The row that a cell belongs to, and its fold."""
+    """Key of the row that a cell belongs to, and the fold of the cell."""
     found = _task_fold(task)
-    assert found is not None  # `crossover` has left out the others
+    assert found is not None  # `crossover` ignores other tasks
     base, fold = found
-    what = {key: value for key, value in task.identity.value.items() if key not in ("fold", "split")}
-    task_id = Identity.of({**what, "label_set": base}).short
-    taught = [int(label[-1]) for label in selector.label_sets if label in (f"{base}/{f}" for f in FOLDS)]
-    name, selector_id, supervision, alone = selector.name, selector.identity.short, selector.supervision_text, ""
-    if taught and set(taught) != {fold}:
-        alone = f"taught on fold {' and '.join(str(f) for f in sorted(set(taught)))}, judged on fold {fold}"
-    elif taught:
-        name, who = _without_fold(selector, fold)
-        selector_id = who.short
+    without_fold = {key: value for key, value in task.identity.value.items() if key not in ("fold", "split")}
+    task_id = Identity.of({**without_fold, "label_set": base}).short
+    trained = [int(label[-1]) for label in selector.label_sets if label in (f"{base}/{f}" for f in FOLDS)]
+    name, selector_id, supervision, unpaired = selector.name, selector.identity.short, selector.supervision_text, ""
+    if trained and set(trained) != {fold}:
+        unpaired = f"trained on fold {' and '.join(str(f) for f in sorted(set(trained)))}, evaluated on fold {fold}"
+    elif trained:
+        name, identity = _without_fold(selector, fold)
+        selector_id = identity.short
         supervision = "+".join(base if label == f"{base}/{fold}" else label for label in selector.label_sets)
-    return _Pair(task.name, task_id, reduction, keep_ratio, name, selector_id, supervision, alone), fold
+    return _Pair(task.name, task_id, reduction, keep_ratio, name, selector_id, supervision, unpaired), fold
 
 
 def _without_fold(selector: SelectorInfo, fold: int) -> tuple[str, Identity]:
-    """("vit.shapes", its identity without weights) of "vit.shapes0"; a name without a fold's tag stays as it is."""
+    """Name and identity without fold and weights: "vit.shapes" for "vit.shapes0"; a name without a tag stays."""
     tagged = "." in selector.name and ":" not in selector.name
     name = selector.name.removesuffix(str(fold)) if tagged else selector.name
     value = {key: part for key, part in selector.identity.value.items() if key != "weights"}
@@ -133,7 +139,7 @@ def _without_fold(selector: SelectorInfo, fold: int) -> tuple[str, Identity]:
 
 
 def _row(pair: _Pair, folds: Mapping[int, Sequence[_Fold]]) -> dict[str, Any]:
-    missing = [pair.alone] if pair.alone else _missing(folds)
+    missing = [pair.unpaired] if pair.unpaired else _missing(folds)
     held = {fold: given[0] for fold, given in folds.items() if len(given) == 1}
     some = next(iter(folds.values()))[0].row
     row: dict[str, Any] = {
@@ -163,7 +169,7 @@ def _row(pair: _Pair, folds: Mapping[int, Sequence[_Fold]]) -> dict[str, Any]:
 
 
 def _missing(folds: Mapping[int, Sequence[_Fold]]) -> list[str]:
-    """What keeps a row from being averaged; nothing for a whole pair."""
+    """Reasons why a row cannot be averaged; empty for a complete pair."""
     out = []
     for fold in FOLDS:
         given = folds.get(fold, ())
@@ -171,7 +177,7 @@ def _missing(folds: Mapping[int, Sequence[_Fold]]) -> list[str]:
             out.append(f"lacks fold {fold}")
         elif len(given) > 1:
             ids = ", ".join(str(one.row["selector_id"]) for one in given)
-            out.append(f"fold {fold} has {len(given)} weights ({ids}): which of them pairs is unknown")
+            out.append(f"fold {fold} has {len(given)} weights ({ids}): it is unknown which of them to pair")
         elif not given[0].row["complete"]:
             out.append(f"fold {fold} lacks {given[0].row['missing']}")
     if out:
@@ -180,12 +186,12 @@ def _missing(folds: Mapping[int, Sequence[_Fold]]) -> list[str]:
     if lacking := sorted(first.keys() ^ second.keys()):
         out.append("one fold lacks seed " + " ".join(map(str, lacking)))
     elif {r.skipped for r in first.values()} != {r.skipped for r in second.values()}:
-        out.append("the folds left out other images")
+        out.append("the folds left out different images")
     return out
 
 
 def _average(held: Mapping[int, _Fold], seed: int, name: str) -> float:
-    """A value of one seed, averaged over the folds."""
+    """Value of one seed, averaged over the folds."""
     return statistics.fmean(_value(held[fold].records[seed], str(held[fold].row["metric"]), name) for fold in FOLDS)
 
 

@@ -100,7 +100,7 @@
       if (!lines.has(key)) lines.set(key, []);
       lines.get(key).push(row);
     }
-    const order = Object.keys(data.looks);
+    const order = Object.keys(data.styles);
     return [...lines].sort(([, a], [, b]) => order.indexOf(a[0].selector) - order.indexOf(b[0].selector))
       .map(([name, line]) => ({ name, group, line: line.sort((a, b) => a.keep_ratio - b.keep_ratio) }));
   }
@@ -109,20 +109,20 @@
     const out = [];
     for (const { name, line } of points(task, group)) {
       if (hidden.has(name)) continue;
-      const look = data.looks[line[0].selector];
+      const style = data.styles[line[0].selector];
       const x = line.map((row) => row.keep_ratio);
       const banded = line.filter((row) => isNumber(row[`${group}_low`]));
       if ($("c-bands").checked && banded.length > 1) {
         out.push({
           x: [...banded, ...[...banded].reverse()].map((row) => row.keep_ratio),
           y: [...banded.map((row) => row[`${group}_high`]), ...[...banded].reverse().map((row) => row[`${group}_low`])],
-          fill: "toself", fillcolor: tint(look[page()], 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
+          fill: "toself", fillcolor: tint(style[page()], 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
         });
       }
       out.push({
         x, y: line.map((row) => row[group]), name, mode: "lines+markers", connectgaps: false,
-        customdata: line.map((row) => row.id), line: { color: look[page()], width: 1.6, dash: look.dash },
-        marker: { symbol: look.symbol, size: 7, color: look[page()] },
+        customdata: line.map((row) => row.id), line: { color: style[page()], width: 1.6, dash: style.dash },
+        marker: { symbol: style.symbol, size: 7, color: style[page()] },
         hovertext: line.map((row) => `${name}<br>keep ratio ${row.ratios}<br>${group} ${fixed(row[group], 4)}`
           + (isNumber(row[`${group}_low`]) ? `<br>[${fixed(row[`${group}_low`], 4)}, ${fixed(row[`${group}_high`], 4)}]` : "")),
         hoverinfo: "text",
@@ -265,7 +265,7 @@
     const figures = [[null, "the image"], ...own.selectors].map(([id, name]) => {
       const ranks = id === null ? null : one.ranks[id];
       if (id !== null && !ranks) return null;
-      const total = ranks ? ranks.places.length : 0;
+      const total = ranks ? ranks.ranks.length : 0;
       const kept = Math.max(1, roundHalfEven(keep * total));
       const canvas = element("canvas", { width, height, role: "img", "data-kept": ranks ? kept : null,
         "aria-label": ranks ? `${name} keeps ${kept} of ${total} patches` : `image ${one.id}` });
@@ -274,7 +274,7 @@
       pen.drawImage(image, 0, 0, width, height);
       if (ranks) {
         const [gh, gw] = ranks.grid;
-        ranks.places.forEach((place, i) => {
+        ranks.ranks.forEach((place, i) => {
           const [row, column] = [Math.floor(i / gw), i % gw];
           const box = [Math.floor(column * width / gw), Math.floor(row * height / gh)];
           const size = [Math.floor((column + 1) * width / gw) - box[0], Math.floor((row + 1) * height / gh) - box[1]];

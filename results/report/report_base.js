@@ -68,17 +68,17 @@ const report = (() => {
     x: cross.map(([x, y]) => [.75 * (x - y), .75 * (x + y)]),
   };
   function swatch(selector) {
-    const look = data.looks[selector];
+    const style = data.styles[selector];
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     for (const [name, value] of [["viewBox", "-3 -1.2 6 2.4"], ["class", "swatch"], ["aria-hidden", "true"]]) svg.setAttribute(name, value);
     const line = document.createElementNS(svg.namespaceURI, "path");
     line.setAttribute("d", "M-3 0H3");
-    line.setAttribute("stroke", look[page()]);
+    line.setAttribute("stroke", style[page()]);
     line.setAttribute("stroke-width", ".35");
-    if (look.dash !== "solid") line.setAttribute("stroke-dasharray", look.dash.split(",").map((part) => parseFloat(part) * 0.16).join(" "));
+    if (style.dash !== "solid") line.setAttribute("stroke-dasharray", style.dash.split(",").map((part) => parseFloat(part) * 0.16).join(" "));
     const marker = document.createElementNS(svg.namespaceURI, "polygon");
-    marker.setAttribute("points", SHAPES[look.symbol].map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join(" "));
-    marker.setAttribute("fill", look[page()]);
+    marker.setAttribute("points", SHAPES[style.symbol].map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join(" "));
+    marker.setAttribute("fill", style[page()]);
     svg.append(line, marker);
     return svg;
   }

@@ -1,8 +1,8 @@
-"""How figures and the report look: one colour, marker and dash for each selector, wherever it is drawn.
+"""Plot style of figures and the report: each selector has the same color, marker and dash pattern everywhere.
 
-Colour alone never tells two selectors apart: those that share one differ in marker and in dash. Each colour has a
-variant for white paper and one for a dark page, both at a contrast of 3:1 or more (WCAG 2.2, criterion 1.4.11), chosen
-so that any two of a page stay apart under protanopia, deuteranopia and tritanopia as well (Machado et al., "A
+Color alone never distinguishes two selectors: those that share a color differ in marker and dash pattern. Each color
+has a variant for a light and one for a dark background, both with a contrast of at least 3:1 (WCAG 2.2, criterion
+1.4.11). The colors of a theme remain distinct under protanopia, deuteranopia and tritanopia (Machado et al., "A
 Physiologically-based Model for Simulation of Color Vision Deficiency", IEEE TVCG 2009; distances in OKLab).
 """
 
@@ -15,16 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Page = Literal["light", "dark"]
+Theme = Literal["light", "dark"]
 Dash = tuple[float, ...]
 
-PAPER: Final[dict[Page, str]] = {"light": "#ffffff", "dark": "#111111"}
-"""What figures are drawn on."""
+BACKGROUND: Final[dict[Theme, str]] = {"light": "#ffffff", "dark": "#111111"}
+"""Background color of each theme."""
 
-COLOURS: Final[dict[str, dict[Page, str]]] = {
+COLOURS: Final[dict[str, dict[Theme, str]]] = {
     "blue": {"light": "#1384e5", "dark": "#508ff0"},
     "orange": {"light": "#c67d3a", "dark": "#c0781e"},
     "green": {"light": "#0b3802", "dark": "#9ef090"},
@@ -36,7 +38,7 @@ COLOURS: Final[dict[str, dict[Page, str]]] = {
     "grey": {"light": "#8a8a8a", "dark": "#8a8a8a"},
     "ink": {"light": "#1a1a1a", "dark": "#f2f2f2"},
 }
-"""The palette. Grey and ink (which is text's, too) are the controls'; the rest are methods'."""
+"""The palette: grey and ink (the text color) for controls and references, all others for methods."""
 
 MARKERS: Final[dict[str, str]] = {
     "o": "circle",
@@ -54,15 +56,15 @@ MARKERS: Final[dict[str, str]] = {
     "d": "diamond-tall",
     "8": "octagon",
 }
-"""matplotlib's code of each marker and its name in plotly."""
+"""Markers: matplotlib's code -> plotly's name."""
 
 DASHES: Final[tuple[Dash, ...]] = ((), (5, 2), (1, 1.5), (7, 2, 1.5, 2), (3, 1, 1, 1, 1, 1), (10, 3))
-"""Lengths on and off in widths of the line; () is solid. matplotlib's (0, dash) and SVG's stroke-dasharray alike."""
+"""Dash patterns: lengths of dash and gap in line widths, for matplotlib as for SVG; () is a solid line."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one selector is drawn.
+class SeriesStyle:
+    """Style of a line and its markers.
 
     Attributes:
         colour: key of `COLOURS`.
@@ -74,27 +76,27 @@ class Look:
     marker: str
     dash: Dash = ()
 
-    def on(self, page: Page = "light") -> str:
-        """The colour as "#rrggbb" on that page."""
-        return COLOURS[self.colour][page]
+    def color(self, theme: Theme = "light") -> str:
+        """Color as "#rrggbb"."""
+        return COLOURS[self.colour][theme]
 
     @property
     def symbol(self) -> str:
-        """The marker's name in plotly."""
+        """Name of the marker in plotly."""
         return MARKERS[self.marker]
 
-    def line(self, page: Page = "light") -> dict[str, Any]:
-        """Keyword arguments of matplotlib's `Axes.plot`."""
+    def plot_options(self, theme: Theme = "light") -> dict[str, Any]:
+        """Keyword arguments for matplotlib's `Axes.plot`."""
         style = (0, self.dash) if self.dash else "solid"
-        return {"color": self.on(page), "marker": self.marker, "linestyle": style}
+        return {"color": self.color(theme), "marker": self.marker, "linestyle": style}
 
 
-SEEN: Final = Look("blue", "o", DASHES[0])
-UNSEEN: Final = Look("orange", "s", DASHES[1])
-NARROW: Final = Look("cyan", "D", DASHES[2])
-"""Groups of categories, where a figure draws groups and no selectors: outlines of objects, bars of gaps."""
+SEEN: Final = SeriesStyle("blue", "o", DASHES[0])
+UNSEEN: Final = SeriesStyle("orange", "s", DASHES[1])
+NARROW: Final = SeriesStyle("cyan", "D", DASHES[2])
+"""Styles of the groups of categories, for figures that draw groups instead of selectors."""
 
-# Of a colour, the first is solid, the next dashed and so on. The order is that of legends.
+# The first selector of a color has a solid line, the next a dashed one, and so on. Legends have the same order.
 _FAMILIES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "blue": (("ltrp", "o"), ("ltrp-cluster", "^"), ("ltrp-teacher", "D")),
     "orange": (("evit", "s"), ("adavit", "<")),
@@ -108,33 +110,33 @@ _FAMILIES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "grey": (("variance", "s"), ("center", "o"), ("random", "X")),
 }
 
-_KNOWN: Final[dict[str, Look]] = {
-    name: Look(colour, marker, DASHES[place])
+_KNOWN: Final[dict[str, SeriesStyle]] = {
+    name: SeriesStyle(colour, marker, DASHES[place])
     for colour, members in _FAMILIES.items()
     for place, (name, marker) in enumerate(members)
 }
 
-# No built-in selector has one of these, nor one of its pairs of colour and marker.
-_OTHERS: Final[tuple[Look, ...]] = tuple(
-    Look(colour, marker, dash)
+# Styles of third-party selectors. No built-in selector has the same dash pattern, or the same color and marker.
+_OTHERS: Final[tuple[SeriesStyle, ...]] = tuple(
+    SeriesStyle(colour, marker, dash)
     for colour in COLOURS
     if colour not in ("grey", "ink")
     for marker in MARKERS
     for dash in DASHES[3:]
-    if all((look.colour, look.marker) != (colour, marker) for look in _KNOWN.values())
+    if all((style.colour, style.marker) != (colour, marker) for style in _KNOWN.values())
 )
 
 
 def family(name: str) -> str:
-    """ "evit" of "evit.shapes0": a selector without the tag of its weights. "package.module:Class" is its own."""
+    """Name without the tag of the weights: "evit" for "evit.shapes0". "package.module:Class" is returned as it is."""
     return name if ":" in name else name.partition(".")[0]
 
 
-def look_of(selector: str) -> Look:
-    """The look of a selector by its name in tables; the same in every figure, run and process.
+def style_of(selector: str) -> SeriesStyle:
+    """Style of a selector, by its name in tables; the same in every figure, run and process.
 
-    Selectors that do not come with the package get one that no built-in selector has, from a hash of their name. Two
-    of them may by chance be given the same.
+    Third-party selectors get a style that no built-in selector has, from a hash of their name. Two of them may have the
+    same style by chance.
     """
     name = family(selector)
     if name in _KNOWN:
@@ -144,27 +146,32 @@ def look_of(selector: str) -> Look:
 
 
 def known_selectors() -> tuple[str, ...]:
-    """Names with a look of their own, in the order of legends: methods first, controls last."""
+    """Names of the selectors with a style of their own, in the order of legends: methods first, controls last."""
     return tuple(_KNOWN)
 
 
-def in_order(selectors: Iterable[str]) -> list[str]:
-    """Names in the order of legends: methods, others by name, controls; variants of one family by name."""
+def legend_order(selectors: Iterable[str], roles: SelectorRoles = BUILT_IN_ROLES) -> list[str]:
+    """Names in the order of legends: built-in methods, third-party methods, references and controls.
+
+    Variants of one selector, and third-party selectors, are sorted by name.
+    """
     places = {name: place for place, name in enumerate(_KNOWN)}
-    controls = places["oracle"]
-    # Strangers stand behind the last method and before the first control.
-    return sorted(set(selectors), key=lambda name: (places.get(family(name), controls - 0.5), name))
+
+    def key(name: str) -> tuple[bool, int, str]:
+        return roles.role(name) != "method", places.get(family(name), len(places)), name
+
+    return sorted(set(selectors), key=key)
 
 
 @contextmanager
-def house_style() -> Iterator[None]:
-    """Inside the block matplotlib draws by its own defaults and ours, whatever the user's settings are.
+def plot_style() -> Iterator[None]:
+    """Context in which matplotlib uses its defaults and our settings, and ignores the user's.
 
-    The settings are as before afterwards. They belong to the process: draw from one thread at a time.
+    The user's settings are restored at the end. They are global: draw in one thread at a time.
     """
     import matplotlib
 
-    ours: dict[Any, Any] = {
+    settings: dict[Any, Any] = {
         "font.size": 7.0,
         "axes.linewidth": 0.6,
         "svg.hashsalt": "ltrp-bench",
@@ -172,25 +179,25 @@ def house_style() -> Iterator[None]:
         "pdf.fonttype": 42,
     }
     with matplotlib.rc_context():
-        # All but the backend: no window is ever opened here.
-        usual = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
-        matplotlib.rcParams.update({**usual, **ours})
+        # The backend stays as it is: changing it may fail, and no window is opened.
+        defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+        matplotlib.rcParams.update({**defaults, **settings})
         yield
 
 
 def figure_bytes(figure: Figure, suffix: str, dpi: float = 200) -> bytes:
-    """A figure as a file's bytes, equal whenever the figure is: no date, no version in them.
+    """Content of a figure's file. It has no date or version, so equal figures give equal bytes.
 
     Args:
-        figure: of `matplotlib.figure.Figure`, made inside `house_style`, where this is called, too.
+        figure: the figure. It must be made, and this function called, inside `plot_style`.
         suffix: ".png", ".svg" or ".pdf".
-        dpi: pixels an inch of a PNG, and of images inside the others.
+        dpi: pixels per inch of a PNG file, and of images inside the other formats.
     """
-    nothing: dict[str, dict[str, Any]] = {
+    no_metadata: dict[str, dict[str, Any]] = {
         ".png": {"Software": None},
         ".svg": {"Date": None, "Creator": None},
         ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix[1:], dpi=dpi, metadata=nothing[suffix])
+    figure.savefig(buffer, format=suffix[1:], dpi=dpi, metadata=no_metadata[suffix])
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What older versions stored is read, and says the same as it did then."""
+"""Results stored by older versions are read, and give the same tables as then."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 from ltrp_bench.harness.cli.main import run_command
 from ltrp_bench.results.comparison.compare import compare
-from ltrp_bench.results.leaderboard.aggregate import COLUMNS, load_leaderboard, read_csv
-from ltrp_bench.results.leaderboard.build import load_board
+from ltrp_bench.results.leaderboard.aggregate import COLUMNS, aggregate_folder
+from ltrp_bench.results.leaderboard.build import load_leaderboard
+from ltrp_bench.results.leaderboard.csv_files import read_csv
 from ltrp_bench.results.schema.record import READABLE_VERSIONS
 from ltrp_bench.results.store.run_store import RunStore
 
@@ -24,26 +25,26 @@ def test_every_readable_version_has_a_sample() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_records_rows_and_tables_read_as_then(version: str) -> None:
+def test_records_rows_and_tables_are_read_unchanged(version: str) -> None:
     store = RunStore(STORED / version)
     records = store.read_cells()
     assert len(records) == 13 and {record.schema_version for record in records} == {int(version[1:])}
     assert all(len(store.read_images(record.fingerprint)) == record.images == 8 for record in records)
-    then, now = read_csv(STORED / version / "leaderboard.csv"), load_leaderboard(STORED / version)
+    then, now = read_csv(STORED / version / "leaderboard.csv"), aggregate_folder(STORED / version)
     assert tuple(then.columns) == COLUMNS
     pd.testing.assert_frame_equal(then, now, check_exact=True, check_dtype=False)
     assert not compare(STORED / version / "leaderboard.csv", STORED / version, 0.0).regressions
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_board_of_then_has_no_intervals_and_says_so(version: str) -> None:
-    told: list[str] = []
-    frame = load_board(STORED / version, notice=told.append).frame
-    assert "13 of 13 cells left no evidence" in told[0]
+def test_old_cells_have_no_intervals_and_a_notice_says_so(version: str) -> None:
+    notices: list[str] = []
+    frame = load_leaderboard(STORED / version, notice=notices.append).frame
+    assert len(notices) == 1 and notices[0].startswith("13 of 13 cells have no resampling summary")
     assert frame["all"].notna().all() and frame["all_low"].isna().all() and frame["rank"].isna().all()
 
 
-def test_the_same_run_today_adds_evidence_and_measures_nothing(
+def test_running_again_adds_resampling_summaries_and_measures_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for part in ("cells", "records"):
@@ -52,6 +53,6 @@ def test_the_same_run_today_adds_evidence_and_measures_nothing(
     own = ["--selector", "random", "--selector", "variance", "--selector", "center", "--selector", "oracle"]
     assert run_command([*line, *own, "--seed", "0", "--seed", "1", "--keep-ratio", "0.25", "--keep-ratio", "0.5"]) == 0
     assert "10 cells, 0 images measured now" in capsys.readouterr().err
-    frame = load_board(tmp_path).frame
+    frame = load_leaderboard(tmp_path).frame
     known = frame[frame["selector"].isin(["random", "variance", "center", "oracle"]) & (frame["task"] != "shapes-det")]
     assert len(known) == 4 * 3 and known["all_low"].notna().all()

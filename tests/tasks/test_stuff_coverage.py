@@ -10,7 +10,7 @@ from PIL import Image
 from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.plan import plan, selector_entry, task_entry
 from ltrp_bench.harness.evaluation.sweep import run_sweep
-from ltrp_bench.results.leaderboard.aggregate import leaderboard
+from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError, UsageError
@@ -140,7 +140,7 @@ CONTROLS = ("full", "random", "oracle", "variance")
 
 def test_genuine_stuff_through_the_harness(shared_dir: Path, tmp_path: Path) -> None:
     records = swept(stuff_coverage(shared_dir / "data" / "coco_stuff", limit=40), tmp_path, CONTROLS)
-    frame = leaderboard(records).set_index("selector")
+    frame = aggregate_cells(records).set_index("selector")
     assert frame["complete"].all() and (frame["images"] == 40).all()
     assert frame.loc["full", ["all", "seen", "unseen"]].eq(1.0).all()
     assert frame.loc["random", "all"] == pytest.approx(0.25, abs=0.04)
@@ -154,7 +154,7 @@ def test_genuine_stuff_through_the_harness(shared_dir: Path, tmp_path: Path) -> 
 def test_genuine_voc_through_the_harness(shared_dir: Path, tmp_path: Path) -> None:
     task = voc_coverage(shared_dir / "data" / "voc2012", limit=20, narrow_as="unseen")
     records = swept(task, tmp_path, CONTROLS)
-    frame = leaderboard(records).set_index("selector")
+    frame = aggregate_cells(records).set_index("selector")
     assert frame["complete"].all() and frame.loc["full", "all"] == 1.0
     assert frame.loc["oracle", "all"] > 0.7 > frame.loc["variance", "all"]
     assert not any(m.metric.startswith("coverage_things") for record in records for m in record.metrics)

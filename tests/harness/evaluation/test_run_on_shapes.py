@@ -10,7 +10,7 @@ import toy_bench as toy
 from ltrp_bench.harness.evaluation.options import Request
 from ltrp_bench.harness.evaluation.plan import plan
 from ltrp_bench.harness.evaluation.request import resolve_request
-from ltrp_bench.results.leaderboard.aggregate import leaderboard
+from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
 
 
 def _groups() -> list[object]:
@@ -26,7 +26,7 @@ def test_shapes_coverage_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     toy.sweep(tmp_path / "parts", groups=_groups(), batch_size=3)
     assert toy.contents(tmp_path / "whole") == toy.contents(tmp_path / "parts")
 
-    frame = leaderboard(records).set_index(["keep_ratio", "selector"])
+    frame = aggregate_cells(records).set_index(["keep_ratio", "selector"])
     assert frame["complete"].all()
     assert frame.loc[(0.25, "oracle"), "all"] > 0.95
     assert frame.loc[(0.25, "random"), "all"] == pytest.approx(0.25, abs=0.05)

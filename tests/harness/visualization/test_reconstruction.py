@@ -14,7 +14,7 @@ from ltrp_bench.harness.visualization.images import DisplayImage, task_images
 from ltrp_bench.harness.visualization.reconstruction import Reconstruction, reconstruct
 from ltrp_bench.harness.visualization.reconstruction_figure import HEADS, removal_sheet
 from ltrp_bench.harness.visualization.selections import task_selectors
-from ltrp_bench.results.report.style import house_style
+from ltrp_bench.results.report.style import plot_style
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import random_visible
 from ltrp_bench.selectors.ltrp.semantic_density import semantic_density
@@ -97,7 +97,7 @@ def test_patches_that_are_not_there(display_images: list[DisplayImage]) -> None:
 def test_the_figure_shows_each_removal(display_images: list[DisplayImage]) -> None:
     rebuilt = reconstruct(teacher()[0], display_images, [], 0, "cpu")
     sheet = removal_sheet(display_images, rebuilt)
-    with house_style():
+    with plot_style():
         figure = sheet.figure()
         texts = [text.get_text() for text in figure.texts]
     assert sum(axes.get_gid() == "panel" for axes in figure.axes) == 4 * len(HEADS)

@@ -19,7 +19,7 @@ from ltrp_bench.harness.visualization.images import DisplayImage, file_images, t
 from ltrp_bench.harness.visualization.panel_grid import coloured, greyed
 from ltrp_bench.harness.visualization.score_figure import score_sheet
 from ltrp_bench.harness.visualization.selections import Shown, asks_truth, file_selectors, shown, task_selectors
-from ltrp_bench.results.report.style import house_style
+from ltrp_bench.results.report.style import plot_style
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, PatchEdges, ReducedInput, Row, Sample
@@ -182,7 +182,7 @@ def panels(figure: Any) -> list[Any]:
 @pytest.mark.parametrize(("layout", "rows"), [("row", 2), ("block", 6)])
 def test_the_figure_has_a_panel_for_everything(world: World, layout: Any, rows: int) -> None:
     results = [world.results[name] for name in ("ltrp.shapes", "random", "full")]
-    with house_style():
+    with plot_style():
         figure = score_sheet(world.images, results, layout).figure()
         drawn = panels(figure)
         texts = [text.get_text() for text in figure.texts]

@@ -8,7 +8,7 @@ import pytest
 from ltrp_bench.harness.visualization.panel_grid import LEAST_PANEL, Head, Panel, Scale, Sheet, coloured
 from ltrp_bench.harness.visualization.score_figure import score_sheet
 from ltrp_bench.harness.visualization.text_layout import LEAST_TEXT, Note, fitted, placed, text_width
-from ltrp_bench.results.report.style import house_style, look_of
+from ltrp_bench.results.report.style import plot_style, style_of
 
 
 def test_lines_are_set_smaller_then_cut() -> None:
@@ -28,9 +28,9 @@ def test_all_text_stays_on_the_page_and_beside_other_text(rows: int, columns: in
     pixels = np.zeros((30, 40, 3), np.uint8)
     names = ["my_package.my_module:MyOwnSelector", "attention-rollout", "ltrp-cluster.photos"]
     panels = [Panel(r, c, pixels, f"r = 0.25: {10**c} of 144") for r in range(rows) for c in range(columns)]
-    heads = [Head(c, 1, names[c % 3], look_of(names[c % 3])) for c in range(columns)]
-    lines = [(look_of("ltrp"), "seen category"), (look_of("evit"), "unseen category")]
-    with house_style():
+    heads = [Head(c, 1, names[c % 3], style_of(names[c % 3])) for c in range(columns)]
+    lines = [(style_of("ltrp"), "seen category"), (style_of("evit"), "unseen category")]
+    with plot_style():
         figure = Sheet(panels, heads, [Scale("viridis", "lowest score", "highest score of each map")], lines).figure()
         figure.canvas.draw()
         page = figure.bbox

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ltrp_bench.results.comparison.compare import Comparison, compare, compare_frames
-from ltrp_bench.results.leaderboard.aggregate import leaderboard, write_csv
+from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
+from ltrp_bench.results.leaderboard.export import write_table
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.store.run_store import RunStore
 
@@ -17,7 +18,7 @@ MakeRecord = Callable[..., CellRecord]
 
 
 def _compare(base: Sequence[CellRecord], current: Sequence[CellRecord], tolerance: float = 0.01) -> Comparison:
-    return compare_frames(leaderboard(base), leaderboard(current), tolerance)
+    return compare_frames(aggregate_cells(base), aggregate_cells(current), tolerance)
 
 
 def _status(comparison: Comparison) -> list[str]:
@@ -90,7 +91,7 @@ def test_csvs_and_folders_mix(tmp_path: Path, make_record: MakeRecord) -> None:
     records = [make_record(), make_record("center", 0.5)]
     for record in records:
         store.write_cell(record, {}, {"x": "int64"}, {})
-    write_csv(leaderboard(records), tmp_path / "base.csv")
+    write_table(aggregate_cells(records), tmp_path / "base.csv")
     assert not compare(tmp_path / "base.csv", tmp_path / "runs", 0.0).regressions
     assert not compare(tmp_path / "runs", tmp_path / "base.csv", 0.0).regressions
     with pytest.raises(ResultsError, match="tolerance"):

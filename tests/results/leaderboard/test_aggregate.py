@@ -1,4 +1,4 @@
-"""The leaderboard: means over seeds, nothing averaged over a hole, tracks kept apart."""
+"""Aggregation: means over seeds, no averages over missing cells, separate rows for `fill` and `drop`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ltrp_bench.results.leaderboard.aggregate import COLUMNS, leaderboard, load_leaderboard, read_csv, write_csv
-from ltrp_bench.results.schema.record import CellRecord, ResultsError
+from ltrp_bench.results.leaderboard.aggregate import COLUMNS, aggregate_cells, aggregate_folder
+from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.run_store import RunStore
 
 MakeRecord = Callable[..., CellRecord]
@@ -26,7 +26,7 @@ def _row(frame: pd.DataFrame, **wanted: object) -> pd.Series:
 
 def test_seeds_are_averaged(make_record: MakeRecord) -> None:
     values = [(0.5, 0.6, 0.4), (0.4, 0.4, 0.4), (0.6, 0.7, 0.3)]
-    frame = leaderboard(
+    frame = aggregate_cells(
         make_record("random", seed=seed, values=value, stochastic=True) for seed, value in enumerate(values)
     )
     assert tuple(frame.columns) == COLUMNS and len(frame) == 1
@@ -41,18 +41,18 @@ def test_a_missing_seed_makes_a_row_incomplete(make_record: MakeRecord) -> None:
     records = [make_record("random", ratio, seed, stochastic=True) for ratio in (0.25, 0.5) for seed in (0, 1)]
     records += [make_record("noise", ratio, 0, stochastic=True) for ratio in (0.25, 0.5)]
     records += [make_record("ltrp", ratio, 0) for ratio in (0.25, 0.5)]
-    frame = leaderboard(records)
+    frame = aggregate_cells(records)
     row = _row(frame, selector="noise", keep_ratio=0.25)
     assert not row["complete"] and row["missing"] == "seed 1"
     assert math.isnan(row["all"]) and math.isnan(row["gap"]) and row["seeds"] == 1
-    # Selectors without chance need only one seed.
+    # Deterministic selectors need one seed only.
     assert _row(frame, selector="ltrp", keep_ratio=0.25)["complete"]
     assert _row(frame, selector="random", keep_ratio=0.5)["complete"]
 
 
 def test_a_missing_keep_ratio_is_shown(make_record: MakeRecord) -> None:
     records = [make_record("ltrp", ratio) for ratio in (0.1, 0.25, 0.5)] + [make_record("center", 0.25)]
-    frame = leaderboard([*records, make_record("full", 1.0)])
+    frame = aggregate_cells([*records, make_record("full", 1.0)])
     assert len(frame) == 7
     for ratio in (0.1, 0.5):
         row = _row(frame, selector="center", keep_ratio=ratio)
@@ -62,8 +62,8 @@ def test_a_missing_keep_ratio_is_shown(make_record: MakeRecord) -> None:
     assert _row(frame, selector="center", keep_ratio=0.25)["complete"]
 
 
-def test_other_tracks_tasks_and_weights_are_other_rows(make_record: MakeRecord) -> None:
-    frame = leaderboard(
+def test_reductions_tasks_and_weights_have_rows_of_their_own(make_record: MakeRecord) -> None:
+    frame = aggregate_cells(
         [
             make_record("ltrp", reduction="fill", values=(0.1, 0.1, 0.1)),
             make_record("ltrp", reduction="drop", values=(0.9, 0.9, 0.9)),
@@ -76,46 +76,29 @@ def test_other_tracks_tasks_and_weights_are_other_rows(make_record: MakeRecord) 
     assert frame["selector_id"].nunique() == 2 and frame["task_id"].nunique() == 2
 
 
-def test_images_left_out_by_one_alone(make_record: MakeRecord) -> None:
-    frame = leaderboard([make_record("ltrp", skipped=("7",)), make_record("center")])
+def test_images_that_one_selector_skipped(make_record: MakeRecord) -> None:
+    frame = aggregate_cells([make_record("ltrp", skipped=("7",)), make_record("center")])
     row = _row(frame, selector="ltrp")
     assert not row["complete"] and row["missing"] == "1 images that others have"
-    frame = leaderboard([make_record("ltrp", skipped=("7",)), make_record("center", skipped=("7",))])
+    frame = aggregate_cells([make_record("ltrp", skipped=("7",)), make_record("center", skipped=("7",))])
     assert frame["complete"].all() and set(frame["skipped"]) == {1}
 
 
 def test_undefined_groups_stay_undefined(make_record: MakeRecord) -> None:
-    row = leaderboard([make_record(values=(0.5, 0.5, math.nan))]).iloc[0]
+    row = aggregate_cells([make_record(values=(0.5, 0.5, math.nan))]).iloc[0]
     assert row["complete"] and math.isnan(row["unseen"]) and math.isnan(row["gap"])
 
 
 def test_order_of_records_does_not_matter(make_record: MakeRecord) -> None:
     records = [make_record(name, ratio) for name in "cab" for ratio in (0.5, 0.1)]
-    pd.testing.assert_frame_equal(leaderboard(records), leaderboard(records[::-1]))
-
-
-def test_csv_gives_the_same_table_back(tmp_path: Path, make_record: MakeRecord) -> None:
-    records = [make_record("ltrp", values=(1 / 3, 0.1 + 0.2, math.nan)), make_record("center", 0.5)]
-    frame = leaderboard(records)
-    write_csv(frame, tmp_path / "a.csv")
-    pd.testing.assert_frame_equal(read_csv(tmp_path / "a.csv"), frame, check_exact=True, check_dtype=False)
-    write_csv(read_csv(tmp_path / "a.csv"), tmp_path / "b.csv")
-    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    pd.testing.assert_frame_equal(aggregate_cells(records), aggregate_cells(records[::-1]))
 
 
 def test_a_folder_of_cells(tmp_path: Path, make_record: MakeRecord) -> None:
     store = RunStore(tmp_path)
     store.write_cell(make_record(), {}, {"x": "int64"}, {})
-    assert len(load_leaderboard(tmp_path)) == 1
-    told: list[str] = []
+    assert len(aggregate_folder(tmp_path)) == 1
+    notices: list[str] = []
     (tmp_path / "empty").mkdir()
-    assert len(load_leaderboard(tmp_path / "empty", told.append)) == 0 and "no finished cell" in told[0]
-
-
-def test_what_is_no_leaderboard(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="is not there"):
-        read_csv(tmp_path / "no.csv")
-    for text in ("", "a,b\n1,2\n"):
-        (tmp_path / "odd.csv").write_text(text)
-        with pytest.raises(ResultsError, match=r"odd\.csv is no"):
-            read_csv(tmp_path / "odd.csv")
+    assert len(aggregate_folder(tmp_path / "empty", notices.append)) == 0
+    assert notices == [f"{tmp_path / 'empty'} holds no finished cell yet"]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ltrp_bench.results.leaderboard.build import BoardOptions, load_board
+from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
 from ltrp_bench.results.leaderboard.folds import COLUMNS, crossover
 from ltrp_bench.results.schema.record import CellRecord, Identity, SelectorInfo, TaskInfo, cell_fingerprint
 from ltrp_bench.results.schema.rows import MetricRow
@@ -24,7 +24,7 @@ def cell(
     fold: int | None,
     values: Values = (0.5, 0.6, 0.4),
     *,
-    taught: int | None = None,
+    trained: int | None = None,
     weights: str | None = None,
     options: dict[str, Any] | None = None,
     keep_ratio: float = 0.25,
@@ -40,7 +40,7 @@ def cell(
     else:
         what |= {"split": f"hash of {fold}", "label_set": f"shapes-seen/{fold}"}
     own = Identity.of({"name": selector, "options": options or {}, "weights": weights, "version": 1})
-    label_sets = () if taught is None else (f"shapes-seen/{taught}",)
+    label_sets = () if trained is None else (f"shapes-seen/{trained}",)
     task = Identity.of(what)
     groups = zip(("all", "seen", "unseen"), values, strict=True)
     return CellRecord(
@@ -57,8 +57,8 @@ def cell(
     )
 
 
-def vit(fold: int, values: Values = (0.5, 0.6, 0.4), **more: Any) -> CellRecord:
-    return cell(f"vit.shapes{fold}", fold, values, **{"taught": fold, "weights": f"weights {fold}", **more})
+def vit(fold: int, values: Values = (0.5, 0.6, 0.4), **extra: Any) -> CellRecord:
+    return cell(f"vit.shapes{fold}", fold, values, **{"trained": fold, "weights": f"weights {fold}", **extra})
 
 
 def only(frame: pd.DataFrame, **wanted: object) -> dict[str, Any]:
@@ -97,11 +97,11 @@ def test_a_missing_fold_is_shown_and_not_averaged() -> None:
 
 
 def test_weights_of_the_other_fold_are_no_crossover() -> None:
-    wrong = cell("vit.shapes1", 0, taught=1, weights="weights 1")
+    wrong = cell("vit.shapes1", 0, trained=1, weights="weights 1")
     frame = crossover([vit(0), vit(1), wrong])
     assert only(frame, selector="vit.shapes")["complete"]
     row = only(frame, selector="vit.shapes1")
-    assert row["missing"] == "taught on fold 1, judged on fold 0" and math.isnan(row["all"])
+    assert row["missing"] == "trained on fold 1, evaluated on fold 0" and math.isnan(row["all"])
     assert row["all_0"] == 0.5 and math.isnan(row["all_1"])
 
 
@@ -128,7 +128,7 @@ def test_seeds_spread_after_the_average() -> None:
 
 def test_other_images_do_not_pair() -> None:
     row = only(crossover([vit(0, skipped=("7",)), vit(1)]))
-    assert row["missing"] == "the folds left out other images"
+    assert row["missing"] == "the folds left out different images"
     frame = crossover([vit(0, images=20), vit(1)])
     assert len(frame) == 2 and not frame["complete"].any()
 
@@ -138,7 +138,7 @@ def test_options_that_differ_do_not_pair() -> None:
     assert len(frame) == 2 and set(frame["missing"]) == {"lacks fold 0", "lacks fold 1"}
     # Not so the fold itself, nor a file in place of a tag.
     for name in ("mine", "my.module:ResNet50"):
-        records = [cell(name, f, taught=f, options={"fold": f}, weights=f"file {f}") for f in (0, 1)]
+        records = [cell(name, f, trained=f, options={"fold": f}, weights=f"file {f}") for f in (0, 1)]
         assert only(crossover(records), selector=name)["complete"]
     # Label-free ones must be the very same.
     frame = crossover([cell("ltrp.shapes", fold, weights=f"w{fold}") for fold in (0, 1)])
@@ -161,17 +161,21 @@ def test_order_of_records_does_not_matter() -> None:
     pd.testing.assert_frame_equal(crossover(records), crossover(records[::-1]))
 
 
-def test_a_folder_says_what_has_no_folds(tmp_path: Path) -> None:
+def test_tasks_without_folds_are_reported(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    told: list[str] = []
+    notices: list[str] = []
     store.prepare()
-    options = BoardOptions(folds=True, intervals=False)
-    assert len(load_board(tmp_path, options, told.append).frame) == 0 and "--task-option fold=0" in told.pop()
+    options = LeaderboardOptions(folds=True, intervals=False)
+    assert len(load_leaderboard(tmp_path, options, notice=notices.append).frame) == 0
+    assert notices == [
+        f"{tmp_path} holds no finished cell yet",
+        "no finished cell of a task with folds; run both with --task-option fold=0 and fold=1",
+    ]
     for record in (vit(0), vit(1), cell("variance", None)):
         store.write_cell(record, {}, {"x": "int64"}, {})
-    told.clear()
-    assert len(load_board(tmp_path, options, told.append).frame) == 1
-    assert told == ["no folds, so no crossover: shapes-coverage"]
+    notices.clear()
+    assert len(load_leaderboard(tmp_path, options, notice=notices.append).frame) == 1
+    assert notices == ["tasks without folds are left out: shapes-coverage"]
 
 
 def test_the_adjusted_gap_is_less_that_of_the_controls(tmp_path: Path) -> None:
@@ -182,8 +186,8 @@ def test_the_adjusted_gap_is_less_that_of_the_controls(tmp_path: Path) -> None:
     for record in records:
         store.write_cell(record, {}, {"x": "int64"}, {})
 
-    def adjusted(ratios: str, selector: str, **more: Any) -> float:
-        frame = load_board(tmp_path, BoardOptions(intervals=False, **more)).frame
+    def adjusted(ratios: str, selector: str, **extra: Any) -> float:
+        frame = load_leaderboard(tmp_path, LeaderboardOptions(intervals=False, **extra)).frame
         return float(only(frame, selector=selector, ratios=ratios)["gap_adjusted"])
 
     assert adjusted("0.25", "vit.shapes", folds=True) == pytest.approx(0.3 - 0.05)

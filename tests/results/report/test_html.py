@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltrp_bench.results.leaderboard.build import BoardOptions
+from ltrp_bench.results.leaderboard.build import LeaderboardOptions
 from ltrp_bench.results.report.html import write_report
 from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.schema.rows import MetricRow
@@ -73,7 +73,7 @@ def browser() -> Iterator[Any]:
 def small(module_world: Any) -> Path:
     _fill(module_world, TASKS[:2], (*SELECTORS[:3], *MORE[:1], "center"), (0.25, 0.5, 1.0))
     out = Path(module_world.store.root).with_name("report.html")
-    write_report(module_world.store.root, out, BoardOptions(resamples=200))
+    write_report(module_world.store.root, out, LeaderboardOptions(resamples=200))
     return out
 
 
@@ -247,13 +247,13 @@ def test_ten_selectors_and_five_tasks_stay_below_five_megabytes(browser: Any, wo
     ratios = tuple(round(0.1 * i, 1) for i in range(1, 11))
     _fill(world, TASKS, (*SELECTORS, *MORE), ratios)
     out = tmp_path / "report.html"
-    assert write_report(world.store.root, out, BoardOptions(resamples=100)) == out.stat().st_size <= 5_000_000
+    assert write_report(world.store.root, out, LeaderboardOptions(resamples=100)) == out.stat().st_size <= 5_000_000
     tab = Tab(browser, out)
     assert tab.page.locator("#board tbody tr").count() == 5 * (10 * 10 + 10)
     assert "package.module:Class<b>" in tab.column("selector") and tab.page.locator("#board td b").count() == 0
     tab.done()
     again = tmp_path / "again.html"
-    write_report(world.store.root, again, BoardOptions(resamples=100))
+    write_report(world.store.root, again, LeaderboardOptions(resamples=100))
     assert out.read_bytes() == again.read_bytes()
 
 

@@ -12,19 +12,19 @@ import pytest
 from matplotlib.figure import Figure
 
 from ltrp_bench.results.report.style import (
+    BACKGROUND,
     COLOURS,
     DASHES,
     MARKERS,
     NARROW,
-    PAPER,
     SEEN,
     UNSEEN,
-    Page,
+    Theme,
     figure_bytes,
-    house_style,
-    in_order,
     known_selectors,
-    look_of,
+    legend_order,
+    plot_style,
+    style_of,
 )
 from ltrp_bench.selectors.registry import selector_names
 
@@ -75,7 +75,7 @@ def test_contrast_as_wcag_defines_it() -> None:
 
 def test_every_installed_selector_of_ours_has_a_look_and_no_two_share_one() -> None:
     assert set(known_selectors()) == set(selector_names())
-    looks = [look_of(name) for name in known_selectors()]
+    looks = [style_of(name) for name in known_selectors()]
     assert len({(look.colour, look.marker, look.dash) for look in looks}) == len(looks)
     for one, other in itertools.combinations(looks, 2):
         # One colour: in black and white neither markers nor lines are mistaken for each other.
@@ -84,15 +84,15 @@ def test_every_installed_selector_of_ours_has_a_look_and_no_two_share_one() -> N
 
 
 @pytest.mark.parametrize("page", ["light", "dark"])
-def test_colours_are_legible_on_the_page(page: Page) -> None:
+def test_colours_are_legible_on_the_page(page: Theme) -> None:
     for name, shades in COLOURS.items():
-        assert contrast(shades[page], PAPER[page]) >= 3, name
-    assert contrast(COLOURS["ink"][page], PAPER[page]) >= 7
+        assert contrast(shades[page], BACKGROUND[page]) >= 3, name
+    assert contrast(COLOURS["ink"][page], BACKGROUND[page]) >= 7
 
 
 @pytest.mark.parametrize("sight", SIGHT)
 @pytest.mark.parametrize("page", ["light", "dark"])
-def test_colours_stay_apart_under_every_sight(page: Page, sight: str) -> None:
+def test_colours_stay_apart_under_every_sight(page: Theme, sight: str) -> None:
     def lab(colour: str) -> np.ndarray:
         seen = np.clip(SIGHT[sight] @ linear(colour), 0, 1)
         return TO_LAB @ np.cbrt(TO_CONES @ seen)
@@ -104,27 +104,27 @@ def test_colours_stay_apart_under_every_sight(page: Page, sight: str) -> None:
 
 
 def test_variants_of_a_family_share_its_look() -> None:
-    assert look_of("evit.shapes0") == look_of("evit.shapes1") == look_of("evit")
-    assert look_of("ltrp.photos") == look_of("ltrp") != look_of("ltrp-cluster.photos")
+    assert style_of("evit.shapes0") == style_of("evit.shapes1") == style_of("evit")
+    assert style_of("ltrp.photos") == style_of("ltrp") != style_of("ltrp-cluster.photos")
 
 
 def test_other_peoples_selectors_keep_theirs_and_take_no_built_in_one() -> None:
-    mine = look_of("my_package.brightness:Brightness")
-    code = "from ltrp_bench.results.report.style import look_of; print(look_of('my_package.brightness:Brightness'))"
+    mine = style_of("my_package.brightness:Brightness")
+    code = "from ltrp_bench.results.report.style import style_of; print(style_of('my_package.brightness:Brightness'))"
     # Python's own hash() differs between processes.
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert other == str(mine)
-    built_in = {look_of(name) for name in known_selectors()}
-    strangers = [look_of(f"lab{i}.module:Selector") for i in range(300)]
+    built_in = {style_of(name) for name in known_selectors()}
+    strangers = [style_of(f"lab{i}.module:Selector") for i in range(300)]
     assert not built_in & set(strangers)
     assert len(set(strangers)) > 100
     # The dot of a module is no tag: two classes of a package are two selectors.
-    assert look_of("lab.one:A") != look_of("lab.two:A")
+    assert style_of("lab.one:A") != style_of("lab.two:A")
 
 
 def test_legends_list_methods_then_strangers_then_controls() -> None:
     names = ["random", "mine:M", "evit.shapes1", "ltrp", "oracle", "evit.shapes0", "ltrp"]
-    assert in_order(names) == ["ltrp", "evit.shapes0", "evit.shapes1", "mine:M", "oracle", "random"]
+    assert legend_order(names) == ["ltrp", "evit.shapes0", "evit.shapes1", "mine:M", "oracle", "random"]
 
 
 def test_groups_differ_in_colour_and_line() -> None:
@@ -135,11 +135,11 @@ def test_groups_differ_in_colour_and_line() -> None:
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_a_figures_bytes_depend_on_the_figure_alone(suffix: str) -> None:
     def draw() -> bytes:
-        with house_style():
+        with plot_style():
             figure = Figure(figsize=(2, 2))
             axes = figure.add_subplot()
             for i, name in enumerate(known_selectors()):
-                axes.plot([0, 1], [i, i + 1], **look_of(name).line(), label=name)
+                axes.plot([0, 1], [i, i + 1], **style_of(name).plot_options(), label=name)
             axes.legend(fontsize=3)
             return figure_bytes(figure, suffix, dpi=60)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ltrp_bench.harness.cli.main import run_command
-from ltrp_bench.results.leaderboard.build import load_board
+from ltrp_bench.results.leaderboard.build import load_leaderboard
 from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.store.archive import export, import_archive
 from ltrp_bench.results.store.gallery import Thumbnail, read_gallery, write_images, write_ranks
@@ -56,7 +56,7 @@ def test_there_and_back(filled: Any, tmp_path: Path) -> None:
     assert len(done.new) == 6 and not done.known
     assert _files(tmp_path / "theirs") == _files(root)
     assert not (tmp_path / "theirs" / "scores").exists() and not list((tmp_path / "theirs" / "tmp").iterdir())
-    mine, theirs = load_board(root).frame, load_board(tmp_path / "theirs").frame
+    mine, theirs = load_leaderboard(root).frame, load_leaderboard(tmp_path / "theirs").frame
     assert mine.equals(theirs)
     assert len(read_gallery(RunStore(tmp_path / "theirs"), mine["task_id"][0]).images) in (0, 1)
     # Again changes nothing.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ltrp_bench.results.leaderboard.build import load_leaderboard
 from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.store.summary_store import from_npz, to_npz
 
@@ -81,3 +82,17 @@ def test_damage_and_other_cells(world: Any, tmp_path: Path) -> None:
         from_npz(path, replace(record, metrics=tuple(halved)))
     with pytest.raises(ResultsError, match="kind {.*} in its meta"):
         to_npz({"meta": {"kind": {1, 2}}}, "x")
+
+
+def test_the_summary_of_another_cell_is_refused(world: Any) -> None:
+    one, other = world.cell("good", 0.5, 0.6), world.cell("bad", 0.5, 0.1)
+    data = world.store.evidence_path(one.fingerprint).read_bytes()
+    world.store.evidence_path(other.fingerprint).write_bytes(data)
+    with pytest.raises(ResultsError, match="does not belong to the rows of its cell"):
+        load_leaderboard(world.store.root)
+    # Bound to its own rows, but with the other cell's values.
+    world.store.write_evidence(other, world.store.read_evidence(one))
+    with pytest.raises(ResultsError, match=r"coverage of all is .* in its record"):
+        load_leaderboard(world.store.root)
+    with pytest.raises(ResultsError, match="no valid 'means' resampling summary: meta/groups"):
+        world.store.write_evidence(other, {"meta": {"kind": "means"}, "values": np.zeros(1)})

@@ -1,0 +1,85 @@
+"""Leaderboards read from CSV files that `ltrp-bench leaderboard --csv` wrote (see `export.write_table`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from ltrp_bench.results.leaderboard.aggregate import COLUMNS, VALUES, aggregate_folder
+from ltrp_bench.results.schema.record import ResultsError
+
+_PLOTTED: Final = ("task", "task_id", "reduction", "metric", "keep_ratio", "selector", "all", "seen", "unseen", "gap")
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Rows of a leaderboard at single keep ratios, with the exact values of `aggregate.aggregate_cells`.
+
+    Args:
+        path: a CSV file, or a run folder.
+
+    Returns:
+        A table with `aggregate.COLUMNS`; intervals, ranks and areas are left out.
+
+    Raises:
+        ResultsError: the file is missing or is not a leaderboard.
+    """
+    return aggregate_folder(path) if path.is_dir() else read_csv(path)
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """`read_rows` of a CSV file."""
+    # As text first: pandas' own parsing of floats is not exact in every version.
+    frame = _read(path, COLUMNS, dtype=str, keep_default_na=False)
+    # Rows of areas have no keep ratio; they follow from the other rows.
+    frame = frame.loc[frame["keep_ratio"] != "", list(COLUMNS)].reset_index(drop=True)
+    for name, parse in _PARSERS.items():
+        try:
+            frame[name] = [parse(text) for text in frame[name]]
+        except (ValueError, KeyError) as error:
+            raise ResultsError(f"{path} is not a leaderboard: column {name!r} holds {error}") from error
+    return frame
+
+
+def read_all_columns(path: Path, columns: Collection[str]) -> pd.DataFrame:
+    """A CSV file with all its columns and rows.
+
+    Args:
+        path: the CSV file.
+        columns: columns that the result has in any case, in this order; filled with NaN where the file lacks them.
+
+    Raises:
+        ResultsError: the file is missing, or lacks a column that figures need.
+    """
+    text = {"task_id": str, "selector_id": str, "ratios": str}
+    frame = _read(path, _PLOTTED, dtype=text, keep_default_na=True)
+    return frame.reindex(columns=list(dict.fromkeys([*columns, *frame.columns])))
+
+
+def _read(path: Path, needed: Collection[str], **options: Any) -> pd.DataFrame:
+    try:
+        frame: pd.DataFrame = pd.read_csv(path, **options)
+    except FileNotFoundError as error:
+        raise ResultsError(
+            f"{path} does not exist; give a CSV file that `ltrp-bench leaderboard --csv` wrote"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path} is not a CSV file that `ltrp-bench leaderboard --csv` wrote: {error}") from error
+    if absent := [name for name in needed if name not in frame.columns]:
+        raise ResultsError(f"{path} is not a leaderboard: it lacks the columns {', '.join(absent)}")
+    return frame
+
+
+def _float_or_nan(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    "keep_ratio": float,
+    **{name: _float_or_nan for name in (*VALUES, *(f"{name}_std" for name in VALUES))},
+    **dict.fromkeys(("seeds", "images", "skipped"), int),
+    "complete": {"True": True, "False": False}.__getitem__,
+}

@@ -1,0 +1,203 @@
+"""Plots of leaderboard rows with matplotlib: curves over keep ratios, gaps, and the metric over throughput."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+from ltrp_bench.results.report.style import legend_order, style_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANEL: Final = 2.9
+"""Approximate width and height of a panel in inches."""
+
+_MANY_CURVES: Final = 8
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Rows of one selector, by keep ratio.
+
+    Attributes:
+        label: name of the selector; with its id where a name stands for several.
+        selector: name of the selector.
+        rows: its rows.
+    """
+
+    label: str
+    selector: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Content of a figure.
+
+    Attributes:
+        title: title of the figure.
+        rows: rows of a leaderboard, of one task and metric.
+        roles: roles of the selectors.
+    """
+
+    title: str
+    rows: Sequence[Row]
+    roles: SelectorRoles = BUILT_IN_ROLES
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric."""
+        return str(self.rows[0]["metric"])
+
+    @cached_property
+    def series(self) -> list[Series]:
+        """One series per selector, in the order of legends."""
+        by_id: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            by_id.setdefault((str(row["selector"]), str(row["selector_id"])), []).append(row)
+        names = [name for name, _ in by_id]
+        order = legend_order(names, self.roles)
+        out = []
+        for name, selector_id in sorted(by_id, key=lambda key: (order.index(key[0]), key[1])):
+            label = f"{name} {selector_id}" if names.count(name) > 1 else name
+            rows = sorted(by_id[name, selector_id], key=lambda row: float(row["keep_ratio"]))
+            out.append(Series(label, name, rows))
+        return out
+
+
+def number(row: Row, column: str) -> float:
+    """Value of a column as a float; NaN if it is missing or not a number."""
+    value = row.get(column, math.nan)
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def draw_curves(panels: Panels) -> Figure:
+    """The metric over the keep ratio, on seen and on unseen categories, with bands of 95 % intervals."""
+    figure, axes = _figure(panels, 2, share_y=True)
+    alpha = 0.14 if len(panels.series) <= _MANY_CURVES else 0.07  # bands overlap
+    for axis, group in zip(axes, ("seen", "unseen"), strict=True):
+        for series in panels.series:
+            options = style_of(series.selector).plot_options()
+            x = [row["keep_ratio"] for row in series.rows]
+            low, high = ([number(row, f"{group}_{end}") for row in series.rows] for end in ("low", "high"))
+            axis.fill_between(x, low, high, color=options["color"], alpha=alpha, linewidth=0)
+            axis.plot(x, [number(row, group) for row in series.rows], markersize=3.6, linewidth=1.1, **options)
+        axis.set_title(group, fontsize=8)
+        axis.set_xlabel("keep ratio")
+    axes[0].set_ylabel(panels.metric)
+    _finish(figure, axes, panels)
+    return figure
+
+
+def draw_gaps(panels: Panels) -> Figure:
+    """The gap (seen - unseen) and the gap less that of the controls, with intervals; one line per selector.
+
+    Above 0, categories that the labels name are favored.
+    """
+    series = panels.series[::-1]
+    figure, axes = _figure(panels, 2, height=0.75 + 0.17 * len(series), legend=False)
+    titles = {"gap": "gap (seen − unseen)", "gap_adjusted": "gap less the gap of the controls"}
+    for axis, (column, title) in zip(axes, titles.items(), strict=True):
+        axis.axvline(0.0, color="#888888", linewidth=0.7)
+        for place, one in enumerate(series):
+            row, style = one.rows[0], style_of(one.selector)
+            value, low, high = (number(row, name) for name in (column, f"{column}_low", f"{column}_high"))
+            axis.plot([low, high], [place, place], color=style.color(), linewidth=1.2)
+            axis.plot([value], [place], color=style.color(), marker=style.marker, markersize=4.2, linestyle="none")
+        labels = [one.label for one in series] if axis is axes[0] else [""] * len(series)
+        axis.set_yticks(range(len(series)), labels)
+        axis.set_ylim(-0.7, len(series) - 0.3)
+        axis.set_xlabel(f"{title}, {panels.metric}")
+    if all(math.isnan(number(row, "gap_adjusted")) for row in panels.rows):
+        axes[1].text(0.5, 0.5, "controls were not run", transform=axes[1].transAxes, ha="center")
+    _finish(figure, axes, panels, legend=False)
+    return figure
+
+
+def draw_pareto(panels: Panels) -> Figure:
+    """The metric over the measured throughput, a curve over keep ratios per selector; rings mark the Pareto front."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    figure, axes = _figure(panels, 1, width=1.5)
+    (axis,) = axes
+    points = []
+    for series in panels.series:
+        known = [r for r in series.rows if number(r, "images_per_second") > 0 and not math.isnan(number(r, "all"))]
+        x, y = ([number(row, name) for row in known] for name in ("images_per_second", "all"))
+        axis.plot(x, y, markersize=3.6, linewidth=0.8, **style_of(series.selector).plot_options())
+        if _competes(series.selector, panels.roles):
+            points += list(zip(x, y, strict=True))
+    front = pareto_front(points)
+    rings: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "color": "#1a1a1a"}
+    axis.plot([speed for speed, _ in front], [value for _, value in front], linewidth=0.5, **rings)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("images per second (selector and model)")
+    axis.set_ylabel(panels.metric)
+    machines = sorted({row["machine"] for row in panels.rows if isinstance(row.get("machine"), str)} - {""})
+    _finish(figure, axes, panels, note=f"measured on {', '.join(machines)}; rings: Pareto front")
+    return figure
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points (speed, value) for which no other is at least as fast and better, slowest first."""
+    front: list[tuple[float, float]] = []
+    for speed, value in sorted(set(points), key=lambda point: (-point[0], -point[1])):
+        if not front or value > front[-1][1]:
+            front.append((speed, value))
+    return front[::-1]
+
+
+def _competes(selector: str, roles: SelectorRoles) -> bool:
+    """True unless the selector is a bound; the whole image is one that can be used in practice."""
+    return not roles.is_reference(selector) or roles.keeps_every_patch(selector)
+
+
+def _figure(
+    panels: Panels,
+    columns: int,
+    *,
+    share_y: bool = False,
+    width: float = 1.0,
+    height: float = _PANEL,
+    legend: bool = True,
+) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    side = 1.5 if legend else 0.4
+    height = max(height, 0.16 * len(panels.series) + 0.7 if legend else height)
+    figure = Figure(figsize=(width * _PANEL * columns + side, height), layout="constrained")
+    axes = figure.subplots(1, columns, sharey=share_y, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _finish(figure: Figure, axes: Sequence[Axes], panels: Panels, *, legend: bool = True, note: str = "") -> None:
+    from matplotlib.lines import Line2D
+
+    for axis in axes:
+        axis.grid(True, linewidth=0.3, color="#dddddd")
+        axis.set_axisbelow(True)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    if legend:
+        handles = [
+            Line2D([], [], label=one.label, markersize=3.6, linewidth=1.1, **style_of(one.selector).plot_options())
+            for one in panels.series
+        ]
+        figure.legend(handles=handles, loc="outside right center", frameon=False, handlelength=3.2)
+    incomplete = sorted({str(row["selector"]) for row in panels.rows if not row.get("complete", True)})
+    notes = [note] if note else []
+    notes += [f"incomplete, with gaps: {', '.join(incomplete)}"] if incomplete else []
+    figure.suptitle(panels.title, fontsize=8.5)
+    if notes:
+        figure.supxlabel("\n".join(notes), fontsize=6, color="#555555")

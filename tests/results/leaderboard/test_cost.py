@@ -1,0 +1,80 @@
+"""Cost of rows and break-even keep ratios, computed by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from ltrp_bench.results.leaderboard.cost import add_break_even, add_cost
+from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+from ltrp_bench.results.leaderboard.rows import TableRow
+
+FULL = {"a" * 16: "a" * 64, "b" * 16: "b" * 64}
+
+
+def _row(selector: str, ratio: float, value: float, selector_id: str = "i", cells: str = "") -> TableRow:
+    about = {"task": "t", "task_id": "1", "reduction": "drop", "metric": "AP", "fingerprints": cells}
+    return TableRow(
+        {**about, "selector": selector, "selector_id": selector_id, "keep_ratio": ratio, "all": value}, None
+    )
+
+
+def _cost(provenance: Mapping[str, Mapping[str, Any]], cells: str, ratio: float = 0.5) -> dict[str, Any]:
+    row = _row("ltrp", ratio, 0.5, cells=cells)
+    add_cost([row], FULL.values(), lambda fingerprint: provenance[fingerprint])
+    return row.values
+
+
+def test_cost_is_a_mean_over_cells() -> None:
+    one = {"machine": "box", "device": "cpu", "cost": {"selector_ms": 1.0, "selector_gflops": 2.0, "model_ms": 9.0}}
+    two = {"machine": "box", "device": "cuda", "cost": {"selector_ms": 3.0, "selector_gflops": None, "model_ms": 27.0}}
+    both = _cost({"a" * 64: one, "b" * 64: two}, " ".join(FULL))
+    assert (both["selector_ms"], both["model_ms"], both["images_per_second"]) == (2.0, 18.0, 50.0)
+    assert math.isnan(both["selector_gflops"]) and both["machine"] == "box, cpu; box, cuda"
+    assert _cost({"a" * 64: one}, "a" * 16)["selector_gflops"] == 2.0
+
+
+@pytest.mark.parametrize(("cells", "ratio"), [(" ".join(FULL), 0.5), ("", 0.5), ("a" * 16, math.nan)])
+def test_no_cost_of_areas_empty_rows_and_cells_without_it(cells: str, ratio: float) -> None:
+    cost = {"selector_ms": 1.0, "selector_gflops": 2.0, "model_ms": 9.0}
+    values = _cost({"a" * 64: {"cost": cost}, "b" * 64: {}}, cells, ratio)
+    assert math.isnan(values["selector_ms"]) and math.isnan(values["images_per_second"]) and values["machine"] == ""
+
+
+def _break_even(value: float, *others: TableRow, roles: SelectorRoles = BUILT_IN_ROLES) -> float:
+    row = _row("ltrp", 0.25, value)
+    add_break_even([row, *others], roles)
+    assert math.isnan(row.values["break_even_downsample"])
+    return float(row.values["break_even_random"])
+
+
+RANDOM = (_row("random", 0.5, 0.4), _row("random", 0.25, 0.2))
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.3, 0.375), (0.2, 0.25), (0.1, 0.25), (0.4, 0.5), (0.41, math.inf)])
+def test_break_even_is_interpolated(value: float, expected: float) -> None:
+    assert _break_even(value, *RANDOM) == pytest.approx(expected)
+
+
+def test_the_whole_image_ends_the_curve() -> None:
+    assert _break_even(0.5, *RANDOM, _row("full", 1.0, 0.6)) == pytest.approx(0.75)
+    roles = SelectorRoles(stored_whole=frozenset({"mine:All"}))
+    assert _break_even(0.5, *RANDOM, _row("mine:All", 1.0, 0.6), roles=roles) == pytest.approx(0.75)
+    # The control's own value at keep ratio 1 comes first.
+    assert _break_even(0.5, *RANDOM, _row("random", 1.0, 0.5), _row("full", 1.0, 0.6)) == 1.0
+
+
+def test_no_break_even_without_one_complete_curve() -> None:
+    assert math.isnan(_break_even(0.3))
+    assert math.isnan(_break_even(0.3, *RANDOM, _row("random", 0.5, 0.4, "other")))
+    assert math.isnan(_break_even(0.3, *RANDOM, _row("random", 1.0, math.nan)))
+    assert math.isnan(_break_even(math.nan, *RANDOM))
+
+
+def test_a_control_breaks_even_with_itself() -> None:
+    row = _row("random", 0.25, 0.2)
+    add_break_even([row, _row("random", 0.5, 0.4)])
+    assert row.values["break_even_random"] == 0.25

@@ -1,0 +1,94 @@
+"""Files of tables: CSV and Parquet hold everything, Markdown and LaTeX what a paper shows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ltrp_bench.results.leaderboard.build import COLUMNS, PAIR_COLUMNS, Leaderboard, load_leaderboard
+from ltrp_bench.results.leaderboard.export import check_suffix, interval_text, latex, markdown, rank_text, write_table
+from ltrp_bench.results.schema.record import ResultsError
+
+
+@pytest.fixture
+def leaderboard(world: Any) -> Leaderboard:
+    for ratio in (0.25, 0.5):
+        world.cell("good_one", ratio, 0.6)
+        world.cell("random", ratio, 0.3)
+    return load_leaderboard(world.store.root)
+
+
+def test_csv(leaderboard: Leaderboard, tmp_path: Path) -> None:
+    write_table(leaderboard.frame, tmp_path / "table.csv")
+    back = pd.read_csv(tmp_path / "table.csv")
+    assert tuple(back.columns) == COLUMNS and back["all_low"].tolist() == leaderboard.frame["all_low"].tolist()
+    write_table(leaderboard.frame, tmp_path / "table", ".csv")
+    assert (tmp_path / "table").read_bytes() == (tmp_path / "table.csv").read_bytes()
+    write_table(leaderboard.pairs, tmp_path / "pairs.csv")
+    assert tuple(pd.read_csv(tmp_path / "pairs.csv").columns) == PAIR_COLUMNS
+
+
+def test_parquet(leaderboard: Leaderboard, tmp_path: Path) -> None:
+    for name, frame in (("table", leaderboard.frame), ("pairs", leaderboard.pairs)):
+        write_table(frame, tmp_path / f"{name}.PARQUET")
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / f"{name}.PARQUET"), frame, check_dtype=False)
+
+
+def test_markdown(leaderboard: Leaderboard, tmp_path: Path) -> None:
+    write_table(leaderboard.frame, tmp_path / "table.md")
+    text = (tmp_path / "table.md").read_text()
+    assert text == markdown(leaderboard.frame)
+    lines = text.splitlines()
+    assert lines[0] == "### shapes-coverage, coverage, none" and lines[1] == ""
+    heads = [head.strip() for head in lines[2].strip("|").split("|")]
+    assert heads == [
+        *("keep", "selector", "supervision", "all", "seen", "unseen", "gap", "rank", "rank on unseen"),
+        "as random at",
+    ]
+    body = [[entry.strip() for entry in line.strip("|").split("|")] for line in lines[4:]]
+    assert [line[:2] for line in body] == [
+        *(["0.25", "good_one"], ["0.25", "random"], ["0.5", "good_one"], ["0.5", "random"]),
+        *(["auc 0.25-0.5", "good_one"], ["auc 0.25-0.5", "random"]),
+    ]
+    assert [line[7] for line in body] == ["1", "2"] * 3
+    first = leaderboard.frame.iloc[0]
+    assert body[0][3] == f"{first['all']:.3f} [{first['all_low']:.3f}, {first['all_high']:.3f}]"
+    assert markdown(leaderboard.pairs).splitlines()[2].split() == (
+        ["|", "keep", "|", "value", "|", "first", "|", "second", "|", "difference", "|", "p", "|", "p", "holm", "|"]
+    )
+
+
+def test_latex(leaderboard: Leaderboard, tmp_path: Path) -> None:
+    write_table(leaderboard.frame, tmp_path / "table.tex")
+    text = (tmp_path / "table.tex").read_text()
+    assert text == latex(leaderboard.frame) and text.startswith("% needs \\usepackage{booktabs,multirow}\n")
+    assert "\\toprule" in text and "good\\_one" in text and "\\caption{shapes-coverage, coverage, none}" in text
+    assert "\\label{tab:shapes-coverage-coverage-none}" in text
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 1
+
+
+def test_names_of_two_tasks_have_ids(leaderboard: Leaderboard, world: Any) -> None:
+    assert "### shapes-coverage, coverage" in markdown(leaderboard.frame)
+    world.cell("good_one", 0.25, 0.6, limit=5)
+    titles = [line for line in markdown(load_leaderboard(world.store.root).frame).splitlines() if line[:1] == "#"]
+    ids = sorted(load_leaderboard(world.store.root).frame["task_id"].unique())
+    assert titles == [f"### shapes-coverage {task_id}, coverage, none" for task_id in ids] and len(ids) == 2
+
+
+def test_unknown_suffix(leaderboard: Leaderboard, tmp_path: Path) -> None:
+    assert check_suffix(tmp_path / "a.CSV") == ".csv"
+    with pytest.raises(ResultsError, match=r"unknown table format '\.xlsx'; use one of \.csv, \.parquet, \.md, \.tex"):
+        write_table(leaderboard.frame, tmp_path / "table.xlsx")
+    assert list(tmp_path.glob("table*")) == []
+
+
+def test_texts_of_values_and_ranks() -> None:
+    row = {"all": 0.6768, "all_low": 0.651, "all_high": 0.7021, "gap": 0.05, "rank": 2.0, "rank_last": 4.0}
+    assert interval_text(row, "all") == "0.677 [0.651, 0.702]"
+    assert interval_text(row, "gap", "+.2f") == "+0.05" and interval_text(row, "seen") == ""
+    assert rank_text(row, "") == "2-4" and rank_text({**row, "rank_last": 2.0}, "") == "2"
+    assert rank_text(row, "unseen_") == "" == rank_text({"rank": math.nan, "rank_last": math.nan}, "")
