@@ -18,8 +18,8 @@ import pandas as pd
 
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.schema.record import CellRecord
-from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.store.run_store import RunStore
 
 VALUES: Final = (*GROUPS, "gap")
 

@@ -17,8 +17,8 @@ import pandas as pd
 from ltrp_bench.results.leaderboard.aggregate import VALUES
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.schema.record import CellRecord
-from ltrp_bench.results.statistics.bootstrap import Estimate, area, area_factors, mean
 from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.statistics.bootstrap import Estimate, area, area_factors, mean
 
 Groups = Mapping[str, Estimate]
 EstimatesOf = Callable[[CellRecord, str], Groups | None]
