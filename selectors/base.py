@@ -201,7 +201,7 @@ def as_selector(candidate: Any, name: str | None = None) -> Selector:
     missing = [attribute for attribute in REQUIRED if not hasattr(candidate, attribute)]
     if missing:
         label = name or str(getattr(candidate, "name", type(candidate).__name__))
-        raise UsageError(f"selector {label!r} lacks {', '.join(missing)}; see docs/selectors/your_own.md")
+        raise UsageError(f"selector {label!r} lacks {', '.join(missing)}; see docs/extending/selector.md")
     return candidate if isinstance(candidate, Selector) else AdaptedSelector(candidate)
 
 

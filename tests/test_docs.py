@@ -1,0 +1,178 @@
+"""The documentation: its examples run, the files it names exist, and its links resolve."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.selectors import registry as selector_registry
+from ltrp_bench.tasks import registry as task_registry
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("selectors/weights/*.md"),
+        *ROOT.glob("tasks/weights/*.md"),
+    ]
+)
+GUIDES = sorted(ROOT.glob("docs/extending/*.md"))
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+FILE_NAME = re.compile(r"# ([\w-]+\.(?:py|toml))$")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+Follow = Callable[[str], None]
+PATH = re.compile(r"`((?:docs|harness|results|selectors|tasks|tests|tools|benchmarks|\.github)/[\w./-]+\.\w+)`")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language and its text."""
+
+    language: str
+    text: str
+
+    @property
+    def file_name(self) -> str | None:
+        """Name of the file to save it as, from a comment in the first line."""
+        found = FILE_NAME.match(self.text.splitlines()[0])
+        return found and found[1]
+
+
+def blocks(text: str) -> list[Block]:
+    return [Block(*found) for found in BLOCK.findall(text)]
+
+
+def section(text: str, title: str) -> str:
+    """The part of a page under a heading, up to the next one of the same level."""
+    start = text.index(f"\n## {title}\n")
+    end = text.find("\n## ", start + 1)
+    return text[start : end if end > 0 else len(text)]
+
+
+@pytest.fixture
+def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Follow]:
+    """Does what a page says in an empty folder: saves its files, runs its Python and its commands, in order.
+
+    Commands run in this process, where what they import is there already; `pip install --editable .` registers the
+    entry points of the page's `pyproject.toml`.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def do(text: str) -> None:
+        done = 0
+        for block in blocks(text):
+            if block.file_name:
+                Path(block.file_name).write_text(block.text, encoding="utf-8")
+            elif block.language == "python":
+                exec(compile(block.text, "example", "exec"), {"__name__": "__main__"})
+                done += 1
+            elif block.language == "bash":
+                for command in commands(block.text):
+                    code = execute(command)
+                    assert code == 0, f"{' '.join(command)}\n{''.join(capfd.readouterr())}"
+                    done += 1
+        assert done, "the page has nothing to run"
+
+    yield do
+    for name in set(sys.modules) - before:
+        if (Path(getattr(sys.modules[name], "__file__", None) or "/")).is_relative_to(tmp_path):
+            del sys.modules[name]
+    forget_entry_points()
+
+
+def commands(text: str) -> list[list[str]]:
+    """The command lines of a shell block, split into words."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def execute(command: list[str]) -> int:
+    """Run a command in the current folder; returns its exit code."""
+    if command[0] == "ltrp-bench":
+        return run_command(command[1:])
+    if command == ["pip", "install", "--editable", "."]:
+        install(Path("pyproject.toml"))
+        return 0
+    return subprocess.run(command, check=False).returncode
+
+
+def install(project: Path) -> None:
+    """Make the entry points of a project's file known, as an installer would."""
+    entry_points = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["entry-points"]
+    info = Path("example-1.0.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1.0\n")
+    groups = [
+        f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in names.items()) for group, names in entry_points.items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(groups))
+    forget_entry_points()
+
+
+def forget_entry_points() -> None:
+    """Let the registries look for installed names again."""
+    selector_registry._installed.cache_clear()
+    task_registry._installed.cache_clear()
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.stem)
+def test_a_guide_works_when_followed(page: Path, follow: Follow) -> None:
+    follow(page.read_text(encoding="utf-8"))
+
+
+def test_the_readmes_selector_works_when_followed(follow: Follow) -> None:
+    follow(section((ROOT / "README.md").read_text(encoding="utf-8"), "Your own selector"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_resolve(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = []
+    for target in LINK.findall(BLOCK.sub("", text)):
+        if target.startswith(("https://", "http://")):
+            continue
+        file, _, anchor = target.partition("#")
+        found = page if not file else (page.parent / file).resolve()
+        if not found.exists() or (anchor and anchor not in anchors(found)):
+            missing.append(target)
+    assert not missing
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text(encoding="utf-8")), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_files_it_names_exist(page: Path) -> None:
+    named = PATH.findall(BLOCK.sub("", page.read_text(encoding="utf-8")))
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_readme_names_every_selector_and_task() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [name for name in selector_registry.selector_names() if f"`{name}`" not in text]
+    rows = [line for line in section(text, "Tasks").splitlines() if line.startswith("| [")]
+    for name in task_registry.task_names():
+        data, _, family = name.rpartition("-")
+        (row,) = (row for row in rows if f"-{family}`" in row)
+        assert f"`{name}`" in row or f"`{data}-`" in row, name
