@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ltrp_bench.harness.evaluation.options import Request
     from ltrp_bench.harness.evaluation.plan import SelectorEntry
     from ltrp_bench.harness.visualization.images import DisplayImage
-    from ltrp_bench.harness.visualization.panel_grid import Sheet
+    from ltrp_bench.harness.visualization.panel_grid import PanelGrid
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 _DATA = "Where the task's data set lies."
@@ -78,10 +78,10 @@ def show(
     entries, images = _built(request, files, index or [0], grid, truth)
     page = "dark" if dark else "light"
     if reconstruct:
-        sheet = _removals(request, entries, images, remove, seed, page, width)
+        figure = _removals(request, entries, images, remove, seed, page, width)
     else:
-        sheet = _scores(request, entries, images, keep_ratio or [0.25], seed, layout, by, page, width)
-    atomic_write(out, sheet.bytes(suffix, dpi))
+        figure = _scores(request, entries, images, keep_ratio or [0.25], seed, layout, by, page, width)
+    atomic_write(out, figure.encode(suffix, dpi))
     count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
     typer.echo(f"{out}: {count}, {', '.join(entry.info.name for entry in entries)}", err=True)
 
@@ -90,15 +90,19 @@ def _built(
     request: Request, files: list[Path], indices: list[int], grid: str | None, truth: list[Path]
 ) -> tuple[list[SelectorEntry], list[DisplayImage]]:
     """The selectors and the images."""
-    from ltrp_bench.harness.visualization.images import FILES_GRID, file_images, task_images
-    from ltrp_bench.harness.visualization.selections import asks_truth, file_selectors, task_selectors
+    from ltrp_bench.harness.visualization.images import FILES_GRID, load_image_files, load_task_images
+    from ltrp_bench.harness.visualization.selections import (
+        build_selectors,
+        build_selectors_and_task,
+        needs_oracle_scores,
+    )
 
     if not request.tasks:
         # Before any weights are read: an image that is not there is found at once.
-        images = file_images(files, (FILES_GRID, FILES_GRID) if grid is None else _grid(grid), truth)
-        return file_selectors(request), images
-    entries, task = task_selectors(request, lambda line: typer.echo(f"note: {line}", err=True))
-    return entries, task_images(task.task, indices, asks_truth(entries))
+        images = load_image_files(files, (FILES_GRID, FILES_GRID) if grid is None else _grid(grid), truth)
+        return build_selectors(request), images
+    entries, task = build_selectors_and_task(request, lambda line: typer.echo(f"note: {line}", err=True))
+    return entries, load_task_images(task.task, indices, with_oracle_scores=needs_oracle_scores(entries))
 
 
 def _scores(
@@ -111,14 +115,15 @@ def _scores(
     by: str,
     page: str,
     width: float | None,
-) -> Sheet:
+) -> PanelGrid:
     from ltrp_bench.harness.evaluation.plan import check_ratios
-    from ltrp_bench.harness.visualization.score_figure import score_sheet
-    from ltrp_bench.harness.visualization.selections import shown
+    from ltrp_bench.harness.visualization.score_figure import ScoreFigureOptions, score_figure
+    from ltrp_bench.harness.visualization.selections import select_patches
 
     ratios = check_ratios(keep_ratios)
-    results = [shown(entry, images, ratios, seed, request.device) for entry in entries]
-    return score_sheet(images, results, layout, by, page, width)  # type: ignore[arg-type]
+    selections = [select_patches(entry, images, ratios, seed=seed, device=request.device) for entry in entries]
+    options = ScoreFigureOptions(layout=layout, color_by=by, theme=page, width=width)  # type: ignore[arg-type]
+    return score_figure(images, selections, options)
 
 
 def _removals(
@@ -129,16 +134,16 @@ def _removals(
     seed: int,
     page: str,
     width: float | None,
-) -> Sheet:
+) -> PanelGrid:
     from ltrp_bench.harness.visualization.reconstruction import reconstruct
-    from ltrp_bench.harness.visualization.reconstruction_figure import removal_sheet
+    from ltrp_bench.harness.visualization.reconstruction_figure import reconstruction_figure
     from ltrp_bench.selectors.ltrp.selector import LTRPTeacher
 
     teacher = entries[0].selector
     if not isinstance(teacher, LTRPTeacher):
         raise UsageError(f"--reconstruct shows a masked autoencoder: --selector ltrp-teacher, not {entries[0].name}")
-    rebuilt = reconstruct(teacher, images, remove, seed, request.device)
-    return removal_sheet(images, rebuilt, page, width)  # type: ignore[arg-type]
+    rebuilt = reconstruct(teacher, images, remove, seed=seed, device=request.device)
+    return reconstruction_figure(images, rebuilt, theme=page, width=width)  # type: ignore[arg-type]
 
 
 def _check_dataset(

@@ -1,4 +1,4 @@
-"""Images to look at: of a task, or files of one's own, with their patch grid and ground truth."""
+"""Images for figures: from a task or from files, with their patch grid and ground truth."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from PIL import Image, ImageOps
 
 from ltrp_bench.harness.evaluation.scorer import Grid
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Sample, Task
+from ltrp_bench.tasks.base import PatchEdges, Sample, Task
 from ltrp_bench.tasks.data.decoding import open_image
 from ltrp_bench.tasks.data.masks import read_mask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges
 
-SIDE: Final = 640
-"""Most pixels along a side that are drawn; selectors are shown all of them."""
+MAX_SIDE: Final = 640
+"""Longest side of a drawn image, in pixels; selectors are given the image at its full size."""
 
 FILES_GRID: Final = 14
-"""Patches along each side of a file, as a ViT of 224 pixels and patches of 16 cuts it."""
-
-Edges = tuple[tuple[float, ...], tuple[float, ...]]
+"""Default number of patches along each side of an image file: a ViT's at 224 pixels with patches of 16."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outline:
-    """An object of the ground truth: [h, w] bool on the drawn pixels, its category, and "seen", "unseen" or "narrow".
+    """An annotated object.
 
-    Category and state are "" where nobody knows them.
+    Attributes:
+        mask: [h, w] bool, in pixels of `DisplayImage.pixels`.
+        category: category name; "" if unknown.
+        state: "seen", "unseen" or "narrow"; "" if unknown.
     """
 
     mask: np.ndarray
@@ -38,75 +39,83 @@ class Outline:
     state: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DisplayImage:
-    """One image.
+    """An image to draw.
 
     Attributes:
-        sample: what selectors are shown.
-        grid: (gh, gw) of its patches.
-        edges: gh + 1 and gw + 1 borders of the patches, in pixels of `pixels`.
-        pixels: [h, w, 3] uint8 to draw: `sample.image`, no side longer than `SIDE`.
-        outlines: its objects.
-        labels: categories it shows where nobody says where.
-        share: [gh, gw] share of objects, for the oracle; None where it was not asked for.
+        sample: the image as selectors are given it.
+        grid: (gh, gw), the patch grid.
+        edges: row and column edges of the patches, in pixels of `pixels`.
+        pixels: [h, w, 3] uint8, `sample.image` with its longest side reduced to `MAX_SIDE`.
+        outlines: annotated objects.
+        labels: categories of an image whose objects are not localized.
+        oracle_scores: [gh, gw] float32 ground truth for the oracle; None if it was not requested.
     """
 
     sample: Sample
     grid: Grid
-    edges: Edges
+    edges: PatchEdges
     pixels: np.ndarray
     outlines: tuple[Outline, ...] = ()
     labels: tuple[str, ...] = ()
-    share: np.ndarray | None = None
+    oracle_scores: np.ndarray | None = None
 
-    def spread(self, patches: np.ndarray) -> np.ndarray:
-        """[gh, gw, ...] values of patches -> [h, w, ...] of pixels; a pixel is its centre's patch's."""
-        places = [
+    @property
+    def file_name(self) -> str:
+        """Image id without folders."""
+        return self.sample.image_id.replace("\\", "/").rpartition("/")[2]
+
+    def to_pixels(self, patch_values: np.ndarray) -> np.ndarray:
+        """Expands patch values [gh, gw, ...] to pixels [h, w, ...]; a pixel belongs to the patch at its center."""
+        rows, columns = (
             np.clip(np.searchsorted(edges, np.arange(side) + 0.5, side="right") - 1, 0, len(edges) - 2)
-            for edges, side in zip(self.edges, self.pixels.shape, strict=False)
-        ]
-        return patches[places[0]][:, places[1]]
+            for edges, side in zip(self.edges, self.pixels.shape[:2], strict=True)
+        )
+        return patch_values[rows][:, columns]
 
 
-def task_images(task: Task, indices: Sequence[int], with_share: bool) -> list[DisplayImage]:
-    """Images of a task, as `run` gives them to selectors.
+def load_task_images(task: Task, indices: Sequence[int], *, with_oracle_scores: bool) -> list[DisplayImage]:
+    """Loads images of a task as `run` gives them to selectors.
 
     Args:
-        task: any.
-        indices: positions in it.
-        with_share: ask the task for the oracle's ground truth.
+        task: any task.
+        indices: positions of the images in the task.
+        with_oracle_scores: True to compute the ground truth that the oracle ranks by.
 
     Raises:
-        UsageError: no such position, or a task that knows no ground truth. InputError: an image that cannot be read.
+        UsageError: an index out of range, or oracle scores of a task without localized objects.
+        InputError: an image that cannot be read.
     """
     for index in indices:
         if not 0 <= index < len(task):
             raise UsageError(f"--index {index}: task {task.name!r} has images 0 to {len(task) - 1}")
-    return [_task_image(task, index, with_share) for index in indices]
+    return [_load_task_image(task, index, with_oracle_scores) for index in indices]
 
 
-def file_images(files: Sequence[Path], grid: Grid, truths: Sequence[Path]) -> list[DisplayImage]:
-    """Images from files, turned as their EXIF says.
+def load_image_files(files: Sequence[Path], grid: Grid, masks: Sequence[Path]) -> list[DisplayImage]:
+    """Loads images from files and applies their EXIF orientation.
 
     Args:
-        files: of any format that Pillow reads.
-        grid: (gh, gw) of the patches, over the whole image.
-        truths: none, or a mask of each image: a PNG whose values other than 0 are objects, one value each.
+        files: image files of any format that Pillow reads.
+        grid: (gh, gw), the patch grid over the whole image.
+        masks: empty, or a ground-truth mask for each image: a PNG of one channel, 0 where there is no object and one
+            value for each object.
 
     Raises:
-        UsageError: another number of masks than of images. InputError: a file that is missing, corrupt, or has fewer
-            pixels than patches; a mask of another size, or of several channels.
+        UsageError: `masks` and `files` differ in number.
+        InputError: a file that is missing, corrupt, or has fewer pixels than patches; a mask of another size or with
+            several channels.
     """
-    if truths and len(truths) != len(files):
-        raise UsageError(f"{len(truths)} --truth for {len(files)} images: give one mask for each, in their order")
-    masks: Sequence[Path | None] = truths or [None] * len(files)
-    return [_file_image(file, grid, truth) for file, truth in zip(files, masks, strict=True)]
+    if masks and len(masks) != len(files):
+        raise UsageError(f"{len(masks)} --truth for {len(files)} images: give one mask for each image, in their order")
+    paired: Sequence[Path | None] = masks or [None] * len(files)
+    return [_load_image_file(file, grid, mask) for file, mask in zip(files, paired, strict=True)]
 
 
-def _file_image(file: Path, grid: Grid, truth: Path | None) -> DisplayImage:
+def _load_image_file(file: Path, grid: Grid, mask: Path | None) -> DisplayImage:
     if file.is_dir():
-        raise InputError(f"image {file} is a folder: name the images in it (a data set: --task coco-coverage --data)")
+        raise InputError(f"image {file} is a folder: name image files, or give --task coco-coverage --data {file}")
     image = open_image(
         file, "image", lambda opened: np.asarray((ImageOps.exif_transpose(opened) or opened).convert("RGB"))
     )
@@ -114,57 +123,67 @@ def _file_image(file: Path, grid: Grid, truth: Path | None) -> DisplayImage:
     if height < grid[0] or width < grid[1]:
         raise InputError(
             f"image {file} has {height}x{width} pixels (height x width), too few for {grid[0]}x{grid[1]} patches: "
-            "give a larger one or a smaller --grid"
+            "give a larger image or a smaller --grid"
         )
-    pixels, edges = _view(image), (even_edges(height, grid[0]), even_edges(width, grid[1]))
+    pixels, edges = _thumbnail(image), (even_edges(height, grid[0]), even_edges(width, grid[1]))
     outlines: tuple[Outline, ...] = ()
-    share = None
-    if truth is not None:
-        values = read_mask(truth)
+    oracle_scores = None
+    if mask is not None:
+        values = read_mask(mask)
         if values.shape != (height, width):
-            raise InputError(f"mask {truth} has {values.shape[0]}x{values.shape[1]} pixels, {file} {height}x{width}")
-        found = [int(value) for value in np.unique(values) if value]
-        outlines = tuple(Outline(_resized(values == value, pixels.shape)) for value in found)
-        share = covered_share((values != 0).astype(np.uint8), *edges)
-    # Its name alone: neither the folder nor where one stands may change what is drawn by chance.
-    sample = Sample(file.name, image)
-    return DisplayImage(sample, grid, _scaled(edges, image, pixels), pixels, outlines, (), share)
-
-
-def _task_image(task: Task, index: int, with_share: bool) -> DisplayImage:
-    sample = task.load(index)
-    grid = task.grid(sample)
-    share = np.asarray(task.oracle_scores(sample), dtype=np.float32) if with_share else None
-    pixels = _view(sample.image)
-    edges = _scaled(task.patch_edges(sample), sample.image, pixels)
-    states = {} if task.split is None else task.split.states
-    outlines = tuple(
-        Outline(_resized(mask, pixels.shape), category, states.get(category, ""))
-        for category, mask in task.object_masks(sample)
+            raise InputError(f"mask {mask} has {values.shape[0]}x{values.shape[1]} pixels, {file} {height}x{width}")
+        objects = [int(value) for value in np.unique(values) if value]
+        outlines = tuple(Outline(mask=_resize_mask(values == value, pixels.shape)) for value in objects)
+        oracle_scores = covered_share((values != 0).astype(np.uint8), *edges)
+    return DisplayImage(
+        # The id seeds random selectors: without the folder, so that they do not depend on where the file is.
+        sample=Sample(file.name, image),
+        grid=grid,
+        edges=_scale_edges(edges, image, pixels),
+        pixels=pixels,
+        outlines=outlines,
+        oracle_scores=oracle_scores,
     )
-    return DisplayImage(sample, grid, edges, pixels, outlines, task.image_labels(sample), share)
 
 
-def _view(image: np.ndarray) -> np.ndarray:
-    """The image, no side longer than `SIDE`."""
-    if max(image.shape[:2]) <= SIDE:
+def _load_task_image(task: Task, index: int, with_oracle_scores: bool) -> DisplayImage:
+    sample = task.load(index)
+    pixels = _thumbnail(sample.image)
+    states = {} if task.split is None else task.split.states
+    return DisplayImage(
+        sample=sample,
+        grid=task.grid(sample),
+        edges=_scale_edges(task.patch_edges(sample), sample.image, pixels),
+        pixels=pixels,
+        outlines=tuple(
+            Outline(mask=_resize_mask(mask, pixels.shape), category=category, state=states.get(category, ""))
+            for category, mask in task.object_masks(sample)
+        ),
+        labels=task.image_labels(sample),
+        oracle_scores=np.asarray(task.oracle_scores(sample), dtype=np.float32) if with_oracle_scores else None,
+    )
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    """The image with its longest side reduced to `MAX_SIDE`."""
+    if max(image.shape[:2]) <= MAX_SIDE:
         return image
     small = Image.fromarray(image)
-    small.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+    small.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC)
     return np.asarray(small)
 
 
-def _scaled(edges: Edges, image: np.ndarray, pixels: np.ndarray) -> Edges:
-    """Borders in pixels of `image` as borders in those of `pixels`."""
+def _scale_edges(edges: PatchEdges, image: np.ndarray, pixels: np.ndarray) -> PatchEdges:
+    """Edges in pixels of `image`, converted to pixels of `pixels`."""
     rows, columns = (
         tuple(edge * drawn / side for edge in own)
-        for own, side, drawn in zip(edges, image.shape, pixels.shape, strict=False)
+        for own, side, drawn in zip(edges, image.shape[:2], pixels.shape[:2], strict=True)
     )
     return rows, columns
 
 
-def _resized(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A [H, W] bool mask on `shape`'s height and width."""
+def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A [H, W] bool mask resized to the height and width of `shape`."""
     if mask.shape == shape[:2]:
         return mask
     resized = Image.fromarray(mask.astype(np.uint8)).resize((shape[1], shape[0]), Image.Resampling.NEAREST)

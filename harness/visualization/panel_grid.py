@@ -1,4 +1,4 @@
-"""A sheet of small images in rows and columns, with captions that fit: what every figure of `show` is made of."""
+"""Grid of small images with captions, column titles and a legend: the layout of every figure of `show`."""
 
 from __future__ import annotations
 
@@ -6,258 +6,234 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from ltrp_bench.harness.visualization.text_layout import Note, fitted, placed, text_width
-from ltrp_bench.results.report.style import BACKGROUND, COLOURS, SeriesStyle, Theme, figure_bytes, plot_style
+from ltrp_bench.harness.visualization.legend import ROW_HEIGHT, LegendEntry, draw_legend_row, legend_rows
+from ltrp_bench.harness.visualization.text_layout import LINE_HEIGHT, Label, fit_text, place_labels, text_width
+from ltrp_bench.results.report.style import BACKGROUND, COLOURS, Dash, SeriesStyle, Theme, figure_bytes, plot_style
 
-TEXT: Final = 6.5
-"""Points of captions; the sheet is meant to be printed at its own size."""
-LEAST_PANEL: Final = 0.8
-LARGEST_PANEL: Final = 1.6
+FONT_SIZE: Final = 6.5
+"""Font size of captions in points; figures are made to be printed at their own size."""
+
+MIN_PANEL: Final = 0.8
+MAX_PANEL: Final = 1.6
+"""Smallest and largest width of a panel in inches, unless the width of the figure is given."""
+
 TEXT_WIDTH: Final = 7.0
-"""Inches: the text of a paper in two columns, the default width of a sheet."""
+"""Default width of a figure in inches: the text width of a two-column paper."""
 
-_LINE = 0.125  # inches of a line of text
+# Inches.
 _GAP = 0.06
 _MARGIN = 0.05
-_FOOT_LINE = 1.3 * _LINE
-_PAD = 0.07  # inches between the parts of an entry of the foot, and between entries
-_APART = 0.17
-_BAR = 0.5
-_SAMPLE = 0.27
-_TALLEST = 1.8  # height by width of a row; taller images are drawn narrower
+
+_MAX_ASPECT = 1.8  # height / width of a row of panels; taller images are drawn narrower
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One image of the sheet.
+@dataclass(frozen=True, kw_only=True)
+class Contour:
+    """Outline of an object on a panel.
 
     Attributes:
-        row, column: where.
-        pixels: [h, w, 3] uint8.
-        caption: a line below.
-        smooth: interpolate, as of a photograph; False keeps the borders of patches.
-        contours: masks [h, w] bool with a colour and a dash.
-        boxes: (left, top, right, bottom) in pixels, with a colour.
-        notes: texts on it.
+        mask: [h, w] bool.
+        color: color of the line.
+        dash: lengths on and off, in line widths; () is solid.
     """
 
-    row: int
-    column: int
+    mask: np.ndarray
+    color: str
+    dash: Dash = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """Rectangle on a panel: its sides in pixels, and its color."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    color: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One image of the grid.
+
+    Attributes:
+        row, column: position in the grid.
+        pixels: [h, w, 3] uint8.
+        caption: line of text below the image.
+        smooth: True to interpolate, as for photographs; False keeps the edges of patches sharp.
+        contours: outlines on the image.
+        boxes: rectangles on the image.
+        labels: texts on the image.
+    """
+
+    row: int = 0
+    column: int = 0
     pixels: np.ndarray
     caption: str = ""
     smooth: bool = True
-    contours: Sequence[tuple[np.ndarray, str, tuple[float, ...]]] = ()
-    boxes: Sequence[tuple[tuple[float, float, float, float], str]] = ()
-    notes: Sequence[Note] = ()
+    contours: Sequence[Contour] = ()
+    boxes: Sequence[Box] = ()
+    labels: Sequence[Label] = ()
 
 
-@dataclass(frozen=True)
-class Head:
-    """A title above the first row, over `span` columns from `column` on, with a selector's marker before it."""
-
-    column: int
-    span: int
-    text: str
-    look: SeriesStyle | None = None
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A colour bar in the foot: matplotlib's colour map, and what its ends mean."""
-
-    colour_map: str
-    low: str
-    high: str
-
-
-Entry = tuple[SeriesStyle, str]
-"""A look and what it stands for."""
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A whole figure.
+@dataclass(frozen=True, kw_only=True)
+class ColumnTitle:
+    """Title above the first row.
 
     Attributes:
-        panels: in any order.
-        heads: titles.
-        scales: colour bars of the foot.
-        lines: entries of the foot's legend, drawn as lines.
-        page: "light" or "dark".
-        width: inches; None is that of a paper's text, more where panels would get too small, less for a few.
+        text: the title.
+        column: first column below it.
+        span: number of columns below it.
+        style: style of a selector, whose marker is drawn before the text; None for no marker.
+    """
+
+    text: str
+    column: int
+    span: int = 1
+    style: SeriesStyle | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelGrid:
+    """Panels, titles and legend of a figure.
+
+    Attributes:
+        panels: panels in any order; a position may stay empty.
+        titles: column titles.
+        legend: entries of the legend below the panels.
+        theme: "light" or "dark", after the background that the figure is made for.
+        width: width of the figure in inches. None takes `TEXT_WIDTH`, or more or less than that to keep the panels
+            between `MIN_PANEL` and `MAX_PANEL`.
     """
 
     panels: Sequence[Panel]
-    heads: Sequence[Head] = ()
-    scales: Sequence[Scale] = ()
-    lines: Sequence[Entry] = ()
-    page: Theme = "light"
+    titles: Sequence[ColumnTitle] = ()
+    legend: Sequence[LegendEntry] = ()
+    theme: Theme = "light"
     width: float | None = None
 
     def figure(self) -> Figure:
-        """Draw it; inside `plot_style`."""
+        """Draws the figure; call it inside `plot_style`."""
         columns = 1 + max(panel.column for panel in self.panels)
-        side = self._side(columns)
-        heights = self._heights(side)
-        head = 1.5 * _LINE if self.heads else 0.0
-        under = _LINE if any(panel.caption for panel in self.panels) else 0.0
-        wide = 2 * _MARGIN + columns * side + (columns - 1) * _GAP
-        rows = self._foot_rows(wide - 2 * _MARGIN)
-        foot = _FOOT_LINE * len(rows) + (0.3 * _LINE if rows else 0.0)
-        high = 2 * _MARGIN + head + foot + sum(heights) + len(heights) * (under + _GAP)
-        figure = Figure(figsize=(wide, high), facecolor=BACKGROUND[self.page])
-        top = high - _MARGIN - head
-        tops = [top - sum(heights[:i]) - i * (under + _GAP) for i in range(len(heights))]
-        # One size for all captions: that of the longest.
-        size = min(fitted(panel.caption, side, TEXT)[1] for panel in self.panels)
+        panel_width = self._panel_width(columns)
+        row_heights = self._row_heights(panel_width)
+        title_height = 1.5 * LINE_HEIGHT if self.titles else 0.0
+        caption_height = LINE_HEIGHT if any(panel.caption for panel in self.panels) else 0.0
+        width = 2 * _MARGIN + columns * panel_width + (columns - 1) * _GAP
+        rows = legend_rows(self.legend, width - 2 * _MARGIN, FONT_SIZE)
+        legend_height = ROW_HEIGHT * len(rows) + (0.3 * LINE_HEIGHT if rows else 0.0)
+        height = 2 * _MARGIN + title_height + legend_height
+        height += sum(row_heights) + len(row_heights) * (caption_height + _GAP)
+        figure = Figure(figsize=(width, height), facecolor=BACKGROUND[self.theme])
+        top = height - _MARGIN - title_height
+        row_tops = [top - sum(row_heights[:i]) - i * (caption_height + _GAP) for i in range(len(row_heights))]
+        # One font size for all captions: that of the longest.
+        font_size = min(fit_text(panel.caption, panel_width, FONT_SIZE)[1] for panel in self.panels)
         for panel in self.panels:
-            left = _MARGIN + panel.column * (side + _GAP)
-            place = (left, tops[panel.row] - heights[panel.row], side, heights[panel.row])
-            self._panel(figure, panel, place, size)
-        for title in self.heads:
-            self._head(figure, title, side, top + 0.4 * _LINE)
+            panel_height = row_heights[panel.row]
+            left, bottom = _MARGIN + panel.column * (panel_width + _GAP), row_tops[panel.row] - panel_height
+            self._draw_panel(figure, panel, (left, bottom, panel_width, panel_height), font_size)
+        for title in self.titles:
+            self._draw_title(figure, title, panel_width, top + 0.4 * LINE_HEIGHT)
         for i, row in enumerate(reversed(rows)):
-            self._foot(figure, row, _MARGIN + (i + 0.5) * _FOOT_LINE)
+            y = _MARGIN + (i + 0.5) * ROW_HEIGHT
+            draw_legend_row(figure, row, x=_MARGIN, y=y, font_size=FONT_SIZE, theme=self.theme)
         return figure
 
-    def bytes(self, suffix: str, dpi: float) -> bytes:
-        """The figure as a file's content, see `results.look.figure_bytes`."""
+    def encode(self, suffix: str, dpi: float) -> bytes:
+        """Returns the content of a figure file.
+
+        Args:
+            suffix: ".png", ".svg" or ".pdf".
+            dpi: pixels per inch.
+        """
         with plot_style():
             return figure_bytes(self.figure(), suffix, dpi)
 
-    @property
-    def ink(self) -> str:
-        """The colour of text."""
-        return COLOURS["ink"][self.page]
+    def _panel_width(self, columns: int) -> float:
+        available = (TEXT_WIDTH if self.width is None else self.width) - 2 * _MARGIN - (columns - 1) * _GAP
+        width = available / columns
+        return width if self.width is not None else min(max(width, MIN_PANEL), MAX_PANEL)
 
-    def _side(self, columns: int) -> float:
-        if self.width is not None:
-            return (self.width - 2 * _MARGIN - (columns - 1) * _GAP) / columns
-        fitting = (TEXT_WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
-        return min(max(fitting, LEAST_PANEL), LARGEST_PANEL)
-
-    def _heights(self, side: float) -> list[float]:
-        rows = 1 + max(panel.row for panel in self.panels)
-        shapes: list[list[float]] = [[] for _ in range(rows)]
+    def _row_heights(self, panel_width: float) -> list[float]:
+        aspects: list[list[float]] = [[] for _ in range(1 + max(panel.row for panel in self.panels))]
         for panel in self.panels:
-            shapes[panel.row].append(panel.pixels.shape[0] / panel.pixels.shape[1])
-        return [side * min(max(row), _TALLEST) for row in shapes]
+            aspects[panel.row].append(panel.pixels.shape[0] / panel.pixels.shape[1])
+        return [panel_width * min(max(row), _MAX_ASPECT) for row in aspects]
 
-    def _panel(self, figure: Figure, panel: Panel, place: tuple[float, float, float, float], size: float) -> None:
-        wide, high = figure.get_size_inches()
+    def _draw_panel(
+        self, figure: Figure, panel: Panel, place: tuple[float, float, float, float], font_size: float
+    ) -> None:
+        """Draws a panel at (left, bottom, width, height) in inches."""
+        figure_width, figure_height = figure.get_size_inches()
         left, bottom, width, height = place
-        axes = figure.add_axes((left / wide, bottom / high, width / wide, height / high), gid="panel")
+        axes = figure.add_axes(
+            (left / figure_width, bottom / figure_height, width / figure_width, height / figure_height), gid="panel"
+        )
         axes.set_axis_off()
         axes.imshow(panel.pixels, interpolation="antialiased" if panel.smooth else "nearest", aspect="equal")
-        for mask, colour, dash in panel.contours:
-            # A border around it, so that an object at the image's edge is closed there.
-            rim, ends = np.pad(mask, 1), [np.arange(-1, side + 1) for side in mask.shape]
-            style = [(0, dash or None)]
-            axes.contour(ends[1], ends[0], rim, levels=[0.5], colors="white", linewidths=2.0)
-            axes.contour(ends[1], ends[0], rim, levels=[0.5], colors=colour, linewidths=1.1, linestyles=style)
-        for (x, y, right, low), colour in panel.boxes:
-            corner = (x - 0.5, y - 0.5)
-            axes.add_patch(Rectangle(corner, right - x, low - y, fill=False, edgecolor="white", linewidth=2.2))
-            axes.add_patch(Rectangle(corner, right - x, low - y, fill=False, edgecolor=colour, linewidth=1.2))
-        scale = panel.pixels.shape[1] / min(width, height * panel.pixels.shape[1] / panel.pixels.shape[0])
-        for note, (x, y) in placed(panel.notes, [mask for mask, _, _ in panel.contours], panel.pixels.shape, scale):
-            side: dict[str, Any] = {"ha": "center", "va": "center"} if note.centred else {"ha": "left", "va": "bottom"}
-            pad = None if note.centred else {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
-            axes.text(x, y, note.text, color=note.colour, fontsize=note.size, bbox=pad, **side)
-        axes.set_xlim(-0.5, panel.pixels.shape[1] - 0.5)
-        axes.set_ylim(panel.pixels.shape[0] - 0.5, -0.5)
+        for contour in panel.contours:
+            _draw_contour(axes, contour)
+        for box in panel.boxes:
+            _draw_box(axes, box)
+        rows, columns = panel.pixels.shape[:2]
+        scale = columns / min(width, height * columns / rows)
+        masks = [contour.mask for contour in panel.contours]
+        for label, position in place_labels(panel.labels, masks, panel.pixels.shape, pixels_per_inch=scale):
+            _draw_label(axes, label, position)
+        axes.set_xlim(-0.5, columns - 0.5)
+        axes.set_ylim(rows - 0.5, -0.5)
         if panel.caption:
-            text, _ = fitted(panel.caption, width, size)
-            x, y = (left + width / 2) / wide, (bottom - 0.8 * _LINE) / high
-            figure.text(x, y, text, ha="center", va="baseline", fontsize=size, color=self.ink, gid="caption")
+            text, _ = fit_text(panel.caption, width, font_size)
+            x, y = (left + width / 2) / figure_width, (bottom - 0.8 * LINE_HEIGHT) / figure_height
+            style: dict[str, Any] = {"ha": "center", "va": "baseline", "color": COLOURS["ink"][self.theme]}
+            figure.text(x, y, text, fontsize=font_size, gid="caption", **style)
 
-    def _head(self, figure: Figure, head: Head, side: float, y: float) -> None:
-        wide, high = figure.get_size_inches()
-        room = head.span * side + (head.span - 1) * _GAP
-        left = _MARGIN + head.column * (side + _GAP)
-        mark = 0.0 if head.look is None else 1.2 * _LINE
-        text, size = fitted(head.text, room - mark, TEXT + 0.5, bold=True)
-        middle = left + (room + mark) / 2
-        style: dict[str, Any] = {"ha": "center", "va": "bottom", "weight": "bold", "color": self.ink}
-        figure.text(middle / wide, y / high, text, gid="head", fontsize=size, **style)
-        if head.look is not None:
-            x = middle - text_width(text, size, bold=True) / 2 - 0.7 * _LINE
-            self._mark(figure, head.look, (max(x, left + 0.4 * _LINE),), y + 0.42 * _LINE)
-
-    def _mark(self, figure: Figure, look: SeriesStyle, xs: Sequence[float], y: float) -> None:
-        """A selector's marker at each of `xs` inches."""
-        wide, high = figure.get_size_inches()
-        figure.add_artist(
-            Line2D(
-                [x / wide for x in xs],
-                [y / high] * len(xs),
-                color=look.color(self.page),
-                marker=look.marker,
-                markersize=4.2,
-                linestyle="none",
-            )
+    def _draw_title(self, figure: Figure, title: ColumnTitle, panel_width: float, y: float) -> None:
+        """Draws a title, its lower edge at `y` inches."""
+        figure_width, figure_height = figure.get_size_inches()
+        width = title.span * panel_width + (title.span - 1) * _GAP
+        left = _MARGIN + title.column * (panel_width + _GAP)
+        marker_width = 0.0 if title.style is None else 1.2 * LINE_HEIGHT
+        text, size = fit_text(title.text, width - marker_width, FONT_SIZE + 0.5, bold=True)
+        middle = left + (width + marker_width) / 2
+        text_style: dict[str, Any] = {"ha": "center", "va": "bottom", "weight": "bold"}
+        color = COLOURS["ink"][self.theme]
+        figure.text(
+            middle / figure_width, y / figure_height, text, gid="title", fontsize=size, color=color, **text_style
         )
-
-    def _foot_rows(self, room: float) -> list[list[Scale | Entry]]:
-        """Colour bars and entries of the legend, as many in a line as fit."""
-        rows: list[list[Scale | Entry]] = []
-        left = 0.0
-        items: list[Scale | Entry] = [*self.scales, *self.lines]
-        for item in items:
-            width = _foot_width(item)
-            if not rows or width > left:
-                rows.append([])
-                left = room
-            rows[-1].append(item)
-            left -= width
-        return rows
-
-    def _foot(self, figure: Figure, row: Sequence[Scale | Entry], y: float) -> None:
-        """One line of the foot, its middle `y` inches above the figure's lower edge."""
-        wide, high = figure.get_size_inches()
-        style: dict[str, Any] = {"ha": "left", "va": "center", "fontsize": TEXT, "color": self.ink, "gid": "foot"}
-        x = _MARGIN
-        for item in row:
-            end = x + _foot_width(item)
-            if isinstance(item, Scale):
-                figure.text(x / wide, y / high, item.low, **style)
-                x += text_width(item.low, TEXT) + _PAD
-                place = (x / wide, (y - 0.3 * _LINE) / high, _BAR / wide, 0.6 * _LINE / high)
-                axes = figure.add_axes(place, gid="scale")
-                axes.set_axis_off()
-                axes.imshow(np.linspace(0, 1, 64)[None], cmap=item.colour_map, aspect="auto")
-                figure.text((x + _BAR + _PAD) / wide, y / high, item.high, **style)
-            else:
-                look, text = item
-                ends = [x / wide, (x + _SAMPLE) / wide]
-                line = {**look.plot_options(self.page), "marker": "none", "linewidth": 1.2}
-                figure.add_artist(Line2D(ends, [y / high] * 2, **line))
-                figure.text((x + _SAMPLE + _PAD) / wide, y / high, text, **style)
-            x = end
+        if title.style is not None:
+            x = max(middle - text_width(text, size, bold=True) / 2 - 0.7 * LINE_HEIGHT, left + 0.4 * LINE_HEIGHT)
+            marker: dict[str, Any] = {"marker": title.style.marker, "markersize": 4.2, "linestyle": "none"}
+            at = [x / figure_width], [(y + 0.42 * LINE_HEIGHT) / figure_height]
+            figure.add_artist(Line2D(*at, color=title.style.color(self.theme), **marker))
 
 
-def _foot_width(item: Scale | Entry) -> float:
-    """Inches of an entry of the foot, with the gap behind it."""
-    if isinstance(item, Scale):
-        return text_width(item.low, TEXT) + text_width(item.high, TEXT) + _BAR + 2 * _PAD + _APART
-    return _SAMPLE + _PAD + text_width(item[1], TEXT) + _APART
+def _draw_contour(axes: Axes, contour: Contour) -> None:
+    # Padded, so that the outline of an object at the edge of the image is closed there.
+    mask, (ys, xs) = np.pad(contour.mask, 1), (np.arange(-1, side + 1) for side in contour.mask.shape)
+    axes.contour(xs, ys, mask, levels=[0.5], colors="white", linewidths=2.0)
+    axes.contour(
+        xs, ys, mask, levels=[0.5], colors=contour.color, linewidths=1.1, linestyles=[(0, contour.dash or None)]
+    )
 
 
-def coloured(values: np.ndarray, colour_map: str, low: float | None = None, high: float | None = None) -> np.ndarray:
-    """[..., 3] uint8 of values between `low` and `high`, by default their least and greatest; all equal: the middle."""
-    least, most = float(values.min()) if low is None else low, float(values.max()) if high is None else high
-    unit = np.full(values.shape, 0.5) if most <= least else (values - least) / (most - least)
-    return (matplotlib.colormaps[colour_map](np.clip(unit, 0, 1))[..., :3] * 255).round().astype(np.uint8)
+def _draw_box(axes: Axes, box: Box) -> None:
+    corner, width, height = (box.left - 0.5, box.top - 0.5), box.right - box.left, box.bottom - box.top
+    for color, line_width in (("white", 2.2), (box.color, 1.2)):
+        axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=line_width))
 
 
-def greyed(pixels: np.ndarray, kept: np.ndarray, page: Theme) -> np.ndarray:
-    """The image with all but the `kept` [h, w] pixels washed out to a pale grey (on a dark page a deep one)."""
-    grey = pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    wash = 0.2 * grey + 0.8 * (225 if page == "light" else 45)
-    return np.where(kept[..., None], pixels, wash[..., None].round().astype(np.uint8))
+def _draw_label(axes: Axes, label: Label, position: tuple[float, float]) -> None:
+    style: dict[str, Any] = {"ha": "center", "va": "center"}
+    if not label.centered:
+        background = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}
+        style = {"ha": "left", "va": "bottom", "bbox": background}
+    axes.text(*position, label.text, color=label.color, fontsize=label.size, **style)

@@ -1,7 +1,7 @@
-"""What a patch tells a masked autoencoder: its reconstruction with and without one visible patch.
+"""Reconstructions of a masked autoencoder with and without one of the visible patches.
 
-Source: LTRP (Luo et al., CVPR 2024), section 3.1 and figure 2. Pseudo scores are `semantic_density`'s; what is drawn is
-the reconstruction behind each of them, by the same model functions.
+Source: LTRP (Luo et al., CVPR 2024), section 3.1 and figure 2. The pseudo scores are those of `semantic_density`; the
+reconstructions are computed by the same functions of the model.
 """
 
 from __future__ import annotations
@@ -14,45 +14,48 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltrp_bench.harness.evaluation.plan import SEED_LIMIT
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.harness.visualization.images import DisplayImage
+from ltrp_bench.harness.visualization.selections import check_seed
+from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.distances import PixelDistance
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
 from ltrp_bench.selectors.ltrp.selector import LTRPTeacher
 from ltrp_bench.selectors.ltrp.semantic_density import Hide, semantic_density
+from ltrp_bench.selectors.normalization import denormalize
 
 TEACHER: Final = "ltrp-teacher"
+"""Name of the selector whose autoencoder is shown by default."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Removal:
-    """A visible patch taken away.
+    """Reconstruction without one of the visible patches.
 
     Attributes:
-        place: its position among the visible patches, 0 first, in raster order.
-        pixels: [h, w, 3] in [0, 1]: the reconstruction without it.
-        difference: [h, w] absolute difference of the predictions, mean of the channels; NaN on visible patches. With
-            the distance l1, its mean over the masked patches is the pseudo score.
+        position: position of the removed patch among the visible ones, which are in raster order.
+        pixels: [h, w, 3] in [0, 1], the reconstruction.
+        difference: [h, w] absolute change of the prediction, averaged over channels; NaN on visible patches. With the
+            distance l1, its mean over the masked patches is the pseudo score of the removed patch.
     """
 
-    place: int
+    position: int
     pixels: np.ndarray
     difference: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """One image under one masking.
+    """Reconstructions of one image under one random masking.
 
     Attributes:
-        original: [h, w, 3] in [0, 1], at the size of the MAE.
-        grid: (gh, gw).
-        visible: [n] raster indices of the visible patches.
-        scores: [n] pseudo scores of them, in the same order.
-        pixels: [h, w, 3] in [0, 1]: the reconstruction from all visible patches, these as they are.
-        removals: as asked for.
+        original: [h, w, 3] in [0, 1], the image at the input size of the MAE.
+        grid: (gh, gw), the patch grid of the MAE.
+        visible: [n] raster indices of the visible patches, ascending.
+        scores: [n] pseudo scores of the visible patches.
+        pixels: [h, w, 3] in [0, 1], the reconstruction from all visible patches, with these pasted in.
+        removals: reconstructions without one patch each.
     """
 
     original: np.ndarray
@@ -63,10 +66,11 @@ class Reconstruction:
     removals: tuple[Removal, ...]
 
 
-class _Masking:
-    """One masking, asked like a selector, so that images come to it as to any: resized, normalised, on its device.
+class _OneMasking(Selector):
+    """Pseudo scores under one random masking, as a selector, so that images are prepared as for any selector.
 
-    Its scores are the pseudo scores of the visible patches, and of the others the least of them.
+    A masked patch scores as low as the lowest visible one. The normalized images, the visible patches and their
+    scores are kept in attributes.
     """
 
     def __init__(self, teacher: LTRPTeacher, seed: int) -> None:
@@ -76,13 +80,12 @@ class _Masking:
         self.patch_size, self.input_size = teacher.patch_size, teacher.input_size
         self.images, self.visible, self.density = torch.empty(0), torch.empty(0), torch.empty(0)
 
-    def to(self, device: torch.device) -> _Masking:
-        """Move the MAE."""
+    def to(self, device: torch.device | str) -> _OneMasking:
+        """Move the MAE to `device`."""
         self.teacher.to(device)
         return self
 
-    def scores(self, images: Tensor) -> Tensor:
-        """[1, 3, H, W] -> [1, gh, gw]; the images and what was found stay here."""
+    def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         mae, teacher = self.teacher.mae, self.teacher
         keep = count_visible(teacher.mask_ratio, mae.patches)
         generator = torch.Generator().manual_seed(self.seed)
@@ -95,81 +98,84 @@ class _Masking:
             distance=teacher.distance,
             max_memory_mb=teacher.max_memory_mb,
         )
-        least = self.density.min(dim=1, keepdim=True).values.expand(-1, mae.patches)
-        return least.scatter(1, self.visible, self.density).view(-1, *mae.grid)
+        lowest = self.density.min(dim=1, keepdim=True).values.expand(-1, mae.patches)
+        return lowest.scatter(1, self.visible, self.density).view(-1, *mae.grid)
 
 
 def reconstruct(
-    teacher: LTRPTeacher, images: Sequence[DisplayImage], remove: Sequence[int], seed: int, device: str
+    teacher: LTRPTeacher, images: Sequence[DisplayImage], positions: Sequence[int], *, seed: int, device: str
 ) -> list[Reconstruction]:
-    """Images rebuilt with and without patches.
+    """Reconstructs images with and without single visible patches.
 
     Args:
-        teacher: its MAE, mask ratio, distance and way to take a patch away are used.
-        images: resized to the MAE's size.
-        remove: positions among the visible patches; none: those of the highest and of the lowest score.
-        seed: of the visible patches, the same ones in each image.
-        device: where the MAE runs.
+        teacher: selector whose MAE, mask ratio, distance and removal method are used.
+        images: images, resized to the input size of the MAE.
+        positions: positions among the visible patches of those to remove; if empty, the patches of the highest and
+            the lowest score.
+        seed: seed of the visible patches, which are the same in each image.
+        device: device of the MAE.
+
+    Returns:
+        One reconstruction an image.
 
     Raises:
-        UsageError: no visible patch of that number, or a seed out of range.
+        UsageError: a position or seed out of range.
     """
     mae = teacher.mae
     count = count_visible(teacher.mask_ratio, mae.patches)
-    for place in remove:
-        if not 0 <= place < count:
-            raise UsageError(f"--remove {place}: the visible patches are 0 to {count - 1}")
-    if not 0 <= seed < SEED_LIMIT:
-        raise UsageError(f"--seed {seed}: seeds are whole numbers from 0 on, below 2**63")
-    masking = _Masking(teacher, seed)
+    for position in positions:
+        if not 0 <= position < count:
+            raise UsageError(f"--remove {position}: the visible patches are 0 to {count - 1}")
+    check_seed(seed)
+    masking = _OneMasking(teacher, seed)
     scorer = Scorer(masking, torch.device(device), 1)
-    out = []
+    reconstructions = []
     for image in images:
         scorer.scores([image.sample], [mae.grid], seed)
-        places = remove or [int(masking.density[0].argmax()), int(masking.density[0].argmin())]
+        removed = positions or [int(masking.density[0].argmax()), int(masking.density[0].argmin())]
         with torch.inference_mode():
-            out.append(_rebuild(mae, masking, list(dict.fromkeys(places)), teacher.hide))
-    return out
+            reconstructions.append(_reconstruct(mae, masking, list(dict.fromkeys(removed)), teacher.hide))
+    return reconstructions
 
 
-def _rebuild(mae: MAE, masking: _Masking, places: Sequence[int], hide: Hide) -> Reconstruction:
+def _reconstruct(mae: MAE, masking: _OneMasking, positions: Sequence[int], hide: Hide) -> Reconstruction:
     images, visible = masking.images, masking.visible
     masked = complement(visible, mae.patches)
     anchor = mae.decode_masked(mae.encode(images, visible), visible, masked)
-    drawn = PixelDistance(mae, images, visible, masked, anchor, "l1")
+    to_image = PixelDistance(mae, images, visible, masked, anchor, "l1")
     row = torch.zeros(1, dtype=torch.long, device=images.device)
     removals = []
-    for place in places:
-        without = _without(mae, images, visible, masked, place, hide)
+    for position in positions:
+        without = _predict_without(mae, images, visible, masked, position, hide)
         change = torch.full((1, mae.patches, without.shape[-1]), torch.nan, device=images.device)
         change[0, masked[0]] = (without - anchor)[0].abs().float()
-        difference = mae.unpatchify(change)[0].mean(dim=0)
-        removals.append(Removal(place, _image(drawn.image(without, row)), difference.cpu().numpy()))
-    mean, std = (images.new_tensor(value).view(1, 3, 1, 1) for value in (mae.mean, mae.std))
+        difference = mae.unpatchify(change)[0].mean(dim=0).cpu().numpy()
+        pixels = _to_numpy(to_image.image(without, row))
+        removals.append(Removal(position=position, pixels=pixels, difference=difference))
     return Reconstruction(
-        _image((images * std + mean).clamp(0, 1)),
-        mae.grid,
-        visible[0].cpu().numpy(),
-        masking.density[0].cpu().numpy(),
-        _image(drawn.reference),
-        tuple(removals),
+        original=_to_numpy(denormalize(images, mae.mean, mae.std).clamp(0, 1)),
+        grid=mae.grid,
+        visible=visible[0].cpu().numpy(),
+        scores=masking.density[0].cpu().numpy(),
+        pixels=_to_numpy(to_image.reference),
+        removals=tuple(removals),
     )
 
 
-def _without(mae: MAE, images: Tensor, visible: Tensor, masked: Tensor, place: int, hide: Hide) -> Tensor:
-    """[1, M, P*P*3]: predictions of the masked patches without the visible one at `place`."""
-    others = [i for i in range(visible.shape[1]) if i != place]
+def _predict_without(mae: MAE, images: Tensor, visible: Tensor, masked: Tensor, position: int, hide: Hide) -> Tensor:
+    """[1, M, P*P*3] predictions of the masked patches without the visible one at `position`."""
+    others = [i for i in range(visible.shape[1]) if i != position]
     if hide == "decoder":
         latent = mae.encode(images, visible)
         return mae.decode_masked(latent[:, [0, *(i + 1 for i in others)]], visible[:, others], masked)
-    # Cut off in the encoder: the others never see it, it sees nothing, and the decoder is given both.
-    lone = mae.embed(images, visible)[:, [place + 1]]
+    # Cut off in the encoder: no attention between this token and the others; the decoder is given all of them.
+    lone = mae.embed(images, visible)[:, [position + 1]]
     for block in mae.blocks:
         lone = block.alone(lone)  # type: ignore[operator]
     latent = torch.cat([mae.encode(images, visible[:, others]), mae.norm(lone)], dim=1)
-    return mae.decode_masked(latent, torch.cat([visible[:, others], visible[:, [place]]], dim=1), masked)
+    return mae.decode_masked(latent, torch.cat([visible[:, others], visible[:, [position]]], dim=1), masked)
 
 
-def _image(pixels: Tensor) -> np.ndarray:
-    """[1, 3, H, W] in [0, 1] -> [H, W, 3]."""
+def _to_numpy(pixels: Tensor) -> np.ndarray:
+    """[1, 3, H, W] -> [H, W, 3]."""
     return pixels[0].permute(1, 2, 0).cpu().numpy()

@@ -1,180 +1,215 @@
-"""The figure of score maps: each image, its objects, and what every selector scores and keeps, side by side."""
+"""Figure of score maps: each image, its annotated objects, and the scores and kept patches of every selector."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 from PIL import Image
 from scipy.stats import rankdata
 
+from ltrp_bench.harness.visualization.colormaps import SCORES_COLORMAP, apply_colormap, blank, dim_dropped
 from ltrp_bench.harness.visualization.images import DisplayImage, Outline
-from ltrp_bench.harness.visualization.panel_grid import Head, Panel, Scale, Sheet, coloured, greyed
-from ltrp_bench.harness.visualization.selections import Shown
-from ltrp_bench.harness.visualization.text_layout import Note
+from ltrp_bench.harness.visualization.legend import ColorBar, LegendEntry, LineSample
+from ltrp_bench.harness.visualization.panel_grid import ColumnTitle, Contour, Panel, PanelGrid
+from ltrp_bench.harness.visualization.selections import ImageSelection
+from ltrp_bench.harness.visualization.text_layout import Label
 from ltrp_bench.results.report.style import NARROW, SEEN, UNSEEN, SeriesStyle, Theme, style_of
 from ltrp_bench.tasks.base import Keep, ReducedInput
 from ltrp_bench.tasks.models.reduction import downsampled_size
 
 Layout = Literal["row", "block"]
-By = Literal["score", "rank"]
+ColorBy = Literal["score", "rank"]
 
-SCORES: Final = "viridis"
-"""Colour map of scores, even in lightness and so in print and to colour-blind readers (matplotlib)."""
+MAX_ROW_PANELS: Final = 8
+"""Number of panels up to which an image and all that belongs to it are drawn in one row by default."""
 
-ROW_COLUMNS: Final = 8
-"""Panels up to which an image and all that belongs to it go in one row."""
-
-_STATES = {"seen": SEEN, "unseen": UNSEEN, "narrow": NARROW}
-_OBJECT = SEEN
-_LARGE = 0.12  # share of the image from which on an object has room for its own name
+_STATE_STYLES = {"seen": SEEN, "unseen": UNSEEN, "narrow": NARROW}
+_UNKNOWN_STATE_STYLE = SEEN
+_LARGE_OBJECT = 0.12  # share of the image from which an object has room for its own name
 
 
-def score_sheet(
+@dataclass(frozen=True, kw_only=True)
+class ScoreFigureOptions:
+    """Options of the figure of score maps.
+
+    Attributes:
+        layout: "row" draws everything about an image in one row, "block" draws the kept patches of a selector below
+            its scores; None takes "row" for up to `MAX_ROW_PANELS` panels.
+        color_by: "score" colors patches by their scores, each map from its lowest to its highest; "rank" by their
+            ranks.
+        theme: "light" or "dark", after the background.
+        width: width in inches, see `PanelGrid`.
+    """
+
+    layout: Layout | None = None
+    color_by: ColorBy = "score"
+    theme: Theme = "light"
+    width: float | None = None
+
+
+def score_figure(
     images: Sequence[DisplayImage],
-    results: Sequence[Sequence[Shown]],
-    layout: Layout | None = None,
-    by: By = "score",
-    page: Theme = "light",
-    width: float | None = None,
-) -> Sheet:
-    """The figure.
+    selections: Sequence[Sequence[ImageSelection]],
+    options: ScoreFigureOptions | None = None,
+) -> PanelGrid:
+    """Lays out the figure of score maps.
 
     Args:
-        images: one row each.
-        results: of each selector, of each image.
-        layout: "row" puts all of an image in one row; "block" puts a selector's kept patches below its scores. None
-            takes the first where it has no more than `ROW_COLUMNS` panels.
-        by: colour patches by their scores, each map from its least to its greatest, or by their ranks.
-        page: what it is drawn on.
-        width: see `Sheet`.
+        images: images to draw.
+        selections: for each selector, its selection for each image.
+        options: options of the figure; defaults if None.
     """
-    truth = any(image.outlines for image in images)
-    in_row = 1 + truth + sum(1 + len(own[0].kept) for own in results)
-    layout = layout or ("row" if in_row <= ROW_COLUMNS else "block")
-    make = _row if layout == "row" else _block
-    panels, heads = make(images, results, by, page, truth)
-    what = "score" if by == "score" else "rank"
-    scale = Scale(SCORES, f"lowest {what}", f"highest {what} of each map")
-    return Sheet(panels, heads, [scale], _legend(images), page, width)
+    options = options or ScoreFigureOptions()
+    annotated = any(image.outlines for image in images)
+    row_panels = 1 + annotated + sum(1 + len(own[0].reduced) for own in selections)
+    layout = options.layout or ("row" if row_panels <= MAX_ROW_PANELS else "block")
+    arrange = _arrange_rows if layout == "row" else _arrange_blocks
+    panels, titles = arrange(images, selections, options, annotated)
+    color_bar = ColorBar(
+        colormap=SCORES_COLORMAP, low=f"lowest {options.color_by}", high=f"highest {options.color_by} of each map"
+    )
+    legend: list[LegendEntry] = [color_bar, *_state_legend(images)]
+    return PanelGrid(panels=panels, titles=titles, legend=legend, theme=options.theme, width=options.width)
 
 
-def _row(
-    images: Sequence[DisplayImage], results: Sequence[Sequence[Shown]], by: By, page: Theme, truth: bool
-) -> tuple[list[Panel], list[Head]]:
-    panels, heads, first = [], [], 1 + truth
+def _arrange_rows(
+    images: Sequence[DisplayImage],
+    selections: Sequence[Sequence[ImageSelection]],
+    options: ScoreFigureOptions,
+    annotated: bool,
+) -> tuple[list[Panel], list[ColumnTitle]]:
+    """One row for each image."""
+    panels: list[Panel] = []
     for row, image in enumerate(images):
-        panels += _image_panels(image, (row, 0), (row, 1))
-        column = first
-        for own in results:
-            for panel in _panels(image, own[row], by, page):
-                panels.append(replace(panel, row=row, column=column))
-                column += 1
-    column = first
-    for own in results:
-        span = 1 + len(own[0].kept)
-        heads.append(_head(own[0], column, span))
+        own = [replace(panel, column=column) for column, panel in enumerate(_image_panels(image))]
+        selected = [panel for each in selections for panel in _selection_panels(image, each[row], options)]
+        own += [replace(panel, column=column) for column, panel in enumerate(selected, start=1 + annotated)]
+        panels += [replace(panel, row=row) for panel in own]
+    titles, column = [], 1 + annotated
+    for each in selections:
+        span = 1 + len(each[0].reduced)
+        titles.append(_selector_title(each[0], column, span))
         column += span
-    return panels, heads
+    return panels, titles
 
 
-def _block(
-    images: Sequence[DisplayImage], results: Sequence[Sequence[Shown]], by: By, page: Theme, truth: bool
-) -> tuple[list[Panel], list[Head]]:
-    panels, row = [], 0
-    high = max(2, 1 + max(len(own[0].kept) for own in results))
-    for place, image in enumerate(images):
-        panels += _image_panels(image, (row, 0), (row + 1, 0))
-        for column, own in enumerate(results, start=1):
-            panels += [
-                replace(p, row=row + i, column=column) for i, p in enumerate(_panels(image, own[place], by, page))
-            ]
-        row += high
-    return panels, [_head(own[0], column, 1) for column, own in enumerate(results, start=1)]
+def _arrange_blocks(
+    images: Sequence[DisplayImage],
+    selections: Sequence[Sequence[ImageSelection]],
+    options: ScoreFigureOptions,
+    annotated: bool,
+) -> tuple[list[Panel], list[ColumnTitle]]:
+    """One block of rows for each image, one column for each selector."""
+    panels: list[Panel] = []
+    rows = max(2, 1 + max(len(each[0].reduced) for each in selections))
+    for index, image in enumerate(images):
+        columns = [_image_panels(image), *(_selection_panels(image, each[index], options) for each in selections)]
+        for column, stacked in enumerate(columns):
+            panels += [replace(panel, row=index * rows + i, column=column) for i, panel in enumerate(stacked)]
+    return panels, [_selector_title(each[0], column, 1) for column, each in enumerate(selections, start=1)]
 
 
-def _head(one: Shown, column: int, span: int) -> Head:
-    return Head(column, span, one.entry.info.name, style_of(one.entry.info.name))
+def _selector_title(selection: ImageSelection, column: int, span: int) -> ColumnTitle:
+    name = selection.entry.info.name
+    return ColumnTitle(text=name, column=column, span=span, style=style_of(name))
 
 
-def _image_panels(image: DisplayImage, place: tuple[int, int], truth: tuple[int, int]) -> list[Panel]:
-    """The image, and beside or below it the same with its objects."""
-    name = image.sample.image_id.replace("\\", "/").rpartition("/")[2]
+def _image_panels(image: DisplayImage) -> list[Panel]:
+    """The image, and, if it has any, its objects on a pale copy."""
+    name = image.file_name
     caption = f"{name}: {', '.join(image.labels)}" if image.labels else name
-    panels = [Panel(*place, image.pixels, caption)]
+    panels = [Panel(pixels=image.pixels, caption=caption)]
     if image.outlines:
         pale = (0.5 * image.pixels.mean(-1, keepdims=True) + 127).astype(np.uint8).repeat(3, axis=-1)
-        contours = [(one.mask, _outline_look(one).color("light"), _outline_look(one).dash) for one in image.outlines]
-        count = len(image.outlines)
-        caption = f"{count} object{'s' if count > 1 else ''}"
-        panels.append(Panel(*truth, pale, caption, contours=contours, notes=_names(image.outlines)))
+        contours = []
+        for outline in image.outlines:
+            style = _outline_style(outline)
+            contours.append(Contour(mask=outline.mask, color=style.color("light"), dash=style.dash))
+        caption = f"{len(contours)} object{'s' if len(contours) > 1 else ''}"
+        panels.append(Panel(pixels=pale, caption=caption, contours=contours, labels=_category_labels(image.outlines)))
     return panels
 
 
-def _names(outlines: Sequence[Outline]) -> list[Note]:
-    """Categories above, below or beside their objects, inside of large ones; largest objects first."""
-    out = []
-    for about, one in sorted(enumerate(outlines), key=lambda found: -int(found[1].mask.sum())):
-        if one.category and one.mask.any():
-            xs, ys = np.flatnonzero(one.mask.any(0)), np.flatnonzero(one.mask.any(1))
-            line = one.mask.shape[1] / 11  # about the height of a note
-            left, middle = xs[0] - 0.5 * line * len(one.category), ys.mean() + line / 2
-            spots = [(x, y) for y in (ys[0] - 1, ys[-1] + line + 1) for x in (xs[0], left + np.ptp(xs))]
-            spots += [(left, middle), (xs[-1] + 1, middle)]
-            if one.mask.mean() > _LARGE:
-                y, x = _inside(one.mask)
-                spots.insert(0, (x - 0.25 * line * len(one.category), y + line / 2))
-            out.append(Note(spots, one.category, _outline_look(one).color("light"), about=about))
-    return out
+def _category_labels(outlines: Sequence[Outline]) -> list[Label]:
+    """Category names above, below or beside their objects, or inside large ones; largest objects first."""
+    labels = []
+    for index, outline in sorted(enumerate(outlines), key=lambda found: -int(found[1].mask.sum())):
+        if outline.category and outline.mask.any():
+            labels.append(
+                Label(
+                    text=outline.category,
+                    positions=_label_positions(outline),
+                    color=_outline_style(outline).color("light"),
+                    mask_index=index,
+                )
+            )
+    return labels
 
 
-def _inside(mask: np.ndarray) -> tuple[float, float]:
-    """(y, x) of the mask's pixel that is nearest to its centre of mass."""
-    places = np.argwhere(mask)
-    nearest = places[((places - places.mean(0)) ** 2).sum(1).argmin()]
-    return float(nearest[0]), float(nearest[1])
+def _label_positions(outline: Outline) -> list[tuple[float, float]]:
+    """Candidate positions of an object's name, best first."""
+    mask, letters = outline.mask, len(outline.category)
+    xs, ys = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    line = mask.shape[1] / 11  # about the height of a label
+    left, middle = xs[0] - 0.5 * line * letters, ys.mean() + line / 2
+    positions = [(x, y) for y in (ys[0] - 1, ys[-1] + line + 1) for x in (xs[0], left + np.ptp(xs))]
+    positions += [(left, middle), (xs[-1] + 1, middle)]
+    if mask.mean() > _LARGE_OBJECT:
+        y, x = _central_pixel(mask)
+        positions.insert(0, (x - 0.25 * line * letters, y + line / 2))
+    return positions
 
 
-def _outline_look(outline: Outline) -> SeriesStyle:
-    return _STATES.get(outline.state, _OBJECT)
+def _central_pixel(mask: np.ndarray) -> tuple[float, float]:
+    """(y, x) of the pixel of the mask that is nearest to its center of mass."""
+    pixels = np.argwhere(mask)
+    y, x = pixels[((pixels - pixels.mean(0)) ** 2).sum(1).argmin()]
+    return float(y), float(x)
 
 
-def _legend(images: Sequence[DisplayImage]) -> list[tuple[SeriesStyle, str]]:
-    """What the outlines' colours mean, of those that are there."""
-    there = {one.state for image in images for one in image.outlines}
-    if there <= {""}:
-        return []
-    return [(look, f"{state} category") for state, look in _STATES.items() if state in there]
+def _outline_style(outline: Outline) -> SeriesStyle:
+    return _STATE_STYLES.get(outline.state, _UNKNOWN_STATE_STYLE)
 
 
-def _panels(image: DisplayImage, one: Shown, by: By, page: Theme) -> list[Panel]:
-    """The score map, then the kept patches at each ratio; rows and columns are set by the caller."""
-    out = [_map(image, one.scores, by, page)]
-    for ratio, reduction in one.kept.items():
-        out.append(_kept(image, ratio, reduction, page))
-    return out
+def _state_legend(images: Sequence[DisplayImage]) -> list[LineSample]:
+    """Line styles of the states that occur."""
+    states = {outline.state for image in images for outline in image.outlines}
+    return [
+        LineSample(style=style, text=f"{state} category") for state, style in _STATE_STYLES.items() if state in states
+    ]
 
 
-def _map(image: DisplayImage, scores: np.ndarray | None, by: By, page: Theme) -> Panel:
+def _selection_panels(image: DisplayImage, selection: ImageSelection, options: ScoreFigureOptions) -> list[Panel]:
+    """The score map, then the reduced input at each keep ratio."""
+    return [
+        _score_map(image, selection.scores, options),
+        *(_reduced_panel(image, ratio, reduced, options.theme) for ratio, reduced in selection.reduced.items()),
+    ]
+
+
+def _score_map(image: DisplayImage, scores: np.ndarray | None, options: ScoreFigureOptions) -> Panel:
     if scores is None:
-        blank = np.full_like(image.pixels, 225 if page == "light" else 45)
-        return Panel(0, 0, blank, "no scores")
+        height, width = image.pixels.shape[:2]
+        return Panel(pixels=blank(height, width, options.theme), caption="no scores")
+    values, caption = scores, f"{options.color_by}s"
     if np.ptp(scores) == 0:
-        return Panel(0, 0, image.spread(coloured(scores, SCORES)), "all scores equal", False)
-    values = scores if by == "score" else rankdata(scores, axis=None).reshape(scores.shape)
-    return Panel(0, 0, image.spread(coloured(values, SCORES)), "scores" if by == "score" else "ranks", False)
+        caption = "all scores equal"
+    elif options.color_by == "rank":
+        values = rankdata(scores, axis=None).reshape(scores.shape)
+    return Panel(pixels=image.to_pixels(apply_colormap(values, SCORES_COLORMAP)), caption=caption, smooth=False)
 
 
-def _kept(image: DisplayImage, ratio: float, reduction: ReducedInput, page: Theme) -> Panel:
-    if isinstance(reduction, Keep):
-        kept = image.spread(reduction.mask)
-        count = f"{int(reduction.mask.sum())} of {reduction.mask.size}"
-        return Panel(0, 0, greyed(image.pixels, kept, page), f"r = {ratio:g}: {count}")
-    height, width = downsampled_size(image.sample.image.shape[0], image.sample.image.shape[1], ratio)
+def _reduced_panel(image: DisplayImage, ratio: float, reduced: ReducedInput, theme: Theme) -> Panel:
+    if isinstance(reduced, Keep):
+        kept = image.to_pixels(reduced.mask)
+        count = f"{int(reduced.mask.sum())} of {reduced.mask.size}"
+        return Panel(pixels=dim_dropped(image.pixels, kept, theme), caption=f"r = {ratio:g}: {count}")
+    rows, columns = image.sample.image.shape[:2]
+    height, width = downsampled_size(rows, columns, ratio)
     small = Image.fromarray(image.sample.image).resize((width, height), Image.Resampling.BICUBIC)
-    # Drawn as large as the others, each of its pixels a square: what is lost is detail.
-    shape = (image.pixels.shape[1], image.pixels.shape[0])
-    pixels = np.asarray(small.resize(shape, Image.Resampling.NEAREST))
-    return Panel(0, 0, pixels, f"r = {ratio:g}: {width}x{height} pixels")
+    # Enlarged without interpolation, so that the loss of detail is visible.
+    pixels = np.asarray(small.resize((image.pixels.shape[1], image.pixels.shape[0]), Image.Resampling.NEAREST))
+    return Panel(pixels=pixels, caption=f"r = {ratio:g}: {width}x{height} pixels")

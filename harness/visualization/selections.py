@@ -1,9 +1,10 @@
-"""What `ltrp-bench show` draws: each selector's scores of an image and the patches that a run would keep of it."""
+"""Scores and kept patches of single images, computed by the same calls as in a sweep."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -17,92 +18,104 @@ from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.topk import top_k
 from ltrp_bench.tasks.base import Downsample, Keep, ReducedInput
 
-FILES_DOMAIN = "photos"
+FILES_DOMAIN: Final = "photos"
+"""Domain of image files, which decides the bundled weights of a selector."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What one selector makes of one image.
+@dataclass(frozen=True, kw_only=True)
+class ImageSelection:
+    """Scores of one selector for one image, and the reduced inputs that follow from them.
 
     Attributes:
         entry: the selector.
-        scores: [gh, gw] float32; None for `downsample`, which keeps no patches.
-        kept: keep ratio -> what a task is handed.
+        scores: [gh, gw] float32; None for `downsample`, which scores no patches.
+        reduced: keep ratio -> the reduced input that a task would be given.
     """
 
     entry: SelectorEntry
     scores: np.ndarray | None
-    kept: dict[float, ReducedInput]
+    reduced: dict[float, ReducedInput]
 
 
-def file_selectors(request: Request) -> list[SelectorEntry]:
-    """The selectors of a request whose images are files: as `resolve_request` builds them, for photographs.
+def build_selectors(request: Request) -> list[SelectorEntry]:
+    """Builds the selectors of a request for image files, which are taken as photographs.
 
     Raises:
-        UsageError, InputError: as there.
+        UsageError, InputError: as `resolve_request`.
     """
-    chosen = RequestedSelectors.from_request(request)
-    chosen.check_names(FILES_DOMAIN)
-    return [chosen.build(name, FILES_DOMAIN) for name in chosen.names]
+    requested = RequestedSelectors.from_request(request)
+    requested.check_names(FILES_DOMAIN)
+    return [requested.build(name, FILES_DOMAIN) for name in requested.names]
 
 
-def task_selectors(request: Request, notice: Callable[[str], None]) -> tuple[list[SelectorEntry], TaskEntry]:
-    """The selectors of a request and its one task.
+def build_selectors_and_task(request: Request, notice: Callable[[str], None]) -> tuple[list[SelectorEntry], TaskEntry]:
+    """Builds the selectors and the one task of a request.
 
     Raises:
-        UsageError: as `resolve_request`, and for `downsample` on a task that cannot shrink its images.
+        UsageError: as `resolve_request`; `downsample` on a task that does not support it.
+        InputError: as `resolve_request`.
     """
     pairs = resolve_request(request, notice)
     task = pairs[0][1]
     entries = [entry for entry, _ in pairs]
-    if any(entry.reduces_by_downsampling for entry in entries) and not task.task.supports_downsample:
-        raise UsageError(f"task {task.info.name!r} cannot shrink its images: leave out --selector downsample")
+    if any(entry.selector.reduces_by_downsampling for entry in entries) and not task.task.supports_downsample:
+        raise UsageError(f"task {task.info.name!r} does not support --selector downsample: leave it out")
     return entries, task
 
 
-def asks_truth(entries: Sequence[SelectorEntry]) -> bool:
-    """Whether one of the selectors ranks by ground truth."""
+def needs_oracle_scores(entries: Sequence[SelectorEntry]) -> bool:
+    """True if one of the selectors ranks patches by ground truth."""
     return any(entry.selector.needs_context for entry in entries)
 
 
-def shown(
-    entry: SelectorEntry, images: Sequence[DisplayImage], keep_ratios: Sequence[float], seed: int, device: str
-) -> list[Shown]:
-    """One selector's scores and kept patches of each image, by the very calls of a sweep.
+def check_seed(seed: int) -> None:
+    """Raises `UsageError` for a seed out of range."""
+    if not 0 <= seed < SEED_LIMIT:
+        raise UsageError(f"--seed {seed}: a seed is a whole number from 0 on, below 2**63")
+
+
+def select_patches(
+    entry: SelectorEntry, images: Sequence[DisplayImage], keep_ratios: Sequence[float], *, seed: int, device: str
+) -> list[ImageSelection]:
+    """Scores each image with one selector and keeps the best patches, as a sweep does.
 
     Args:
         entry: the selector.
-        images: see there; with `share` where the selector asks for ground truth.
-        keep_ratios: shares in (0, 1]; `full` is shown at 1 alone, as it runs.
-        seed: the cell's.
-        device: where the selector runs.
+        images: images to score; with `oracle_scores` if the selector ranks by ground truth.
+        keep_ratios: keep ratios in (0, 1]; `full` has keep ratio 1 only.
+        seed: seed of stochastic selectors and of the tie-break.
+        device: device of the selector.
+
+    Returns:
+        One selection an image.
 
     Raises:
-        UsageError: a seed out of range. InputError: the selector fails, or asks for ground truth that is not there.
+        UsageError: a seed out of range.
+        InputError: the selector fails, or needs ground truth that the image does not have.
     """
-    if not 0 <= seed < SEED_LIMIT:
-        raise UsageError(f"--seed {seed}: seeds are whole numbers from 0 on, below 2**63")
+    check_seed(seed)
     ratios = (1.0,) if entry.selector.keeps_every_patch else tuple(keep_ratios)
-    if entry.reduces_by_downsampling:
-        return [Shown(entry, None, {ratio: Downsample(ratio) for ratio in ratios}) for _ in images]
+    if entry.selector.reduces_by_downsampling:
+        reduced: dict[float, ReducedInput] = {ratio: Downsample(ratio) for ratio in ratios}
+        return [ImageSelection(entry=entry, scores=None, reduced=reduced) for _ in images]
     scorer = Scorer(entry.selector, torch.device(device), SweepOptions(device=device).effective_batch_size)
-    objects = None
-    if scorer.needs_context:
-        objects = [_share(entry, image) for image in images]
-    samples = [image.sample for image in images]
-    found = scorer.scores(samples, [image.grid for image in images], seed, objects)
-    return [Shown(entry, scores, _kept(scores, p, ratios, seed)) for scores, p in zip(found, images, strict=True)]
+    oracle_scores = [_oracle_scores(entry, image) for image in images] if entry.selector.needs_context else None
+    scores = scorer.scores([image.sample for image in images], [image.grid for image in images], seed, oracle_scores)
+    return [
+        ImageSelection(entry=entry, scores=own, reduced=_keep(own, image.sample.image_id, ratios, seed))
+        for own, image in zip(scores, images, strict=True)
+    ]
 
 
-def _kept(scores: np.ndarray, image: DisplayImage, ratios: Sequence[float], seed: int) -> dict[float, ReducedInput]:
-    one, ids = torch.from_numpy(scores)[None], [image.sample.image_id]
-    return {ratio: Keep(top_k(one, ratio, image_ids=ids, seed=seed).mask()[0].numpy()) for ratio in ratios}
+def _keep(scores: np.ndarray, image_id: str, ratios: Sequence[float], seed: int) -> dict[float, ReducedInput]:
+    batch = torch.from_numpy(scores)[None]
+    return {ratio: Keep(top_k(batch, ratio, image_ids=[image_id], seed=seed).mask()[0].numpy()) for ratio in ratios}
 
 
-def _share(entry: SelectorEntry, image: DisplayImage) -> np.ndarray:
-    if image.share is None:
-        where = image.sample.image_id
+def _oracle_scores(entry: SelectorEntry, image: DisplayImage) -> np.ndarray:
+    if image.oracle_scores is None:
         raise InputError(
-            f"selector {entry.name!r} ranks by ground truth, {where} has none: give --truth or leave it out"
+            f"selector {entry.name!r} ranks by ground truth, {image.sample.image_id} has none: give --truth, or leave "
+            "the selector out"
         )
-    return image.share
+    return image.oracle_scores

@@ -120,7 +120,7 @@ OF_TASK = ("--task", "shapes-coverage", "--selector", "random")
         (("a.png", "--selector", "oracle"), 1, "ranks by ground truth"),
         ((*OF_TASK, "--index", "1000"), 2, "has images 0 to 999"),
         ((*OF_TASK, "--grid", "7"), 2, "a task brings its own"),
-        ((*OF_TASK[:2], "--selector", "downsample"), 2, "cannot shrink its images"),
+        ((*OF_TASK[:2], "--selector", "downsample"), 2, "does not support --selector downsample"),
         (("--task", "shapes-covrage", "--selector", "random"), 2, "did you mean 'shapes-coverage'"),
         (("--reconstruct", "a.png", "--keep-ratio", "0.5"), 2, "--keep-ratio does not go with --reconstruct"),
         (("--reconstruct", "a.png", "--selector", "ltrp"), 2, "not ltrp.photos"),
