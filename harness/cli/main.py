@@ -35,7 +35,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Does a patch selector keep what is in the image, or only what its labels taught it to see?",
+    help="Does a patch selector keep what is in the image, or only what its training labels name?",
 )
 app.command("run")(run)
 app.command("leaderboard")(leaderboard)
