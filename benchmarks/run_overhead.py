@@ -138,7 +138,7 @@ class Bare:
             return list(model.test_step({key: [item[key] for item in inputs] for key in inputs[0]}))
         vit = self.task.model
         assert isinstance(vit, PlainViT), "a plain ViT that drops patches is needed"
-        return list(forward_kept(vit.vit, vit.inputs.normalise([s.image for s in samples], self.device), indices))
+        return list(forward_kept(vit.vit, vit.inputs.normalize([s.image for s in samples], self.device), indices))
 
 
 def same_outputs(task: Any, rows: Sequence[dict[str, Any]], bare: Any) -> bool:

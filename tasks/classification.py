@@ -158,7 +158,7 @@ class ClassificationTask(DatasetTask[SingleLabelDataset]):
         else:
             kept = np.stack([np.flatnonzero(reduction.mask) for reduction in reductions])
             indices = torch.from_numpy(kept).to(self._device)
-        images = inputs.normalise(contents, self._device)
+        images = inputs.normalize(contents, self._device)
         if isinstance(self.model, PlainViT):
             return forward_kept(self.model.vit, images, indices)
         return cast(Tensor, self.model.net(images))
@@ -276,7 +276,7 @@ def shapes_cls(
         model_weights = shipped_model("classifier", reduction)
     classes = len(CATEGORIES)
     given = {"image_size": image_size, "crop_pct": crop_pct, "classes": classes, "device": device}
-    found = load_timm(model_weights, model, random_weights, config=SHAPES_VIT, **given)
+    found = load_timm(model_weights, model, random_weights=random_weights, config=SHAPES_VIT, **given)
     source = ShapesSingleLabelDataset(images, seed=seed, limit=limit)
     states = shapes_split(fold) if split is None else load_split(split)
     return ClassificationTask("shapes-cls", source, states, found, reduction, patch, narrow_as, device, source.mask)
@@ -318,7 +318,7 @@ def imagenet_cls(
     """
     source = find_labelled(data, subset, labels, limit=limit)
     given = {"image_size": image_size, "crop_pct": crop_pct, "classes": len(source.categories), "device": device}
-    found = load_timm(model_weights, model, random_weights, **given)
+    found = load_timm(model_weights, model, random_weights=random_weights, **given)
     states = _imagenet_split(source) if split is None else load_split(split)
     return ClassificationTask("imagenet-cls", source, states, found, reduction, patch, narrow_as, device)
 

@@ -38,7 +38,7 @@ from ltrp_bench.tasks.models.detectors.loading import (
     Detector,
     load_detector,
 )
-from ltrp_bench.tasks.models.detectors.running import DetectorRunner, Prepared
+from ltrp_bench.tasks.models.detectors.running import DetectorImage, DetectorRunner
 from ltrp_bench.tasks.models.reduction import patch_grid
 from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
 
@@ -50,7 +50,7 @@ class DisplayImage:
     """What a sample of a detection task carries: its position and the image as the detector resizes it."""
 
     index: int
-    prepared: Prepared
+    prepared: DetectorImage
 
 
 class DetectionTask(DatasetTask[ObjectDataset]):
@@ -106,7 +106,7 @@ class DetectionTask(DatasetTask[ObjectDataset]):
                 f"classes are {', '.join(detector.classes[:3])}, …: wrong model for this data set"
             )
         self.patch = patch
-        self.runner = DetectorRunner(detector, patch, score_threshold, reduction == "drop")
+        self.runner = DetectorRunner(detector, patch=patch, score_threshold=score_threshold, drop=reduction == "drop")
         self._evaluated: tuple[Mapping[str, list[Row]], dict[Kind, CocoEvaluation]] | None = None
         self.kinds: tuple[Kind, ...] = ("bbox", "segm") if detector.finds_masks else ("bbox",)
 
@@ -252,7 +252,7 @@ def shapes_det(
         model_weights = SHAPES_WEIGHTS if reduction != "drop" else shipped_model("detector", "drop")
         if not model_weights.is_file():
             raise InputError(f"{model_weights} is not there; make it with `ltrp-bench train detector`")
-    detector = load_detector(model or own, model_weights, random_weights, device)
+    detector = load_detector(model or own, model_weights, random_weights=random_weights, device=device)
     source = ShapesDataset(images, seed=seed, limit=limit)
     states = shapes_split(fold) if split is None else load_split(split)
     return DetectionTask("shapes-det", source, states, detector, PATCH, score_threshold, narrow_as, reduction=reduction)
@@ -293,6 +293,6 @@ def coco_det(
             "coco-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
         )
     source = CocoDataset(data, subset, limit=limit)
-    detector = load_detector(model, model_weights, random_weights, device)
+    detector = load_detector(model, model_weights, random_weights=random_weights, device=device)
     states = load_split(split)
     return DetectionTask("coco-det", source, states, detector, patch, score_threshold, narrow_as, reduction=reduction)

@@ -203,7 +203,16 @@ def shapes_multilabel(
     """
     if model_weights is None and random_weights is None:
         model_weights = shipped_model("multilabel", reduction)
-    found = load_multilabel(model_weights, model, random_weights, len(CATEGORIES), head, image_size, SHAPES_VIT, device)
+    found = load_multilabel(
+        model_weights,
+        model,
+        random_weights=random_weights,
+        classes=len(CATEGORIES),
+        head=head,
+        image_size=image_size,
+        config=SHAPES_VIT,
+        device=device,
+    )
     source = ShapesDataset(images, seed=seed, limit=limit)
     states = shapes_split(fold) if split is None else load_split(split)
     return MultiLabelTask("shapes-multilabel", source, states, found, reduction, patch, threshold, narrow_as, device)
@@ -331,4 +340,12 @@ def _model(
             "checkpoint with --model-weights (and --model a timm name where the file does not tell), or --task-option "
             "random_weights=SEED for an untrained one"
         )
-    return load_multilabel(weights, model, seed, len(source.categories), head, image_size, device=device)
+    return load_multilabel(
+        weights,
+        model,
+        random_weights=seed,
+        classes=len(source.categories),
+        head=head,
+        image_size=image_size,
+        device=device,
+    )

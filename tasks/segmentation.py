@@ -31,7 +31,7 @@ from ltrp_bench.tasks.metrics.summaries import confusion_summary
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.models.segmentors.classes import matched
 from ltrp_bench.tasks.models.segmentors.loading import load_mmseg, load_plain
-from ltrp_bench.tasks.models.segmentors.running import MMSegRunner, PlainRunner, Prepared, SegmentorRunner
+from ltrp_bench.tasks.models.segmentors.running import MMSegRunner, PlainRunner, SegmentorImage, SegmentorRunner
 from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
 
 DEFAULT_PATCH = 16
@@ -71,7 +71,7 @@ class DisplayImage:
     """What a sample of a segmentation task carries: its position and the image as the segmentor resizes it."""
 
     index: int
-    prepared: Prepared
+    prepared: SegmentorImage
 
 
 class SegmentationTask(DatasetTask[SemanticDataset]):
@@ -347,7 +347,7 @@ def _runner(
         return _plain(weights, untrained, random_weights, reduction or "drop", device)
     if reduction == "drop":
         raise UsageError("only a plain ViT can drop patches, and mmseg's models cannot: reduction=fill")
-    found = load_mmseg(model, weights, random_weights, device)
+    found = load_mmseg(model, weights, random_weights=random_weights, device=device)
     return MMSegRunner(found, DEFAULT_PATCH if patch is None else patch)
 
 
@@ -356,4 +356,6 @@ def _plain(
 ) -> PlainRunner:
     if reduction not in ("drop", "fill"):
         raise UsageError(f"reduction must be drop or fill, got {reduction!r}")
-    return PlainRunner(load_plain(weights, untrained, seed, device), reduction, device)
+    return PlainRunner(
+        load_plain(weights, config=untrained, random_weights=seed, device=device), reduction=reduction, device=device
+    )

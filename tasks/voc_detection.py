@@ -114,7 +114,7 @@ def voc_det(
             "voc-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
         )
     source = VocDataset(data, subset, limit=limit)
-    detector = load_detector(model, model_weights, random_weights, device)
+    detector = load_detector(model, model_weights, random_weights=random_weights, device=device)
     states = load_split(split)
     return VocDetectionTask(
         "voc-det", source, states, detector, patch, rule, score_threshold, narrow_as, reduction=reduction

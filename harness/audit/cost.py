@@ -147,7 +147,9 @@ def _detector(device: str, batch: int) -> Run:
     from ltrp_bench.tasks.models.detectors.running import DetectorRunner
     from ltrp_bench.tasks.models.reduction import patch_grid
 
-    runner = DetectorRunner(load_detector(SHAPES_CONFIG, SHAPES_WEIGHTS, None, device), PATCH, 0.0)
+    runner = DetectorRunner(
+        load_detector(SHAPES_CONFIG, SHAPES_WEIGHTS, device=device), patch=PATCH, score_threshold=0.0
+    )
 
     def run(audit_images: AuditImages) -> None:
         for first in range(0, len(audit_images), batch):

@@ -1,4 +1,4 @@
-"""The task models of the built-in world that ship: for each task one taught whole images, one random patches."""
+"""Paths of the bundled task models of the built-in world: for each task one trained on whole images, one on patches."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ FOLDER = Path(__file__).parents[1] / "weights"
 
 
 def shipped_model(kind: str, reduction: Literal["drop", "fill"] | None) -> Path:
-    """The model that a task of `shapes` takes where none is given.
+    """Path of the model that a task of `shapes` loads by default.
 
     Args:
-        kind: "classifier", "multilabel" or "segmentor".
-        reduction: None and "drop" take the one that was taught random patches at random ratios, so that it favours no
-            selector; "fill" the one that was taught whole images.
+        kind: "classifier", "detector", "multilabel" or "segmentor".
+        reduction: for "fill" the model that was trained on whole images; for "drop" and None the one that was trained
+            on random patches at random keep ratios, so that it favors no selector.
 
     Raises:
-        InputError: it does not lie there.
+        InputError: the file is missing.
     """
     path = FOLDER / f"{kind}.shapes{'' if reduction == 'fill' else '-drop'}.safetensors"
     if not path.is_file():
         raise InputError(
-            f"{path.name} is not there: make it with tools/train_shapes_tasks.sh, give another with --model-weights "
+            f"{path.name} is missing: train it with tools/train_shapes_tasks.sh, give another with --model-weights "
             "FILE, or --task-option random_weights=0 for an untrained one"
         )
     return path

@@ -1,8 +1,8 @@
-"""How a model that takes whole images receives a selection: dropped patches filled with the mean, or fewer pixels.
+"""Reduced inputs for models that take whole images: dropped patches filled with the mean, or a smaller image.
 
-`fill` overwrites pixels before the model's own normalisation by the very numbers it will subtract, so that dropped
-patches are exactly zero behind it, before any layer. It says nothing about speed. `downsample` is the control that
-spends the same number of patches on a smaller image.
+`fill` overwrites the pixels of dropped patches with the mean that the model's normalization subtracts, so that they
+are exactly zero after it, before any layer. It makes no claim of speed. `downsampled_size` serves the control
+`downsample`, which spends the same number of patches on a smaller whole image.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from ltrp_bench.selectors.errors import InputError, UsageError
 
 
 def patch_grid(height: int, width: int, patch: int) -> tuple[int, int]:
-    """(gh, gw) of an image's content; a patch that reaches beyond the border counts as one."""
+    """(gh, gw) of an image of height x width pixels; a patch that reaches beyond the border counts as one."""
     return -(-height // patch), -(-width // patch)
 
 
 def fill(content: np.ndarray, keep: np.ndarray, patch: int, mean: Sequence[float]) -> np.ndarray:
-    """The content with its dropped patches set to the mean.
+    """Sets the dropped patches of an image to the mean.
 
     Args:
-        content: [H, W, 3] pixels in [0, 255], any type, without padding.
-        keep: [gh, gw] bool on `patch_grid(H, W, patch)`.
-        patch: pixels along a patch's side.
-        mean: of each channel, in [0, 255]: what the model's normalisation subtracts.
+        content: [H, W, 3] pixels in [0, 255] of any type, without padding.
+        keep: [gh, gw] bool, True for kept patches, on the grid `patch_grid(H, W, patch)`.
+        patch: side of a patch in pixels.
+        mean: value of each channel in [0, 255] that the model's normalization subtracts.
 
     Returns:
         [H, W, 3] float32 copy.
 
     Raises:
-        InputError: the selection is of another grid.
+        InputError: the selection has another grid.
     """
     height, width = content.shape[:2]
     grid = patch_grid(height, width, patch)
@@ -49,7 +49,10 @@ def fill(content: np.ndarray, keep: np.ndarray, patch: int, mean: Sequence[float
 
 
 def downsampled_size(height: int, width: int, keep_ratio: float) -> tuple[int, int]:
-    """(h, w) of an image of the same shape with `keep_ratio` of the pixels; at least one each."""
+    """(h, w) of an image of the same aspect with a share `keep_ratio` of the pixels; at least 1 x 1.
+
+    Raises UsageError unless 0 < keep_ratio <= 1.
+    """
     if not 0 < keep_ratio <= 1:
         raise UsageError(f"keep ratio must be in (0, 1], got {keep_ratio}")
     side = math.sqrt(keep_ratio)

@@ -99,7 +99,7 @@ def test_kept_patches_alone_are_given_and_alone_or_together_is_the_same() -> Non
     together = task.predict(samples, reductions)
     assert together == [task.predict([s], [r])[0] for s, r in zip(samples, reductions, strict=True)]
     indices = torch.from_numpy(np.flatnonzero(keeps[1].mask))[None]
-    logits = forward_kept(task.model.vit, task.model.inputs.normalise([samples[1].image]), indices)[0].numpy()
+    logits = forward_kept(task.model.vit, task.model.inputs.normalize([samples[1].image]), indices)[0].numpy()
     assert together[1][0]["rank"] == rank_of(logits, task.source.label(1))
 
 
@@ -125,13 +125,13 @@ def test_downsampling_is_a_smaller_image_with_positions_of_its_own() -> None:
     small = np.asarray(Image.fromarray(sample.image).resize((80, 80), Image.Resampling.BICUBIC))
     dynamic = model_of()
     dynamic.net.set_input_size(img_size=(80, 80))  # type: ignore[operator]
-    logits = dynamic.net(task.model.inputs.normalise([small]))[0].numpy()
+    logits = dynamic.net(task.model.inputs.normalize([small]))[0].numpy()
     row = task.predict([sample], [Downsample(0.25)])[0][0]
     assert row["rank"] == rank_of(logits, row["label"]) and row["predicted"] == int(logits.argmax())
     assert task.predict([sample], [Downsample(1.0)]) == task.predict([sample], [Keep(np.ones((10, 10), bool))])
     convolutions = task_of("test_resnet")
     row = convolutions.predict([sample], [Downsample(0.25)])[0][0]
-    logits = convolutions.model.net(task.model.inputs.normalise([small]))[0].numpy()
+    logits = convolutions.model.net(task.model.inputs.normalize([small]))[0].numpy()
     assert row["rank"] == rank_of(logits, row["label"])
     assert task.supports_downsample and convolutions.supports_downsample
     source, one_size = Noise(), load_timm(None, "pit_ti_224", random_weights=0, classes=CLASSES)

@@ -13,8 +13,9 @@ from PIL import Image
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep
 from ltrp_bench.tasks.detection import DetectionTask, coco_det, shapes_det
-from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, class_names, load_detector
+from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, load_detector
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
+from ltrp_bench.tasks.models.openmmlab.models import class_names
 from ltrp_bench.tasks.splits.split import load_split
 
 # Kinds: dense with anchors, dense with padding to a square, two stages with masks, a set transformer.
@@ -206,23 +207,23 @@ def test_checkpoints_of_mmengine_are_read_and_others_named(folder: Path, tmp_pat
     from mmengine.runner.checkpoint import save_checkpoint
 
     config, weights = folder / "dense.py", tmp_path / "dense.pth"
-    random = load_detector(config, None, 5, "cpu")
+    random = load_detector(config, None, random_weights=5)
     history = {"loss": HistoryBuffer([1.0, 2.0], [1, 1])}
     content = {"meta": {"epoch": 1, "time": np.float64(3.0)}, "state_dict": random.model.state_dict()}
     save_checkpoint({**content, "message_hub": {"log_scalars": history}}, str(weights))
-    loaded = load_detector(config, weights, None, "cpu")
+    loaded = load_detector(config, weights)
     for a, b in zip(random.model.state_dict().values(), loaded.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert loaded.identity["weights"] != "" and loaded.identity["config"] == random.identity["config"]
     with pytest.raises(InputError, match=r"weights do not fit detector padded.*unexpected.*looks like a detector") as e:
-        load_detector(folder / "padded.py", weights, None, "cpu")
+        load_detector(folder / "padded.py", weights)
     assert "\n" not in str(e.value) and "backbone" in str(e.value)
     torch.save({"state_dict": _Trap()}, weights)
     with pytest.raises(InputError, match="not a plain pickle of tensors.*print") as e:
-        load_detector(config, weights, None, "cpu")
+        load_detector(config, weights)
     assert "\n" not in str(e.value)
     with pytest.raises(InputError, match=r"nowhere\.pth"):
-        load_detector(config, tmp_path / "nowhere.pth", None, "cpu")
+        load_detector(config, tmp_path / "nowhere.pth")
 
 
 def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:
@@ -230,21 +231,21 @@ def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--model-weights"):
         coco_det(data, model=folder / "dense.py")
     with pytest.raises(UsageError, match="not both"):
-        load_detector(folder / "dense.py", "x.pth", 0, "cpu")
+        load_detector(folder / "dense.py", "x.pth", random_weights=0)
     with pytest.raises(UsageError, match="--model"):
         coco_det(data)
     with pytest.raises(InputError, match="wrong model for this data set"):
         coco_det(data, model=SHAPES_CONFIG, random_weights=0)
-    with pytest.raises(InputError, match="near names"):
+    with pytest.raises(InputError, match="similar names"):
         coco_det(data, model="retinanet_r19_fpn_1x_coco", random_weights=0)
     broken = tmp_path / "broken.py"
     broken.write_text("model = dict(type='NoSuchDetector')\n")
     with pytest.raises(InputError, match="NoSuchDetector"):
-        load_detector(broken, None, 0, "cpu")
+        load_detector(broken, None, random_weights=0)
     with pytest.raises(InputError, match="40 classes, its data set 80"):
         odd = folder / "odd.py"
         odd.write_text("_base_ = './dense.py'\nmodel = dict(bbox_head=dict(num_classes=40))\n")
-        load_detector(odd, None, 0, "cpu")
+        load_detector(odd, None, random_weights=0)
 
 
 def test_building_reaches_for_no_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,11 +253,11 @@ def test_building_reaches_for_no_network(folder: Path, monkeypatch: pytest.Monke
         raise AssertionError("a detector reached for the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    load_detector("mask-rcnn_r50_fpn_1x_coco", None, 0, "cpu")
+    load_detector("mask-rcnn_r50_fpn_1x_coco", None, random_weights=0)
 
 
 def test_random_weights_are_the_seeds_alone(folder: Path) -> None:
-    one, same, other = (load_detector(folder / "dense.py", None, seed, "cpu") for seed in (1, 1, 2))
+    one, same, other = (load_detector(folder / "dense.py", None, random_weights=seed) for seed in (1, 1, 2))
     states = [d.model.state_dict()["bbox_head.retina_cls.weight"] for d in (one, same, other)]
     assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
     assert one.identity == same.identity != other.identity
@@ -269,7 +270,7 @@ def test_the_shapes_config_is_the_worlds() -> None:
     assert class_names(config) == shapes.CATEGORIES
     assert config.model.data_preprocessor.mean == pytest.approx([255 * v for v in shapes.MEAN])
     assert config.model.data_preprocessor.std == pytest.approx([255 * v for v in shapes.STD])
-    detector = load_detector(SHAPES_CONFIG, None, 0, "cpu")
+    detector = load_detector(SHAPES_CONFIG, None, random_weights=0)
     assert sum(p.numel() for p in detector.model.parameters()) < 3e6
 
 

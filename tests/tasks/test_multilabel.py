@@ -99,7 +99,7 @@ def test_scores_are_the_sigmoids_of_the_head_on_kept_tokens(tasks: dict[str, Mul
     sample, keep = half(task, 1)
     (rows,) = task.predict([sample], [keep])
     assert isinstance(task.model, PlainViT)
-    images = task.model.inputs.normalise([sample.image])
+    images = task.model.inputs.normalize([sample.image])
     indices = torch.from_numpy(np.flatnonzero(keep.mask))[None]
     tokens = features_kept(task.model.vit, images, indices)
     assert tokens.shape[1] == 1 + 72

@@ -18,6 +18,7 @@ from ltrp_bench.tasks.data.shapes.world import CATEGORIES, ShapesWorld
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 from ltrp_bench.tasks.models.segmentors.classes import matched
 from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor, head_config, on_grid
+from ltrp_bench.tasks.models.vit.token_dropping import missing_tokens
 from ltrp_bench.tasks.segmentation import (
     CALLED_SEEN,
     SHAPES_VIT,
@@ -81,12 +82,12 @@ def test_a_token_stands_for_what_is_missing_and_knows_its_place() -> None:
     net = small(head=HEADS[1])
     images, kept = torch.randn(1, 3, 48, 48), torch.tensor([[0]])
     places = net.encoder.pos_embed[0, 1:]
-    torch.testing.assert_close(net._places((3, 3)), net.mask_token + places)
+    torch.testing.assert_close(missing_tokens(net.encoder, net.mask_token, (3, 3)), net.mask_token + places)
     before = net(images, kept)
     net.mask_token.data += 1
     assert not torch.allclose(net(images, kept), before)
-    torch.testing.assert_close(net._places((3, 3))[4], net.mask_token + places[4])
-    assert net._places((2, 5)).shape == (10, 24)
+    torch.testing.assert_close(missing_tokens(net.encoder, net.mask_token, (3, 3))[4], net.mask_token + places[4])
+    assert missing_tokens(net.encoder, net.mask_token, (2, 5)).shape == (10, 24)
 
 
 def test_heads_of_files_without_metadata() -> None:
@@ -121,9 +122,9 @@ class Knows:
         self.confused, self.world = confused, ShapesWorld(2000)
 
     def prepare(self, pixels: np.ndarray) -> Any:
-        from ltrp_bench.tasks.models.segmentors.running import Prepared
+        from ltrp_bench.tasks.models.segmentors.running import SegmentorImage
 
-        return Prepared(pixels, pixels, (96, 96), {})
+        return SegmentorImage(shown=pixels, content=pixels, size=(96, 96), results={})
 
     def grid(self, image: Any) -> tuple[int, int]:
         return 12, 12

@@ -11,8 +11,9 @@ from PIL import Image
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Keep, MetricRow
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
-from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, class_names
+from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
+from ltrp_bench.tasks.models.openmmlab.models import class_names
 from ltrp_bench.tasks.splits.split import load_split
 from ltrp_bench.tasks.voc_detection import VocDetectionTask, voc_det
 

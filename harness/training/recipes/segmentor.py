@@ -130,7 +130,7 @@ class TaughtSegmentor(nn.Module):
     def __init__(self, net: PlainSegmentor) -> None:
         super().__init__()
         self.net = net
-        self.stem_head = LinearHead(net.encoder.embed_dim, net.decoder.classes, net.decoder.cells)
+        self.stem_head = LinearHead(net.encoder.embed_dim, net.decoder.classes, cells=net.decoder.cells)
 
 
 def _loss(stem_loss: float, keeper: PatchKeeper) -> Callable[..., Tensor]:

@@ -1,7 +1,7 @@
-"""mmdet's data preprocessor with one step more: which patches are kept, as a fourth channel behind the three of colour.
+"""mmdet data preprocessor that appends the kept patches to the images as a fourth channel.
 
-A module that is handed no more than a batch of images learns in this way which of their patches it may look at, for
-every detector and head of mmdet, and nothing is kept between batches.
+So the backbone, which gets nothing but a batch of images, knows which patches are kept, in every detector of mmdet and
+without state between batches.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ openmmlab.setup()
 from mmdet.models.data_preprocessors import DetDataPreprocessor  # noqa: E402  (needs the line above)
 
 KEPT: Final = "kept_patches"
-"""In a data sample's metainfo: [gh, gw] bool, the kept patches of the image without its padding."""
+"""Key in a data sample's metainfo: [gh, gw] bool, the kept patches of the image without padding."""
 
 
 @MODELS.register_module(force=True)
 class KeptPatchesPreprocessor(DetDataPreprocessor):  # type: ignore[misc]
-    """`DetDataPreprocessor` for detectors on `PlainViTBackbone`.
+    """`DetDataPreprocessor` for detectors with `PlainViTBackbone`.
 
-    Images are padded to multiples of the patch, at the right and at the bottom. Patches of padding alone are never
-    kept. A sample without `kept_patches` in its metainfo keeps all patches of its `img_shape`.
+    Images are padded at the right and at the bottom to multiples of the patch. Patches that hold only padding are
+    never kept. A sample without `kept_patches` in its metainfo keeps all patches of its `img_shape`.
 
     Args:
-        patch: pixels along a patch's side.
-        more: of `DetDataPreprocessor`; pad_size_divisor is `patch` if not given.
+        patch: side of a patch in pixels.
+        **options: arguments of `DetDataPreprocessor`; pad_size_divisor is `patch` by default.
 
     Raises:
         UsageError: a pad_size_divisor that is not a multiple of `patch`.
     """
 
-    def __init__(self, patch: int, **more: Any) -> None:
-        divisor = more.setdefault("pad_size_divisor", patch)
+    def __init__(self, patch: int, **options: Any) -> None:
+        divisor = options.setdefault("pad_size_divisor", patch)
         if patch < 1 or divisor % patch:
             raise UsageError(f"pad_size_divisor must be a multiple of the patch ({patch}), got {divisor}")
-        super().__init__(**more)
+        super().__init__(**options)
         self.patch = patch
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """As mmdet's, with inputs [B, 4, H, W]; InputError where kept patches are of another grid."""
+        """mmdet's forward, with inputs [B, 4, H, W]; InputError if kept patches have another grid."""
         done: dict[str, Any] = super().forward(data, training)
         images, samples = done["inputs"], done["data_samples"]
         if samples is not None:
@@ -65,7 +65,19 @@ class KeptPatchesPreprocessor(DetDataPreprocessor):  # type: ignore[misc]
 
 
 def with_kept(images: Tensor, kept: list[np.ndarray], patch: int) -> Tensor:
-    """[B, 3, H, W] and [gh, gw] bool of each image's content -> [B, 4, H, W]; InputError for a grid too large."""
+    """Appends the kept patches to images as a fourth channel.
+
+    Args:
+        images: [B, 3, H, W].
+        kept: [gh, gw] bool for the content of each image, which lies at the top left.
+        patch: side of a patch in pixels.
+
+    Returns:
+        [B, 4, H, W], the last channel 1 on kept patches and 0 elsewhere.
+
+    Raises:
+        InputError: a grid is larger than its image.
+    """
     rows, columns = images.shape[2] // patch, images.shape[3] // patch
     mask = torch.zeros(len(images), 1, rows, columns, dtype=images.dtype)
     for out, grid in zip(mask[:, 0], kept, strict=True):
@@ -77,10 +89,10 @@ def with_kept(images: Tensor, kept: list[np.ndarray], patch: int) -> Tensor:
 
 
 def dropping_backbone(model: nn.Module) -> PlainViTBackbone | None:
-    """The backbone of a detector that drops patches; None where it has another one.
+    """Returns a detector's backbone if it can drop patches, else None.
 
     Raises:
-        UsageError: such a backbone without a preprocessor of its patch, so that nothing would tell it what is kept.
+        UsageError: its preprocessor does not pass on the kept patches, or has another patch size.
     """
     backbone, preprocessor = getattr(model, "backbone", None), getattr(model, "data_preprocessor", None)
     if not isinstance(backbone, PlainViTBackbone):

@@ -1,31 +1,37 @@
-"""A plain ViT as an mmdet backbone that gets the kept patches alone, and a pyramid made of its one map.
+"""mmdet backbone that runs a plain ViT on the kept patches alone, and a feature pyramid from its single map.
 
 The pyramid is the simple one of Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV
-2022 (section 3 and appendix A): each level is made of the last map alone, by deconvolutions or a pooling. What is not
-theirs: attention is global in every block (their windows suppose that no patch is missing), and positions are the
-absolute ones of timm's ViT, without relative biases; their checkpoints are therefore not read.
+2022 (section 3 and appendix A): each level is computed from the last map alone, by deconvolutions or a pooling. Unlike
+theirs, attention is global in every block (window attention needs all patches), and positions are the absolute ones of
+timm's ViT without relative biases; their checkpoints can therefore not be loaded.
 
-Which patches are kept travels with the pixels, as a fourth channel that `kept_channel.py` adds: any detector of mmdet
-hands its inputs to the backbone as they are.
+The kept patches come with the pixels, as a fourth channel that `kept_channel.py` appends: any detector of mmdet passes
+its inputs to the backbone unchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import timm
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from timm.layers import LayerNorm2d, resample_abs_pos_embed
+from timm.layers import LayerNorm2d
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit, timm_name
-from ltrp_bench.tasks.models.vit.token_dropping import features_kept, grid_of, patch_sides, scatter_tokens
+from ltrp_bench.tasks.models.vit.token_dropping import (
+    features_kept,
+    grid_of,
+    missing_tokens,
+    patch_sides,
+    scatter_tokens,
+)
 
 MISSING: Final = ("zero", "token")
 SCALES: Final = (4.0, 2.0, 1.0, 0.5)
@@ -33,17 +39,17 @@ SCALES: Final = (4.0, 2.0, 1.0, 0.5)
 
 @MODELS.register_module(force=True)
 class PlainViTBackbone(BaseModule):  # type: ignore[misc]
-    """timm's `VisionTransformer`, from images to one map of stride `patch`.
+    """timm's `VisionTransformer`, from images to one feature map of stride `patch`.
 
     Args:
-        vit: {"timm": a model's name, and what its constructor takes, such as img_size}, or `build_vit`'s words:
+        vit: {"timm": NAME, and arguments of its constructor such as img_size}, or the arguments of `build_vit`:
             image_size, patch_size, embed_dim, depth, heads, stem, ...
-        missing: what stands where nothing was kept: "zero", which needs no training, or "token", a learnt one to which
-            the ViT's own embedding of the place is added.
-        init_cfg: of mmengine.
+        missing: features at dropped patches: "zero", which needs no training, or "token", a learned token plus the
+            position embedding of the patch.
+        init_cfg: mmengine's initialization config.
 
     Raises:
-        UsageError: another word for `missing`, an unknown model, patches that are not square.
+        UsageError: another value of `missing`, an unknown model, patches that are not square.
     """
 
     def __init__(self, vit: Mapping[str, Any], missing: str = "zero", init_cfg: Any = None) -> None:
@@ -58,17 +64,17 @@ class PlainViTBackbone(BaseModule):  # type: ignore[misc]
         self.mask_token = nn.Parameter(torch.zeros(self.vit.embed_dim)) if missing == "token" else None
 
     def forward(self, inputs: Tensor) -> tuple[Tensor]:
-        """Map of the last block's tokens.
+        """Computes the feature map of the last block.
 
         Args:
-            inputs: [B, 3, H, W] normalised, or [B, 4, H, W] with the kept patches in the last channel: 1 on them, 0
-                on those that are dropped or padding. Images need not keep equally many.
+            inputs: [B, 3, H, W] normalized, or [B, 4, H, W] with 1 on kept patches and 0 on dropped patches and
+                padding in the last channel. Images may keep different numbers of patches.
 
         Returns:
             One map [B, D, gh, gw].
 
         Raises:
-            InputError: sizes that patches do not divide, or an image without a patch.
+            InputError: patches do not divide the images, or an image keeps no patch.
         """
         if inputs.shape[1] not in (3, 4):
             raise InputError(f"inputs must have 3 channels, or 4 with the kept patches, got {list(inputs.shape)}")
@@ -76,22 +82,22 @@ class PlainViTBackbone(BaseModule):  # type: ignore[misc]
         grid = grid_of(self.vit, int(images.shape[2]), int(images.shape[3]))
         if inputs.shape[1] == 3:
             return (self._map(images, None, grid),)
-        # Content stands at the top left, so a patch's first pixel is never padding of its own.
+        # Content lies at the top left, so that the first pixel of a patch with content is never padding.
         keep = (inputs[:, 3, :: self.patch, :: self.patch] > 0.5).flatten(1)
         counts = keep.sum(1).tolist()
         if not all(counts):
             raise InputError("an image keeps no patch at all: keep at least one")
         out: Tensor | None = None
-        # Images that keep equally many go through together: padded tokens would cost, and need masks.
+        # Images that keep the same number of patches form a batch: padded tokens would cost time and need masks.
         for count in sorted(set(counts)):
             rows = torch.tensor([i for i, n in enumerate(counts) if n == count], device=inputs.device)
-            alone = len(rows) < len(counts)
-            chosen = keep[rows] if alone else keep
+            is_part = len(rows) < len(counts)
+            chosen = keep[rows] if is_part else keep
             whole = count == keep.shape[1]
-            # A stable sort, not nonzero(): its size is known without asking a GPU again.
+            # A stable sort instead of nonzero(), whose size would need another synchronization with the GPU.
             indices = None if whole else chosen.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
-            part = self._map(images[rows] if alone else images, indices, grid)
-            if not alone:
+            part = self._map(images[rows] if is_part else images, indices, grid)
+            if not is_part:
                 return (part,)
             out = part.new_zeros(len(counts), *part.shape[1:]) if out is None else out
             out = out.index_copy(0, rows, part)
@@ -102,24 +108,15 @@ class PlainViTBackbone(BaseModule):  # type: ignore[misc]
         tokens = features_kept(self.vit, images, indices)[:, self.vit.num_prefix_tokens :]
         if indices is None:
             return tokens.transpose(1, 2).unflatten(2, grid)
-        return scatter_tokens(tokens, indices, grid, self._placeholder(grid))
-
-    def _placeholder(self, grid: tuple[int, int]) -> Tensor | None:
-        """What stands at each place where nothing was kept: None for zeros, [D] or [gh * gw, D]."""
-        if self.mask_token is None or self.vit.pos_embed is None:
-            return self.mask_token
-        held = 0 if self.vit.no_embed_class else self.vit.num_prefix_tokens
-        own: Any = self.vit.patch_embed.grid_size
-        table = resample_abs_pos_embed(self.vit.pos_embed, list(grid), list(own), num_prefix_tokens=held)
-        return cast(Tensor, self.mask_token + table[0, held:])
+        return scatter_tokens(tokens, indices, grid, missing_tokens(self.vit, self.mask_token, grid))
 
 
-def _build(words: Mapping[str, Any]) -> VisionTransformer:
-    given = dict(words)
-    name = given.pop("timm", None)
+def _build(config: Mapping[str, Any]) -> VisionTransformer:
+    options = dict(config)
+    name = options.pop("timm", None)
     if name is None:
-        return build_vit({**given, "classes": 0, "fc_norm": False})
-    net = timm.create_model(timm_name(name), pretrained=False, num_classes=0, **given)
+        return build_vit({**options, "classes": 0, "fc_norm": False})
+    net = timm.create_model(timm_name(name), pretrained=False, num_classes=0, **options)
     if not isinstance(net, VisionTransformer):
         raise UsageError(f"timm's {name} is a {type(net).__name__}, not a plain vision transformer")
     return net
@@ -127,14 +124,14 @@ def _build(words: Mapping[str, Any]) -> VisionTransformer:
 
 @MODELS.register_module(force=True)
 class SimplePyramid(BaseModule):  # type: ignore[misc]
-    """Levels of several strides from one map: no top-down way, no lateral connections.
+    """Levels of several strides from one map, without a top-down path or lateral connections.
 
     Args:
-        in_channels: of the map, a number or a list of one.
-        out_channels: of every level.
-        scales: of each level over the map's resolution, finest first: 4, 2, 1 or 0.5.
-        num_outs: levels in all; those beyond `scales` are every second place of the last one.
-        init_cfg: of mmengine.
+        in_channels: channels of the map, a number or a list of one.
+        out_channels: channels of every level.
+        scales: resolution of each level relative to the map, finest first: 4, 2, 1 or 0.5.
+        num_outs: number of levels; those beyond `scales` subsample the last one by 2.
+        init_cfg: mmengine's initialization config.
 
     Raises:
         UsageError: another scale, or fewer outputs than scales.
@@ -158,7 +155,7 @@ class SimplePyramid(BaseModule):  # type: ignore[misc]
         self.levels = nn.ModuleList(_level(width, out_channels, scale) for scale in scales)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """[B, D, gh, gw] in a sequence of one -> one map a level, [B, out_channels, gh * scale, gw * scale]."""
+        """A sequence of one map [B, D, gh, gw] -> one map [B, out_channels, gh * scale, gw * scale] per level."""
         out = [level(maps[-1]) for level in self.levels]
         while len(out) < self.num_outs:
             out.append(F.max_pool2d(out[-1], 1, stride=2))
@@ -166,7 +163,7 @@ class SimplePyramid(BaseModule):  # type: ignore[misc]
 
 
 def _level(width: int, out: int, scale: float) -> nn.Sequential:
-    """One level: to its resolution, then a 1x1 and a 3x3 convolution, each with a norm over channels."""
+    """Layers of one level: resampling, then a 1x1 and a 3x3 convolution, each followed by a norm over channels."""
     layers: list[nn.Module] = []
     if scale == 4:
         half, width = width // 2, width // 4

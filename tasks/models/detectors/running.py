@@ -1,4 +1,4 @@
-"""Images through a detector's own resize and normalisation, with patches filled between the two."""
+"""Runs a detector on reduced images: its own resize, then the reduction, then its own normalization."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ import numpy as np
 import torch
 from pycocotools import mask as rle_tools
 
-from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.base import Downsample, ReducedInput, Row
 from ltrp_bench.tasks.metrics.coco import MAX_DETECTIONS
 from ltrp_bench.tasks.models.detectors.loading import Detector
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
-from ltrp_bench.tasks.models.openmmlab.models import fill_value, pipeline_steps
+from ltrp_bench.tasks.models.openmmlab.models import fill_value, pipeline_steps, run_test_step
 from ltrp_bench.tasks.models.reduction import downsampled_size, fill
 
 
-@dataclass(frozen=True)
-class Prepared:
+@dataclass(frozen=True, kw_only=True)
+class DetectorImage:
     """An image after the detector's resize.
 
     Attributes:
         original: [H, W, 3] uint8 BGR, as mmdet reads files.
-        content: [h, w, 3] uint8 BGR, without padding.
+        content: [h, w, 3] uint8 BGR, resized, without padding.
         results: mmdet's record of the resize.
     """
 
@@ -39,26 +38,26 @@ class DetectorRunner:
 
     Args:
         detector: the model and its config.
-        patch: pixels along a patch's side, on the resized image.
-        score_threshold: detections below are dropped.
-        drop: hand the kept patches to a backbone that sees them alone, in the place of filling the others.
+        patch: side of a patch in pixels of the resized image.
+        score_threshold: detections with a lower score are left out.
+        drop: True for a backbone that processes kept patches alone; False fills dropped patches.
     """
 
-    def __init__(self, detector: Detector, patch: int, score_threshold: float, drop: bool = False) -> None:
+    def __init__(self, detector: Detector, *, patch: int, score_threshold: float, drop: bool = False) -> None:
         from mmdet.registry import TRANSFORMS
 
         self.detector, self.patch, self.score_threshold, self.drop = detector, patch, score_threshold, drop
         steps = pipeline_steps(detector.config)
         resizes = [i for i, step in enumerate(steps) if "Resize" in str(step["type"])]
-        split = resizes[-1] + 1 if resizes else 0  # none, as in CenterNet: the image keeps its size
+        split = resizes[-1] + 1 if resizes else 0  # without a resize, as in CenterNet, the image keeps its size
         with openmmlab.scope():
             self._resize = [TRANSFORMS.build(step) for step in steps[:split]]
             self._finish = [TRANSFORMS.build(step) for step in steps[split:]]
         self.mean = fill_value(detector.model)
         self._batched = next(detector.model.parameters()).device.type != "cpu"
 
-    def prepare(self, pixels: np.ndarray) -> Prepared:
-        """[H, W, 3] uint8 RGB -> the image as the detector's resize leaves it."""
+    def prepare(self, pixels: np.ndarray) -> DetectorImage:
+        """Applies the detector's resize to [H, W, 3] uint8 RGB pixels."""
         original = np.ascontiguousarray(pixels[..., ::-1])
         results: dict[str, Any] = {
             "img": original,
@@ -68,20 +67,21 @@ class DetectorRunner:
         }
         for transform in self._resize:
             results = transform(results)
-        return Prepared(original, results.pop("img"), results)
+        content = results.pop("img")
+        return DetectorImage(original=original, content=content, results=results)
 
-    def rows(self, images: Sequence[Prepared], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
-        """Detections of each image: at most 100, best first."""
+    def rows(self, images: Sequence[DetectorImage], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
+        """Detections of each image, at most 100, best first."""
         inputs = [self.reduce(p, r) for p, r in zip(images, reductions, strict=True)]
-        # On a CPU one at a time costs nothing and leaves no trace of what else is in the batch.
+        # On a CPU one image at a time is as fast and makes results independent of the batch.
         size = len(inputs) if self._batched and len({i["inputs"].shape for i in inputs}) == 1 else 1
         out: list[list[Row]] = []
         for first in range(0, len(inputs), size):
             out += self._predict(inputs[first : first + size])
         return out
 
-    def reduce(self, image: Prepared, reduction: ReducedInput) -> dict[str, Any]:
-        """The model's input: {"inputs": [3, h, w] float pixels before normalisation, "data_samples": record}."""
+    def reduce(self, image: DetectorImage, reduction: ReducedInput) -> dict[str, Any]:
+        """The model's input: {"inputs": [3, h, w] float pixels before normalization, "data_samples": record}."""
         results, kept = dict(image.results), None
         if isinstance(reduction, Downsample):
             content, results["scale_factor"] = self._shrink(image, reduction.keep_ratio)
@@ -94,29 +94,20 @@ class DetectorRunner:
             results = transform(results)
         return _pack(results, kept)
 
-    def _shrink(self, image: Prepared, keep_ratio: float) -> tuple[np.ndarray, tuple[float, float]]:
-        """The image at `keep_ratio` of the pixels the detector would see, and its scale over the original."""
+    def _shrink(self, image: DetectorImage, keep_ratio: float) -> tuple[np.ndarray, tuple[float, float]]:
+        """The image with `keep_ratio` of the resized image's pixels, and its scale relative to the original."""
         import cv2
 
         height, width = downsampled_size(image.content.shape[0], image.content.shape[1], keep_ratio)
-        source = image.content if keep_ratio == 1 else image.original
-        smaller = height <= source.shape[0] and width <= source.shape[1]
-        how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # areas: no aliasing on the way down
-        content = cv2.resize(source, (width, height), interpolation=how).astype(np.float32)
+        full = image.content if keep_ratio == 1 else image.original
+        smaller = height <= full.shape[0] and width <= full.shape[1]
+        interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # area averages do not alias
+        content = cv2.resize(full, (width, height), interpolation=interpolation).astype(np.float32)
         return content, (width / image.original.shape[1], height / image.original.shape[0])
 
     def _predict(self, inputs: list[dict[str, Any]]) -> list[list[Row]]:
-        model: Any = self.detector.model
         batch = {key: [item[key] for item in inputs] for key in inputs[0]}
-        try:
-            with torch.inference_mode(), openmmlab.scope():
-                done = model.test_step(batch)
-        except InputError:
-            raise
-        except Exception as error:  # of any module of any detector
-            raise InputError(
-                f"the detector fails on an image: {type(error).__name__}: {openmmlab.first_line(error)}"
-            ) from error
+        done = run_test_step(self.detector.model, batch, "mmdet", "detector")
         return [self._rows(sample.pred_instances) for sample in done]
 
     def _rows(self, found: Any) -> list[Row]:

@@ -1,10 +1,10 @@
-"""The small detector of `shapes-det`, as an mmdet config: RTMDet's head on a narrow ResNet-18 of three stages.
+"""mmdet config of the small detector of `shapes-det`: RTMDet's head on a narrow ResNet-18 of three stages.
 
 Strides 4, 8 and 16 suit objects of 11 to 45 pixels in images of 96. 0.86 M parameters. `ltrp-bench train
-detector` trains it; `tasks/weights/detector.shapes.md` says how well it does.
+detector` trains it; `tasks/weights/detector.shapes.md` lists its accuracy.
 """
 
-# Plain values: mmengine turns what a config imports into lazy objects. A test compares them with the world's.
+# Literals, because mmengine turns imports of a config into lazy objects. A test compares them with the world's.
 _MEAN = [112.2, 112.2, 112.2]
 _STD = [58.65, 58.65, 58.65]
 _CLASSES = (

@@ -1,7 +1,7 @@
-"""A plain ViT for `shapes-det`, as an mmdet config: RTMDet's head on a simple pyramid of strides 4, 8 and 16.
+"""mmdet config of the plain ViT detector of `shapes-det`: RTMDet's head on a simple pyramid of strides 4, 8 and 16.
 
-The ViT is `mae.shapes`' (four blocks, 128 wide, patches of 8) with a stem of convolutions. Norms in the head are over
-groups of channels: the statistics of batches change with the share of patches that is kept.
+The ViT is that of `mae.shapes` (four blocks, 128 wide, patches of 8) with a stem of convolutions. The head has group
+norms, since batch statistics change with the share of kept patches.
 """
 
 _base_ = "./shapes_rtmdet.py"

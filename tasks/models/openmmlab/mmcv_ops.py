@@ -1,8 +1,8 @@
-"""Stand-ins, on torchvision's operators, for the compiled operators that mmcv keeps in `mmcv._ext`.
+"""Stand-ins, made of torchvision's operators, for the compiled operators of `mmcv._ext`.
 
-Each function has the name, the positional order and the output buffers of mmcv's own binding
-(mmcv/ops/csrc/pytorch/pybind.cpp), because mmcv's autograd functions call them so and read the buffers.
-Operators that only rotated, 3-D or text models use are left out: asking for one raises, naming it.
+Each function has the name, the positional arguments and the output buffers of mmcv's own binding
+(mmcv/ops/csrc/pytorch/pybind.cpp), because mmcv's autograd functions call it by position and read the buffers.
+Operators that only rotated, 3-D or text models use have no stand-in; using one raises an error with its name.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def roi_align_backward(
 ) -> None:
     """Gradient of `roi_align_forward` with respect to the features, written to grad_input."""
     _average_only(pool_mode)
-    with torch.enable_grad():  # RoIAlign is linear in the features, so where it is taken does not matter
+    with torch.enable_grad():  # RoIAlign is linear in the features, so its gradient is the same at zeros
         features = torch.zeros_like(grad_input, requires_grad=True)
         size = (aligned_height, aligned_width)
         pooled = torchvision.ops.roi_align(
@@ -129,7 +129,7 @@ def _average_only(pool_mode: int) -> None:
 def _deform(
     x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, sizes: dict[str, Any]
 ) -> Tensor:
-    """Deformable convolution, v1 (mask None) or v2; groups are told from the shapes."""
+    """Deformable convolution, v1 (mask None) or v2; the shapes determine the groups."""
     if "dH" in sizes:
         stride, padding = (sizes["dH"], sizes["dW"]), (sizes["padH"], sizes["padW"])
         dilation = (sizes["dilationH"], sizes["dilationW"])
@@ -280,7 +280,7 @@ def ms_deform_attn_backward(
 
 
 def get_compiler_version() -> str:
-    """What mmengine prints about the compiler of mmcv's operators."""
+    """Text that mmengine prints as the compiler of mmcv's operators."""
     return "not compiled (ltrp-bench stand-in)"
 
 
@@ -288,9 +288,9 @@ get_compiling_cuda_version = get_compiler_version
 
 
 def missing_message(name: str) -> str:
-    """What to tell someone whose model asks for the operator `name`, which has no stand-in."""
+    """Error message for a model that needs the operator `name`, which has no stand-in."""
     return (
-        f"mmcv's operator '{name}' is neither compiled here nor has it a stand-in in ltrp-bench: "
+        f"mmcv's operator '{name}' is not compiled here and ltrp-bench has no stand-in for it: "
         "use another detector, or install an mmcv that was compiled for this torch"
     )
 

@@ -1,20 +1,62 @@
-"""What mmdet's detectors and mmseg's segmentors share: loading weights, test pipelines, the value of dropped pixels."""
+"""Building, loading and running models of mmdet and mmseg, and the parts of their configs that tasks need."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.checkpoints import load_state, mismatch
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
+from ltrp_bench.tasks.models.weights import seeded
+
+_IMAGENET_BGR_MEAN = (255 * 0.406, 255 * 0.456, 255 * 0.485)
+
+
+def load_model_config(name: str | Path, package: openmmlab.Package) -> Any:
+    """`openmmlab.load_config` of a config with a model, without its downloads; InputError if it has no model."""
+    config = openmmlab.load_config(name, package)
+    if not config.get("model"):
+        raise InputError(f"config {name} has no 'model'")
+    openmmlab.strip_downloads(config.model)
+    return config
+
+
+def build_model(config: Any, package: openmmlab.Package, what: str, seed: int) -> nn.Module:
+    """Builds the model of a config and initializes it.
+
+    Args:
+        config: mmengine config with a `model`.
+        package: the package whose registries are used.
+        what: name of the model for error messages, "detector NAME".
+        seed: seed of its random weights.
+
+    Raises:
+        InputError: it cannot be built.
+    """
+    openmmlab.setup(package)
+    try:
+        with openmmlab.scope(package), seeded(seed):
+            model: nn.Module = _registries(package).MODELS.build(config.model)
+            model.init_weights()  # type: ignore[operator]
+    except InputError:
+        raise
+    except Exception as error:  # modules of any config raise exceptions of any type
+        raise InputError(f"{what} cannot be built: {type(error).__name__}: {openmmlab.first_line(error)}") from error
+    return model
+
+
+def _registries(package: openmmlab.Package) -> Any:
+    return importlib.import_module(f"{package}.registry")
 
 
 def load_weights(model: nn.Module, path: str | Path, what: str) -> None:
-    """Load a checkpoint; every parameter must be there, of its shape, and nothing else.
+    """Loads a checkpoint that must hold every parameter in its shape, and nothing else.
 
     mmdet's own conversions of older checkpoints apply. Raises InputError naming the keys that do not fit.
     """
@@ -40,24 +82,65 @@ def _difference(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple
     return [key for key in own if key not in state], [key for key in state if key not in own]
 
 
-def pipeline_steps(config: Any) -> list[dict[str, Any]]:
-    """The config's own test pipeline, less reading files and annotations and packing."""
+def run_test_step(model: Any, batch: Mapping[str, Any], package: openmmlab.Package, what: str) -> list[Any]:
+    """Data samples that a model's `test_step` returns for a batch; InputError if it fails, naming `what`."""
+    try:
+        with torch.inference_mode(), openmmlab.scope(package):
+            return list(model.test_step(batch))
+    except InputError:
+        raise
+    except Exception as error:  # modules of any model raise exceptions of any type
+        raise InputError(
+            f"the {what} fails on an image: {type(error).__name__}: {openmmlab.first_line(error)}"
+        ) from error
+
+
+def _dataset_config(config: Any) -> Any:
+    """The config of the test data set, without wrappers around it; empty if there is none."""
     data = config.get("test_dataloader", {}).get("dataset", {})
     while "dataset" in data:
         data = data["dataset"]
-    steps = data.get("pipeline") or config.get("test_pipeline")
+    return data
+
+
+def class_names(config: Any, name: str | Path = "", package: openmmlab.Package = "mmdet") -> tuple[str, ...]:
+    """Category names in the order of a model's outputs, from the config's test data set or that data set's type.
+
+    Args:
+        config: mmengine config.
+        name: name of the config, for error messages.
+        package: package with the data set types.
+
+    Raises:
+        InputError: the config does not determine them.
+    """
+    openmmlab.setup(package)
+    data = _dataset_config(config)
+    classes = (data.get("metainfo") or {}).get("classes") or (config.get("metainfo") or {}).get("classes")
+    if classes is None and data.get("type"):
+        classes = getattr(_registries(package).DATASETS.get(data["type"]), "METAINFO", {}).get("classes")
+    if not classes:
+        raise InputError(
+            f"config {name} does not say the names of its classes (test_dataloader.dataset.metainfo.classes)"
+        )
+    return tuple(str(c) for c in ([classes] if isinstance(classes, str) else classes))
+
+
+def pipeline_steps(config: Any) -> list[dict[str, Any]]:
+    """The config's test pipeline without the steps that read files, read annotations or pack results."""
+    steps = _dataset_config(config).get("pipeline") or config.get("test_pipeline")
     if not steps:
-        raise InputError("the detector's config has no test pipeline, so how it resizes images is unknown")
+        raise InputError("the config of the model has no test pipeline, so how it resizes images is unknown")
     left_out = ("LoadImageFromFile", "LoadAnnotations", "LoadPanopticAnnotations", "PackDetInputs")
     return [dict(step) for step in steps if str(step["type"]).rpartition(".")[2] not in left_out]
 
 
 def fill_value(model: Any) -> tuple[float, float, float]:
-    """What the model's normalisation subtracts, in the order of BGR pixels; ImageNet's mean where it has none."""
+    """Value of dropped BGR pixels: the mean that the model's normalization subtracts, ImageNet's if there is none."""
     preprocessor = model.data_preprocessor
     if not getattr(preprocessor, "_enable_normalize", False):
-        return tuple(255 * value for value in (0.406, 0.456, 0.485))  # type: ignore[return-value]
+        return _IMAGENET_BGR_MEAN
     mean = [float(value) for value in preprocessor.mean.flatten()]
     mean = mean * 3 if len(mean) == 1 else mean
-    flipped = getattr(preprocessor, "_channel_conversion", False)
-    return (mean[2], mean[1], mean[0]) if flipped else (mean[0], mean[1], mean[2])
+    swaps_channels = getattr(preprocessor, "_channel_conversion", False)
+    return (mean[2], mean[1], mean[0]) if swaps_channels else (mean[0], mean[1], mean[2])

@@ -1,7 +1,7 @@
-"""The door to OpenMMLab (mmengine, mmcv, mmdet, mmseg): set up once, with or without compiled operators.
+"""Set-up of OpenMMLab (mmengine, mmcv, mmdet, mmseg), with or without mmcv's compiled operators.
 
-The maintained forks (`onedl-*`) bring mmcv without its compiled `mmcv._ext`. Where that is so, a module of
-that name made of torchvision's operators is registered before anything of mmdet is imported.
+The maintained forks (`onedl-*`) bring mmcv without its compiled `mmcv._ext`. If it is missing, a module of that name
+made of torchvision's operators is registered before anything of mmdet is imported.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ _ready: set[tuple[str, str]] = set()
 
 @dataclass(frozen=True)
 class OpsReport:
-    """What `ltrp-bench doctor` tells of mmcv's operators: the state of each, and a note."""
+    """State of each of mmcv's operators and a note, as `ltrp-bench doctor` prints them."""
 
     states: dict[str, OpState]
     note: str
 
     def names(self, state: OpState) -> list[str]:
-        """The operators in that state, sorted."""
+        """Sorted names of the operators in that state."""
         return sorted(name for name, found in self.states.items() if found == state)
 
 
 class _StandIn(types.ModuleType):
-    """`mmcv._ext` where none is compiled; remembers every operator that mmcv asked for."""
+    """Replacement of a missing `mmcv._ext`; records every operator that mmcv requests."""
 
     def __init__(self) -> None:
         from ltrp_bench.tasks.models.openmmlab import mmcv_ops
 
         super().__init__(_EXTENSION, "ltrp-bench's stand-in for mmcv's compiled operators")
         self.__spec__ = importlib.machinery.ModuleSpec(_EXTENSION, None)
-        self.asked: set[str] = set()
+        self.requested: set[str] = set()
         self._functions: dict[str, Callable[..., Any]] = dict(mmcv_ops.STAND_INS)
         self.get_compiler_version = mmcv_ops.get_compiler_version
         self.get_compiling_cuda_version = mmcv_ops.get_compiling_cuda_version
@@ -59,7 +59,7 @@ class _StandIn(types.ModuleType):
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)
-        self.asked.add(name)
+        self.requested.add(name)
         if name in self._functions:
             return self._functions[name]
         return _raising(name)
@@ -75,11 +75,17 @@ def _raising(name: str) -> Callable[..., Any]:
     return missing
 
 
-def setup(package: Package = "mmdet", training: bool = False) -> None:
-    """Make `package` usable: register the stand-in if needed, import and register the package's modules.
+def setup(package: Package = "mmdet", *, training: bool = False) -> None:
+    """Makes a package usable: registers the stand-in if needed, then imports and registers the package's modules.
 
-    Idempotent; safe for both packages in one process. `training` adds the package's hooks, metrics and
-    optimisers (slower to import). Raises InputError if a package or a system library it wants is not there.
+    May be called again, and for both packages in one process.
+
+    Args:
+        package: "mmdet" or "mmseg".
+        training: True to import hooks, metrics and optimizers, too, which takes longer.
+
+    Raises:
+        InputError: a package or a system library that it needs is missing.
     """
     parts = ["models", "structures", "datasets"]
     if training:
@@ -99,7 +105,7 @@ def setup(package: Package = "mmdet", training: bool = False) -> None:
 
 
 def _extension() -> types.ModuleType:
-    """The compiled `mmcv._ext`, or else the stand-in, now in `sys.modules`."""
+    """Puts the compiled `mmcv._ext`, or else the stand-in, into `sys.modules` and returns it."""
     loaded = sys.modules.get(_EXTENSION)
     if loaded is not None:
         return loaded
@@ -118,9 +124,9 @@ def _extension() -> types.ModuleType:
 
 
 def available_ops() -> OpsReport:
-    """Every operator that mmcv asks `mmcv._ext` for, and whether it is compiled, a stand-in or missing.
+    """Reports for every operator that mmcv requests whether it is compiled, a stand-in or missing.
 
-    Never raises: where OpenMMLab is not installed the states are empty and the note says why.
+    Never raises: if OpenMMLab is not installed, the report has no states and its note says why.
     """
     with _silence():
         try:
@@ -132,13 +138,13 @@ def available_ops() -> OpsReport:
         names = [name for name in dir(module) if not name.startswith("_")]
         return OpsReport(dict.fromkeys(names, "compiled"), "mmcv's own compiled operators are used")
     states: dict[str, OpState] = {
-        name: "stand-in" if name in module._functions else "missing" for name in sorted(module.asked)
+        name: "stand-in" if name in module._functions else "missing" for name in sorted(module.requested)
     }
     return OpsReport(states, "mmcv has no compiled operators here: torchvision's stand in for the common ones")
 
 
 def config_root(package: Package = "mmdet") -> Path:
-    """The folder of the configs that the installed package brings."""
+    """Folder of the configs that the installed package brings."""
     setup(package)
     location = sys.modules[package].__file__
     assert location is not None
@@ -146,10 +152,15 @@ def config_root(package: Package = "mmdet") -> Path:
 
 
 def load_config(name: str | Path, package: Package = "mmdet") -> Any:
-    """An mmengine Config from a file, or from the name of one that the package brings.
+    """Loads an mmengine Config.
 
-    `name` may be a path, `retinanet/retinanet_r50_fpn_1x_coco` or only `retinanet_r50_fpn_1x_coco`.
-    Raises InputError if there is none (naming near matches) or if it does not parse.
+    Args:
+        name: a file, or a config that the package brings, as `retinanet/retinanet_r50_fpn_1x_coco` or only
+            `retinanet_r50_fpn_1x_coco`.
+        package: "mmdet" or "mmseg".
+
+    Raises:
+        InputError: there is no such config (with similar names) or it does not load.
     """
     setup(package)
     from mmengine.config import Config
@@ -158,7 +169,7 @@ def load_config(name: str | Path, package: Package = "mmdet") -> Any:
     try:
         with _silence():
             return Config.fromfile(path)
-    except Exception as error:  # a config is Python: it can fail in any way
+    except Exception as error:  # a config is Python code and raises exceptions of any type
         raise InputError(f"config {path} does not load: {type(error).__name__}: {first_line(error)}") from error
 
 
@@ -175,13 +186,13 @@ def _find_config(name: str, package: Package) -> Path:
 
     known = {p.stem for p in root.rglob("*.py") if "_base_" not in p.parts}
     near = difflib.get_close_matches(stem, sorted(known), n=3, cutoff=0.4)
-    hint = f"; near names: {', '.join(near)}" if near else ""
+    hint = f"; similar names: {', '.join(near)}" if near else ""
     raise InputError(f"no {package} config '{name}': neither a file nor one of the {len(known)} in {root}{hint}")
 
 
 @contextmanager
 def scope(package: Package = "mmdet") -> Iterator[None]:
-    """Registries build from `package` inside the block, whatever the default is, without warnings."""
+    """Inside the block mmengine's registries build from `package`, without warnings."""
     setup(package)
     from mmengine.registry import DefaultScope
 
@@ -192,10 +203,10 @@ def scope(package: Package = "mmdet") -> Iterator[None]:
 
 @contextmanager
 def plain_checkpoints() -> Iterator[None]:
-    """Inside the block `torch.load(weights_only=True)` accepts the records that mmengine's checkpoints carry.
+    """Inside the block `torch.load(weights_only=True)` accepts mmengine's checkpoints.
 
-    They hold the history of the losses beside the weights: HistoryBuffer, numpy arrays, and a `getattr` that
-    finds HistoryBuffer's own methods. `getattr` of anything else is refused.
+    Beside the weights these hold the history of the losses: HistoryBuffer, NumPy arrays, and a `getattr` of
+    HistoryBuffer's methods. `getattr` of anything else is refused.
     """
     import numpy as np
     import torch
@@ -206,7 +217,7 @@ def plain_checkpoints() -> Iterator[None]:
             raise pickle.UnpicklingError(f"GLOBAL getattr({owner}, {name}) was not an allowed global")
         return getattr(owner, name)
 
-    # numpy 2 moved its private core; files written with either name are read.
+    # NumPy 2 renamed its private core module; files may name either.
     core = importlib.import_module("numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray")
     allowed: list[Any] = [HistoryBuffer, np.ndarray, np.dtype, *(type(np.dtype(t)) for t in ("f4", "f8", "i8"))]
     for name in ("_reconstruct", "scalar"):
@@ -218,7 +229,7 @@ def plain_checkpoints() -> Iterator[None]:
 
 
 def strip_downloads(config: Any) -> None:
-    """Remove, in place, what would fetch weights: the checkpoint brings them, or nothing does."""
+    """Removes from a config, in place, everything that would download weights."""
     if isinstance(config, dict):
         loads = config.get("init_cfg")
         candidates = loads if isinstance(loads, (list, tuple)) else [loads]
@@ -235,27 +246,27 @@ def strip_downloads(config: Any) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """No warnings, and nothing printed: OpenMMLab prints notes about packages that nobody here asks for."""
+    """Suppresses warnings and prints: OpenMMLab prints notes about packages that are not needed here."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for messages of one line."""
+    """First line of an error's text, for one-line messages."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _quiet_logs() -> None:
     from mmengine.logging import MMLogger
 
-    MMLogger.get_current_instance().setLevel(logging.ERROR)  # init_weights() logs every parameter otherwise
+    MMLogger.get_current_instance().setLevel(logging.ERROR)  # init_weights() would log every parameter
 
 
 def _explain(error: ImportError) -> str:
     text = str(error)
     if "libGL" in text or "libgthread" in text or "libglib" in text:
-        return f"OpenCV misses a system library ({text}): apt-get install libgl1 libglib2.0-0"
+        return f"OpenCV lacks a system library ({text}): apt-get install libgl1 libglib2.0-0"
     if isinstance(error, ModuleNotFoundError):
         return f"OpenMMLab is not complete here ({text}): {_INSTALL}"
     return f"OpenMMLab does not import ({text}): {_INSTALL}"

@@ -1,4 +1,4 @@
-"""Which of a data set's classes each output of a segmentor is."""
+"""Matching of a segmentor's outputs with the classes of a data set."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from ltrp_bench.tasks.models.segmentors.running import SegmentorRunner
 
 
 def matched(name: str, runner: SegmentorRunner, classes: Sequence[str]) -> np.ndarray:
-    """[outputs] int64: the data set's class of each output of a model.
+    """Class of each output of a model.
 
-    By order where the file does not say its names; else by names, of which spaces, dashes and what follows a comma do
-    not count. A model may know more classes than the data set: those are nobody's there, so that it must not.
+    Outputs match by order if the model has no class names, else by names, compared without case, spaces, dashes and
+    everything after a comma or semicolon. Model and data set must have the same classes: an output without a class
+    could only be wrong.
+
+    Args:
+        name: of the task, for error messages.
+        runner: the model.
+        classes: the classes of the data set.
+
+    Returns:
+        [outputs] int64 indices into `classes`.
 
     Raises:
-        InputError: other classes.
+        InputError: the model has other classes.
     """
     if runner.classes is None:
         if runner.outputs != len(classes):
@@ -30,14 +39,15 @@ def matched(name: str, runner: SegmentorRunner, classes: Sequence[str]) -> np.nd
     if own == wanted:
         return np.arange(len(own))
     if sorted(own) != sorted(wanted) or len(set(wanted)) != len(wanted):
-        other = sorted(set(wanted) - set(own)) or sorted(set(own) - set(wanted))
+        differing = sorted(set(wanted) - set(own)) or sorted(set(own) - set(wanted))
         raise InputError(
             f"{name}: the model's {len(own)} classes ({runner.classes[0]}, …) are not the data set's {len(wanted)}: "
-            f"{', '.join(other[:5])} in one alone: wrong model for this data set"
+            f"{', '.join(differing[:5])} in one alone: wrong model for this data set"
         )
     return np.array([wanted.index(c) for c in own])
 
 
 def _bare(name: str) -> str:
+    """Lower-case letters and digits of a name up to the first comma or semicolon."""
     first = name.lower().partition(",")[0].partition(";")[0]
     return "".join(letter for letter in first if letter.isalnum())

@@ -1,4 +1,4 @@
-"""Segmentors from files: plain ViTs made here or by Segmenter's authors, and any of mmseg's."""
+"""Loading of segmentors: plain ViTs trained with ltrp-bench or by Segmenter's authors, and any model of mmseg."""
 
 from __future__ import annotations
 
@@ -7,51 +7,57 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch
 from torch import nn
 
-from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of, strip_prefix
+from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import vit_config
-from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
-from ltrp_bench.tasks.models.openmmlab.models import load_weights, pipeline_steps
+from ltrp_bench.tasks.models.openmmlab.models import (
+    build_model,
+    class_names,
+    load_model_config,
+    load_weights,
+    pipeline_steps,
+)
 from ltrp_bench.tasks.models.segmentors.plain_vit import PlainSegmentor, build_segmentor, head_config
-from ltrp_bench.tasks.models.vit.preprocessing import Inputs
+from ltrp_bench.tasks.models.vit.loading import image_sides
+from ltrp_bench.tasks.models.vit.preprocessing import Preprocessing
+from ltrp_bench.tasks.models.weights import check_weights, file_config, load_float_state, seeded
 
-# Of Segmenter's two kinds of encoders: timm's ViTs of 2021, and DeiT.
+# Mean and standard deviation of both kinds of Segmenter's encoders, timm's ViTs of 2021 and DeiT.
 _HALF = (0.5, 0.5, 0.5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Segmentor:
-    """A plain ViT segmentor, ready to run.
+    """A plain ViT segmentor.
 
     Attributes:
-        net: in evaluation mode, without gradients.
-        inputs: how images become its input: squashed to one size, so that every image has the same patches.
-        classes: names of its outputs, where its file says.
-        outputs: how many there are.
-        identity: what makes its predictions, JSON-able.
+        net: module in evaluation mode, without gradients.
+        inputs: preprocessing, which squashes images to one size, so that all have the same patch grid.
+        classes: names of its outputs if the file has them, else None.
+        outputs: number of outputs.
+        identity: everything that determines its predictions, as JSON values.
     """
 
     net: PlainSegmentor
-    inputs: Inputs
+    inputs: Preprocessing
     classes: tuple[str, ...] | None
     outputs: int
     identity: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MMSegmentor:
-    """A segmentor of mmseg, ready to run.
+    """A segmentor of mmseg.
 
     Attributes:
-        model: mmseg's module, in evaluation mode.
+        model: mmseg's module, in evaluation mode, without gradients.
         config: its mmengine config.
         classes: names in the order of its outputs.
-        identity: what makes its predictions.
+        identity: hashes of config and weights, and classes, as JSON values.
     """
 
     model: nn.Module
@@ -62,56 +68,61 @@ class MMSegmentor:
 
 def load_plain(
     weights: str | Path | None,
+    *,
     config: Mapping[str, Any] | None = None,
     random_weights: int | None = None,
     device: str = "cpu",
 ) -> Segmentor:
-    """A plain ViT segmentor.
+    """Loads a plain ViT segmentor.
 
     Args:
-        weights: made here (its metadata tells all), or Segmenter's own checkpoint (`model` key): mean and deviation
-            0.5, as its ViT encoders have them.
-        config: of `build_segmentor`, for an untrained one.
-        random_weights: seed of an untrained one, where no weights are given.
-        device: of torch.
+        weights: checkpoint trained with ltrp-bench, whose metadata have its configuration, or by Segmenter's authors
+            (`model` key), whose mean and standard deviation are 0.5.
+        config: arguments of `build_segmentor`, for an untrained segmentor.
+        random_weights: seed of an untrained segmentor, instead of `weights`.
+        device: torch device.
 
     Raises:
         InputError: a missing, corrupt or foreign file. UsageError: neither or both of weights and random_weights.
     """
-    if (weights is None) == (random_weights is None):
-        raise UsageError(
-            "give the segmentor's checkpoint with --model-weights, or --task-option random_weights=SEED for an "
-            "untrained one; " + ("neither was given" if weights is None else "not both")
-        )
+    check_weights("segmentor", weights, random_weights)
     if weights is None:
         if config is None:
             raise UsageError("an untrained plain ViT has no shape: name an mmseg config with --model instead")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(random_weights or 0)
+        with seeded(random_weights or 0):
             net = build_segmentor(config)
         given, identity = dict(config), {"config": json.loads(json.dumps(config)), "random_weights": random_weights}
     else:
         path = resolve(weights)
         net, given = _from_file(path)
         identity = {"model": "of the file", "weights": sha256_of(path)}
-    side = given["image_size"]
-    sides = (side, side) if isinstance(side, int) else tuple(side)
-    inputs = Inputs(sides, tuple(given["mean"]), tuple(given["std"]), 1.0, "squash", "bilinear")
-    names = tuple(given["classes"]) if isinstance(given["classes"], list) else None
-    net.to(device).eval().requires_grad_(False)
-    return Segmentor(net, inputs, names, net.decoder.classes, {**identity, **inputs.identity(), **net.config()})
+    inputs = Preprocessing(
+        size=cast(tuple[int, int], image_sides(given["image_size"])),
+        mean=tuple(given["mean"]),
+        std=tuple(given["std"]),
+        crop_pct=1.0,
+        crop_mode="squash",
+        interpolation="bilinear",
+    )
+    return Segmentor(
+        net=net.to(device).eval().requires_grad_(False),
+        inputs=inputs,
+        classes=tuple(given["classes"]) if isinstance(given["classes"], list) else None,
+        outputs=net.decoder.classes,
+        identity={**identity, **inputs.identity(), **net.config()},
+    )
 
 
 def _from_file(path: Path) -> tuple[PlainSegmentor, dict[str, Any]]:
-    state = {k: v.float() if v.is_floating_point() else v for k, v in load_state(path).items()}
-    config = json.loads(load_metadata(path).get("config", "{}"))
+    """The segmentor of a checkpoint and its configuration."""
+    state, config = load_float_state(path), file_config(path)
     if not config:
-        what = f"{path.name}"
+        what = path.name
         head = head_config(state, what)
         outputs = len(state["decoder.head.bias"]) if head["head"] == "linear" else state["decoder.cls_emb"].shape[1]
         body = {k: v for k, v in strip_prefix(state, "encoder.").items() if not k.startswith("head.")}
         if not body:
-            raise InputError(f"{what} has no encoder. keys: it is no segmentor of Segmenter's")
+            raise InputError(f"{what} has no keys that begin with encoder.: it is not one of Segmenter's checkpoints")
         config = {**vit_config(body, None, what), "mean": _HALF, "std": _HALF, "segmentor": head}
         config["classes"] = [str(i) for i in range(int(outputs))]
         state = {k: v for k, v in state.items() if not k.startswith("encoder.head.")}
@@ -119,37 +130,32 @@ def _from_file(path: Path) -> tuple[PlainSegmentor, dict[str, Any]]:
         load_into(net, state, f"a Segmenter ({what})")
         return net, {**config, "classes": int(outputs)}
     if "segmentor" not in config:
-        raise InputError(f"{path.name} was made here, but is no segmentor")
+        raise InputError(f"{path.name} was trained with ltrp-bench, but is not a segmentor")
     net = build_segmentor(config)
     load_into(net, state, f"the segmentor of {path.name}")
     return net, config
 
 
-def load_mmseg(name: str | Path, weights: str | Path | None, random_weights: int | None, device: str) -> MMSegmentor:
-    """A segmentor of mmseg.
+def load_mmseg(
+    name: str | Path, weights: str | Path | None, *, random_weights: int | None = None, device: str = "cpu"
+) -> MMSegmentor:
+    """Loads a segmentor of mmseg.
 
     Args:
-        name: a config's file, or name of one that mmseg brings.
+        name: config file, or name of a config that mmseg brings.
         weights: checkpoint of mmengine, mmseg's model zoo or safetensors.
-        random_weights: seed of an untrained one, where no weights are given.
-        device: of torch.
+        random_weights: seed of an untrained segmentor, instead of `weights`.
+        device: torch device.
 
     Raises:
-        InputError: config or checkpoint that does not exist, load or fit. UsageError: neither or both of weights and
+        InputError: a config or checkpoint that does not exist, load or fit. UsageError: neither or both of weights and
             random_weights.
     """
-    if (weights is None) == (random_weights is None):
-        raise UsageError(
-            f"segmentor {name}: give its checkpoint with --model-weights, or --task-option random_weights=SEED for an "
-            "untrained one; " + ("not both" if weights is not None else "neither was given")
-        )
-    config = openmmlab.load_config(name, "mmseg")
-    if not config.get("model"):
-        raise InputError(f"config {name} has no 'model'")
-    openmmlab.strip_downloads(config.model)
-    # Made for several GPUs; one process has no group to synchronise with.
+    check_weights(f"segmentor {name}", weights, random_weights)
+    config = load_model_config(name, "mmseg")
+    # A single process has no group to synchronize batch norms with.
     _replace(config.model, "SyncBN", "BN")
-    model = _build(config, name, 0 if random_weights is None else random_weights)
+    model = build_model(config, "mmseg", f"segmentor {name}", random_weights or 0)
     digest = hashlib.sha256(json.dumps([config.model, pipeline_steps(config)], default=str).encode()).hexdigest()
     identity: dict[str, Any] = {"config": digest}
     if weights is None:
@@ -157,48 +163,17 @@ def load_mmseg(name: str | Path, weights: str | Path | None, random_weights: int
     else:
         identity["weights"] = sha256_of(weights)
         load_weights(model, weights, f"segmentor {Path(name).stem} from {weights}")
-    classes = _class_names(config, name)
+    classes = class_names(config, name, "mmseg")
     identity["classes"] = list(classes)
     outputs = getattr(model, "out_channels", None) or getattr(getattr(model, "decode_head", None), "num_classes", None)
     if outputs is not None and outputs not in (1, len(classes)):
         raise InputError(f"config {name}: the model has {outputs} classes, its data set {len(classes)}")
-    return MMSegmentor(model.to(device).eval().requires_grad_(False), config, classes, identity)
-
-
-def _build(config: Any, name: str | Path, seed: int) -> nn.Module:
-    with openmmlab.scope("mmseg"):
-        from mmseg.registry import MODELS
-
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                model: nn.Module = MODELS.build(config.model)
-                model.init_weights()  # type: ignore[operator]
-        except InputError:
-            raise
-        except Exception as error:  # any module of any config
-            raise InputError(
-                f"segmentor {name} cannot be built: {type(error).__name__}: {openmmlab.first_line(error)}"
-            ) from error
-    return model
-
-
-def _class_names(config: Any, name: str | Path) -> tuple[str, ...]:
-    from mmseg.registry import DATASETS
-
-    data = config.get("test_dataloader", {}).get("dataset", {})
-    while "dataset" in data:
-        data = data["dataset"]
-    classes = (data.get("metainfo") or {}).get("classes")
-    if classes is None and data.get("type"):
-        classes = getattr(DATASETS.get(data["type"]), "METAINFO", {}).get("classes")
-    if not classes:
-        raise InputError(f"config {name} does not say its classes (test_dataloader.dataset.metainfo.classes)")
-    return tuple(str(c) for c in classes)
+    model = model.to(device).eval().requires_grad_(False)
+    return MMSegmentor(model=model, config=config, classes=classes, identity=identity)
 
 
 def _replace(config: Any, old: str, new: str) -> None:
-    """Every norm of one type by another, anywhere in a config."""
+    """Replaces the type `old` by `new` everywhere in a config, in place."""
     if isinstance(config, dict):
         if config.get("type") == old:
             config["type"] = new

@@ -1,10 +1,10 @@
-"""Plain ViTs for segmentation: kept patches through a timm backbone, tokens back on the grid, a light head.
+"""Plain ViT segmentors: a timm backbone on the kept patches, tokens back on the grid, and a light head.
 
-Heads are those of Strudel et al., "Segmenter: Transformer for Semantic Segmentation", ICCV 2021: a linear layer on
-each token, or the mask transformer, in which one embedding a class goes through some blocks together with the tokens
-and a mask is the scalar product of the two. Parameters have the names of Segmenter's published files. What is not
-theirs: a head may see more than one cell a patch (`cells`), and a place where nothing was kept holds zeros, or a
-learnt token that knows its place (`missing`).
+The heads are those of Strudel et al., "Segmenter: Transformer for Semantic Segmentation", ICCV 2021: a linear layer on
+each token, or the mask transformer, in which one embedding per class passes some blocks together with the tokens and a
+mask is the scalar product of the two. Parameters have the names of Segmenter's published files. Unlike theirs, a head
+may predict several subpatches per patch (`cells` along its side), and dropped patches hold zeros, or a learned token
+plus the position embedding of the patch (`missing`).
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit
-from ltrp_bench.tasks.models.vit.token_dropping import features_kept, grid_of, scatter_tokens
+from ltrp_bench.tasks.models.vit.token_dropping import features_kept, grid_of, missing_tokens, scatter_tokens
 
 HEADS: Final = ("linear", "mask-transformer")
 MISSING: Final = ("zero", "token")
 
 
 class LinearHead(nn.Module):
-    """One linear layer: each token says the classes of its cells.
+    """One linear layer that predicts the classes of each token's subpatches.
 
     Args:
-        width: of the tokens.
-        classes: outputs.
-        cells: along a patch's side, each with classes of its own.
+        width: width of the tokens.
+        classes: number of outputs, C.
+        cells: subpatches along the side of a patch.
     """
 
-    def __init__(self, width: int, classes: int, cells: int = 1) -> None:
+    def __init__(self, width: int, classes: int, *, cells: int = 1) -> None:
         super().__init__()
         self.cells, self.classes = cells, classes
         self.head = nn.Linear(width, classes * cells * cells)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, N, D] -> [B, N, cells * cells, C], cells in raster order."""
+        """[B, N, D] -> [B, N, cells * cells, C], subpatches in raster order."""
         return cast(Tensor, self.head(tokens)).unflatten(-1, (self.cells * self.cells, self.classes))
 
     def config(self) -> dict[str, Any]:
-        """Its arguments, but width and classes."""
+        """Constructor arguments without width and classes."""
         return {"head": "linear", "cells": self.cells}
 
 
@@ -52,18 +52,24 @@ class MaskTransformer(nn.Module):
     """Segmenter's decoder (section 3.2, equations 5 and 6).
 
     Args:
-        width: of the encoder's tokens.
-        classes: outputs.
+        width: width of the encoder's tokens.
+        classes: number of outputs, C.
         dim: width of the decoder, a multiple of `heads`.
-        depth: of its blocks; 2 in the published files.
-        heads: of its attention.
-        cells: along a patch's side.
+        depth: number of blocks; 2 in the published files.
+        heads: attention heads.
+        cells: subpatches along the side of a patch.
+
+    Raises:
+        UsageError: a number below 1, or heads that do not divide `dim`.
     """
 
-    def __init__(self, width: int, classes: int, dim: int, depth: int = 2, heads: int = 4, cells: int = 1) -> None:
+    def __init__(self, width: int, classes: int, *, dim: int, depth: int = 2, heads: int = 4, cells: int = 1) -> None:
         super().__init__()
         if min(classes, dim, depth, heads, cells) < 1 or dim % heads:
-            raise UsageError(f"mask transformer: {heads} heads do not divide its width of {dim}, or a number below 1")
+            raise UsageError(
+                f"mask transformer: classes={classes}, dim={dim}, depth={depth}, heads={heads} and cells={cells} must "
+                "be at least 1, and heads divide dim"
+            )
         self.classes, self.cells, self.heads = classes, cells, heads
         self.proj_dec = nn.Linear(width, dim)
         self.cls_emb = nn.Parameter(torch.randn(1, classes, dim) * 0.02)
@@ -86,19 +92,22 @@ class MaskTransformer(nn.Module):
         return cast(Tensor, self.mask_norm(masks))
 
     def config(self) -> dict[str, Any]:
-        """Its arguments, but width and classes."""
+        """Constructor arguments without width and classes."""
         dim, depth = self.cls_emb.shape[-1], len(self.blocks)
         return {"head": "mask-transformer", "dim": dim, "depth": depth, "heads": self.heads, "cells": self.cells}
 
 
 class PlainSegmentor(nn.Module):
-    """A plain ViT and a head.
+    """A plain ViT with a segmentation head.
 
     Args:
         encoder: timm's ViT, without classifier.
         decoder: `LinearHead` or `MaskTransformer` of its width.
-        missing: what stands where nothing was kept: "zero", which needs no training, or "token", a learnt one to which
-            the encoder's own embedding of the place is added.
+        missing: features at dropped patches: "zero", which needs no training, or "token", a learned token plus the
+            position embedding of the patch.
+
+    Raises:
+        UsageError: another value of `missing`.
     """
 
     def __init__(
@@ -112,59 +121,44 @@ class PlainSegmentor(nn.Module):
 
     @property
     def missing(self) -> str:
-        """ "zero" or "token"."""
+        """Features at dropped patches, "zero" or "token"."""
         return "zero" if self.mask_token is None else "token"
 
     def forward(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
-        """Logits of every cell.
+        """Predicts the classes of all subpatches.
 
         Args:
-            images: [B, 3, H, W], normalised.
-            indices: [B, k] int64, the kept patches in raster order; None for all.
+            images: [B, 3, H, W], normalized.
+            indices: [B, k] int64 indices of the kept patches in raster order; None keeps all.
 
         Returns:
-            [B, C, gh * cells, gw * cells].
+            [B, C, gh * cells, gw * cells] logits.
 
         Raises:
-            InputError: an image or indices that do not fit.
+            InputError: images or indices of a wrong shape.
         """
         vit = self.encoder
         grid = grid_of(vit, int(images.shape[2]), int(images.shape[3]))
         tokens = features_kept(vit, images, indices)[:, vit.num_prefix_tokens :]
         if indices is not None:
-            tokens = scatter_tokens(tokens, indices, grid, self._places(grid)).flatten(2).transpose(1, 2)
+            fill = missing_tokens(vit, self.mask_token, grid)
+            tokens = scatter_tokens(tokens, indices, grid, fill).flatten(2).transpose(1, 2)
         return on_grid(self.decoder(tokens), grid)
 
-    def _places(self, grid: tuple[int, int]) -> Tensor | None:
-        if self.mask_token is None:
-            return None
-        table: Any = self.encoder.pos_embed
-        if table is None:
-            return self.mask_token
-        held = 0 if self.encoder.no_embed_class else self.encoder.num_prefix_tokens
-        places = table[0, held:]
-        if len(places) != grid[0] * grid[1]:
-            own: Any = self.encoder.patch_embed.grid_size
-            places = F.interpolate(
-                places.T.unflatten(1, tuple(own))[None], grid, mode="bicubic", antialias=True, align_corners=False
-            )[0]
-            places = places.flatten(1).T
-        return self.mask_token + places
-
     def config(self) -> dict[str, Any]:
-        """The head's arguments and `missing`, for `build_segmentor`."""
+        """Arguments of the head and `missing`, as `build_segmentor` takes them."""
         return {**self.decoder.config(), "missing": self.missing}
 
 
 def build_segmentor(config: Mapping[str, Any]) -> PlainSegmentor:
-    """An untrained one.
+    """Builds an untrained segmentor.
 
     Args:
-        config: `build_vit`'s words, `classes` being a list of names; and "segmentor": `head` ("linear" or
-            "mask-transformer"), `cells`, `missing`, and of a mask transformer `dim`, `depth`, `heads`.
+        config: arguments of `build_vit`, with a list of names as `classes`; and "segmentor", a mapping with `head`
+            ("linear" or "mask-transformer"), `cells`, `missing`, and for a mask transformer `dim`, `depth`, `heads`.
 
     Raises:
-        UsageError: no such head.
+        UsageError: an unknown head.
     """
     given = {"head": "linear", "missing": "zero", **config["segmentor"]}
     head, missing = given.pop("head"), given.pop("missing")
@@ -173,25 +167,39 @@ def build_segmentor(config: Mapping[str, Any]) -> PlainSegmentor:
 
 
 def build_head(head: str, width: int, classes: int, given: Mapping[str, Any]) -> LinearHead | MaskTransformer:
-    """A head by its name; `UsageError` for others."""
+    """Builds a head by its name.
+
+    Args:
+        head: "linear" or "mask-transformer".
+        width: width of the encoder's tokens.
+        classes: number of outputs.
+        given: further arguments of the head.
+
+    Raises:
+        UsageError: another name.
+    """
     if head == "linear":
-        return LinearHead(width, classes, given.get("cells", 1))
+        return LinearHead(width, classes, cells=given.get("cells", 1))
     if head == "mask-transformer":
         return MaskTransformer(width, classes, **{"dim": width, **given})
     raise UsageError(f"head must be {' or '.join(HEADS)}, got {head!r}")
 
 
 def head_config(state: Mapping[str, Tensor], what: str) -> dict[str, Any]:
-    """What a state dict without metadata tells of its head: Segmenter's own files.
+    """Reads the arguments of `build_head` from a state dict without metadata, as in Segmenter's files.
+
+    Args:
+        state: the state dict.
+        what: name of the file, for error messages.
 
     Raises:
-        InputError: neither of the two heads.
+        InputError: it has neither of the two heads.
     """
     if "decoder.cls_emb" in state:
         dim = int(state["decoder.cls_emb"].shape[-1])
         depth = len({key.split(".")[2] for key in state if key.startswith("decoder.blocks.")})
         cells = round((state["decoder.proj_patch"].shape[1] / dim) ** 0.5)
-        # Published ones have heads of 64 channels.
+        # In the published files an attention head has 64 channels.
         heads = max(1, dim // 64)
         return {"head": "mask-transformer", "dim": dim, "depth": depth, "heads": heads, "cells": cells}
     if "decoder.head.weight" in state:
@@ -200,12 +208,12 @@ def head_config(state: Mapping[str, Tensor], what: str) -> dict[str, Any]:
 
 
 def on_grid(logits: Tensor, grid: tuple[int, int]) -> Tensor:
-    """A head's [B, gh * gw, cells * cells, C] -> [B, C, gh * cells, gw * cells]."""
+    """Arranges a head's [B, gh * gw, cells * cells, C] as a map [B, C, gh * cells, gw * cells]."""
     cells = round(logits.shape[2] ** 0.5)
     whole = logits.unflatten(1, grid).unflatten(3, (cells, cells))  # [B, gh, gw, cells, cells, C]
     return whole.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
 
 def upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """[B, C, h, w] -> [B, C, H, W], bilinear."""
+    """Resizes [B, C, h, w] to [B, C, H, W], bilinear."""
     return F.interpolate(logits, size, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Segmentors on reduced images: plain ViTs on the kept patches or on filled ones, mmseg's on filled ones."""
+"""Runs segmentors on reduced images: plain ViTs on kept or filled patches, models of mmseg on filled patches."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from torch import Tensor
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.base import Downsample, ReducedInput
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
-from ltrp_bench.tasks.models.openmmlab.models import fill_value, pipeline_steps
+from ltrp_bench.tasks.models.openmmlab.models import fill_value, pipeline_steps, run_test_step
 from ltrp_bench.tasks.models.reduction import downsampled_size, fill, patch_grid
 from ltrp_bench.tasks.models.segmentors.loading import MMSegmentor, Segmentor
 from ltrp_bench.tasks.models.segmentors.plain_vit import upsampled
 from ltrp_bench.tasks.models.vit.token_dropping import patch_sides
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """An image as a segmentor's own resize leaves it.
+@dataclass(frozen=True, kw_only=True)
+class SegmentorImage:
+    """An image after the segmentor's resize.
 
     Attributes:
-        shown: [H, W, 3] uint8 RGB: what selectors are shown.
-        content: [h, w, 3] uint8, of which patches are kept; RGB for plain ViTs, BGR for mmseg.
-        size: (H, W) of the data set's image: predictions are of this size.
-        results: mmseg's record of the resize.
+        shown: [H, W, 3] uint8 RGB, the image that selectors score.
+        content: [h, w, 3] uint8, the image whose patches are kept; RGB for plain ViTs, BGR for mmseg.
+        size: (H, W) of the data set's image and of predictions.
+        results: mmseg's record of the resize; empty for plain ViTs.
     """
 
     shown: np.ndarray
@@ -39,14 +39,14 @@ class Prepared:
 
 
 class SegmentorRunner(ABC):
-    """What the task asks of a segmentor.
+    """Interface of segmentors to the task.
 
     Attributes:
         reduction: "drop" or "fill".
-        patch: pixels along a patch's side, on the resized image.
-        classes: names of the outputs in their order; None where the file does not say.
-        outputs: how many.
-        identity: what makes the predictions, JSON-able.
+        patch: side of a patch in pixels of the resized image.
+        classes: names of the outputs in their order; None if the file does not have them.
+        outputs: number of outputs.
+        identity: everything that determines the predictions, as JSON values.
     """
 
     reduction: Literal["drop", "fill"]
@@ -56,40 +56,40 @@ class SegmentorRunner(ABC):
     identity: dict[str, Any]
 
     @abstractmethod
-    def prepare(self, pixels: np.ndarray) -> Prepared:
-        """[H, W, 3] uint8 RGB -> the image as the segmentor's resize leaves it."""
+    def prepare(self, pixels: np.ndarray) -> SegmentorImage:
+        """Applies the segmentor's resize to [H, W, 3] uint8 RGB pixels."""
 
-    def grid(self, image: Prepared) -> tuple[int, int]:
-        """(gh, gw) of its patches."""
+    def grid(self, image: SegmentorImage) -> tuple[int, int]:
+        """(gh, gw) of the resized image."""
         return patch_grid(image.content.shape[0], image.content.shape[1], self.patch)
 
     @abstractmethod
-    def predict(self, images: Sequence[Prepared], reductions: Sequence[ReducedInput]) -> list[np.ndarray]:
-        """[H, W] integer output indices of each image; InputError where the model fails or gives NaN."""
+    def predict(self, images: Sequence[SegmentorImage], reductions: Sequence[ReducedInput]) -> list[np.ndarray]:
+        """[H, W] integer output indices for each image; InputError if the model fails or returns NaN."""
 
 
 class PlainRunner(SegmentorRunner):
-    """A plain ViT. Images are squashed to its input size, logits stretched back (both bilinear).
+    """Runs a plain ViT: squashes images to its input size and resizes logits back, both bilinear.
 
     Args:
         model: the segmentor.
         reduction: "drop" or "fill".
-        device: where it is.
+        device: torch device of the model.
     """
 
-    def __init__(self, model: Segmentor, reduction: Literal["drop", "fill"] = "drop", device: str = "cpu") -> None:
+    def __init__(self, model: Segmentor, *, reduction: Literal["drop", "fill"] = "drop", device: str = "cpu") -> None:
         self.model, self.reduction, self._device = model, reduction, device
         self.patch = patch_sides(model.net.encoder)[0]
         self.classes, self.outputs, self.identity = model.classes, model.outputs, model.identity
 
-    def prepare(self, pixels: np.ndarray) -> Prepared:
-        """As the base class."""
+    def prepare(self, pixels: np.ndarray) -> SegmentorImage:
+        """Squashes [H, W, 3] uint8 RGB pixels to the model's input size."""
         content = self.model.inputs.crop(pixels)
-        return Prepared(content, content, (pixels.shape[0], pixels.shape[1]), {})
+        return SegmentorImage(shown=content, content=content, size=(pixels.shape[0], pixels.shape[1]), results={})
 
     @torch.inference_mode()
-    def predict(self, images: Sequence[Prepared], reductions: Sequence[ReducedInput]) -> list[np.ndarray]:
-        """As the base class; images that keep as many patches go through the model together."""
+    def predict(self, images: Sequence[SegmentorImage], reductions: Sequence[ReducedInput]) -> list[np.ndarray]:
+        """[H, W] integer output indices for each image; images that keep the same number of patches form a batch."""
         together: dict[Any, list[int]] = {}
         for i, reduction in enumerate(reductions):
             if isinstance(reduction, Downsample):
@@ -104,7 +104,7 @@ class PlainRunner(SegmentorRunner):
                 out[i] = _classes(one[None], images[i].size)
         return [out[i] for i in range(len(images))]
 
-    def _logits(self, kind: Any, images: Sequence[Prepared], reductions: Sequence[Any]) -> Tensor:
+    def _logits(self, kind: Any, images: Sequence[SegmentorImage], reductions: Sequence[Any]) -> Tensor:
         inputs, indices = self.model.inputs, None
         contents = [image.content for image in images]
         if isinstance(kind, Downsample):
@@ -116,15 +116,15 @@ class PlainRunner(SegmentorRunner):
         elif kind < reductions[0].mask.size:
             kept = np.stack([np.flatnonzero(reduction.mask) for reduction in reductions])
             indices = torch.from_numpy(kept).to(self._device)
-        return self.model.net(inputs.normalise(contents, self._device), indices)
+        return self.model.net(inputs.normalize(contents, self._device), indices)
 
 
 class MMSegRunner(SegmentorRunner):
-    """Any segmentor of mmseg, with its own test pipeline, windows and resize back.
+    """Runs a segmentor of mmseg with its own test pipeline, sliding windows and resize of the logits.
 
     Args:
         model: the segmentor.
-        patch: pixels along a patch's side, on the resized image.
+        patch: side of a patch in pixels of the resized image.
     """
 
     reduction = "fill"
@@ -139,22 +139,22 @@ class MMSegRunner(SegmentorRunner):
             self._steps = [TRANSFORMS.build(step) for step in steps]
         self._mean = fill_value(model.model)
 
-    def prepare(self, pixels: np.ndarray) -> Prepared:
-        """As the base class."""
+    def prepare(self, pixels: np.ndarray) -> SegmentorImage:
+        """Applies the config's test pipeline to [H, W, 3] uint8 RGB pixels."""
         original = np.ascontiguousarray(pixels[..., ::-1])
         size = (pixels.shape[0], pixels.shape[1])
         results: dict[str, Any] = {"img": original, "img_shape": size, "ori_shape": size, "seg_fields": []}
         for step in self._steps:
             results = step(results)
-        return Prepared(pixels, results.pop("img"), size, results)
+        content = results.pop("img")
+        return SegmentorImage(shown=pixels, content=content, size=size, results=results)
 
-    @torch.inference_mode()
-    def predict(self, images: Sequence[Prepared], reductions: Sequence[ReducedInput]) -> list[np.ndarray]:
-        """As the base class, one image at a time."""
+    def predict(self, images: Sequence[SegmentorImage], reductions: Sequence[ReducedInput]) -> list[np.ndarray]:
+        """[H, W] integer output indices for each image, computed one image at a time."""
         pairs = zip(images, reductions, strict=True)
         return [self._one(image, self._reduced(image, reduction)) for image, reduction in pairs]
 
-    def _reduced(self, image: Prepared, reduction: ReducedInput) -> np.ndarray:
+    def _reduced(self, image: SegmentorImage, reduction: ReducedInput) -> np.ndarray:
         if not isinstance(reduction, Downsample):
             return fill(image.content, reduction.mask, self.patch, self._mean)
         import cv2
@@ -162,29 +162,20 @@ class MMSegRunner(SegmentorRunner):
         height, width = downsampled_size(image.content.shape[0], image.content.shape[1], reduction.keep_ratio)
         return np.asarray(cv2.resize(image.content, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
-    def _one(self, image: Prepared, content: np.ndarray) -> np.ndarray:
+    def _one(self, image: SegmentorImage, content: np.ndarray) -> np.ndarray:
         from mmseg.structures import SegDataSample
 
-        model: Any = self.model.model
         meta = {"ori_shape": image.size, "img_shape": content.shape[:2], "pad_shape": content.shape[:2]}
         planes = torch.from_numpy(np.ascontiguousarray(content.transpose(2, 0, 1))).float()
         batch = {"inputs": [planes], "data_samples": [SegDataSample(metainfo=meta)]}
-        try:
-            with openmmlab.scope("mmseg"):
-                done = model.test_step(batch)[0]
-        except InputError:
-            raise
-        except Exception as error:  # of any module of any segmentor
-            raise InputError(
-                f"the segmentor fails on an image: {type(error).__name__}: {openmmlab.first_line(error)}"
-            ) from error
+        done = run_test_step(self.model.model, batch, "mmseg", "segmentor")[0]
         if not bool(torch.isfinite(done.seg_logits.data).all()):
-            raise InputError("the segmentor gave NaN or infinities")
+            raise InputError("the segmentor returned NaN or infinite logits")
         return np.asarray(done.pred_sem_seg.data[0].cpu().numpy().astype(np.int64))
 
 
 def _classes(logits: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """[1, C, h, w] -> [H, W]: the best class of each pixel."""
+    """[1, C, h, w] logits -> [H, W] index of the highest logit of each pixel."""
     if not bool(torch.isfinite(logits).all()):
-        raise InputError("the segmentor gave NaN or infinities")
+        raise InputError("the segmentor returned NaN or infinite logits")
     return np.asarray(upsampled(logits.float(), size)[0].argmax(0).cpu().numpy())

@@ -1,21 +1,19 @@
-"""Classifiers and backbones of timm from local files: any plain ViT, and any other timm model for whole images.
+"""timm models from local files: any plain ViT, whose patches can be dropped, and any other model for whole images.
 
-Sizes, normalisation, crop and interpolation are those of the weights: of timm's own record of them where a timm name
-is known, of the file's metadata for weights made here, and otherwise of the recipe that official DeiT and MAE
-fine-tunes are evaluated with (Touvron et al., 2021; He et al., 2022, appendix A.1: ImageNet's mean and standard
-deviation, bicubic, 224/256 of the short side up to 224 pixels, the whole short side above).
+Input size, normalization, crop and interpolation come with the weights: from timm's pretrained configuration if the
+timm name is known, from the file's metadata for weights trained with ltrp-bench, and otherwise from the evaluation
+recipe of the official DeiT and MAE fine-tunes (Touvron et al., ICML 2021; He et al., CVPR 2022, appendix A.1:
+ImageNet's mean and standard deviation, bicubic, a crop of 224/256 up to 224 pixels, no crop above).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import timm
-import torch
 from timm.data import resolve_data_config
 from timm.layers import PatchEmbed, resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
@@ -23,8 +21,6 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.checkpoints import (
     load_into,
-    load_metadata,
-    load_state,
     mismatch,
     resolve,
     sha256_of,
@@ -32,56 +28,58 @@ from ltrp_bench.selectors.checkpoints import (
 )
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit, load_backbone, name_of_file, timm_name
-from ltrp_bench.tasks.models.vit.preprocessing import Inputs
+from ltrp_bench.tasks.models.vit.preprocessing import Preprocessing
 from ltrp_bench.tasks.models.vit.token_dropping import patch_sides
+from ltrp_bench.tasks.models.weights import check_weights, file_config, load_float_state, seeded
 
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TimmModel:
-    """A frozen model and what its weights ask for.
+    """A frozen model and the preprocessing that its weights need.
 
     Attributes:
-        net: in evaluation mode, float32, without gradients; [B, 3, H, W] -> [B, classes].
-        inputs: how images become its input.
-        classes: outputs of the classifier; 0 where there is none.
-        class_names: of the outputs, where the file says; else None.
-        any_size: whether it takes images of other sizes than `inputs.size`.
-        identity: what makes its outputs, JSON-able.
+        net: module in evaluation mode, float32, without gradients; [B, 3, H, W] -> [B, classes] logits.
+        inputs: preprocessing of images.
+        classes: number of outputs of the classifier; 0 if there is none.
+        class_names: names of the outputs if the file has them, else None.
+        any_size: True if it takes images of other sizes than `inputs.size`.
+        identity: everything that determines its outputs, as JSON values.
     """
 
     net: nn.Module
-    inputs: Inputs
+    inputs: Preprocessing
     classes: int
     class_names: tuple[str, ...] | None
     any_size: bool
     identity: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlainViT(TimmModel):
-    """A timm `VisionTransformer`, whose patches can be dropped (`tasks.vits.dropping`)."""
+    """A timm `VisionTransformer`, whose patches can be dropped (see `token_dropping`)."""
 
     @property
     def vit(self) -> VisionTransformer:
-        """The model."""
+        """The module with its own type."""
         return cast(VisionTransformer, self.net)
 
     @property
     def patch(self) -> int:
-        """Pixels along a patch's side."""
+        """Side of a patch in pixels."""
         return patch_sides(self.vit)[0]
 
     @property
     def grid(self) -> Size:
-        """(gh, gw) of its input."""
+        """(gh, gw) at its input size."""
         return self.inputs.size[0] // self.patch, self.inputs.size[1] // self.patch
 
 
 def load_timm(
     weights: str | Path | None,
     model: str | None = None,
+    *,
     random_weights: int | None = None,
     image_size: int | Size | None = None,
     crop_pct: float | None = None,
@@ -90,33 +88,30 @@ def load_timm(
     classes: int = 1000,
     device: str = "cpu",
 ) -> TimmModel:
-    """A timm model with weights of a file, or untrained.
+    """Builds a timm model and loads its weights.
 
-    The architecture is told by, in this order: `model`; the file's own metadata (weights made here); a file name that
-    is a timm model's with its tag; the tensors' names and shapes (plain ViTs: timm's, DeiT's, official MAE fine-tunes).
+    The architecture comes from the first of these that is known: `model`; the file's metadata (weights trained with
+    ltrp-bench); a file name that is a timm model's with its tag; names and shapes of the tensors (plain ViTs of timm,
+    DeiT, and official MAE fine-tunes).
 
     Args:
-        weights: torch or safetensors file, or the name of weights that ship.
-        model: a timm model name, with or without "timm:"; without a tag it means timm's default weights.
-        random_weights: seed of an untrained one, where no weights are given; needs `model` or `config`.
-        image_size: another input size than the weights' own, one number or (H, W): position embeddings of ViTs are
+        weights: torch or safetensors file, or the name of bundled weights.
+        model: name of a timm model, with or without "timm:"; without a tag it stands for timm's default weights.
+        random_weights: seed of an untrained model, instead of `weights`; needs `model` or `config`.
+        image_size: another input size than the weights' own, one number or (H, W); position embeddings of ViTs are
             resampled (bicubic, antialiased).
-        crop_pct: another share of the resized image's side that the crop has, in (0, 1].
-        heads: attention heads of a plain ViT whose width does not tell them.
-        config: `build_vit`'s words, for an untrained ViT.
-        classes: outputs of an untrained one that is built by name.
-        device: of torch.
+        crop_pct: another value of `Preprocessing.crop_pct`, in (0, 1].
+        heads: attention heads of a plain ViT, if its width does not determine them.
+        config: arguments of `build_vit`, for an untrained ViT.
+        classes: number of outputs of an untrained model that is built by name.
+        device: torch device.
 
     Raises:
         InputError: a missing, corrupt or foreign file. UsageError: neither or both of weights and random_weights; a
             timm model that does not exist; a size that does not fit.
     """
-    if (weights is None) == (random_weights is None):
-        raise UsageError(
-            "give the model's checkpoint with --model-weights, or --task-option random_weights=SEED for an untrained "
-            "one; " + ("neither was given" if weights is None else "not both")
-        )
-    size = _pair(image_size)
+    check_weights(f"model {model}" if model else "the model", weights, random_weights)
+    size = image_sides(image_size)
     if weights is None:
         found = _untrained(model, config, cast(int, random_weights), size, classes)
     else:
@@ -128,12 +123,12 @@ def load_timm(
         inputs = replace(inputs, crop_pct=float(crop_pct))
     found.net.to(device).eval().requires_grad_(False)
     if isinstance(found, PlainViT):
-        _check_patches(found.vit, inputs.size)
+        check_patches(found.vit, inputs.size)
     return replace(found, inputs=inputs, identity={**found.identity, **inputs.identity()})
 
 
 def load_vit(weights: str | Path | None, model: str | None = None, **options: Any) -> PlainViT:
-    """As `load_timm`; `UsageError` where that is not a plain vision transformer."""
+    """`load_timm` with a UsageError if the model is not a plain vision transformer."""
     found = load_timm(weights, model, **options)
     if not isinstance(found, PlainViT):
         raise UsageError(f"{model or weights} is a {type(found.net).__name__}, not a plain vision transformer")
@@ -142,19 +137,19 @@ def load_vit(weights: str | Path | None, model: str | None = None, **options: An
 
 def _from_file(weights: str | Path, model: str | None, size: Size | None, heads: int | None) -> TimmModel:
     path = resolve(weights)
-    config = json.loads(load_metadata(path).get("config", "{}")) if model is None else {}
+    config = file_config(path) if model is None else {}
     name = timm_name(model) if model is not None else (None if config else name_of_file(path))
     identity: dict[str, Any] = {"model": name or "of the file", "weights": sha256_of(path)}
     if heads is not None:
         identity["heads"] = heads
     if name is None:
         backbone = load_backbone(path, heads=heads, supervised=False)
-        vit = _resized(backbone.model, size)
+        vit = set_input_size(backbone.model, size)
         shape = size or backbone.image_size
         crop = config.get("crop_pct") or (224 / 256 if max(shape) <= 224 else 1.0)
-        return _model(vit, Inputs(shape, backbone.mean, backbone.std, crop), identity, config.get("classes"))
-    state = {k: v.float() if v.is_floating_point() else v for k, v in load_state(path).items()}
-    net = _named(name, state, size, path)
+        inputs = Preprocessing(size=shape, mean=backbone.mean, std=backbone.std, crop_pct=crop)
+        return _model(vit, inputs, identity, config.get("classes"))
+    net = _named(name, load_float_state(path), size, path)
     return _model(net, inputs_of(net, size), identity)
 
 
@@ -163,49 +158,53 @@ def _untrained(
 ) -> TimmModel:
     if model is None and config is None:
         raise UsageError("an untrained model needs a timm name: --model vit_tiny_patch16_224, say")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         if model is not None:
-            net = _create(timm_name(model), size, num_classes=classes)
+            net = create_timm(timm_name(model), size, num_classes=classes)
             return _model(net, inputs_of(net, size), {"model": timm_name(model), "random_weights": seed})
         given = dict(config or {})
-        net = _resized(build_vit(given), size)
+        net = set_input_size(build_vit(given), size)
     shape = size or cast(Size, tuple(cast(Any, net.patch_embed.img_size)))
-    inputs = Inputs(shape, tuple(given["mean"]), tuple(given["std"]), float(given.get("crop_pct", 1.0)))
+    inputs = Preprocessing(
+        size=shape, mean=tuple(given["mean"]), std=tuple(given["std"]), crop_pct=float(given.get("crop_pct", 1.0))
+    )
     return _model(net, inputs, {"config": given, "random_weights": seed}, given.get("classes"))
 
 
-def _model(net: nn.Module, inputs: Inputs, identity: dict[str, Any], names: Any = None) -> TimmModel:
+def _model(net: nn.Module, inputs: Preprocessing, identity: dict[str, Any], names: Any = None) -> TimmModel:
     plain = isinstance(net, VisionTransformer)
     kind = PlainViT if plain else TimmModel
     known = getattr(net, "pretrained_cfg", None) or {}
     return kind(
-        net,
-        inputs,
-        int(cast(Any, net).num_classes),
-        tuple(names) if isinstance(names, (list, tuple)) else None,
-        plain or not known.get("fixed_input_size", False),
-        identity,
+        net=net,
+        inputs=inputs,
+        classes=int(cast(Any, net).num_classes),
+        class_names=tuple(names) if isinstance(names, (list, tuple)) else None,
+        any_size=plain or not known.get("fixed_input_size", False),
+        identity=identity,
     )
 
 
-def inputs_of(net: nn.Module, size: Size | None = None) -> Inputs:
-    """How timm evaluates a model that it built; at its own test size unless another is asked for."""
+def inputs_of(net: nn.Module, size: Size | None = None) -> Preprocessing:
+    """Preprocessing with which timm evaluates a model that it built, at `size` or else at timm's test size."""
     config = resolve_data_config(pretrained_cfg=cast(Any, net).pretrained_cfg, use_test_size=True)
     if size is None and isinstance(net, VisionTransformer):
         size = cast(Size, tuple(cast(Any, net.patch_embed.img_size)))
-    return Inputs(
-        size or tuple(config["input_size"][1:]),
-        tuple(config["mean"]),
-        tuple(config["std"]),
-        float(config["crop_pct"]),
-        config["crop_mode"],
-        config["interpolation"],
+    return Preprocessing(
+        size=size or tuple(config["input_size"][1:]),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        crop_pct=float(config["crop_pct"]),
+        crop_mode=config["crop_mode"],
+        interpolation=config["interpolation"],
     )
 
 
-def _create(name: str, size: Size | None, **options: Any) -> nn.Module:
-    """timm's model, built for images of `size` where it has to be."""
+def create_timm(name: str, size: Size | None, **options: Any) -> nn.Module:
+    """Builds a timm model without weights, for images of `size` if its input size is fixed.
+
+    Raises UsageError if timm refuses the options.
+    """
     known = timm.get_pretrained_cfg(name)
     if size is not None and known is not None and known.fixed_input_size:
         options["img_size"] = size
@@ -216,7 +215,7 @@ def _create(name: str, size: Size | None, **options: Any) -> nn.Module:
 
 
 def _named(name: str, state: dict[str, Tensor], size: Size | None, path: Path) -> nn.Module:
-    """The timm model of that name with the classifier that the file holds."""
+    """Builds the timm model of that name, with a classifier if the file has one, and loads `state`."""
     for prefix in ("backbone.", "encoder."):
         if f"{prefix}patch_embed.proj.weight" in state:
             state = strip_prefix(state, prefix)
@@ -227,8 +226,8 @@ def _named(name: str, state: dict[str, Tensor], size: Size | None, path: Path) -
     plain = "blocks.0.attn.qkv.weight" in state and "pos_embed" in state
     options: dict[str, Any] = {"num_classes": state[f"{head}.weight"].shape[0] if own else 0} if own or plain else {}
     if plain and "fc_norm.weight" in state and "norm.weight" not in state:
-        options["global_pool"] = "avg"  # as MAE's fine-tunes are saved
-    net = _create(name, size, **options)
+        options["global_pool"] = "avg"  # as in MAE's fine-tunes
+    net = create_timm(name, size, **options)
     if isinstance(net, VisionTransformer):
         if not plain:
             raise mismatch(f"a plain ViT ({path.name})", state, ["blocks.0.attn.qkv.weight", "pos_embed"])
@@ -238,7 +237,7 @@ def _named(name: str, state: dict[str, Tensor], size: Size | None, path: Path) -
 
 
 def _positions(vit: VisionTransformer, table: Tensor, name: str) -> Tensor:
-    """A file's position embeddings on the grid of a model built for another size; as they are where they fit."""
+    """Resamples a file's position embeddings to the grid of a model that was built for another size."""
     known = timm.get_pretrained_cfg(name)
     if vit.pos_embed is None or vit.pos_embed.shape == table.shape or known is None:
         return table
@@ -246,28 +245,32 @@ def _positions(vit: VisionTransformer, table: Tensor, name: str) -> Tensor:
     trained = (known.input_size[1] // ph, known.input_size[2] // pw)
     held = 0 if vit.no_embed_class else vit.num_prefix_tokens
     if table.shape[1] != trained[0] * trained[1] + held:
-        return table  # load_into says what does not fit
+        return table  # load_into reports the mismatch
     grid = list(cast(Any, vit.patch_embed.grid_size))
     return cast(Tensor, resample_abs_pos_embed(table, grid, list(trained), num_prefix_tokens=held))
 
 
-def _resized(vit: VisionTransformer, size: Size | None) -> VisionTransformer:
-    """The same weights for images of another size; a stem of convolutions takes any, positions follow later."""
+def set_input_size(vit: VisionTransformer, size: Size | None) -> VisionTransformer:
+    """Resamples a ViT's position embeddings to images of `size`, in place, and returns the ViT.
+
+    A stem of convolutions takes images of any size; its positions are resampled in the forward pass.
+    """
     if size is not None and isinstance(vit.patch_embed, PatchEmbed):
         vit.set_input_size(img_size=size)
     return vit
 
 
-def _check_patches(vit: VisionTransformer, size: Size) -> None:
+def check_patches(vit: VisionTransformer, size: Size) -> None:
+    """Checks that patches are square (else InputError) and divide images of `size` (else UsageError)."""
     ph, pw = patch_sides(vit)
     if ph != pw:
-        raise InputError(f"patches of {ph}x{pw} pixels: tasks here need square ones")
+        raise InputError(f"the model has patches of {ph}x{pw} pixels: they must be square")
     if size[0] % ph or size[1] % ph:
         raise UsageError(f"images of {size[0]}x{size[1]} pixels cannot be cut into the model's patches of {ph}")
 
 
-def _pair(size: Any) -> Size | None:
-    """(H, W) of one number or two; else UsageError."""
+def image_sides(size: int | Sequence[int] | None) -> Size | None:
+    """(H, W) of an image size given as one number or two; None stays None, UsageError for anything else."""
     if size is None:
         return None
     sides = (size, size) if isinstance(size, int) else tuple(size)

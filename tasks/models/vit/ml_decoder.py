@@ -1,12 +1,11 @@
-"""ML-Decoder: a classification head in which queries, each for a group of categories, look at an image's tokens.
+"""ML-Decoder: a classification head in which queries, each for a group of categories, attend to an image's tokens.
 
-Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", WACV 2023, section "ML-Decoder": a transformer
-decoder of one layer whose queries do not attend to each other (that would only mix what is the same for every
-image), with group decoding (at most 100 queries, fixed or learnt, each answering for ceil(C / K) categories through
-a fully connected layer of its own).
+Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", WACV 2023: a transformer decoder of one layer
+without self-attention among the queries (which are the same for every image), and with group decoding: at most 100
+queries, fixed or learned, each of which predicts ceil(C / K) categories through its own fully connected layer.
 
-Parameters have the names of the published checkpoints, so these load without renaming. It takes any number of tokens
-in any order: where patches are dropped it simply gets fewer.
+Parameters have the names of the published checkpoints. The head takes any number of tokens in any order, so that
+dropped patches are simply tokens that it does not get.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from torch import Tensor, nn
 from ltrp_bench.selectors.errors import InputError, UsageError
 
 GROUPS, DIM, HEADS, HIDDEN, DROPOUT = 100, 768, 8, 2048, 0.1
-"""Most queries, their width, attention heads, width of the feed-forward layer, and dropout, as published."""
+"""Maximum number of queries, their width, attention heads, feed-forward width and dropout, as published."""
 
 _MARK = "decoder.duplicate_pooling"
 
 
 class DecoderLayer(nn.Module):
-    """Queries gather from tokens, then each thinks alone; norms follow the sums, as in the first transformers."""
+    """Cross-attention from queries to tokens and a feed-forward layer, with norms after the residual sums."""
 
     def __init__(self, dim: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -40,17 +39,17 @@ class DecoderLayer(nn.Module):
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         """[B, K, D] and [B, N, D] -> [B, K, D]."""
-        # What self-attention among the queries would stand for is the queries themselves.
+        # Self-attention among the queries is replaced by the queries themselves, as published.
         x = self.norm1(queries + self.dropout(queries))
         x = self.norm2(x + self.dropout(self.multihead_attn(x, tokens, tokens, need_weights=False)[0]))
         return cast(Tensor, self.norm3(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x)))))))
 
 
 class _Decoder(nn.Module):
-    """Holds what published checkpoints call "decoder."."""
+    """The parameters under "decoder." in published checkpoints."""
 
     def __init__(
-        self, features: int, classes: int, groups: int, dim: int, heads: int, hidden: int, dropout: float
+        self, features: int, classes: int, *, groups: int, dim: int, heads: int, hidden: int, dropout: float
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList([DecoderLayer(dim, heads, hidden, dropout)])
@@ -61,17 +60,17 @@ class _Decoder(nn.Module):
 
 
 class MLDecoder(nn.Module):
-    """The head.
+    """The classification head.
 
     Args:
         features: width of the tokens.
-        classes: categories, C.
-        groups: most queries; there are K = min(groups, classes).
-        dim: width of queries, a multiple of `heads`.
-        heads: of the attention.
+        classes: number of categories, C.
+        groups: maximum number of queries; there are K = min(groups, classes).
+        dim: width of the queries, a multiple of `heads`.
+        heads: attention heads.
         hidden: width of the feed-forward layer.
-        learnable: whether training changes the queries; the paper finds fixed ones as good.
-        dropout: in training.
+        learnable: True to train the queries; the paper finds fixed ones as good.
+        dropout: dropout rate during training.
 
     Raises:
         UsageError: a number below 1, or heads that do not divide the width.
@@ -81,6 +80,7 @@ class MLDecoder(nn.Module):
         self,
         features: int,
         classes: int,
+        *,
         groups: int = GROUPS,
         dim: int = DIM,
         heads: int = HEADS,
@@ -95,48 +95,54 @@ class MLDecoder(nn.Module):
                 f"hidden={hidden} must be at least 1, and heads divide dim"
             )
         self.classes = classes
-        self.decoder = _Decoder(features, classes, min(groups, classes), dim, heads, hidden, dropout)
+        self.decoder = _Decoder(
+            features, classes, groups=min(groups, classes), dim=dim, heads=heads, hidden=hidden, dropout=dropout
+        )
         self.decoder.query_embed.requires_grad_(learnable)
-        # Of each group's own matrix: Xavier of all of them at once would take their number for a width.
+        # Per group: Xavier on the whole tensor would take the number of groups for a width.
         with torch.no_grad():
             for weight in self.decoder.duplicate_pooling:
                 nn.init.xavier_normal_(weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of every category.
+        """Predicts all categories.
 
         Args:
-            tokens: [B, N, features] in any order, N >= 1; or a map [B, features, h, w], whose places are tokens.
+            tokens: [B, N, features] in any order, N >= 1, or a feature map [B, features, h, w].
 
         Returns:
-            [B, C]; query i answers for the categories from i * ceil(C / K) on.
+            [B, C] logits; query i predicts ceil(C / K) categories from i * ceil(C / K) on.
         """
         if tokens.ndim == 4:
             tokens = tokens.flatten(2).transpose(1, 2)
         decoder = self.decoder
-        seen = F.relu(decoder.embed_standart(tokens))
-        x = decoder.query_embed.weight.expand(len(seen), -1, -1)
+        memory = F.relu(decoder.embed_standart(tokens))
+        x = decoder.query_embed.weight.expand(len(memory), -1, -1)
         for layer in decoder.layers:
-            x = layer(x, seen)
+            x = layer(x, memory)
         logits = torch.einsum("bkd,kdg->bkg", x, decoder.duplicate_pooling).flatten(1)[:, : self.classes]
         return logits + decoder.duplicate_pooling_bias
 
     def config(self) -> dict[str, Any]:
-        """The arguments that its tensors do not tell, and those they do, JSON-able: see `decoder_config`."""
+        """Constructor arguments as JSON values: those of `decoder_config`, and the heads."""
         heads = cast(nn.MultiheadAttention, self.decoder.layers[0].multihead_attn).num_heads
         return {**decoder_config(self.state_dict()), "heads": heads}
 
 
 def decoder_prefix(state: Mapping[str, Tensor]) -> str | None:
-    """What stands before an ML-Decoder's keys in a checkpoint ("head.", "fc.", ""); None where there is none."""
+    """Prefix of the keys of an ML-Decoder in a checkpoint ("head.", "fc.", ""); None if it has no ML-Decoder."""
     return next((key.removesuffix(_MARK) for key in state if key.endswith(_MARK)), None)
 
 
 def decoder_config(state: Mapping[str, Tensor], what: str = "ML-Decoder") -> dict[str, Any]:
-    """Arguments of the `MLDecoder` that a state dict (without prefix) belongs to; all but its attention heads.
+    """Reads the arguments of an `MLDecoder`, except its attention heads, from a state dict without prefix.
+
+    Args:
+        state: the state dict.
+        what: name of the head, for error messages.
 
     Raises:
-        InputError: keys are missing, or it is of another kind (zero-shot, several layers).
+        InputError: keys are missing, or the head is of another kind (zero-shot, several layers).
     """
     needed = [_MARK, f"{_MARK}_bias", "decoder.embed_standart.weight", "decoder.layers.0.linear1.weight"]
     missing = [key for key in needed if key not in state]
@@ -155,9 +161,9 @@ def decoder_config(state: Mapping[str, Tensor], what: str = "ML-Decoder") -> dic
 
 
 def attach(vit: VisionTransformer, head: MLDecoder) -> VisionTransformer:
-    """The ViT with an ML-Decoder in place of pooling and classifier; changes and returns it.
+    """Replaces pooling and classifier of a ViT by an ML-Decoder, in place, and returns the ViT.
 
-    The head gets every token behind the last norm: those of the (kept) patches, and class and register tokens.
+    The head gets all tokens after the last norm: those of the (kept) patches, and class and register tokens.
     """
     vit.reset_classifier(0, "")
     vit.num_classes, vit.head = head.classes, head

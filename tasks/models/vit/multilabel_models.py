@@ -1,38 +1,37 @@
-"""Models that say of each category whether an image shows it: timm's, with a linear head or an ML-Decoder.
+"""Multi-label classifiers: timm models with a linear head or an ML-Decoder.
 
-A checkpoint tells its head by its keys. ML-Decoders stand behind plain ViTs, where they get every token, and behind
-other timm models, where they get the places of the last feature map. Images are squashed to the input size, without
-a crop, as ML-Decoder's authors evaluate: a crop would cut off what the labels name.
+The keys of a checkpoint tell which head it has. An ML-Decoder gets all tokens of a plain ViT, and all positions of the
+last feature map of other timm models. Images are squashed to the input size without a crop, as ML-Decoder's authors
+evaluate: a crop would cut off labelled objects.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import torch
 from timm.models.tresnet import TResNet, checkpoint_filter_fn
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit, load_backbone, name_of_file, timm_name
 from ltrp_bench.tasks.models.vit.loading import (
     PlainViT,
     TimmModel,
-    _check_patches,
-    _create,
-    _pair,
-    _resized,
+    check_patches,
+    create_timm,
+    image_sides,
     inputs_of,
     load_timm,
+    set_input_size,
 )
 from ltrp_bench.tasks.models.vit.ml_decoder import HEADS, MLDecoder, attach, decoder_config, decoder_prefix
-from ltrp_bench.tasks.models.vit.preprocessing import Inputs
+from ltrp_bench.tasks.models.vit.preprocessing import Preprocessing
+from ltrp_bench.tasks.models.weights import file_config, load_float_state, seeded
 
 Head = Literal["ml-decoder", "linear"]
 
@@ -41,8 +40,8 @@ class MapDecoder(nn.Module):
     """Any timm model with an ML-Decoder on its last feature map.
 
     Args:
-        body: built with `num_classes=0` and without pooling; gives [B, D, h, w], or tokens [B, N, D].
-        head: of D features.
+        body: built without classifier and pooling; its features are [B, D, h, w], or tokens [B, N, D].
+        head: ML-Decoder for D features.
     """
 
     def __init__(self, body: nn.Module, head: MLDecoder) -> None:
@@ -58,11 +57,12 @@ class MapDecoder(nn.Module):
 
 
 def build_multilabel_vit(config: Mapping[str, Any]) -> VisionTransformer:
-    """An untrained plain ViT with its head.
+    """Builds an untrained plain ViT with its head.
 
     Args:
-        config: `build_vit`'s words, `classes` being a list of names; and "decoder": the keyword arguments of
-            `MLDecoder` (without features and classes), or none for a linear head. Weights made here carry it.
+        config: arguments of `build_vit`, with a list of names as `classes`; and "decoder", the keyword arguments of
+            `MLDecoder` without features and classes, or None for a linear head. Weights trained with ltrp-bench carry
+            it in their metadata.
     """
     if config.get("decoder") is None:
         return build_vit(config)
@@ -74,6 +74,7 @@ def build_multilabel_vit(config: Mapping[str, Any]) -> VisionTransformer:
 def load_multilabel(
     weights: str | Path | None,
     model: str | None = None,
+    *,
     random_weights: int | None = None,
     classes: int = 80,
     head: Head | None = None,
@@ -81,21 +82,22 @@ def load_multilabel(
     config: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> TimmModel:
-    """A model with weights of a file, or untrained.
+    """Builds a multi-label classifier and loads its weights.
 
     Args:
         weights: checkpoint, see `load_timm`; with an ML-Decoder if it has the keys of one.
-        model: a timm name, where the file does not tell; always for other models than plain ViTs with an ML-Decoder.
-        random_weights: seed of an untrained one, where no weights are given.
-        classes: outputs of an untrained one.
-        head: of an untrained one; by default an ML-Decoder on a plain ViT, a linear head elsewhere. Of a file: what
-            it must have.
+        model: name of a timm model if the file does not determine it, as with an ML-Decoder on anything but a plain
+            ViT.
+        random_weights: seed of an untrained model, instead of `weights`.
+        classes: number of outputs of an untrained model.
+        head: head of an untrained model, by default an ML-Decoder on a plain ViT and a linear head elsewhere; for a
+            checkpoint the head that it must have.
         image_size: another input size, one number or (H, W), see `load_timm`.
-        config: of `build_multilabel_vit`, for an untrained ViT without a timm name.
-        device: of torch.
+        config: arguments of `build_multilabel_vit`, for an untrained ViT without a timm name.
+        device: torch device.
 
     Raises:
-        InputError, UsageError: as `load_timm`; a head that is not the one asked for, or cannot be read.
+        InputError, UsageError: see `load_timm`; or another head than requested, or one that cannot be read.
     """
     if head not in (None, "ml-decoder", "linear"):
         raise UsageError(f"head must be ml-decoder or linear, got {head!r}")
@@ -104,11 +106,11 @@ def load_multilabel(
     else:
         if random_weights is not None:
             raise UsageError("give the model's checkpoint or random_weights=SEED, not both")
-        state = load_state(resolve(weights))
+        state = load_float_state(resolve(weights))
         prefix = decoder_prefix(state)
         if head is not None and (prefix is not None) != (head == "ml-decoder"):
             kind = "a linear head" if prefix is None else "an ML-Decoder"
-            raise InputError(f"{weights} has {kind}, and head={head} was asked for")
+            raise InputError(f"{weights} has {kind}, but head={head} was requested")
         if prefix is None:
             found = load_timm(weights, model, image_size=image_size)
         else:
@@ -121,16 +123,15 @@ def load_multilabel(
 def _untrained(
     model: str | None, seed: int | None, classes: int, head: Head | None, size: Any, config: Mapping[str, Any] | None
 ) -> TimmModel:
-    # One that is named is built with its own random head, which gives way to the decoder.
-    given = None if config is None else {**config, "decoder": None}
-    found = load_timm(None, model, seed, image_size=size, config=given, classes=classes)
+    # The model is built with a linear head, which the decoder replaces.
+    linear = None if config is None else {**config, "decoder": None}
+    found = load_timm(None, model, random_weights=seed, image_size=size, config=linear, classes=classes)
     plain = isinstance(found, PlainViT)
     if (head or ("ml-decoder" if plain else "linear")) == "linear":
         return found
-    words = {} if config is None or model is not None else dict(config.get("decoder") or {})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(cast(int, seed))
-        decoder = MLDecoder(int(cast(Any, found.net).num_features), found.classes, **words)
+    options = {} if config is None or model is not None else dict(config.get("decoder") or {})
+    with seeded(cast(int, seed)):
+        decoder = MLDecoder(int(cast(Any, found.net).num_features), found.classes, **options)
     identity = {**found.identity, "decoder": decoder.config()}
     if plain:
         attach(cast(VisionTransformer, found.net), decoder)
@@ -140,12 +141,11 @@ def _untrained(
 
 
 def _decoder_from_file(path: Path, state: Mapping[str, Tensor], prefix: str, model: str | None, size: Any) -> TimmModel:
-    """A checkpoint whose head, under `prefix`, is an ML-Decoder."""
-    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    config = json.loads(load_metadata(path).get("config", "{}")) if model is None else {}
-    mine, what = f"{prefix}decoder.", f"the ML-Decoder of {path.name}"
-    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(mine)}
-    body = {key: value for key, value in state.items() if not key.startswith(mine)}
+    """Loads a checkpoint whose head, under `prefix`, is an ML-Decoder."""
+    config = file_config(path) if model is None else {}
+    head_prefix, what = f"{prefix}decoder.", f"the ML-Decoder of {path.name}"
+    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(head_prefix)}
+    body = {key: value for key, value in state.items() if not key.startswith(head_prefix)}
     shape, heads = decoder_config(own, what), int((config.get("decoder") or {}).get("heads", HEADS))
     if shape["dim"] % heads:
         raise InputError(f"{what} is {shape['dim']} wide, which {heads} attention heads do not divide")
@@ -157,46 +157,62 @@ def _decoder_from_file(path: Path, state: Mapping[str, Tensor], prefix: str, mod
     name = timm_name(model) if model is not None else (None if config else name_of_file(path))
     identity = {"model": name or "of the file", "weights": sha256_of(path), "decoder": head.config()}
     if not any(key.endswith("blocks.0.attn.qkv.weight") for key in body):
-        net = _map_model(name, body, path, _pair(size))
+        net = _map_model(name, body, path, image_sides(size))
         _check_features(what, shape["features"], net)
-        fixed = cast(Any, net).pretrained_cfg.get("fixed_input_size", False)
-        return TimmModel(MapDecoder(net, head), inputs_of(net, _pair(size)), head.classes, names, not fixed, identity)
-    vit, inputs = _vit(path, body, config, name, mine)
+        return TimmModel(
+            net=MapDecoder(net, head),
+            inputs=inputs_of(net, image_sides(size)),
+            classes=head.classes,
+            class_names=names,
+            any_size=not cast(Any, net).pretrained_cfg.get("fixed_input_size", False),
+            identity=identity,
+        )
+    vit, inputs = _vit(path, body, config, name, head_prefix)
     _check_features(what, shape["features"], vit)
-    inputs = replace(inputs, size=_pair(size) or inputs.size)
-    _check_patches(_resized(vit, _pair(size)), inputs.size)
-    return PlainViT(attach(vit, head), inputs, head.classes, names, True, identity)
+    inputs = replace(inputs, size=image_sides(size) or inputs.size)
+    check_patches(set_input_size(vit, image_sides(size)), inputs.size)
+    return PlainViT(
+        net=attach(vit, head),
+        inputs=inputs,
+        classes=head.classes,
+        class_names=names,
+        any_size=True,
+        identity=identity,
+    )
 
 
 def _vit(
-    path: Path, body: Mapping[str, Tensor], config: Mapping[str, Any], name: str | None, mine: str
-) -> tuple[VisionTransformer, Inputs]:
-    """The plain ViT before a decoder: of weights made here by their `config`, else as `load_backbone` reads files."""
+    path: Path, body: Mapping[str, Tensor], config: Mapping[str, Any], name: str | None, head_prefix: str
+) -> tuple[VisionTransformer, Preprocessing]:
+    """The plain ViT before a decoder: built from the file's `config` if it has one, else read by `load_backbone`."""
     if config:
         vit = build_vit({**config, "classes": 0})
         load_into(vit, body, f"the ViT of {path.name}")
         mean, std = tuple(config["mean"]), tuple(config["std"])
     else:
-        backbone = load_backbone(path, name, supervised=False, drop=(mine,))
+        backbone = load_backbone(path, name, supervised=False, drop=(head_prefix,))
         vit, mean, std = backbone.model, backbone.mean, backbone.std
         if name is not None:
             return vit, inputs_of(vit)
     sides: Any = vit.patch_embed.img_size
-    return vit, Inputs((int(sides[0]), int(sides[1])), mean, std, 1.0)
+    return vit, Preprocessing(size=(int(sides[0]), int(sides[1])), mean=mean, std=std, crop_pct=1.0)
 
 
 def _map_model(name: str | None, body: Mapping[str, Tensor], path: Path, size: tuple[int, int] | None) -> nn.Module:
-    """A timm model without classifier and pooling, with the weights `body`."""
+    """Builds a timm model without classifier and pooling and loads the weights `body`."""
     if name is None:
-        raise UsageError(f"{path.name} has an ML-Decoder behind no plain ViT: name the timm model with --model")
-    net = _create(name, size, num_classes=0, global_pool="")
-    if isinstance(net, TResNet):  # the official files' names of layers, and their fused norms
+        raise UsageError(
+            f"{path.name} has an ML-Decoder on something else than a plain ViT: name the timm model with --model"
+        )
+    net = create_timm(name, size, num_classes=0, global_pool="")
+    if isinstance(net, TResNet):  # converts the layer names and fused norms of official files
         body = checkpoint_filter_fn(dict(body), net)
     load_into(net, body, f"timm's {name} from {path.name}")
     return net
 
 
 def _check_features(what: str, wanted: int, net: nn.Module) -> None:
+    """InputError unless the model's features have the width that its head takes."""
     given = int(cast(Any, net).num_features)
     if wanted != given:
-        raise InputError(f"{what} takes tokens of {wanted} channels, the model before it gives {given}")
+        raise InputError(f"{what} takes tokens of {wanted} channels, but the model has {given}")

@@ -1,4 +1,4 @@
-"""How an image becomes a model's input: timm's own resize and crop on 8-bit pixels, then mean and deviation."""
+"""Preprocessing of images for a model: timm's resize and crop on 8-bit pixels, then normalization."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from torch import Tensor
 from ltrp_bench.selectors.normalization import normalize
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What a model's weights ask of images.
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Preprocessing that a model's weights were trained or evaluated with.
 
     Attributes:
         size: (H, W) of the input in pixels.
-        mean, std: per channel of RGB in [0, 1].
-        crop_pct: side of the crop over that of the resized image, in (0, 1].
-        crop_mode: timm's "center" (short side resized, centre cut), "squash" or "border".
-        interpolation: "bicubic", "bilinear", … of PIL, which antialiases.
+        mean, std: of each RGB channel, for pixels in [0, 1].
+        crop_pct: side of the crop divided by that of the resized image, in (0, 1].
+        crop_mode: timm's "center" (resize the short side, crop the center), "squash" or "border".
+        interpolation: PIL's "bicubic", "bilinear", …, with antialiasing.
     """
 
     size: tuple[int, int]
@@ -36,15 +36,15 @@ class Inputs:
     interpolation: str = "bicubic"
 
     def identity(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
+        """All attributes as JSON values, for the task's identity."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def crop(self, pixels: np.ndarray) -> np.ndarray:
-        """[h, w, 3] uint8 of any size -> [H, W, 3] uint8: timm's evaluation transform up to its normalisation."""
+        """[h, w, 3] uint8 of any size -> [H, W, 3] uint8: timm's evaluation transform without its normalization."""
         transform = create_transform(
             (3, *self.size),
             is_training=False,
-            use_prefetcher=True,  # leaves conversion and normalisation to us
+            use_prefetcher=True,  # omits conversion and normalization
             interpolation=self.interpolation,
             mean=self.mean,
             std=self.std,
@@ -55,7 +55,7 @@ class Inputs:
         return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
     def shrink(self, content: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """A cropped [H, W, 3] uint8 image at another (h, w), by the same interpolation."""
+        """Resizes a cropped [H, W, 3] uint8 image to another (h, w) with the same interpolation."""
         if content.shape[:2] == tuple(size):
             return content
         filter_ = str_to_pil_interp(self.interpolation)
@@ -63,10 +63,10 @@ class Inputs:
 
     @property
     def mean_pixel(self) -> tuple[float, ...]:
-        """The mean in [0, 255]: what `normalise` maps to exactly zero."""
+        """Mean of each channel in [0, 255], which `normalize` maps to exactly zero."""
         return tuple(255 * value for value in self.mean)
 
-    def normalise(self, contents: Sequence[np.ndarray], device: str | torch.device = "cpu") -> Tensor:
-        """[H, W, 3] pixels in [0, 255], uint8 or float32, all of one size -> [B, 3, H, W] float32."""
+    def normalize(self, contents: Sequence[np.ndarray], device: str | torch.device = "cpu") -> Tensor:
+        """B images [H, W, 3] of one size, uint8 or float32 in [0, 255] -> [B, 3, H, W] float32, normalized."""
         stacked = torch.from_numpy(np.stack(contents)).to(device).permute(0, 3, 1, 2).float()
         return normalize(stacked, self.mean_pixel, [255 * value for value in self.std]).contiguous()

@@ -125,8 +125,8 @@ def test_the_task_drops_patches() -> None:
 
 
 def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
-    made = load_detector(SHAPES_VIT_CONFIG, None, 3, "cpu")
+    made = load_detector(SHAPES_VIT_CONFIG, None, random_weights=3)
     save_safetensors(tmp_path / "d.safetensors", made.model.state_dict(), {})
-    again = load_detector(SHAPES_VIT_CONFIG, tmp_path / "d.safetensors", None, "cpu")
+    again = load_detector(SHAPES_VIT_CONFIG, tmp_path / "d.safetensors")
     assert all(torch.equal(value, again.model.state_dict()[key]) for key, value in made.model.state_dict().items())
     assert "classes" in again.identity

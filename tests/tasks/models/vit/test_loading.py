@@ -128,12 +128,12 @@ def test_the_crop_is_timms(tmp_path: Path) -> None:
         assert cropped.shape == (*size, 3) and cropped.dtype == np.uint8
         config = {**resolve_data_config(model=model.net), "input_size": (3, *size)}
         reference = create_transform(**config)(Image.fromarray(image))
-        torch.testing.assert_close(model.inputs.normalise([cropped])[0], reference, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(model.inputs.normalize([cropped])[0], reference, atol=1e-6, rtol=1e-5)
     whole = load_timm(None, "test_vit", random_weights=0, crop_pct=1.0)
     square = np.ascontiguousarray(image[:160, :160])
     assert np.array_equal(whole.inputs.crop(square), square)
     mean = np.full((160, 160, 3), whole.inputs.mean_pixel, np.float32)
-    assert not whole.inputs.normalise([mean]).any()
+    assert not whole.inputs.normalize([mean]).any()
 
 
 def test_random_weights_are_the_seeds_alone() -> None:

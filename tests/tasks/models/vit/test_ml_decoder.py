@@ -69,7 +69,7 @@ def by_torchs_layer(head: MLDecoder, tokens: Tensor) -> Tensor:
 @pytest.mark.parametrize(("classes", "groups", "each"), [(5, 100, 1), (7, 3, 3), (10, 4, 3), (12, 4, 3), (250, 100, 3)])
 @torch.no_grad()
 def test_equals_torchs_decoder_layer_query_by_query(classes: int, groups: int, each: int) -> None:
-    head = shaken(MLDecoder(24, classes, groups, **SMALL))
+    head = shaken(MLDecoder(24, classes, groups=groups, **SMALL))
     assert head.decoder.duplicate_pooling.shape == (min(groups, classes), 32, each)
     tokens = noise(2, 9, 24)
     logits = head(tokens)
@@ -117,7 +117,7 @@ def test_queries_are_fixed_unless_asked_for() -> None:
 
 
 def test_a_state_dict_tells_its_head() -> None:
-    head = MLDecoder(24, 7, 3, **SMALL)
+    head = MLDecoder(24, 7, groups=3, **SMALL)
     state = {f"fc.{key}": value for key, value in head.state_dict().items()}
     assert decoder_prefix(state) == "fc." and decoder_prefix({"head.weight": torch.zeros(1)}) is None
     assert head.config() == {"features": 24, "classes": 7, "groups": 3, "dim": 32, "hidden": 48, "heads": 4}
@@ -223,24 +223,24 @@ def test_official_names_of_tresnet(tmp_path: Path) -> None:
 
 
 def test_untrained_ones_depend_on_the_seed_alone() -> None:
-    one, same, other = (load_multilabel(None, None, seed, config=VIT) for seed in (1, 1, 2))
+    one, same, other = (load_multilabel(None, random_weights=seed, config=VIT) for seed in (1, 1, 2))
     states = [found.net.state_dict() for found in (one, same, other)]
     assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
     key = "head.decoder.duplicate_pooling"
     assert states[0][key].shape == (2, 32, 3) and not torch.equal(states[0][key], states[2][key])
     assert one.identity == same.identity != other.identity
     json.dumps(one.identity)
-    linear = load_multilabel(None, None, 1, head="linear", config=VIT)
+    linear = load_multilabel(None, random_weights=1, head="linear", config=VIT)
     assert isinstance(linear.net.head, nn.Linear) and linear.identity != one.identity
-    network = load_multilabel(None, "resnet10t", 1, 5)
+    network = load_multilabel(None, "resnet10t", random_weights=1, classes=5)
     assert isinstance(network.net.fc, nn.Linear) and network.classes == 5
-    decoded = load_multilabel(None, "resnet10t", 1, 5, head="ml-decoder")
+    decoded = load_multilabel(None, "resnet10t", random_weights=1, classes=5, head="ml-decoder")
     assert decoded.net(noise(1, 3, 64, 64)).shape == (1, 5)
 
 
 def test_wrong_use_is_named(tmp_path: Path) -> None:
     _, path = made(tmp_path)
-    with pytest.raises(InputError, match="has an ML-Decoder, and head=linear was asked for"):
+    with pytest.raises(InputError, match="has an ML-Decoder, but head=linear was requested"):
         load_multilabel(path, head="linear")
     with pytest.raises(UsageError, match="head must be"):
         load_multilabel(path, head="mlp")  # type: ignore[arg-type]
@@ -257,7 +257,7 @@ def test_wrong_use_is_named(tmp_path: Path) -> None:
         load_multilabel(tmp_path / "heads.safetensors")
     narrow = {**state, "head.decoder.embed_standart.weight": torch.zeros(32, 16)}
     save_safetensors(tmp_path / "narrow.safetensors", narrow, {"config": VIT})
-    with pytest.raises(InputError, match="takes tokens of 16 channels, the model before it gives 24"):
+    with pytest.raises(InputError, match="takes tokens of 16 channels, but the model has 24"):
         load_multilabel(tmp_path / "narrow.safetensors")
     del state["blocks.1.norm1.weight"]
     save_safetensors(tmp_path / "short.safetensors", state, {"config": VIT})
