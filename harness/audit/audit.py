@@ -1,4 +1,4 @@
-"""The audit of one selector: its contract, checked; its habits and its cost, measured; in one report."""
+"""The audit of one selector: its contract is checked, its scores and its cost are measured."""
 
 from __future__ import annotations
 
@@ -6,81 +6,67 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-
-from ltrp_bench.harness.audit.checks import BATCHES, Contract, Finding
+from ltrp_bench.harness.audit.audit_images import AuditImages
 from ltrp_bench.harness.audit.cost import Cost, measure_cost
-from ltrp_bench.harness.audit.measures import (
-    OVERLAP_RATIO,
-    Mean,
-    agreement,
-    centre_bias,
-    flip_invariance,
-    tied,
-)
-from ltrp_bench.harness.audit.subject import AuditImages, Refused, Subject, require_images
+from ltrp_bench.harness.audit.measures import Measures, measure
 from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry
 from ltrp_bench.results.schema.record import digest
+from ltrp_bench.selectors.contract import BATCHES, Finding, check_contract
 from ltrp_bench.selectors.errors import InputError
 
 FORMAT: Final = 1
-"""Version of the JSON file's form."""
+"""Version of the JSON file."""
 
 MIN_IMAGES: Final = max(BATCHES)
 
 
-@dataclass(frozen=True)
-class Habits:
-    """What is measured of the scores alone; see docs/audit.md.
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """Extent of an audit.
 
     Attributes:
-        ties: mean share of neighbouring ranks with equal scores.
-        constant: share of images whose scores are all equal.
-        centre: rank correlation with nearness to the centre.
-        flips: "horizontal", "vertical" -> rank correlation with the mirror image's scores.
-        agreement: other selector -> (rank correlation, overlap at `OVERLAP_RATIO`).
+        images: number of images, from the first on.
+        device: where the selectors run.
+        batch_size: number of images per call in a run on that device; the cost depends on it, nothing else.
+        cost_model: name of the model that the cost is compared with, see `measure_cost`; None leaves the cost out.
     """
 
-    ties: float
-    constant: float
-    centre: Mean
-    flips: Mapping[str, Mean]
-    agreement: Mapping[str, tuple[Mean, Mean]]
-
-    def json(self) -> dict[str, Any]:
-        """For the JSON file."""
-        return {
-            "tied_neighbours": self.ties,
-            "constant_images": self.constant,
-            "centre_bias": self.centre.json(),
-            "flip_invariance": {name: mean.json() for name, mean in self.flips.items()},
-            "agreement": {
-                name: {"spearman": rank.json(), f"overlap_at_{OVERLAP_RATIO:g}": both.json()}
-                for name, (rank, both) in self.agreement.items()
-            },
-        }
+    images: int = 32
+    device: str = "cpu"
+    batch_size: int = 1
+    cost_model: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that an audit found; `habits` is None where the selector gives no scores, `cost` also where not asked."""
+    """Outcome of an audit.
+
+    Attributes:
+        selector, task: what was audited, on whose images.
+        device: where the selector ran.
+        image_ids: ids of the images.
+        findings: one per check of the contract.
+        measures: None if the selector gives no usable scores.
+        cost: None if the selector gives no usable scores, or if the cost was left out.
+        about: description of the machine.
+    """
 
     selector: SelectorEntry
     task: TaskEntry
     device: str
     image_ids: tuple[str, ...]
     findings: tuple[Finding, ...]
-    habits: Habits | None
-    cost: Cost | None
+    measures: Measures | None = None
+    cost: Cost | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def broken(self) -> tuple[Finding, ...]:
-        """The checks that failed."""
+        """Findings of the checks that failed."""
         return tuple(finding for finding in self.findings if finding.status == "broken")
 
     def json(self) -> dict[str, Any]:
-        """For the JSON file; plain, finite values. `about` is of the machine, and `cost` depends on it."""
+        """Content of the JSON file: plain, finite values. Only `about` and `cost` depend on the machine."""
         info = self.selector.info
         return {
             "format": FORMAT,
@@ -98,7 +84,7 @@ class Report:
             },
             "contract_kept": not self.broken,
             "contract": [finding.json() for finding in self.findings],
-            "measures": None if self.habits is None else self.habits.json(),
+            "measures": None if self.measures is None else self.measures.json(),
             "cost": None if self.cost is None else self.cost.json(),
             "device": self.device,
             "about": dict(self.about),
@@ -109,62 +95,50 @@ def audit(
     selector: SelectorEntry,
     others: Sequence[SelectorEntry],
     task: TaskEntry,
-    images: int,
-    device: str,
-    together: int,
-    cost_model: str | None,
-    stage: Callable[[str], None],
+    options: AuditOptions,
+    progress: Callable[[str], None] = lambda stage: None,
     about: Mapping[str, Any] | None = None,
 ) -> Report:
     """Check and measure one selector.
 
     Args:
-        selector: as a run has it.
+        selector: the selector, as in a run.
         others: selectors whose agreement with it is measured.
-        task: whose images, patch grids and objects are used; its model, if any, is not.
-        images: the first so many images.
-        device: where the selector runs.
-        together: images at a time in a run on that device; for the cost alone.
-        cost_model: see `measure_cost`; None leaves the cost out.
-        stage: told what is being done.
-        about: of the machine, for the report.
+        task: gives images, patch grids and ground truth; its model, if any, is not used.
+        options: extent of the audit.
+        progress: called with each stage as it begins.
+        about: description of the machine, for the report.
 
     Raises:
-        InputError: too few images, one that cannot be read, or another selector that fails on them.
+        InputError: there are too few images, one cannot be read, or another selector fails on them.
     """
-    stage("reading images")
-    audit_images = AuditImages.of(task.task, images)
-    require_images(audit_images, MIN_IMAGES, task.info.name)
-    subject = Subject(selector, device, together)
-    stage(f"{selector.name}: the contract")
-    findings = Contract(subject, audit_images).findings()
-    habits, cost = None, None
+    progress("reading images")
+    images = AuditImages.of(task.task, options.images)
+    if len(images) < MIN_IMAGES:
+        raise InputError(f"an audit needs {MIN_IMAGES} images, task {task.info.name!r} has {len(images)}")
+    progress(f"{selector.name}: the contract")
+    same_size = images.one_size()
+    findings = check_contract(same_size.probe(selector.selector, options.device))
+    measures, cost = None, None
     if not any(f.status == "broken" for f in findings if f.check in ("answers", "shape", "finite")):
-        stage(f"{selector.name}: ties, centre, mirror images, others")
-        habits = _habits(subject, [Subject(other, device, together) for other in others], audit_images)
-        if cost_model is not None:
-            stage(f"{selector.name} beside {cost_model}: cost")
-            cost = measure_cost(subject, audit_images.alike(), cost_model)
-    return Report(selector, task, device, audit_images.ids, tuple(findings), habits, cost, about or {})
-
-
-def _habits(subject: Subject, others: Sequence[Subject], audit_images: AuditImages) -> Habits:
-    scores = _scores(subject, audit_images)
-    flips = {}
-    for name, axis in (("horizontal", 1), ("vertical", 0)):
-        flips[name] = flip_invariance(scores, _scores(subject, audit_images.mirrored(axis)), axis)
-    return Habits(
-        ties=float(np.mean([tied(one) for one in scores])),
-        constant=float(np.mean([np.ptp(one) == 0 for one in scores])),
-        centre=centre_bias(scores),
-        flips=flips,
-        agreement={one.entry.name: agreement(scores, _scores(one, audit_images), audit_images.ids) for one in others},
+        progress(f"{selector.name}: ties, center, flips, agreement")
+        measures = measure(selector, others, images, options.device)
+        if options.cost_model is not None:
+            progress(f"{selector.name} beside {options.cost_model}: cost")
+            cost = measure_cost(
+                selector.selector,
+                options.cost_model,
+                same_size,
+                device=options.device,
+                batch_size=options.batch_size,
+            )
+    return Report(
+        selector=selector,
+        task=task,
+        device=options.device,
+        image_ids=images.ids,
+        findings=tuple(findings),
+        measures=measures,
+        cost=cost,
+        about=about or {},
     )
-
-
-def _scores(subject: Subject, audit_images: AuditImages) -> list[np.ndarray]:
-    try:
-        return subject.scores(audit_images)
-    except Refused as refused:
-        fault = refused.fault
-        raise InputError(f"selector {subject.entry.name!r} fails on image {fault.image!r}: {fault.detail}") from refused

@@ -50,6 +50,7 @@ def audit(
 
     Exit code 1 if the contract is broken.
     """
+    from ltrp_bench.harness.audit.audit import AuditOptions
     from ltrp_bench.harness.audit.audit import audit as audit_selector
     from ltrp_bench.harness.audit.cost import DEFAULT, check_model
     from ltrp_bench.harness.cli.progress import console
@@ -82,10 +83,12 @@ def audit(
             entry,
             [other for other, _ in pairs[1:]],
             task_entry,
-            images,
-            place,
-            options.effective_batch_size,
-            None if model == _NO_COST else model,
+            AuditOptions(
+                images=images,
+                device=place,
+                batch_size=options.effective_batch_size,
+                cost_model=None if model == _NO_COST else model,
+            ),
             status.update,
             provenance(place)(),
         )
@@ -119,7 +122,7 @@ def contract_table(report: Report) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from ltrp_bench.harness.audit.checks import CHECKS
+    from ltrp_bench.selectors.contract import CHECKS
 
     info = report.selector.info
     title = f"{info.name} ({info.supervision_text}) on {len(report.image_ids)} images of {report.task.info.name}"
@@ -148,16 +151,16 @@ def measures_table(report: Report) -> Table:
 
 
 def _measures(report: Report) -> Iterator[tuple[str, str, str]]:
-    habits, cost = report.habits, report.cost
-    if habits is None:
+    measures, cost = report.measures, report.cost
+    if measures is None:
         yield "none", "-", "it gives no scores to measure"
         return
-    yield "ties", f"{habits.ties:.4f}", "share of neighbouring ranks with equal scores"
-    yield "constant images", f"{habits.constant:.4f}", "share of images whose patches all score the same"
-    yield "centre bias", _mean(habits.centre), "rank correlation with nearness to the centre; 0: none"
-    for name, mean in habits.flips.items():
+    yield "ties", f"{measures.ties:.4f}", "share of neighbouring ranks with equal scores"
+    yield "constant images", f"{measures.constant:.4f}", "share of images whose patches all score the same"
+    yield "centre bias", _mean(measures.center), "rank correlation with nearness to the centre; 0: none"
+    for name, mean in measures.flips.items():
         yield f"{name} flip", _mean(mean), "rank correlation with the mirror image's scores; 1: invariant"
-    for name, (rank, both) in habits.agreement.items():
+    for name, (rank, both) in measures.agreement.items():
         yield f"agreement: {name}", _mean(rank), f"rank correlation; overlap at r = 0.25: {_mean(both)} (chance 0.25)"
     if cost is not None:
         each = "one image at a time" if cost.batch == 1 else f"{cost.batch} images at a time"

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, as_selector, check_scores
 from ltrp_bench.selectors.errors import BenchError, InputError
-from ltrp_bench.selectors.normalization import normalize
+from ltrp_bench.selectors.preparation import prepare_images
 from ltrp_bench.selectors.topk import resample_scores
 from ltrp_bench.tasks.base import Sample
 
@@ -73,35 +72,16 @@ class Scorer:
             grid = grids[batch[0]]
             ids = tuple(samples[i].image_id for i in batch)
             truth = None if objects is None else torch.from_numpy(np.stack([objects[i] for i in batch]))
-            images = self.prepare([samples[i].image for i in batch], grid)
+            images = prepare_images([samples[i].image for i in batch], self.selector, grid, self.device)
             scores = self.query(images, BatchContext(ids, seed, truth, grid))
             out.update(zip(batch, resample_scores(scores, grid).cpu().numpy(), strict=True))
         return [out[i] for i in range(len(samples))]
-
-    def prepare(self, images: Sequence[np.ndarray], grid: Grid) -> Tensor:
-        """Resize and normalize images of one size.
-
-        Args:
-            images: [H, W, 3] uint8 RGB each.
-            grid: (gh, gw) of the task.
-
-        Returns:
-            [B, 3, H', W'] float32 at the selector's size, on its device.
-        """
-        selector = self.selector
-        size = selector.input_size or (grid[0] * selector.patch_size, grid[1] * selector.patch_size)
-        pixels = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255.0
-        if tuple(pixels.shape[2:]) != tuple(size):
-            pixels = F.interpolate(pixels, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
-            # Rounding can pass 0 or 1 by an ulp.
-            pixels = pixels.clamp_(0.0, 1.0)
-        return normalize(pixels, selector.mean, selector.std)
 
     def query(self, images: Tensor, context: BatchContext) -> Tensor:
         """Call the selector.
 
         Args:
-            images: [B, 3, H, W] as returned by `prepare`.
+            images: [B, 3, H, W] as returned by `prepare_images`.
             context: ids, seed, ground truth and grid of the batch.
 
         Returns:

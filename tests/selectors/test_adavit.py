@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import SelectorContract
 from torch import Tensor
 
 from ltrp_bench.selectors.adavit import AdaViT, AdaViTSelector, adavit_config
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_into
+from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.tokens_to_token import TokenPerformer, TokensToToken
 
@@ -257,13 +257,12 @@ def test_bad_options(files: dict[bool, Path]) -> None:
             AdaViTSelector(files[True], **options)
 
 
-class TestAdaT2TContract(SelectorContract):
+class TestAdaT2TContract(WeightsContract):
     @pytest.fixture
     def selector(self, files: dict[bool, Path]) -> Selector:
         return AdaViTSelector(files[True], last_blocks=4)
 
-    def foreign(self, tmp_path: Path) -> Callable[[Path], Any]:
-        return AdaViTSelector
+    build = AdaViTSelector
 
 
 class TestAdaDeiTContract(SelectorContract):

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract import SelectorContract, make_images
 from small_vits import noise_vit
 from torch import Tensor
 
 from ltrp_bench.selectors.attention_rollout import AttentionRolloutSelector
 from ltrp_bench.selectors.base import Selector, Supervision
+from ltrp_bench.selectors.contract import WeightsContract, example_images
 from ltrp_bench.selectors.errors import UsageError
 
 
@@ -54,8 +54,8 @@ def rollout_by_hand(maps: list[np.ndarray], fusion: str, discard: float) -> np.n
     return out[0, 1:].reshape(6, 6)
 
 
-class TestAttentionRollout(SelectorContract):
-    foreign = staticmethod(lambda _: AttentionRolloutSelector)
+class TestAttentionRollout(WeightsContract):
+    build = AttentionRolloutSelector
 
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
@@ -64,8 +64,8 @@ class TestAttentionRollout(SelectorContract):
     def test_labels_are_the_weights(self, selector: Selector) -> None:
         assert selector.supervision == Supervision.labels("shapes-seen0")
 
-    def test_with_the_mean_of_heads_rows_sum_to_one(self, selector: AttentionRolloutSelector, images: Tensor) -> None:
-        scores = selector.scores(images)
+    def test_with_the_mean_of_heads_rows_sum_to_one(self, selector: AttentionRolloutSelector) -> None:
+        scores = selector.scores(self.probe(selector).batch(range(5)))
         assert (scores > 0).all() and (scores.sum((1, 2)) < 1).all()
 
 
@@ -73,7 +73,7 @@ class TestAttentionRollout(SelectorContract):
 @pytest.mark.parametrize("fusion", ["mean", "min", "max"])
 def test_equals_the_product_written_out(weights: Path, fusion: Any, discard: float) -> None:
     selector = AttentionRolloutSelector(weights, fusion=fusion, discard_ratio=discard)
-    images = (make_images(2, (48, 48)) - 0.45) / 0.25
+    images = (example_images(2, (48, 48)) - 0.45) / 0.25
     expected = rollout_by_hand(attention_by_hand(selector, images), fusion, discard)
     np.testing.assert_allclose(selector.scores(images)[0].numpy(), expected, rtol=2e-4, atol=1e-7)
 
@@ -88,5 +88,5 @@ def test_the_genuine_vit_tiny_brings_its_normalisation(shared_dir: Path) -> None
     file = shared_dir / "data" / "weights" / "vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"
     selector = AttentionRolloutSelector(file)
     assert selector.mean == selector.std == (0.5, 0.5, 0.5)
-    scores = selector.scores(make_images(1, (224, 224)) * 2 - 1)
+    scores = selector.scores(example_images(1, (224, 224)) * 2 - 1)
     assert scores.shape == (1, 14, 14) and float(scores.std()) > 0

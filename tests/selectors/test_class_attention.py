@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from contract import SelectorContract
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -22,6 +20,7 @@ from ltrp_bench.selectors.class_attention import (
     mass_ranking,
     tokens_of_any_size,
 )
+from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit
 
@@ -205,13 +204,12 @@ def test_vits_with_other_tokens_are_refused() -> None:
             check_layout(VisionTransformer(**sizes, **other), "dino")
 
 
-class TestDinoContract(SelectorContract):
+class TestDinoContract(WeightsContract):
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
         return DinoSelector(weights)
 
-    def foreign(self, tmp_path: Path) -> Callable[[Path], Any]:
-        return DinoSelector
+    build = DinoSelector
 
 
 class TestDinoMassContract(SelectorContract):
@@ -220,8 +218,8 @@ class TestDinoMassContract(SelectorContract):
         return DinoSelector(weights, rule="mass", any_size=True)
 
 
-class TestMocoContract(SelectorContract):
-    foreign = staticmethod(lambda _: MocoSelector)
+class TestMocoContract(WeightsContract):
+    build = MocoSelector
 
     @pytest.fixture
     def selector(self, tmp_path: Path) -> Selector:

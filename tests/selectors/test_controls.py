@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contract import SelectorContract
 
 from ltrp_bench.selectors.base import BatchContext, Selector
+from ltrp_bench.selectors.contract import SelectorContract
 from ltrp_bench.selectors.controls import (
     CenterControl,
     DownsampleControl,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import SelectorContract, make_images
 from small_vits import noise_vit
 
 from ltrp_bench.selectors.base import IMAGENET_STD, Selector, Supervision
+from ltrp_bench.selectors.contract import SelectorContract, WeightsContract, example_images
 from ltrp_bench.selectors.dpc_knn import DPCKNNSelector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.diversity import dpc_knn
@@ -50,7 +50,7 @@ class TestRawPatches(SelectorContract):
             np.testing.assert_allclose(mine.flatten().numpy(), expected, rtol=1e-4)
 
     def test_k_kept_are_the_centres_of_k_clusters(self, selector: DPCKNNSelector) -> None:
-        images = (make_images(1, (96, 96)) - 0.5) / 0.3
+        images = (example_images(1, (96, 96)) - 0.5) / 0.3
         kept = top_k(selector.scores(images), 12 / 144).indices[0]
         cluster = dpc_knn(selector.features(images), 12, 5, 1e-6, torch.Generator().manual_seed(0))[0]
         assert sorted(cluster[kept].tolist()) == list(range(12))
@@ -72,8 +72,8 @@ class TestRawPatches(SelectorContract):
         assert torch.equal(first, again) and first.argmax() != other.argmax()
 
 
-class TestFeatures(SelectorContract):
-    foreign = staticmethod(lambda _: DPCKNNSelector)
+class TestFeatures(WeightsContract):
+    build = DPCKNNSelector
 
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
@@ -81,7 +81,7 @@ class TestFeatures(SelectorContract):
 
     def test_clusters_the_last_blocks_tokens(self, selector: DPCKNNSelector) -> None:
         assert selector.model is not None
-        images = (make_images(2, (48, 48)) - 0.5) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+        images = (example_images(2, (48, 48)) - 0.5) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
         with torch.inference_mode():
             out = selector.model.forward_intermediates(images, indices=1, norm=False, intermediates_only=True)[0]
         out = out.flatten(2).transpose(1, 2).double()

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract import SelectorContract
 from small_vits import TAUGHT, make_images, save_vit, small_vit
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state
+from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.evit import EViT, EViTSelector, save_evit, shrinking_keep_rate
 from ltrp_bench.selectors.ltrp.mae import MAE
@@ -217,8 +217,8 @@ def test_bad_options(weights: Path) -> None:
         EViTSelector(weights, stages=(3, 6, 9))
 
 
-class TestEViTContract(SelectorContract):
-    foreign = staticmethod(lambda _: EViTSelector)
+class TestEViTContract(WeightsContract):
+    build = EViTSelector
 
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:

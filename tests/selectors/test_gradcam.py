@@ -12,13 +12,13 @@ import pytest
 import timm
 import torch
 import torchvision
-from contract import SelectorContract, make_images
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, BatchContext, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import load_state, save_safetensors
+from ltrp_bench.selectors.contract import SelectorContract, example_images
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gradcam import GradCAMSelector
 from ltrp_bench.selectors.resnet import load_resnet
@@ -88,7 +88,7 @@ def small_resnet(resnet: tuple[Path, nn.Module]) -> Selector:
 def normalised(selector: Selector, count: int = 3, seed: int = 0) -> Tensor:
     assert selector.input_size is not None
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (selector.mean, selector.std))
-    return (make_images(count, selector.input_size, seed) - mean) / std
+    return (example_images(count, selector.input_size, seed) - mean) / std
 
 
 def check_equal(mine: Tensor, theirs: np.ndarray) -> None:
@@ -108,7 +108,7 @@ class TestViT(SelectorContract):
 
 
 class TestResNet(SelectorContract):
-    batch = 3
+    count = 3
 
     @pytest.fixture
     def selector(self, small_resnet: Selector) -> Selector:
@@ -198,7 +198,7 @@ def test_timms_resnet_reads_as_torchvisions(resnet: tuple[Path, nn.Module], tmp_
     torch.save({"state_dict": state}, file)
     backbone = load_resnet(file)
     assert backbone.supervision == Supervision.labels("imagenet1k")
-    images = make_images(1, (64, 64)) - 0.5
+    images = example_images(1, (64, 64)) - 0.5
     with torch.inference_mode():
         torch.testing.assert_close(backbone.model(images), resnet[1](images), rtol=1e-4, atol=1e-5)
 

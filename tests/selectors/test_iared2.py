@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from contract import SelectorContract
 from torch import Tensor
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import save_safetensors
+from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.iared2 import IARed2Selector
 from ltrp_bench.selectors.vit.backbones import build_vit
@@ -158,13 +158,12 @@ def test_bad_options(weights: Path) -> None:
             build(weights, **options)
 
 
-class TestIARed2Contract(SelectorContract):
+class TestIARed2Contract(WeightsContract):
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
         return build(weights)
 
-    def foreign(self, tmp_path: Path) -> Callable[[Path], Any]:
-        return IARed2Selector
+    build = IARed2Selector
 
 
 class TestIARed2AllPoliciesContract(SelectorContract):

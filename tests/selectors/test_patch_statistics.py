@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from contract import SelectorContract, make_images
 from PIL import Image
 from scipy import ndimage
 from skimage.measure import shannon_entropy
@@ -15,6 +14,7 @@ from small_vits import noise_vit
 from torch import Tensor
 
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Selector, Supervision
+from ltrp_bench.selectors.contract import SelectorContract, WeightsContract, example_images
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.patch_statistics import EdgeEnergySelector, EntropySelector, PatchNormSelector, PlainSelector
 
@@ -109,8 +109,8 @@ class TestPatchNorm(SelectorContract):
             np.testing.assert_allclose(mine, expected, rtol=1e-4)
 
 
-class TestPatchNormOfFeatures(SelectorContract):
-    foreign = staticmethod(lambda _: PatchNormSelector)
+class TestPatchNormOfFeatures(WeightsContract):
+    build = PatchNormSelector
 
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:
@@ -118,7 +118,7 @@ class TestPatchNormOfFeatures(SelectorContract):
 
     def test_is_the_length_of_the_last_blocks_tokens(self, selector: PatchNormSelector) -> None:
         assert selector.model is not None
-        images = (make_images(2, (48, 48)) - 0.5) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+        images = (example_images(2, (48, 48)) - 0.5) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
         with torch.inference_mode():
             out = selector.model.forward_intermediates(images, indices=1, norm=False, intermediates_only=True)[0]
         torch.testing.assert_close(selector.scores(images), out.square().sum(1).sqrt(), rtol=1e-5, atol=1e-6)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from contract import SelectorContract
 from small_vits import make_images, save_vit, small_vit
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import shipped
+from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.selectors.tome import (
@@ -212,8 +212,8 @@ def test_foreign_files_are_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-class TestToMeContract(SelectorContract):
-    foreign = staticmethod(lambda _: ToMeSelector)
+class TestToMeContract(WeightsContract):
+    build = ToMeSelector
 
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import SelectorContract
 from small_vits import CONFIG, TAUGHT, make_images, save_vit, small_vit, spread
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state
+from ltrp_bench.selectors.contract import WeightsContract
 from ltrp_bench.selectors.dynamicvit.losses import (
     dynamicvit_loss,
     logits_distillation,
@@ -242,8 +242,8 @@ def test_bad_options(weights: Path) -> None:
             DynamicViT(small_vit(), (1, 2, 3), wrong)
 
 
-class TestDynamicViTContract(SelectorContract):
-    foreign = staticmethod(lambda _: DynamicViTSelector)
+class TestDynamicViTContract(WeightsContract):
+    build = DynamicViTSelector
 
     @pytest.fixture
     def selector(self, weights: Path) -> Selector:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import timm
 import torch
-from contract import SelectorContract
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import Selector, Supervision
+from ltrp_bench.selectors.contract import WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gfnet.checkpoints import _crop_from, load_gfnet, save_gfnet
 from ltrp_bench.selectors.gfnet.encoders import PUBLISHED, CnnEncoder, timm_keys
@@ -87,9 +87,8 @@ def test_golden_gfnet(golden: Callable, official: Path) -> None:
     assert torch.equal(scores, glimpse_ranking(expected, 96, (14, 14), 16))
 
 
-class TestContract(SelectorContract):
-    def foreign(self, tmp_path: Path) -> Callable[..., Any]:
-        return GFNetSelector
+class TestContract(WeightsContract):
+    build = GFNetSelector
 
     @pytest.fixture
     def selector(self, tmp_path: Path) -> Selector:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from contract import SelectorContract
 
 from ltrp_bench.selectors.base import Selector
+from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
@@ -87,8 +87,8 @@ def test_bad_options(weights: dict[str, Path]) -> None:
         LTRPTeacher(weights["patch"])
 
 
-class TestLTRPContract(SelectorContract):
-    foreign = staticmethod(lambda _: LTRPSelector)
+class TestLTRPContract(WeightsContract):
+    build = LTRPSelector
 
     @pytest.fixture
     def selector(self, weights: dict[str, Path]) -> Selector:
@@ -101,16 +101,16 @@ class TestLTRPClassTokenContract(SelectorContract):
         return LTRPSelector(weights["class_token"])
 
 
-class TestLTRPClusterContract(SelectorContract):
-    foreign = staticmethod(lambda _: LTRPClusterSelector)
+class TestLTRPClusterContract(WeightsContract):
+    build = LTRPClusterSelector
 
     @pytest.fixture
     def selector(self, weights: dict[str, Path]) -> Selector:
         return LTRPClusterSelector(weights["patch"])
 
 
-class TestLTRPTeacherContract(SelectorContract):
-    foreign = staticmethod(lambda _: LTRPTeacher)
+class TestLTRPTeacherContract(WeightsContract):
+    build = LTRPTeacher
 
     @pytest.fixture
     def selector(self, weights: dict[str, Path]) -> Selector:
