@@ -129,12 +129,12 @@ def test_psnr_and_ssim_are_those_of_torchmetrics() -> None:
     for name in ("psnr", "ssim"):
         measure = distances.PixelDistance(mae, images, visible, masked, anchor, name)
         rows = torch.arange(2)
-        images = measure.image(changed, rows), measure.image(anchor, rows)
-        assert images[0].min() >= 0 and images[0].max() <= 1
+        compared = measure.image(changed, rows), measure.image(anchor, rows)
+        assert compared[0].min() >= 0 and compared[0].max() <= 1
         if name == "psnr":
-            expected = peak_signal_noise_ratio(*images, data_range=1.0, reduction="none", dim=(1, 2, 3))
+            expected = peak_signal_noise_ratio(*compared, data_range=1.0, reduction="none", dim=(1, 2, 3))
         else:
-            expected = structural_similarity_index_measure(*images, data_range=1.0, reduction="none")
+            expected = structural_similarity_index_measure(*compared, data_range=1.0, reduction="none")
         torch.testing.assert_close(measure(changed, rows), -expected, atol=1e-4, rtol=1e-4)
     # the visible patches are shown as they are
     seen = mae.patchify(images[0]).gather(1, visible[..., None].expand(-1, -1, 192))
