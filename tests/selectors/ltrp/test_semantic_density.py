@@ -137,7 +137,7 @@ def test_psnr_and_ssim_are_those_of_torchmetrics() -> None:
             expected = structural_similarity_index_measure(*compared, data_range=1.0, reduction="none")
         torch.testing.assert_close(measure(changed, rows), -expected, atol=1e-4, rtol=1e-4)
     # the visible patches are shown as they are
-    seen = mae.patchify(images[0]).gather(1, visible[..., None].expand(-1, -1, 192))
+    seen = mae.patchify(compared[0]).gather(1, visible[..., None].expand(-1, -1, 192))
     shown = (mae.patchify(images) * mae.patchify(measure.std.expand(2, 3, 48, 48))) + mae.patchify(
         measure.mean.expand(2, 3, 48, 48)
     )
