@@ -25,7 +25,7 @@ import torch
 from pytorch_grad_cam import GradCAM
 from torch import Tensor
 
-from ltrp_bench.selectors.gradcam import GradCAMSelector, ViTLayer
+from ltrp_bench.selectors.gradcam.selector import GradCAMSelector, ViTLayer
 
 NAME = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 

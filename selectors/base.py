@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.normalization import normalize
 
 Channels = tuple[float, float, float]
 Role = Literal["method", "control", "reference"]
@@ -137,6 +141,27 @@ class Selector(ABC):
         with torch.inference_mode():
             out = self._scores(images, context)
         return check_scores(out, len(images), self.name, context)
+
+    def prepare(
+        self, images: Sequence[np.ndarray], grid: tuple[int, int], device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Resize (antialiased bilinear) and normalize images of one size as this selector expects them.
+
+        Args:
+            images: [H, W, 3] uint8 RGB each.
+            grid: (gh, gw) patches; a selector without an input size gets images of `grid` times its patch size.
+            device: device of the result.
+
+        Returns:
+            [B, 3, H', W'] float32.
+        """
+        size = self.input_size or (grid[0] * self.patch_size, grid[1] * self.patch_size)
+        pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 255.0
+        if tuple(pixels.shape[2:]) != tuple(size):
+            pixels = F.interpolate(pixels, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
+            # Rounding can pass 0 or 1 by an ulp.
+            pixels = pixels.clamp_(0.0, 1.0)
+        return normalize(pixels, self.mean, self.std)
 
     @abstractmethod
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:

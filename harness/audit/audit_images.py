@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from ltrp_bench.selectors.base import Selector
-from ltrp_bench.selectors.preparation import prepare_images
 from ltrp_bench.selectors.probe import Probe
 from ltrp_bench.selectors.topk import resample_scores
 from ltrp_bench.tasks.base import Sample, Task
@@ -72,8 +71,7 @@ class AuditImages:
     def probe(self, selector: Selector, device: str) -> Probe:
         """A selector, ready to be queried on these images as in a run."""
         images = [
-            prepare_images([sample.image], selector, grid)[0]
-            for sample, grid in zip(self.samples, self.grids, strict=True)
+            selector.prepare([sample.image], grid)[0] for sample, grid in zip(self.samples, self.grids, strict=True)
         ]
         return Probe(selector, images, self.ids, objects=self.objects, grids=self.grids, device=device)
 

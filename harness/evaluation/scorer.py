@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, as_selector, check_scores
 from ltrp_bench.selectors.errors import BenchError, InputError
-from ltrp_bench.selectors.preparation import prepare_images
 from ltrp_bench.selectors.topk import resample_scores
 from ltrp_bench.tasks.base import Sample
 
@@ -72,7 +71,7 @@ class Scorer:
             grid = grids[batch[0]]
             ids = tuple(samples[i].image_id for i in batch)
             truth = None if objects is None else torch.from_numpy(np.stack([objects[i] for i in batch]))
-            images = prepare_images([samples[i].image for i in batch], self.selector, grid, self.device)
+            images = self.selector.prepare([samples[i].image for i in batch], grid, self.device)
             scores = self.query(images, BatchContext(ids, seed, truth, grid))
             out.update(zip(batch, resample_scores(scores, grid).cpu().numpy(), strict=True))
         return [out[i] for i in range(len(samples))]
@@ -81,7 +80,7 @@ class Scorer:
         """Call the selector.
 
         Args:
-            images: [B, 3, H, W] as returned by `prepare_images`.
+            images: [B, 3, H, W] as returned by `Selector.prepare`.
             context: ids, seed, ground truth and grid of the batch.
 
         Returns:

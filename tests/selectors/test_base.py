@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as tv
 
 from ltrp_bench.selectors import controls
 from ltrp_bench.selectors.base import (
@@ -167,3 +169,21 @@ def test_what_is_missing_is_named() -> None:
         as_selector(Half(), "module:Half")
     with pytest.raises(UsageError, match="selector 'object' lacks name, supervision"):
         as_selector(object())
+
+
+@pytest.mark.parametrize(("input_size", "size"), [(None, (24, 40)), ((32, 16), (32, 16)), ((30, 50), (30, 50))])
+def test_images_are_prepared_as_by_torchvision(input_size: tuple[int, int] | None, size: tuple[int, int]) -> None:
+    selector = controls.VarianceControl(patch_size=8)
+    selector.input_size, selector.mean, selector.std = input_size, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    images = np.random.default_rng(0).integers(0, 256, (2, 30, 50, 3), dtype=np.uint8)
+    prepared = selector.prepare(list(images), (3, 5))
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    expected = tv.normalize(tv.resize(pixels, list(size), antialias=True), list(selector.mean), list(selector.std))
+    assert prepared.shape == (2, 3, *size) and prepared.dtype == torch.float32
+    torch.testing.assert_close(prepared, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_white_stays_within_the_range() -> None:
+    selector = controls.VarianceControl(patch_size=7)
+    selector.mean, selector.std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    assert selector.prepare([np.full((50, 61, 3), 255, np.uint8)], (5, 3)).max() == 1

@@ -20,8 +20,8 @@ from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, BatchContext,
 from ltrp_bench.selectors.checkpoints import load_state, save_safetensors
 from ltrp_bench.selectors.contract import SelectorContract, example_images
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.gradcam import GradCAMSelector
-from ltrp_bench.selectors.resnet import load_resnet
+from ltrp_bench.selectors.gradcam.resnet import load_resnet
+from ltrp_bench.selectors.gradcam.selector import GradCAMSelector
 from ltrp_bench.selectors.vit.backbones import build_vit
 
 CONFIG = {"image_size": 48, "patch_size": 8, "embed_dim": 32, "depth": 3, "heads": 4, "classes": 8}

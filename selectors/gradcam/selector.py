@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_state, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.resnet import STRIDE, is_resnet, load_resnet
+from ltrp_bench.selectors.gradcam.resnet import STRIDE, is_resnet, load_resnet
 from ltrp_bench.selectors.vit.backbones import blocks_until, load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward
 
