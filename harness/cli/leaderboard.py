@@ -70,13 +70,15 @@ def compare(
     debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
 ) -> None:
     """Compare two leaderboards; print a Markdown table, and exit with 1 if anything got worse."""
-    from ltrp_bench.results.comparison.compare import Test
+    from ltrp_bench.results.comparison.compare import CompareOptions, Test
     from ltrp_bench.results.comparison.compare import compare as compare_tables
     from ltrp_bench.results.schema.atomic_io import atomic_write
 
     if test not in get_args(Test):
         raise UsageError(f"--test {test}: write {', '.join(get_args(Test))}")
-    comparison = compare_tables(base, current, tolerance, cast(Test, test), resamples)
+    comparison = compare_tables(
+        base, current, CompareOptions(tolerance=tolerance, test=cast(Test, test), resamples=resamples)
+    )
     text = comparison.markdown()
     typer.echo(text, nl=False)
     if out is not None:

@@ -92,7 +92,10 @@ class CellWriter:
         # A record of fewer images is removed first: after a kill it would lie beside newer rows and look altered.
         self._store.cell_path(cell.fingerprint).unlink(missing_ok=True)
         summary = self._task.resampling_summary(images)
-        about = {**provenance, "role": self._group.selector.selector.role, "skipped": skipped}
+        selector = self._group.selector.selector
+        about = {**provenance, "role": selector.role, "skipped": skipped}
+        if selector.keeps_every_patch:
+            about["keeps_every_patch"] = True
         self._store.write_cell(record, images, self._task.row_schema, about, summary)
 
     def _collect(self, cell: Cell) -> tuple[Images, dict[str, str]]:
@@ -117,9 +120,9 @@ class CellWriter:
     def add_missing_summaries(self) -> None:
         """Store the resampling summaries of finished cells that have none (made by an older version, or deleted)."""
         for cell in self._group.cells:
-            if cell not in self.pending and not self._store.evidence_path(cell.fingerprint).exists():
+            if cell not in self.pending and not self._store.summary_path(cell.fingerprint).exists():
                 summary = self._task.resampling_summary(self._store.read_images(cell.fingerprint))
-                self._store.write_evidence(self._store.read_cell(cell.fingerprint), summary)
+                self._store.write_summary(self._store.read_cell(cell.fingerprint), summary)
 
     def drop_spans(self) -> None:
         """Remove the group's spans from disk, once its cells are finished."""

@@ -1,9 +1,9 @@
-"""Comparison of two leaderboards: what got worse, as a Markdown table, JUnit XML and a list.
+"""Comparison of two leaderboards, and its regressions as a Markdown table, JUnit XML and lines of text.
 
-All headline metrics are higher-is-better, and so a fall of `all`, `seen` or `unseen` is a regression: one that is more
-than chance where both sides are run folders whose cells left evidence (`regression_paired.py`), one by more than the
-tolerance elsewhere. The gap (seen - unseen) has no better direction of its own: it also grows when only `seen`
-improves. It is shown, and judged through the two values it is made of.
+All headline metrics are higher-is-better, so a decrease of `all`, `seen` or `unseen` is a regression. If both sides
+are run folders whose cells have resampling summaries, it must be statistically significant (`paired`), else larger
+than the tolerance. The gap (seen - unseen) is shown but not compared: it has no better direction, and grows when only
+`seen` improves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,67 +25,107 @@ from ltrp_bench.results.statistics.bootstrap import RESAMPLES
 from ltrp_bench.results.store.run_store import RunStore
 
 Test = Literal["auto", "paired", "tolerance"]
+Status = Literal["ok", "better", "worse", "missing", "new", "not compared"]
 
-JUDGED: Final = ("all", "seen", "unseen")
+COMPARED: Final = ("all", "seen", "unseen")
 
 DEFAULT_TOLERANCE: Final = 0.005
-"""Absolute, in the metric's units: what rounding differs between machines stays well below it."""
+"""Absolute, in units of the metric. Differences between machines through rounding are far smaller."""
 
 _NAMES: Final = ("task", "reduction", "keep_ratio", "selector")
 _IDS: Final = ("task_id", "selector_id")
 _ROUNDING: Final = 1e-12
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Options of a comparison.
+
+    Attributes:
+        tolerance: accepted absolute decrease of a value, >= 0, for rows without a paired test.
+        test: "auto" makes a paired test where both sides are run folders whose cells have resampling summaries,
+            "tolerance" makes none, and "paired" requires one for every row.
+        resamples: number of resamples of the paired test.
+    """
+
+    tolerance: float = field(
+        default=DEFAULT_TOLERANCE,
+        metadata={"help": "Accepted absolute decrease of a value, without a paired test.", "min": 0.0},
+    )
+    test: Test = field(
+        default="auto",
+        metadata={"help": "Paired test, tolerance, or a paired test where cells have resampling summaries (auto)."},
+    )
+    resamples: int = field(
+        default=RESAMPLES, metadata={"help": "Number of bootstrap resamples of the paired test.", "min": 100}
+    )
+
+
+DEFAULT: Final = CompareOptions()
+
+
 @dataclass(frozen=True)
 class RowComparison:
-    """One row of both tables: `status` is "ok", "better", "worse", "missing", "new" or "not compared"."""
+    """Comparison of one row.
 
-    status: str
+    Attributes:
+        status: "ok", "better", "worse", "missing", "new" or "not compared".
+        key: (task, reduction, keep ratio, selector).
+        base, current: values of the row on both sides; empty where it is missing.
+        note: reason for the status.
+        changes: group -> change, by the paired test; None if the tolerance was used.
+    """
+
+    status: Status
     key: tuple[str, str, float, str]
     base: dict[str, float]
     current: dict[str, float]
     note: str = ""
     changes: Mapping[str, Change] | None = None
-    """Group -> what a paired test says; None where the tolerance judged."""
 
     @property
     def comparable(self) -> bool:
-        """Whether both sides hold the row, complete."""
+        """True if the row is complete on both sides."""
         return self.status in ("ok", "better", "worse")
 
     @property
     def regression(self) -> bool:
-        """Whether this row fails a comparison."""
+        """True if the row fails the comparison."""
         return self.status in ("worse", "missing")
 
     def line(self) -> str:
-        """One line for a terminal: which row, and what is wrong with it."""
+        """Text for a terminal: the row, its status and the reason."""
         task, reduction, ratio, selector = self.key
         return f"{task} ({reduction}) {selector} at keep ratio {ratio:g}: {self.status}, {self.note}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows of a comparison, regressions first."""
+    """All rows of a comparison, regressions first.
+
+    Attributes:
+        rows: the rows.
+        tolerance: accepted decrease of a value, where no paired test was made.
+    """
 
     rows: tuple[RowComparison, ...]
     tolerance: float
 
     @property
     def regressions(self) -> tuple[RowComparison, ...]:
-        """The rows that got worse or went missing."""
+        """Rows that got worse or are missing."""
         return tuple(row for row in self.rows if row.regression)
 
     def markdown(self) -> str:
-        """A Markdown document: a sentence and one table, for a CI summary."""
+        """Markdown text for a CI summary: one sentence and a table."""
         count = len(self.regressions)
-        verdict = f"**{count} regression{'s' if count != 1 else ''}**" if count else "No regression"
+        outcome = f"**{count} regression{'s' if count != 1 else ''}**" if count else "No regression"
         tested = sum(row.changes is not None for row in self.rows)
-        how = [f"{tested} by a paired bootstrap test, Holm-corrected"] if tested else []
-        how += [f"{len(self.rows) - tested} by tolerance {self.tolerance:g}"] if tested < len(self.rows) else []
+        methods = [f"{tested} by a paired bootstrap test, Holm-corrected"] if tested else []
+        methods += [f"{len(self.rows) - tested} by tolerance {self.tolerance:g}"] if tested < len(self.rows) else []
         head = ("status", "task", "reduction", "keep ratio", "selector", *VALUES, "note")
         lines = [
-            f"{verdict} in {len(self.rows)} rows ({', '.join(how) or 'none'}).",
+            f"{outcome} in {len(self.rows)} rows ({', '.join(methods) or 'none'}).",
             "",
             "| " + " | ".join(head) + " |",
             "|" + "|".join("---" for _ in head) + "|",
@@ -93,12 +133,12 @@ class Comparison:
         for row in self.rows:
             task, reduction, ratio, selector = row.key
             values = [_change(row.base.get(name, math.nan), row.current.get(name, math.nan)) for name in VALUES]
-            cells = [row.status, task, reduction, f"{ratio:g}", selector, *values, row.note]
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            entries = [row.status, task, reduction, f"{ratio:g}", selector, *values, row.note]
+            lines.append("| " + " | ".join(entry.replace("|", "\\|") for entry in entries) + " |")
         return "\n".join(lines) + "\n"
 
     def junit(self) -> bytes:
-        """JUnit XML, a test case for each row: a failure for a regression, skipped for what is not compared."""
+        """JUnit XML with one test case per row; regressions fail, and rows that were not compared are skipped."""
         from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
         suite = TestSuite("ltrp-bench compare")
@@ -115,47 +155,37 @@ class Comparison:
         return bytes(document.tostring())
 
 
-def compare(
-    base: Path,
-    current: Path,
-    tolerance: float = DEFAULT_TOLERANCE,
-    test: Test = "auto",
-    resamples: int = RESAMPLES,
-) -> Comparison:
-    """Compare two leaderboards, each a CSV or a run folder.
+def compare(base: Path, current: Path, options: CompareOptions = DEFAULT) -> Comparison:
+    """Compare two leaderboards, each a CSV file or a run folder.
+
+    Besides decreases, regressions are rows of `base` that are missing or incomplete in `current`, and values that are
+    no longer defined. Rows that are missing or incomplete in `base` are never regressions.
 
     Args:
-        base: what should hold.
-        current: what was measured now.
-        tolerance: absolute fall of a value that is still accepted, >= 0, where no paired test judges.
-        test: "auto" tests where both are run folders and the cells left evidence; "tolerance" never; "paired" wants it
-            everywhere.
-        resamples: of the paired test.
-
-    Returns:
-        A row of `base` that `current` lacks, or has only incomplete, counts as a regression, and so does a
-        value that was defined and is not any more. Rows that `base` itself lacks or has incomplete never do.
+        base: the expected results.
+        current: the results to check.
+        options: tolerance and test.
 
     Raises:
-        ResultsError: if either cannot be read, `base` holds no complete row to compare with, or a paired test is asked
-            for where it cannot be.
+        ResultsError: a side cannot be read, `base` has no complete row, or a paired test is required and a row cannot
+            be tested.
     """
-    if not tolerance >= 0:
-        raise ResultsError(f"the tolerance must be 0 or more, not {tolerance}")
+    if not options.tolerance >= 0:
+        raise ResultsError(f"the tolerance must be 0 or more, not {options.tolerance}")
     base_frame, current_frame = read_rows(base), read_rows(current)
     if not base_frame["complete"].astype(bool).any():
-        raise ResultsError(f"{base} holds no complete row to compare with")
+        raise ResultsError(f"{base} has no complete row to compare with")
     cells = None
-    if test != "tolerance" and base.is_dir() and current.is_dir():
-        cells = PairedCells(RunStore(base), RunStore(current), resamples)
+    if options.test != "tolerance" and base.is_dir() and current.is_dir():
+        cells = PairedCells(RunStore(base), RunStore(current), options.resamples)
         base_frame, current_frame = (
             _without_version(f, r) for f, r in zip((base_frame, current_frame), (base, current), strict=True)
         )
-    out = compare_frames(base_frame, current_frame, tolerance, cells)
-    if test == "paired" and (untested := [row for row in out.rows if row.changes is None and row.comparable]):
+    out = compare_frames(base_frame, current_frame, options.tolerance, cells)
+    if options.test == "paired" and (untested := [row for row in out.rows if row.changes is None and row.comparable]):
         raise ResultsError(
             f"no paired test of {len(untested)} rows, such as {untested[0].line().partition(':')[0]}: both sides must "
-            "be run folders whose cells left evidence; --test auto judges the others by the tolerance"
+            "be run folders whose cells have resampling summaries; --test auto uses the tolerance for the other rows"
         )
     return out
 
@@ -163,10 +193,16 @@ def compare(
 def compare_frames(
     base: pd.DataFrame, current: pd.DataFrame, tolerance: float, cells: PairedCells | None = None
 ) -> Comparison:
-    """As `compare`, of tables as `leaderboard` makes them.
+    """`compare` for tables of `aggregate.aggregate_cells`.
 
-    Rows pair by task, reduction, keep ratio, selector and identities; what is left by names alone where they stand for
-    one identity on each side (other weights, options or data, which is noted).
+    Rows are matched by task, reduction, keep ratio, selector and identities. The remaining rows are matched by names
+    alone if the names are unambiguous on both sides; their weights, options or data differ, and their notes say so.
+
+    Args:
+        base: the expected results.
+        current: the results to check.
+        tolerance: accepted absolute decrease of a value.
+        cells: cells of both run folders, for the paired test.
     """
     old, new = _rows(base), _rows(current)
     matches = _pairs(old, new)
@@ -183,23 +219,23 @@ def compare_frames(
 
 
 def _pairs(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
-    """The row of `new` that belongs to each of `old`, or None."""
+    """For each row of `old` the matching row of `new`, or None."""
     exact = {_exact(row): row for row in new}
     out = [exact.get(_exact(row)) for row in old]
     taken = {id(row) for row in out if row is not None}
-    spare: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    unmatched: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in new:
         if id(row) not in taken:
-            spare[_names(row)].append(row)
-    lonely = Counter(_names(row) for row, match in zip(old, out, strict=True) if match is None)
+            unmatched[_names(row)].append(row)
+    ambiguity = Counter(_names(row) for row, match in zip(old, out, strict=True) if match is None)
     for i, row in enumerate(old):
-        if out[i] is None and lonely[_names(row)] == 1 and len(spare[_names(row)]) == 1:
-            out[i] = spare[_names(row)][0]
+        if out[i] is None and ambiguity[_names(row)] == 1 and len(unmatched[_names(row)]) == 1:
+            out[i] = unmatched[_names(row)][0]
     return out
 
 
 def _without_version(frame: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """A run folder's table with ids that leave out the versions of code, so that a new version pairs with the old."""
+    """Table with ids that leave out the version of the code, so that rows of different versions match."""
     ids: dict[str, str] = {}
     for record in RunStore(root).read_cells():
         parts = (record.task.identity, record.selector.identity)
@@ -226,14 +262,24 @@ def _compare_row(
     if old["metric"] != new["metric"]:
         note = f"the metric was {old['metric']}, now {new['metric']}"
         return RowComparison("missing", key, before, after, note)
+    status, notes = _compare_values(before, after, tolerance, changes)
+    if differing := [name.removesuffix("_id") for name in _IDS if old[name] != new[name]]:
+        notes.append(f"other {' and '.join(differing)} than in the base (weights, options or data)")
+    return RowComparison(status, key, before, after, "; ".join(notes), changes)
+
+
+def _compare_values(
+    before: Mapping[str, float], after: Mapping[str, float], tolerance: float, changes: Mapping[str, Change] | None
+) -> tuple[Status, list[str]]:
+    """Status of a row, and a note for each value that changed."""
     notes, worse, better = [], False, False
-    for name in JUDGED:
+    for name in COMPARED:
         was, now = before[name], after[name]
         if math.isnan(was):
             continue
         if math.isnan(now):
             worse = True
-            notes.append(f"{name} is undefined now")
+            notes.append(f"{name} is no longer defined")
         elif changes is not None:
             change = changes[name]
             worse, better = worse or change.fell, better or change.rose
@@ -244,11 +290,7 @@ def _compare_row(
             notes.append(f"{name} fell by {was - now:.4g}")
         elif now > was + tolerance + _ROUNDING:
             better = True
-    if any(old[name] != new[name] for name in _IDS):
-        changed = [name.removesuffix("_id") for name in _IDS if old[name] != new[name]]
-        notes.append(f"other {' and '.join(changed)} than in the base (weights, options or data)")
-    status = "worse" if worse else "better" if better else "ok"
-    return RowComparison(status, key, before, after, "; ".join(notes), changes)
+    return "worse" if worse else "better" if better else "ok", notes
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

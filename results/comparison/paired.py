@@ -1,8 +1,8 @@
-"""Was a fall more than chance? The same images measured twice, drawn together.
+"""Paired test of the change of a value between two runs on the same images.
 
-For cells that left evidence, the change of a value is estimated draw by draw on the images that both have. A fall
-counts if its one-sided p, corrected by Holm for all rows and values of the comparison, is below 0.05; a run repeated
-with the same code changes nothing, in no draw, so its p is 1.
+For cells with resampling summaries, the change is estimated draw by draw on the images that both runs have. A decrease
+is significant if its one-sided p-value, after Holm's correction over all rows and values of the comparison, is below
+0.05. A run repeated with the same code has no change in any draw, and a p-value of 1.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _ROUNDING: Final = 1e-12
 
 @dataclass(frozen=True)
 class Change:
-    """A value now less the value before.
+    """Change of a value: current - base.
 
     Attributes:
-        point, low, high: its estimate and 95 % interval.
-        p_fall: one-sided p of no fall, after Holm's correction.
-        p_rise: of no rise.
+        point, low, high: estimate and 95 % interval.
+        p_fall: one-sided p-value of a decrease, after Holm's correction.
+        p_rise: one-sided p-value of an increase, after Holm's correction.
     """
 
     point: float
@@ -43,22 +43,27 @@ class Change:
 
     @property
     def fell(self) -> bool:
-        """More than chance explains."""
+        """True if the decrease is significant."""
         return self.p_fall < ALPHA
 
     @property
     def rose(self) -> bool:
-        """More than chance explains."""
+        """True if the increase is significant."""
         return self.p_rise < ALPHA
 
     def text(self) -> str:
-        """ "-0.0312 [-0.0410, -0.0221], p 0.001"."""
+        """Text like "-0.0312 [-0.0410, -0.0221], p 0.001"."""
         p = self.p_fall if self.point < 0 else self.p_rise
         return f"{self.point:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p {p:.2g}"
 
 
 class PairedCells:
-    """The cells of two run folders, and the changes between rows that stand for them."""
+    """Cells of two run folders, and the changes between their rows.
+
+    Args:
+        base, current: the run folders.
+        resamples: number of bootstrap resamples.
+    """
 
     def __init__(self, base: RunStore, current: RunStore, resamples: int = RESAMPLES) -> None:
         self._resamples = resamples
@@ -66,7 +71,7 @@ class PairedCells:
         self._cells = tuple({r.fingerprint[:16]: r for r in store.read_cells()} for store in self._stores)
 
     def changes(self, rows: Sequence[tuple[Row, Row]]) -> list[dict[str, Change] | None]:
-        """For each pair of rows (before, now), group -> change; None where a cell left no evidence."""
+        """Group -> change, for each pair of rows (base, current); None where a cell has no resampling summary."""
         apart = [self._differences(*pair) for pair in rows]
         tests = [(i, group, one) for i, groups in enumerate(apart) if groups for group, one in groups.items()]
         falls = holm([_p_fall(one) for _, _, one in tests])
@@ -79,7 +84,7 @@ class PairedCells:
         return out
 
     def _differences(self, old: Row, new: Row) -> dict[str, Estimate] | None:
-        """Group -> now less before, a mean over the seeds that both have."""
+        """Group -> current - base, as a mean over the seeds that both have."""
         before, after = (
             {cells[short].seed: cells[short] for short in str(row["fingerprints"]).split()}
             for cells, row in zip(self._cells, (old, new), strict=True)
@@ -94,7 +99,7 @@ class PairedCells:
         return {group: mean(own) for group, own in found.items()} if found["all"] else None
 
     def _one(self, before: CellRecord, after: CellRecord) -> dict[str, Estimate] | None:
-        one, other = (store.read_evidence(r) for store, r in zip(self._stores, (before, after), strict=True))
+        one, other = (store.read_summary(r) for store, r in zip(self._stores, (before, after), strict=True))
         metric = before.task.headline
         if one is None or other is None or metric not in one.metrics or metric not in other.metrics:
             return None
@@ -103,7 +108,7 @@ class PairedCells:
 
 
 def _p_fall(one: Estimate) -> float:
-    """One-sided p of no fall; NaN where the change is undefined."""
+    """One-sided p-value of a decrease; NaN if the change is undefined."""
     error = one.standard_error
     if math.isnan(error) or math.isnan(one.point):
         return math.nan

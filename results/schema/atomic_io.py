@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside, flushed, then renamed; disk troubles in one line."""
+"""Atomic writes (temporary file, flush, rename), lock files, and one-line messages for disk errors."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def atomic_write(path: Path, data: bytes, temporary: Path | None = None) -> None:
-    """Write `data` to `path` so that a reader, or a kill at any moment, sees all of it or none.
+    """Write a file atomically: readers see the old or the new content, also if the process is killed.
 
     Args:
-        path: the file; its folder is made if need be, an older file is replaced.
-        data: the whole content.
-        temporary: folder of the unfinished file, on the same disk; `path`'s own by default.
+        path: the file; an existing one is replaced. Its folder is made if needed.
+        data: content.
+        temporary: folder of the unfinished file, on the same disk; by default the folder of `path`.
 
     Raises:
-        ResultsError: if the disk is full, read-only, or the folder cannot be written.
+        ResultsError: the disk is full or read-only, or the folder cannot be written.
     """
     folder = path.parent if temporary is None else temporary
-    beside = folder / f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    unfinished = folder / f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with unfinished.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        unfinished.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
         raise disk_error(path, error) from error
 
 
 def disk_error(path: Path, error: OSError) -> ResultsError:
-    """The one line that tells a person why `path` could not be written."""
+    """Error with a one-line message about why `path` could not be written."""
     if error.errno in _FULL:
         return ResultsError(
             f"the disk is full: {path} could not be written; finished cells are kept: "
@@ -55,7 +55,7 @@ def disk_error(path: Path, error: OSError) -> ResultsError:
 
 
 def remove_stale(temporary: Path) -> None:
-    """Remove unfinished files in `temporary` that killed processes of this machine left behind."""
+    """Remove unfinished files of killed processes of this machine from `temporary`."""
     host = socket.gethostname()
     for file in temporary.glob(".*.tmp"):
         name, _, _ = file.name.rpartition(".")
@@ -76,9 +76,9 @@ def _alive(pid: str) -> bool:
 
 @contextlib.contextmanager
 def exclusive(path: Path, wait: bool) -> Iterator[bool]:
-    """Hold the lock file `path`; gives False (and holds nothing) if another process has it and `wait` is off.
+    """Context that holds the lock file `path`; yields False if another process holds it and `wait` is False.
 
-    The kernel lets go of it however the process ends, so a kill leaves no lock behind.
+    The kernel releases the lock when the process ends in any way, so a killed process leaves no lock behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,8 @@ def exclusive(path: Path, wait: bool) -> Iterator[bool]:
             yield False
             return
         except OSError as error:
-            # A file system without locks: two writers then only do work twice, for all writes are idempotent.
+            # The file system has no locks. Two processes may then do the same work, which is harmless: writes are
+            # idempotent.
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 raise disk_error(path, error) from error
         yield True

@@ -1,4 +1,4 @@
-"""Per-image rows: checked against the task's columns, digested, and turned into Parquet and back."""
+"""Per-image rows: checks against the task's columns, checksums, and Parquet files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ltrp_bench.results.schema.record import ResultsError, canonical_json
 from ltrp_bench.results.schema.rows import Row
 
 Images = dict[str, list[Row]]
-"""image id -> its rows (one an object or a detection; none is fine), in the data set's order."""
+"""Image id -> rows (one per object or detection, possibly none), in the order of the data set."""
 
 Schema = Mapping[str, str]
 """column -> "int64" | "float64" | "string" | "binary"."""
@@ -38,29 +38,34 @@ _META: Final = b"ltrp_bench"
 
 
 def normalise_rows(rows: Sequence[Mapping[str, Any]], schema: Schema, where: str) -> list[Row]:
-    """`rows` with exactly the columns of `schema`, in its order and with its types.
+    """Rows with exactly the columns of `schema`, in its order and with its types.
 
-    What is summed up in one go and what is read back after an interruption are then the same values.
+    Metrics are thus computed from the same values whether rows come from memory or, after an interruption, from disk.
+
+    Args:
+        rows: rows of one image.
+        schema: the task's `row_schema`.
+        where: the image, for messages.
 
     Raises:
-        ResultsError: if a row has other columns, or a value that is not of its column's type.
+        ResultsError: a row has other columns, or a value does not fit the type of its column.
     """
     out: list[Row] = []
     for row in rows:
         if row.keys() != schema.keys():
             odd = sorted(row.keys() ^ schema.keys())
-            raise ResultsError(f"{where}: a row's columns differ from the task's row_schema in {odd}")
+            raise ResultsError(f"{where}: the columns of a row differ from the task's row_schema in {odd}")
         try:
             out.append({key: _CAST[kind](row[key]) for key, kind in schema.items()})
         except (TypeError, ValueError, OverflowError) as error:
-            raise ResultsError(f"{where}: a row's value does not fit the row_schema: {error}") from error
+            raise ResultsError(f"{where}: a value does not fit the task's row_schema: {error}") from error
         except KeyError as error:
-            raise ResultsError(f"{where}: row_schema has the unknown type {error}") from error
+            raise ResultsError(f"{where}: the task's row_schema has the unknown type {error}") from error
     return out
 
 
 def rows_digest(images: Mapping[str, Sequence[Row]]) -> str:
-    """Hex SHA-256 over ids and rows in order; of the content, so independent of Parquet's version."""
+    """Hex SHA-256 of image ids and rows in order; independent of the version of Parquet."""
     hasher = hashlib.sha256()
     for image_id, rows in images.items():
         hasher.update(json.dumps([image_id, rows], sort_keys=True, default=bytes.hex).encode() + b"\n")
@@ -70,9 +75,13 @@ def rows_digest(images: Mapping[str, Sequence[Row]]) -> str:
 def to_parquet(
     images: Mapping[str, Sequence[Row]], schema: Schema, meta: Mapping[str, Any], checksum: str | None = None
 ) -> bytes:
-    """Parquet bytes: one row an image (`image_id`, `rows`: list of struct); `meta` and the digest in the footer.
+    """Parquet file with one row per image: `image_id` and `rows`, a list of structs.
 
-    `checksum` is `rows_digest(images)` where the caller has it already.
+    Args:
+        images: image id -> rows.
+        schema: types of the columns.
+        meta: plain JSON for the footer; the checksum of the rows is added.
+        checksum: `rows_digest(images)`, if it is known already.
     """
     columns = {
         "image_id": pa.array(list(images), pa.string()),
@@ -82,23 +91,23 @@ def to_parquet(
 
 
 def from_parquet(path: Path) -> tuple[Images, dict[str, Any]]:
-    """Read what `to_parquet` wrote; digest checked.
+    """Rows and footer of a file that `to_parquet` wrote.
 
     Raises:
-        ResultsError: if the file is missing, cut short or altered.
+        ResultsError: the file is missing, truncated or altered.
     """
     table, meta = _read(path)
     images: Images = dict(zip(table["image_id"].to_pylist(), table["rows"].to_pylist(), strict=True))
     if rows_digest(images) != meta.get("rows_sha256"):
-        raise ResultsError(f"{path} was altered: its rows do not match their checksum; delete it, run again")
+        raise ResultsError(f"{path} was altered: its rows do not match their checksum; delete it and run again")
     return images, meta
 
 
 def footer(path: Path) -> dict[str, Any]:
-    """Only the `meta` of a Parquet file: quick, and still fails for a missing or truncated file.
+    """Footer of a Parquet file, without reading its rows.
 
     Raises:
-        ResultsError: as `from_parquet`.
+        ResultsError: the file is missing or truncated.
     """
     try:
         return _meta_of(pq.read_schema(path).metadata, path)
@@ -107,7 +116,7 @@ def footer(path: Path) -> dict[str, Any]:
 
 
 def to_chunk(cells: Mapping[str, Mapping[str, Sequence[Row]]], schema: Schema, meta: Mapping[str, Any]) -> bytes:
-    """Parquet bytes of one chunk of images for several cells (fingerprint -> images)."""
+    """Parquet file with a chunk of images of several cells (fingerprint -> image id -> rows)."""
     flat = [(cell, image, rows) for cell, images in cells.items() for image, rows in images.items()]
     columns = {
         "cell": pa.array([cell for cell, _, _ in flat], pa.string()),
@@ -119,10 +128,10 @@ def to_chunk(cells: Mapping[str, Mapping[str, Sequence[Row]]], schema: Schema, m
 
 
 def from_chunk(path: Path, wanted: Collection[str]) -> tuple[dict[str, Images], dict[str, Any]]:
-    """Those of the `wanted` cells that the chunk holds; each one's digest checked.
+    """Rows of the `wanted` cells that a chunk has, by fingerprint, and the footer.
 
     Raises:
-        ResultsError: as `from_parquet`.
+        ResultsError: the file is missing, truncated or altered.
     """
     table, meta = _read(path)
     cells: dict[str, Images] = {}
@@ -158,10 +167,10 @@ def _meta_of(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, An
     try:
         return dict(json.loads((metadata or {})[_META]))
     except (KeyError, ValueError) as error:
-        raise ResultsError(f"{path} is no file of ltrp-bench; delete it and run again") from error
+        raise ResultsError(f"{path} is not a file of ltrp-bench; delete it and run again") from error
 
 
 def _unreadable(path: Path, error: Exception) -> ResultsError:
     if isinstance(error, FileNotFoundError):
-        return ResultsError(f"{path} is missing; start the run again to measure the cell anew")
-    return ResultsError(f"{path} is cut short or damaged; delete it and start the run again")
+        return ResultsError(f"{path} is missing; start the run again to measure the cell again")
+    return ResultsError(f"{path} is truncated or damaged; delete it and start the run again")

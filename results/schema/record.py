@@ -1,7 +1,7 @@
-"""The record of one finished cell: typed, versioned, immutable, and the same bytes for the same content.
+"""Record of a finished cell: typed, versioned and immutable; equal records have equal bytes.
 
-A cell is one (selector, task, keep ratio, seed). Its record says who was measured on what, over how many
-images, and every metric value; the per-image rows behind the values lie beside it (see `store.py`).
+A cell is one selector, task, keep ratio and seed. Its record has the identities of selector and task, the number of
+images, and all metric values. The per-image rows are stored in a file of their own (`store.run_store`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from ltrp_bench.results.schema.rows import MetricRow
 from ltrp_bench.selectors.errors import InputError
 
 SCHEMA_VERSION: Final = 1
-"""Version of the record's form. A part of every fingerprint, so that a new form never reuses an old cell."""
+"""Version of the format. It is part of every fingerprint, so that a new format never reuses cells of an old one."""
 
 READABLE_VERSIONS: Final = frozenset({1})
 
 REDUCTIONS: Final = ("fill", "none", "drop")
-"""`fill` and `drop` are DESIGN's two tracks; `none` is a task without a model (coverage)."""
+"""`drop` gives the model the kept patches alone, `fill` overwrites dropped patches with the mean; `none` is for tasks
+without a model (coverage)."""
 
 
 class ResultsError(InputError):
@@ -30,10 +31,10 @@ class ResultsError(InputError):
 
 
 def canonical_json(value: Any) -> str:
-    """`value` as JSON that is equal for equal content: sorted keys, no spaces, floats by `repr`.
+    """JSON text that is equal for equal content: sorted keys, no spaces, floats by `repr`.
 
     Raises:
-        ResultsError: if `value` holds NaN, an infinity, or anything that is not plain JSON.
+        ResultsError: `value` has NaN, an infinity, or anything that is not plain JSON.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -49,12 +50,12 @@ def digest(value: Any) -> str:
 def cell_fingerprint(
     selector: Mapping[str, Any], task: Mapping[str, Any], keep_ratio: float, seed: int, reduction: str
 ) -> str:
-    """Hex SHA-256 of all that makes a cell's result; nothing of device, batch size, workers or paths.
+    """Hex SHA-256 of everything that determines a cell's result; not of device, batch size, workers or paths.
 
     Args:
         selector: identity of the selector (name, options, hash of its weights), plain JSON.
         task: identity of the task (options, dataset revision, hash of the model's weights), plain JSON.
-        keep_ratio: share of the patches kept, 0 < r <= 1.
+        keep_ratio: share of kept patches, 0 < r <= 1.
         seed: seed of the selector and of the tie-breaking.
         reduction: one of `REDUCTIONS`.
     """
@@ -72,36 +73,36 @@ def cell_fingerprint(
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A plain-JSON mapping that cannot be changed: kept as canonical text, handed out as fresh copies."""
+    """Immutable mapping of plain JSON, stored as canonical text."""
 
     text: str
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Identity:
-        """The identity that `value` holds now. Raises ResultsError unless it is plain JSON."""
+        """Identity with a copy of `value`. Raises ResultsError unless it is plain JSON."""
         return cls(canonical_json(dict(value)))
 
     @property
     def value(self) -> dict[str, Any]:
-        """A copy of the mapping; changing it changes nothing here."""
+        """A copy of the mapping."""
         return dict(json.loads(self.text))
 
     @property
     def short(self) -> str:
-        """The first 8 hex digits of the mapping's SHA-256: tells two weights or options of one name apart."""
+        """First 8 hex digits of the mapping's SHA-256; distinguishes weights and options of the same name."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class SelectorInfo:
-    """Who ranked the patches.
+    """The selector of a cell.
 
-    Args:
-        name: "ltrp".
+    Attributes:
+        name: name in tables, e.g. "ltrp".
         supervision: "none", "self" or "labels".
-        label_sets: what it was taught with, such as ("imagenet1k",); empty unless `supervision` is "labels".
-        stochastic: whether its scores depend on the seed, so that several seeds are several measurements.
-        identity: what the fingerprint holds of it.
+        label_sets: label sets that it was trained with, e.g. ("imagenet1k",); empty unless `supervision` is "labels".
+        stochastic: True if its scores depend on the seed, so that it is measured with several seeds.
+        identity: its part of the fingerprint.
     """
 
     name: str
@@ -112,13 +113,19 @@ class SelectorInfo:
 
     @property
     def supervision_text(self) -> str:
-        """ "none", "self", or the label sets joined by "+"."""
+        """Text for tables: "none", "self", or the label sets joined by "+"."""
         return "+".join(self.label_sets) if self.label_sets else self.supervision
 
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What was measured: the task's name, its headline metric and what the fingerprint holds of it."""
+    """The task of a cell.
+
+    Attributes:
+        name: name in tables.
+        headline: name of its headline metric.
+        identity: its part of the fingerprint.
+    """
 
     name: str
     headline: str
@@ -127,12 +134,22 @@ class TaskInfo:
 
 @dataclass(frozen=True, slots=True)
 class CellRecord:
-    """All that a finished cell says. `images` were measured; those in `skipped` were left out as unreadable.
+    """Result of one cell.
 
-    `records_sha256` is the digest of the per-image rows (see `store.rows_digest`).
+    Attributes:
+        fingerprint: `cell_fingerprint` of the cell.
+        selector, task: what was measured.
+        keep_ratio: share of kept patches, 0 < r <= 1.
+        seed: seed of the selector and of the tie-breaking.
+        reduction: one of `REDUCTIONS`.
+        images: number of measured images.
+        skipped: ids of images that could not be read.
+        metrics: values of all metrics.
+        records_sha256: `rows_digest` of the per-image rows.
+        schema_version: version of the format.
 
     Raises:
-        ResultsError: if a value is out of its range or the fingerprint is not that of the content.
+        ResultsError: a value is out of range, or the fingerprint does not match the content.
     """
 
     fingerprint: str
@@ -151,9 +168,9 @@ class CellRecord:
         if not 0.0 < self.keep_ratio <= 1.0:
             raise ResultsError(f"keep ratio {self.keep_ratio!r} is not in (0, 1]")
         if self.reduction not in REDUCTIONS:
-            raise ResultsError(f"reduction {self.reduction!r} is none of {', '.join(REDUCTIONS)}")
+            raise ResultsError(f"unknown reduction {self.reduction!r}; use one of {', '.join(REDUCTIONS)}")
         if self.images < 0:
-            raise ResultsError(f"{self.images} images")
+            raise ResultsError(f"the number of images is negative: {self.images}")
         for metric in self.metrics:
             if math.isinf(metric.value):
                 raise ResultsError(f"metric {metric.metric!r} of {metric.group!r} is infinite")
@@ -161,38 +178,38 @@ class CellRecord:
             self.selector.identity.value, self.task.identity.value, self.keep_ratio, self.seed, self.reduction
         )
         if self.fingerprint != expected:
-            raise ResultsError(f"fingerprint {self.fingerprint[:16]} does not belong to the content ({expected[:16]})")
+            raise ResultsError(f"fingerprint {self.fingerprint[:16]} does not match the content ({expected[:16]})")
 
     def value(self, metric: str, group: str) -> float:
-        """The value of `metric` over the whole of `group`; NaN if the record has none."""
+        """Value of a metric over all categories of a group; NaN if the record has none."""
         for row in self.metrics:
             if row.metric == metric and row.group == group and row.category is None:
                 return row.value
         return math.nan
 
     def to_json(self) -> str:
-        """The file's text: the record and the SHA-256 of its canonical form, keys sorted, NaN as null."""
+        """JSON text with the record and its checksum; keys are sorted, and NaN is null."""
         record = _record_json(self)
         envelope = {"record": record, "sha256": digest(record)}
         return json.dumps(envelope, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = "the record") -> CellRecord:
-        """The exact inverse of `to_json`.
+        """Inverse of `to_json`.
 
         Args:
-            text: what `to_json` gave.
-            where: the file's name, for messages.
+            text: text that `to_json` returned.
+            where: name of the file, for messages.
 
         Raises:
-            ResultsError: if the text is cut short, was altered, or is of a version this release cannot read.
+            ResultsError: the text is truncated, was altered, or has a version that this release cannot read.
         """
-        hint = "delete it and start the run again to measure the cell anew"
+        hint = "delete it and start the run again to measure the cell again"
         try:
             envelope = json.loads(text)
             record, stored = envelope["record"], envelope["sha256"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ResultsError(f"{where} is cut short or no record ({type(error).__name__}); {hint}") from error
+            raise ResultsError(f"{where} is truncated or not a record ({type(error).__name__}); {hint}") from error
         if not isinstance(record, dict) or digest(record) != stored:
             raise ResultsError(f"{where} was altered: its content does not match its checksum; {hint}")
         version = record.get("schema_version")
@@ -202,7 +219,7 @@ class CellRecord:
         try:
             return _record_of(record)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ResultsError(f"{where} lacks a field or has a wrong one ({error}); {hint}") from error
+            raise ResultsError(f"{where} has a missing or invalid field ({error}); {hint}") from error
         except ResultsError as error:
             raise ResultsError(f"{where}: {error}; {hint}") from error
 

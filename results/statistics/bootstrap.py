@@ -1,11 +1,13 @@
-"""The paired bootstrap over images: which images are drawn, and a number with how it varies under the draws.
+"""Paired bootstrap over images: draws of images, and estimates with their values under the draws.
 
-Images are drawn, not objects or detections: what lies in one image is not independent. What is drawn depends on the
-images' ids, a key and a seed alone, so that all selectors of a task, both folds and all keep ratios see the same draws,
-and the difference of two numbers is the difference of their draws (Efron and Tibshirani, "An Introduction to the
-Bootstrap", 1993, chapters 8 and 14). Intervals are percentile or BCa, the latter with the acceleration of a
-delete-a-group jackknife. `scipy.stats.bootstrap` has the same intervals (a test holds these to it), but resamples
-arrays of observations: it can neither weigh images in a metric that is no mean, nor keep its draws for differences.
+Images are resampled rather than objects or detections, since those of one image are not independent. The draws depend
+on the ids of the images, a key and a seed only. All selectors, keep ratios and folds of a task thus share their draws,
+and the difference of two estimates is taken draw by draw (Efron and Tibshirani, "An Introduction to the Bootstrap",
+1993, chapters 8 and 14). Intervals are percentile or BCa intervals, the latter with the acceleration from a
+delete-a-group jackknife.
+
+`scipy.stats.bootstrap` computes the same intervals (a test compares them), but it resamples arrays of observations. It
+supports neither weights of images in a metric that is not a mean, nor draws shared between estimates.
 """
 
 from __future__ import annotations
@@ -27,20 +29,21 @@ Method = Literal["bca", "percentile"]
 RESAMPLES: Final = 1000
 LEVEL: Final = 0.95
 JACKKNIFE_GROUPS: Final = 100
-"""Most groups of images that are left out in turn; with fewer images it is each image."""
+"""Maximum number of groups that the jackknife leaves out in turn; with fewer images, each image is a group."""
 
-_LEAST_DEFINED: Final = 0.95
-"""An interval is given where at least this share of the draws has a value."""
+_MIN_DEFINED: Final = 0.95
+"""Minimum share of draws with a value; an estimate with fewer has no interval."""
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Which images are drawn how often.
+    """How often each image is drawn.
 
     Attributes:
-        key: hex digest of what determines the weights; numbers of one key are paired.
-        weights: [1 + B + G, N] uint16: every image once; B resamples; G with a group of images left out.
-        resamples: B.
+        key: hex digest of everything that determines the weights; estimates with the same key are paired.
+        weights: [1 + B + G, N] uint16. Row 0 has every image once, then follow B resamples, and G rows that leave out
+            one group of images each.
+        resamples: number of resamples B.
     """
 
     key: str
@@ -49,25 +52,25 @@ class Draws:
 
     @classmethod
     def of(cls, images: Sequence[str], key: str, resamples: int = RESAMPLES, seed: int = 0) -> Draws:
-        """Draws of `images`, a function of the ids (whatever their order), the key and the seed.
+        """Draw images; the draws depend on the ids (not on their order), the key and the seed.
 
-        More resamples begin with those of fewer.
+        The first resamples are the same for any number of resamples.
 
         Args:
-            images: ids, each once, at least one.
-            key: such as the task's name: other tasks draw otherwise.
-            resamples: B > 0.
-            seed: of the draws.
+            images: distinct ids, at least one.
+            key: text such as the name of the task; other keys give other draws.
+            resamples: number of resamples B > 0.
+            seed: seed of the draws.
 
         Raises:
-            ResultsError: no image, an id twice, or no resample.
+            ResultsError: no images, duplicate ids, or no resamples.
         """
         size = len(images)
         if not size or len(set(images)) != size or resamples < 1:
             raise ResultsError(f"cannot draw {resamples} times from {size} images ({len(set(images))} ids)")
         order = np.argsort(np.array(images, dtype=np.str_), kind="stable")
-        who = digest([key, seed, sorted(images)])
-        rng = np.random.default_rng(int(who, 16))
+        drawn = digest([key, seed, sorted(images)])
+        rng = np.random.default_rng(int(drawn, 16))
         groups = min(size, JACKKNIFE_GROUPS)
         sorted_weights = np.ones((1 + resamples + groups, size), np.uint16)
         # The groups come first, so that they do not depend on how many resamples follow.
@@ -78,10 +81,10 @@ class Draws:
             sorted_weights[1 + row] = np.bincount(rng.integers(0, size, size), minlength=size)
         weights = np.empty_like(sorted_weights)
         weights[:, order] = sorted_weights
-        return cls(digest([who, resamples, groups]), weights, resamples)
+        return cls(digest([drawn, resamples, groups]), weights, resamples)
 
     def estimate(self, values: np.ndarray) -> Estimate:
-        """The estimate whose values under `weights` are `values` [1 + B + G]."""
+        """Estimate from the values of a metric under each row of `weights`, [1 + B + G]."""
         return Estimate(
             self.key, float(values[0]), values[1 : 1 + self.resamples].copy(), values[1 + self.resamples :].copy()
         )
@@ -89,13 +92,13 @@ class Draws:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A number with its values under the draws. Sums, differences and multiples of paired ones are estimates, too.
+    """A value and its values under the draws. Sums and differences of paired estimates are estimates.
 
     Attributes:
-        key: of the draws.
-        point: the value with every image once; NaN where undefined.
-        draws: [B] values of the resamples.
-        jackknife: [G] values with a group left out.
+        key: key of the draws.
+        point: value with every image once; NaN if undefined.
+        draws: [B] values under the resamples.
+        jackknife: [G] values with one group of images left out.
     """
 
     key: str
@@ -111,20 +114,20 @@ class Estimate:
 
     @property
     def standard_error(self) -> float:
-        """Standard deviation of the defined draws; NaN with fewer than `_LEAST_DEFINED` of them."""
+        """Standard deviation of the defined draws; NaN if too many are undefined."""
         draws = self._defined()
         return float(draws.std(ddof=1)) if len(draws) > 1 else math.nan
 
     def interval(self, level: float = LEVEL, method: Method = "bca") -> tuple[float, float]:
-        """The two-sided interval of that level, (NaN, NaN) where the number or too many draws are undefined.
+        """Two-sided confidence interval; (NaN, NaN) if the value or too many draws are undefined.
 
         Args:
-            level: 0 < level < 1.
-            method: "bca" (Efron, "Better Bootstrap Confidence Intervals", JASA 1987), or "percentile". BCa falls back
-                to percentile where it has no value: all draws on one side of the point.
+            level: confidence level, 0 < level < 1.
+            method: "bca" (Efron, "Better Bootstrap Confidence Intervals", JASA 1987), or "percentile". If all draws lie
+                on one side of the value, BCa is undefined and the percentile interval is returned.
         """
         if not 0 < level < 1:
-            raise ResultsError(f"a level of {level} is not between 0 and 1")
+            raise ResultsError(f"the confidence level must lie between 0 and 1, not be {level}")
         draws = self._defined()
         if not len(draws):
             return math.nan, math.nan
@@ -135,10 +138,10 @@ class Estimate:
         return float(low), float(high)
 
     def p_value(self) -> float:
-        """Two-sided p of the point being 0: normal, with the bootstrap's standard error; NaN where that has none.
+        """Two-sided p-value of the value being 0, from a normal distribution with the bootstrap's standard error.
 
-        A count of draws beyond 0 cannot fall below 2 / B, which after Holm's correction over a leaderboard's pairs
-        says nothing; the normal tail can.
+        A p-value from counts of draws cannot be smaller than 2 / B, which Holm's correction over all pairs of a
+        leaderboard would raise above any threshold. NaN if the standard error is undefined.
         """
         error = self.standard_error
         if math.isnan(error) or math.isnan(self.point):
@@ -149,11 +152,11 @@ class Estimate:
 
     def _defined(self) -> np.ndarray:
         draws = self.draws[~np.isnan(self.draws)]
-        enough = len(draws) >= _LEAST_DEFINED * len(self.draws) and not math.isnan(self.point)
+        enough = len(draws) >= _MIN_DEFINED * len(self.draws) and not math.isnan(self.point)
         return draws if enough else draws[:0]
 
     def _corrected(self, draws: np.ndarray, tails: tuple[float, float]) -> tuple[float, float]:
-        """Tails moved for bias (share of draws below the point) and for acceleration (skew of the jackknife)."""
+        """Tails corrected for bias (share of draws below the value) and acceleration (skewness of the jackknife)."""
         below = float((draws < self.point).mean() + (draws <= self.point).mean()) / 2
         if not 0 < below < 1:
             return tails
@@ -170,13 +173,14 @@ class Estimate:
 
 
 def combination(*terms: tuple[float, Estimate]) -> Estimate:
-    """The sum of factor times estimate, draw by draw.
+    """Sum of factor times estimate, draw by draw.
 
     Raises:
-        ResultsError: no terms, or terms of other draws: they are not paired.
+        ResultsError: no terms, or terms with different draws.
     """
     if not terms or len({one.key for _, one in terms}) != 1:
-        raise ResultsError(f"{len(terms)} estimates of {len({one.key for _, one in terms})} draws cannot be combined")
+        keys = len({one.key for _, one in terms})
+        raise ResultsError(f"cannot combine {len(terms)} estimates with {keys} different sets of draws")
     return Estimate(
         terms[0][1].key,
         math.fsum(factor * one.point for factor, one in terms),
@@ -186,31 +190,31 @@ def combination(*terms: tuple[float, Estimate]) -> Estimate:
 
 
 def mean(estimates: Iterable[Estimate]) -> Estimate:
-    """Their mean, draw by draw. Raises ResultsError as `combination`."""
+    """Mean of estimates, draw by draw. Raises ResultsError if there are none, or if their draws differ."""
     given = list(estimates)
     return combination(*((1 / len(given), one) for one in given))
 
 
 def area(points: Sequence[tuple[float, Estimate]]) -> Estimate:
-    """The area under a metric over keep ratios by the trapezoidal rule, divided by the span: a mean over ratios.
+    """Area under a metric over keep ratios by the trapezoidal rule, divided by the span of the ratios.
 
     Args:
-        points: (keep ratio, estimate), two or more ratios, each once.
+        points: (keep ratio, estimate) for two or more distinct ratios.
     """
     ratios = [ratio for ratio, _ in points]
     return combination(*zip(area_factors(ratios), (one for _, one in points), strict=True))
 
 
 def area_factors(ratios: Sequence[float]) -> list[float]:
-    """What each ratio's value counts in the normalised area: factors that add up to 1, in the order given.
+    """Weight of each ratio in the normalised area, in the order given; the weights add up to 1.
 
     Raises:
-        ResultsError: fewer than two ratios, or one twice.
+        ResultsError: fewer than two ratios, or duplicates.
     """
     order = sorted(range(len(ratios)), key=ratios.__getitem__)
     steps = [ratios[b] - ratios[a] for a, b in pairwise(order)]
     if not steps or min(steps) <= 0:
-        raise ResultsError(f"an area needs two or more keep ratios, each once, not {list(ratios)}")
+        raise ResultsError(f"an area needs two or more distinct keep ratios, not {list(ratios)}")
     factors, span = [0.0] * len(ratios), sum(steps)
     for (a, b), step in zip(pairwise(order), steps, strict=True):
         factors[a] += step / 2 / span
@@ -219,6 +223,6 @@ def area_factors(ratios: Sequence[float]) -> list[float]:
 
 
 def drawn_digest(values: np.ndarray) -> str:
-    """Hex SHA-256 of an array's bytes, shape and type."""
+    """Hex SHA-256 of an array's bytes, shape and dtype."""
     head = canonical_json([str(values.dtype), list(values.shape)]).encode()
     return hashlib.sha256(head + np.ascontiguousarray(values).tobytes()).hexdigest()

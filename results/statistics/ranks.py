@@ -1,8 +1,8 @@
 """Ranks with ties from paired estimates, and Holm's correction for many comparisons.
 
-Two selectors are tied if the interval of their difference holds 0. Ties do not chain (a with b and b with c need not
-make a with c), so a selector has a range of ranks: the first is 1 + how many are certainly better, the last n - how
-many are certainly worse. Selectors that are tied share ranks.
+Two selectors are tied if the interval of their difference contains 0. Ties are not transitive, so a selector has a
+range of ranks: its first rank is 1 + the number of significantly better selectors, its last rank n - the number of
+significantly worse ones. Tied selectors share ranks.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ ALPHA: Final = 1 - LEVEL
 
 @dataclass(frozen=True)
 class Difference:
-    """One selector less another.
+    """Difference between two selectors.
 
     Attributes:
-        first, second: who.
-        point, low, high: of first - second; the interval of `LEVEL`.
-        p: two-sided, see `Estimate.p_value`.
-        p_holm: the same after Holm's correction over all differences of the table.
+        first, second: names of the selectors.
+        point, low, high: value and interval of first - second, at the confidence level `LEVEL`.
+        p: two-sided p-value, see `Estimate.p_value`.
+        p_holm: p-value after Holm's correction over all differences of the table.
     """
 
     first: str
@@ -39,25 +39,25 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval lies on one side of 0; 0 for a tie."""
+        """1 or -1 if the interval lies on one side of 0; 0 for a tie."""
         return (self.low > 0) - (self.high < 0)
 
     @property
     def sign_holm(self) -> int:
-        """1 or -1 where Holm's p is below `ALPHA`; 0 for a tie."""
+        """1 or -1 if the corrected p-value is below `ALPHA`; 0 for a tie."""
         return 0 if not self.p_holm < ALPHA else (self.point > 0) - (self.point < 0)
 
 
 @dataclass(frozen=True)
 class Rank:
-    """The range of ranks that a selector may have, 1 the best."""
+    """Range of ranks of a selector; 1 is the best."""
 
     first: int
     last: int
 
 
 def differences(estimates: Mapping[str, Estimate], method: Method = "bca") -> list[Difference]:
-    """All pairs of a table, in its order. Estimates must be paired and defined."""
+    """Differences of all pairs of a table, in its order. The estimates must be paired and defined."""
     pairs = list(combinations(estimates, 2))
     apart = [estimates[a] - estimates[b] for a, b in pairs]
     p_values = [one.p_value() for one in apart]
@@ -68,12 +68,12 @@ def differences(estimates: Mapping[str, Estimate], method: Method = "bca") -> li
 
 
 def ranks(names: Sequence[str], pairs: Sequence[Difference], corrected: bool = False) -> dict[str, Rank]:
-    """The range of ranks of each name.
+    """Range of ranks of each name.
 
     Args:
-        names: all of a table.
+        names: all names of a table.
         pairs: their `differences`.
-        corrected: by Holm's p instead of single intervals.
+        corrected: use the corrected p-values instead of the single intervals.
     """
     better, worse = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     for pair in pairs:
@@ -86,10 +86,11 @@ def ranks(names: Sequence[str], pairs: Sequence[Difference], corrected: bool = F
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, in the order given (Holm, Scandinavian Journal of Statistics 6, 1979).
+    """p-values after Holm's correction for multiple tests (Scandinavian Journal of Statistics 6, 1979), in the same
+    order.
 
-    The k-th smallest of m is multiplied by m - k + 1; none is less than one before it or more than 1. A NaN is no test:
-    it stays, and does not count.
+    The k-th smallest of m values is multiplied by m - k + 1; the results are made monotonic and at most 1. NaN stays
+    NaN and is not counted as a test.
     """
     tested = sorted((i for i, p in enumerate(p_values) if not math.isnan(p)), key=lambda i: p_values[i])
     out = [math.nan] * len(p_values)

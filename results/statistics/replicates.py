@@ -1,10 +1,10 @@
-"""Estimates of finished cells: each cell's metrics under the draws of its task, from its evidence or from a cache."""
+"""Estimates of finished cells: their metrics under the draws of the task, from resampling summaries or a cache."""
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,22 +16,22 @@ from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.results.summaries.base import ResamplingSummary
 
 VERSION: Final = 1
-"""Of what is cached; a new one where a metric under weights, or the draws, are computed otherwise."""
+"""Version of the cache. Raise it when a change of the code changes the draws, or a metric under weights."""
 
 Groups = Mapping[str, Estimate]
-"""Group ("all", "seen", "unseen") -> its estimate."""
+"""Group ("all", "seen", "unseen") -> estimate."""
 
 
 class Replicates:
     """Estimates of the cells of a run folder.
 
-    All cells of one task and one set of images share their draws: selectors, keep ratios, seeds, reductions, folds.
+    All cells of one task with the same images share their draws, whatever their selector, keep ratio, seed, reduction
+    or fold.
 
     Args:
-        store: where cells and their evidence lie; estimates are cached there, under `bootstrap/`.
-        resamples: B.
-        seed: of the draws.
-        notice: told, one line each, what cannot be estimated and why.
+        store: the run folder; estimates are cached in its folder `bootstrap/`.
+        resamples: number of resamples B.
+        seed: seed of the draws.
     """
 
     def __init__(
@@ -39,72 +39,82 @@ class Replicates:
         store: RunStore,
         resamples: int = RESAMPLES,
         seed: int = 0,
-        notice: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.resamples = resamples
-        self._store, self._seed, self._notice = store, seed, notice
+        self._store, self._seed = store, seed
         self._draws: dict[str, Draws] = {}
-        self._held: dict[tuple[str, str], Groups | None] = {}
+        self._estimates: dict[tuple[str, str], Groups | None] = {}
 
     def of(self, record: CellRecord, metric: str | None = None) -> Groups | None:
-        """Estimates of a metric, by default the headline, over each group; None without evidence of it.
+        """Estimates of a metric over each group; None if the cell has no resampling summary of it.
+
+        Args:
+            record: the cell.
+            metric: name of the metric; by default the headline metric of the task.
 
         Raises:
-            ResultsError: the evidence was altered, or does not belong to the record.
+            ResultsError: the resampling summary was altered, or does not belong to the record.
         """
         metric = metric or record.task.headline
         key = record.fingerprint, metric
-        if key not in self._held:
-            self._held[key] = self._estimate(record, metric)
-        return self._held[key]
+        if key not in self._estimates:
+            self._estimates[key] = self._estimate(record, metric)
+        return self._estimates[key]
 
     def _estimate(self, record: CellRecord, metric: str) -> Groups | None:
-        path = self._store.evidence_path(record.fingerprint)
+        path = self._store.summary_path(record.fingerprint)
         if not path.exists():
             return None
         cached = self._store.root / "bootstrap" / f"{record.fingerprint}.{metric}.npz"
         about = digest([VERSION, record.records_sha256, metric, self.resamples, self._seed])
         if (found := _read(cached, about)) is not None:
             return found
-        evidence = self._store.read_evidence(record)
-        if evidence is None or metric not in evidence.metrics:
+        summary = self._store.read_summary(record)
+        if summary is None or metric not in summary.metrics:
             return None
-        out = estimates(evidence, [metric], self._draws_of(record.task.name, evidence.images))[metric]
+        out = estimates(summary, [metric], self._draws_of(record.task.name, summary.images))[metric]
         self._store.write(cached, _bytes(out, about))
         return out
 
     def _draws_of(self, task: str, images: Sequence[str]) -> Draws:
-        who = digest([task, list(images)])
-        if who not in self._draws:
-            self._draws[who] = Draws.of(images, task, self.resamples, self._seed)
-        return self._draws[who]
+        key = digest([task, list(images)])
+        if key not in self._draws:
+            self._draws[key] = Draws.of(images, task, self.resamples, self._seed)
+        return self._draws[key]
 
 
-def estimates(evidence: ResamplingSummary, metrics: Sequence[str], draws: Draws) -> dict[str, Groups]:
-    """Metric -> group -> estimate, of evidence whose images are the draws' columns."""
+def estimates(summary: ResamplingSummary, metrics: Sequence[str], draws: Draws) -> dict[str, Groups]:
+    """Metric -> group -> estimate of a resampling summary whose images are the columns of the draws."""
     pairs = [(metric, group) for metric in metrics for group in GROUPS]
-    values = evidence.all_values(pairs, draws.weights)
+    values = summary.all_values(pairs, draws.weights)
     return {metric: {group: draws.estimate(values[metric, group]) for group in GROUPS} for metric in metrics}
 
 
 def paired(
     one: ResamplingSummary, other: ResamplingSummary, metric: str, key: str, resamples: int, seed: int = 0
 ) -> tuple[Groups, Groups]:
-    """Estimates of two evidences on the images that both have; an image of one alone counts nowhere.
+    """Paired estimates of two resampling summaries, on the images that both have.
+
+    Args:
+        one, other: the summaries.
+        metric: name of the metric.
+        key: key of the draws, e.g. the name of the task.
+        resamples: number of resamples.
+        seed: seed of the draws.
 
     Raises:
-        ResultsError: no image in common.
+        ResultsError: they have no image in common.
     """
     common = [image for image in one.images if image in set(other.images)]
     draws = Draws.of(common, key, resamples, seed)
     return _on(one, common, draws, metric), _on(other, common, draws, metric)
 
 
-def _on(evidence: ResamplingSummary, common: Sequence[str], draws: Draws, metric: str) -> Groups:
-    place = {image: column for column, image in enumerate(evidence.images)}
-    weights = np.zeros((len(draws.weights), len(evidence.images)), draws.weights.dtype)
+def _on(summary: ResamplingSummary, common: Sequence[str], draws: Draws, metric: str) -> Groups:
+    place = {image: column for column, image in enumerate(summary.images)}
+    weights = np.zeros((len(draws.weights), len(summary.images)), draws.weights.dtype)
     weights[:, [place[image] for image in common]] = draws.weights
-    return estimates(evidence, [metric], Draws(draws.key, weights, draws.resamples))[metric]
+    return estimates(summary, [metric], Draws(draws.key, weights, draws.resamples))[metric]
 
 
 def _bytes(groups: Groups, about: str) -> bytes:
@@ -118,11 +128,11 @@ def _bytes(groups: Groups, about: str) -> bytes:
 
 
 def _read(path: object, about: str) -> Groups | None:
-    """What was cached for the same question; None for anything else: it is only work to be done again."""
+    """Cached estimates; None if they are missing, damaged, or were computed with other settings."""
     try:
         with np.load(str(path), allow_pickle=False) as held:
-            asked, key = (str(text) for text in held["about"])
-            if asked != about:
+            stored, key = (str(text) for text in held["about"])
+            if stored != about:
                 return None
             return {
                 group: Estimate(key, float(held[group][0]), held[group][1:], held[f"{group}_jackknife"])

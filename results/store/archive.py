@@ -1,9 +1,8 @@
-"""One file to share results by: an archive of cells whose every part is checksummed, and the way back.
+"""Export and import of results as one zip archive.
 
-A zip with `manifest.json`, which holds the SHA-256 of every other file, and the files of a run folder that make or
-explain results: records, rows, evidence, provenance, and the gallery's images and ranks. Nothing is imported unless
-all of it is sound: checksums, each record's own checksum and fingerprint, rows and evidence that belong to their
-record.
+The archive has the files of a run folder that make up results (records, rows, resampling summaries, provenance, images
+and ranks of the gallery), and `manifest.json` with the SHA-256 of each of them. An import is all or nothing: the
+checksums, each record's own checksum and fingerprint, and the rows and summary of each record are checked first.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ MANIFEST: Final = "manifest.json"
 
 _HEX: Final = "[0-9a-f]"
 _CELL_PARTS: Final = ("records", "evidence", "provenance", "cells")
-"""Folders of a cell's files; the record comes last, so that a kill on the way leaves the cell unfinished."""
+"""Folders of a cell's files. The record comes last, so that a killed import leaves the cell unfinished."""
 
 _ALLOWED: Final = re.compile(
     rf"(records/{_HEX}{{64}}\.parquet|evidence/{_HEX}{{64}}\.npz|(provenance|cells)/{_HEX}{{64}}\.json"
     rf"|{GALLERY}/{_HEX}{{8}}/(pictures\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
 )
 _SUFFIX: Final = {"records": ".parquet", "evidence": ".npz", "provenance": ".json", "cells": ".json"}
-_MOST: Final = 64 * 2**30
-"""Bytes that an archive may unpack to."""
+_MAX_BYTES: Final = 64 * 2**30
+"""Maximum unpacked size of an archive."""
 
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did: cells that are new here, and cells that were here already, the same."""
+    """Fingerprints of imported cells: those that are new in the run folder, and those that were there already."""
 
     new: tuple[str, ...]
     known: tuple[str, ...]
@@ -57,19 +56,19 @@ def export(
     selectors: Iterable[str] = (),
     with_gallery: bool = True,
 ) -> int:
-    """Write finished cells of a run folder to one archive; the same cells give the same bytes.
+    """Write finished cells of a run folder to an archive; equal cells give equal bytes.
 
     Args:
         root: a folder that `run --out` made.
         out: the archive.
-        tasks, selectors: names; only cells of these, all where none is named. "evit" stands for "evit.shapes0" too.
-        with_gallery: images and ranks of the tasks as well.
+        tasks, selectors: names of those to export; empty exports all. "evit" also stands for "evit.shapes0".
+        with_gallery: also export the gallery of the tasks.
 
     Returns:
-        The number of cells.
+        Number of exported cells.
 
     Raises:
-        ResultsError: no such cell, a cell is damaged, or the archive cannot be written.
+        ResultsError: no cell matches, a cell is damaged, or the archive cannot be written.
     """
     store = RunStore(root)
     wanted_tasks, wanted = set(tasks), set(selectors)
@@ -80,7 +79,7 @@ def export(
         and (not wanted or r.selector.name in wanted or r.selector.name.partition(".")[0] in wanted)
     ]
     if not records:
-        raise ResultsError(f"{root} holds no finished cell of these tasks and selectors: nothing to export")
+        raise ResultsError(f"{root} holds no finished cell of these tasks and selectors")
     for record in records:
         _check_cell(store, record)
     names = sorted(set(_files(store, records, with_gallery)))
@@ -119,57 +118,57 @@ def _files(store: RunStore, records: Iterable[CellRecord], with_gallery: bool) -
 
 
 def import_archive(path: Path, root: Path, notice: Callable[[str], None] = lambda line: None) -> Imported:
-    """Bring the cells of an archive into a run folder, all or none.
+    """Import all cells of an archive into a run folder, or none.
 
     Args:
-        path: what `export` wrote.
-        root: the run folder; made if need be.
-        notice: told what is there already in another form and left as it is (provenance, gallery).
+        path: an archive that `export` wrote.
+        root: the run folder; made if needed.
+        notice: called with a line about files that differ here and were kept (provenance, gallery).
 
     Raises:
-        ResultsError: the archive is damaged, altered, or holds what it must not; or a cell of it differs from the one
-            of the same fingerprint here.
+        ResultsError: the archive is damaged, was altered, or has files that do not belong in it; or a cell differs from
+            the one with the same fingerprint in the run folder.
     """
     store = RunStore(root)
     store.prepare()
     with tempfile.TemporaryDirectory(dir=store.tmp, prefix="import.") as temporary:
-        aside = RunStore(Path(temporary))
-        names = _unpack(path, aside.root)
+        staging = RunStore(Path(temporary))
+        names = _unpack(path, staging.root)
         try:
-            records = aside.read_cells()
+            records = staging.read_cells()
             for record in records:
-                _check_cell(aside, record)
+                _check_cell(staging, record)
             cells = {record.fingerprint for record in records}
-            if lost := sorted(n for n in names if not n.startswith(GALLERY) and Path(n).stem not in cells):
-                raise ResultsError(f"{lost[0]} is of no cell in the archive")
+            if orphans := sorted(n for n in names if not n.startswith(GALLERY) and Path(n).stem not in cells):
+                raise ResultsError(f"{orphans[0]} belongs to no cell of the archive")
         except ResultsError as error:
-            text = str(error).replace(f"{aside.root}/", "").partition("; ")[0]
+            text = str(error).replace(f"{staging.root}/", "").partition("; ")[0]
             raise ResultsError(f"{path} is refused, nothing was imported: {text}") from error
         known = [r for r in records if store.cell_path(r.fingerprint).exists()]
         for record in known:
             if store.read_cell(record.fingerprint) != record:
                 raise ResultsError(
                     f"{path} is refused, nothing was imported: its cell {record.fingerprint[:16]} "
-                    f"({record.selector.name} on {record.task.name}) differs from the one in {root}: same fingerprint, "
-                    "other numbers"
+                    f"({record.selector.name} on {record.task.name}) has the same fingerprint as one in {root}, but "
+                    "other values"
                 )
-        _move(names, aside, store, {r.fingerprint for r in known}, notice)
+        _move(names, staging, store, {r.fingerprint for r in known}, notice)
     new = [r.fingerprint for r in records if r not in known]
     return Imported(tuple(new), tuple(r.fingerprint for r in known))
 
 
 def _check_cell(store: RunStore, record: CellRecord) -> None:
-    """Rows and evidence that belong to the record; all read whole. Raises ResultsError."""
+    """Read the rows and the resampling summary of a record. Raises ResultsError if they do not belong to it."""
     images = store.read_images(record.fingerprint)
     if len(images) != record.images:
         raise ResultsError(
             f"records/{record.fingerprint}.parquet holds {len(images)} images, its record {record.images}"
         )
-    store.read_evidence(record)
+    store.read_summary(record)
 
 
 def _unpack(path: Path, to: Path) -> list[str]:
-    """All files of a sound archive, by name; ResultsError for anything odd."""
+    """Unpack an archive, and return the names of its files. Raises ResultsError unless it is valid."""
     refused = f"{path} is refused, nothing was imported:"
     try:
         with zipfile.ZipFile(path) as archive:
@@ -182,9 +181,11 @@ def _unpack(path: Path, to: Path) -> list[str]:
             odd += [name for name in files if not _ALLOWED.fullmatch(name)]
             odd += [name for name, info in entries.items() if stat.S_ISLNK(info.external_attr >> 16)]
             if odd or len(entries) != len(archive.infolist()):
-                raise ResultsError(f"{refused} it holds {odd[0] if odd else 'a name twice'!r}, which is no part of one")
-            if sum(info.file_size for info in entries.values()) > _MOST:
-                raise ResultsError(f"{refused} it unpacks to more than {_MOST >> 30} GiB")
+                raise ResultsError(
+                    f"{refused} unexpected file {odd[0]!r}" if odd else f"{refused} a file name occurs twice"
+                )
+            if sum(info.file_size for info in entries.values()) > _MAX_BYTES:
+                raise ResultsError(f"{refused} it unpacks to more than {_MAX_BYTES >> 30} GiB")
             for name, checksum in files.items():
                 data = archive.read(name)
                 if hashlib.sha256(data).hexdigest() != checksum:
@@ -192,29 +193,29 @@ def _unpack(path: Path, to: Path) -> list[str]:
                 (to / name).parent.mkdir(parents=True, exist_ok=True)
                 (to / name).write_bytes(data)
     except FileNotFoundError as error:
-        raise ResultsError(f"{path} is not there; `ltrp-bench results export {path}` writes one") from error
+        raise ResultsError(f"{path} does not exist; `ltrp-bench results export {path}` writes one") from error
     except ResultsError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ResultsError(f"{refused} it is cut short or no archive of results ({type(error).__name__})") from error
+        raise ResultsError(
+            f"{refused} it is truncated or not an archive of results ({type(error).__name__})"
+        ) from error
     return list(files)
 
 
 def _move(
-    names: Iterable[str], aside: RunStore, store: RunStore, known: set[str], notice: Callable[[str], None]
+    names: Iterable[str], staging: RunStore, store: RunStore, known: set[str], notice: Callable[[str], None]
 ) -> None:
-    """Everything else first, records last; what is here already stays."""
+    """Move files into the run folder, records last. Existing files are kept."""
     kept = 0
     for name in sorted(names, key=lambda one: (one.startswith("cells/"), one)):
         there = store.root / name
         own = Path(name).stem in known
         if own and there.exists():
-            kept += not name.startswith("cells/") and there.read_bytes() != (aside.root / name).read_bytes()
+            kept += not name.startswith("cells/") and there.read_bytes() != (staging.root / name).read_bytes()
         elif there.exists() and name.startswith(f"{GALLERY}/"):
-            kept += there.read_bytes() != (aside.root / name).read_bytes()
+            kept += there.read_bytes() != (staging.root / name).read_bytes()
         else:
-            store.write(there, (aside.root / name).read_bytes())
+            store.write(there, (staging.root / name).read_bytes())
     if kept:
-        notice(
-            f"{kept} files that are no results (provenance, gallery) are here in another form and were left as they are"
-        )
+        notice(f"{kept} files of provenance or the gallery differ from those in the run folder, which were kept")

@@ -1,10 +1,10 @@
-"""What the report's gallery shows of a task: a few small images, and in which order selectors keep patches.
+"""Gallery of the report: a few small images of each task, and the order in which selectors keep their patches.
 
     gallery/<task_id>/pictures.json      ids and sizes of the images
     gallery/<task_id>/NN.webp            a small copy of each
-    gallery/<task_id>/<selector_id>-<seed>.npz   of the first chunk's images: ids, grids, ranks
+    gallery/<task_id>/<selector_id>-<seed>.npz   ids, grids and ranks of the images of the first chunk
 
-Ids are 8 hex digits of identities, as in the leaderboard. Nothing here is part of a result.
+Ids are the first 8 hex digits of identities, as in the leaderboard. The gallery is not part of any result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ FOLDER: Final = "gallery"
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small image: its id, its sides in pixels as the task has it, and WebP bytes."""
+    """A small copy of an image.
+
+    Attributes:
+        image_id: id of the image.
+        width, height: size in pixels of the image that the task uses.
+        webp: the small copy, as a WebP file.
+    """
 
     image_id: str
     width: int
@@ -37,11 +43,11 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What is stored of one task.
+    """Gallery of one task.
 
     Attributes:
-        images: the small images.
-        ranks: (selector id, seed) -> image id -> [gh, gw] place of each patch in the order of keeping, 0 kept first.
+        images: small copies of images.
+        ranks: (selector id, seed) -> image id -> [gh, gw] rank of each patch; 0 is kept first.
     """
 
     images: Sequence[Thumbnail]
@@ -49,17 +55,17 @@ class Gallery:
 
 
 def images_path(store: RunStore, task_id: str) -> Path:
-    """The list of a task's images; written last, after the images."""
+    """File with the list of a task's images; written after the images."""
     return store.root / FOLDER / task_id / "pictures.json"
 
 
 def ranks_path(store: RunStore, task_id: str, selector_id: str, seed: int) -> Path:
-    """The file of one selector's ranks."""
+    """File of the ranks of one selector and seed."""
     return store.root / FOLDER / task_id / f"{selector_id}-{seed}.npz"
 
 
 def write_images(store: RunStore, task_id: str, images: Sequence[Thumbnail]) -> None:
-    """Keep a task's images."""
+    """Store the images of a task."""
     path = images_path(store, task_id)
     for number, image in enumerate(images):
         store.write(path.with_name(f"{number:02d}.webp"), image.webp)
@@ -68,7 +74,7 @@ def write_images(store: RunStore, task_id: str, images: Sequence[Thumbnail]) -> 
 
 
 def write_ranks(store: RunStore, task_id: str, selector_id: str, seed: int, ranks: Mapping[str, np.ndarray]) -> None:
-    """Keep a selector's ranks, image id -> [gh, gw] integers."""
+    """Store the ranks of a selector, image id -> [gh, gw] integers."""
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -81,10 +87,10 @@ def write_ranks(store: RunStore, task_id: str, selector_id: str, seed: int, rank
 
 
 def read_gallery(store: RunStore, task_id: str) -> Gallery:
-    """What is there of a task; empty if nothing is.
+    """Read the gallery of a task; empty if nothing is stored.
 
     Raises:
-        ResultsError: a file is cut short or altered.
+        ResultsError: a file is damaged.
     """
     path = images_path(store, task_id)
     images = []
@@ -119,16 +125,16 @@ def _read_ranks(path: Path) -> dict[str, np.ndarray]:
 
 def _damaged(path: Path, error: Exception) -> ResultsError:
     return ResultsError(
-        f"{path} is damaged ({type(error).__name__}); delete {path.parent}: the next run of its task makes it anew"
+        f"{path} is damaged ({type(error).__name__}); delete {path.parent}: the next run of its task makes it again"
     )
 
 
 def agreement(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], keep_ratio: float) -> float:
-    """Mean over common images of the IoU of the patches that two selectors keep; NaN without a common one.
+    """Mean IoU of the patches that two selectors keep, over the images that both have; NaN if there are none.
 
     Args:
         one, other: image id -> [gh, gw] ranks.
-        keep_ratio: k = max(1, round(r L)) patches are kept.
+        keep_ratio: share r of the L patches; k = max(1, round(r L)) are kept.
     """
     shares = []
     for image, ranks in one.items():

@@ -1,15 +1,15 @@
-"""Where finished and half-finished cells lie on disk, and how they come to be there whole.
+"""The run folder: finished and unfinished cells on disk.
 
-Layout under one folder (`--out`, default `runs/`):
+Layout of a run folder (`--out`, by default `runs/`):
 
-    cells/<fingerprint>.json         the record; written last: where it is, the cell is done
-    records/<fingerprint>.parquet    one row an image: image_id and the list of the task's rows
-    evidence/<fingerprint>.npz       what its metrics can be resampled from (evidence_store.py)
-    bootstrap/<fingerprint>.npz      cache of its metrics under the draws (replicates.py)
-    provenance/<fingerprint>.json    when, where, with which versions: no part of the result
+    cells/<fingerprint>.json         the record; written last, so a cell with a record is finished
+    records/<fingerprint>.parquet    one row per image: image_id and the list of the task's rows
+    evidence/<fingerprint>.npz       resampling summary, for intervals (summary_store.py)
+    bootstrap/<fingerprint>.npz      cached bootstrap estimates (replicates.py)
+    provenance/<fingerprint>.json    time, machine, versions and cost; not part of the result
     partial/<group>/<first>-<end>.parquet   finished chunks of unfinished cells
     gallery/                         images and ranks for the report (gallery.py)
-    scores/                          cache of scores (harness/evaluation/score_cache.py)
+    scores/                          cached scores (harness/evaluation/score_cache.py)
     tmp/                             unfinished files
 """
 
@@ -44,10 +44,17 @@ _CELL: Final = re.compile(r"[0-9a-f]{64}\.json")
 
 
 class RunStore:
-    """All cells under one folder; safe for several processes, and for a kill at any moment.
+    """Cells of one run folder. Several processes may use it at once, and each may be killed at any time.
 
-    Every file is written beside and renamed, and equal cells have equal bytes: two writers of one cell do
-    no harm. `lock` lets several processes share the work of one run.
+    Files are written under a temporary name and renamed, and equal cells have equal bytes, so two processes may write
+    the same cell. `lock` lets several processes share the work of one run.
+
+    Args:
+        root: the run folder.
+
+    Attributes:
+        root: the run folder.
+        tmp: folder of unfinished files.
     """
 
     def __init__(self, root: Path) -> None:
@@ -55,40 +62,40 @@ class RunStore:
         self.tmp = root / "tmp"
 
     def prepare(self) -> None:
-        """Make the folder; clear what killed processes left. Raises ResultsError if it cannot be made."""
+        """Make the folder, and remove files that killed processes left. Raises ResultsError if it cannot be made."""
         try:
             self.tmp.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResultsError(f"{self.root} cannot be made a folder: {error.strerror}") from error
+            raise ResultsError(f"the folder {self.root} cannot be made: {error.strerror}") from error
         remove_stale(self.tmp)
 
     def cell_path(self, fingerprint: str) -> Path:
-        """The record's file."""
+        """File of a cell's record."""
         return self.root / "cells" / f"{fingerprint}.json"
 
     def rows_path(self, fingerprint: str) -> Path:
-        """The per-image rows' file."""
+        """File of a cell's per-image rows."""
         return self.root / "records" / f"{fingerprint}.parquet"
 
-    def evidence_path(self, fingerprint: str) -> Path:
-        """The evidence's file; tasks without evidence leave none."""
+    def summary_path(self, fingerprint: str) -> Path:
+        """File of a cell's resampling summary; some tasks have none."""
         return self.root / "evidence" / f"{fingerprint}.npz"
 
     def provenance_path(self, fingerprint: str) -> Path:
-        """The file of when, where and how a cell was measured."""
+        """File of a cell's provenance."""
         return self.root / "provenance" / f"{fingerprint}.json"
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write any file of the store whole or not at all. Raises ResultsError for a full disk."""
+        """Write a file of the run folder atomically. Raises ResultsError if the disk is full or cannot be written."""
         atomic_write(path, data, self.tmp)
 
     # -- finished cells
 
     def finished(self, fingerprint: str) -> CellRecord | None:
-        """The record if the cell is done, else None.
+        """Record of a cell if it is finished, else None.
 
         Raises:
-            ResultsError: if its record or its per-image file was altered, cut short or removed.
+            ResultsError: the record or the file of its rows was altered, truncated or removed.
         """
         if not self.cell_path(fingerprint).exists():
             return None
@@ -96,7 +103,7 @@ class RunStore:
         path = self.rows_path(fingerprint)
         if footer(path).get("rows_sha256") != record.records_sha256:
             raise ResultsError(
-                f"{path} was altered: it does not belong to its cell's record; delete both and run again"
+                f"{path} was altered: it does not belong to the record of its cell; delete both and run again"
             )
         return record
 
@@ -106,19 +113,19 @@ class RunStore:
         images: Mapping[str, Sequence[Row]],
         schema: Schema,
         provenance: Mapping[str, Any],
-        evidence: ResamplingSummary | Mapping[str, Any] | None = None,
+        summary: ResamplingSummary | Mapping[str, Any] | None = None,
     ) -> CellRecord:
-        """Store a finished cell; the record comes last, so that a kill before leaves the cell unfinished.
+        """Store a finished cell. The record is written last, so that a killed process leaves the cell unfinished.
 
         Args:
-            record: its `records_sha256` is filled in here.
-            images: normalised rows of each image, in the data set's order.
+            record: the record; `records_sha256` is filled in here.
+            images: image id -> normalised rows, in the order of the data set.
             schema: the task's `row_schema`.
-            provenance: when, where and with what it was made; plain JSON.
-            evidence: as the task's `evidence` makes it; None of a task without.
+            provenance: time, machine, versions and cost; plain JSON.
+            summary: what `Task.resampling_summary` returned; None if the task has none.
 
         Returns:
-            The record as stored.
+            The stored record.
         """
         record = replace(record, records_sha256=rows_digest(images))
         fingerprint = record.fingerprint
@@ -126,24 +133,28 @@ class RunStore:
         self.write(self.rows_path(fingerprint), rows)
         text = json.dumps(provenance, sort_keys=True, indent=1) + "\n"
         self.write(self.provenance_path(fingerprint), text.encode())
-        # What lies there may be of older rows.
-        self.evidence_path(fingerprint).unlink(missing_ok=True)
-        self.write_evidence(record, evidence)
+        # An existing summary may belong to older rows.
+        self.summary_path(fingerprint).unlink(missing_ok=True)
+        self.write_summary(record, summary)
         self.write(self.cell_path(fingerprint), record.to_json().encode())
         return record
 
-    def write_evidence(self, record: CellRecord, evidence: ResamplingSummary | Mapping[str, Any] | None) -> None:
-        """Store a cell's evidence beside it; nothing if there is none. `record` is as stored."""
-        if evidence is not None:
-            self.write(self.evidence_path(record.fingerprint), to_npz(evidence, record.records_sha256))
+    def write_summary(self, record: CellRecord, summary: ResamplingSummary | Mapping[str, Any] | None) -> None:
+        """Store the resampling summary of a stored cell; None stores nothing."""
+        if summary is not None:
+            self.write(self.summary_path(record.fingerprint), to_npz(summary, record.records_sha256))
 
-    def read_evidence(self, record: CellRecord) -> ResamplingSummary | None:
-        """A finished cell's evidence, checked against the record; None if there is none. Raises ResultsError."""
-        path = self.evidence_path(record.fingerprint)
+    def read_summary(self, record: CellRecord) -> ResamplingSummary | None:
+        """Resampling summary of a finished cell, checked against its record; None if there is none.
+
+        Raises:
+            ResultsError: the summary is damaged or does not belong to the record.
+        """
+        path = self.summary_path(record.fingerprint)
         return from_npz(path, record) if path.exists() else None
 
     def read_provenance(self, fingerprint: str) -> dict[str, Any]:
-        """When, where and how a cell was measured; empty if that is not known any more."""
+        """Provenance of a cell; empty if it is missing or damaged."""
         try:
             found = json.loads(self.provenance_path(fingerprint).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -151,7 +162,7 @@ class RunStore:
         return found if isinstance(found, dict) else {}
 
     def read_cell(self, fingerprint: str) -> CellRecord:
-        """The record; ResultsError if it is missing, altered, cut short or another cell's."""
+        """Record of a cell. Raises ResultsError if it is missing, altered, truncated, or belongs to another cell."""
         path = self.cell_path(fingerprint)
         try:
             text = path.read_text(encoding="utf-8")
@@ -165,25 +176,33 @@ class RunStore:
         return record
 
     def read_cells(self) -> list[CellRecord]:
-        """Every finished cell, by fingerprint. Raises ResultsError if the folder or a record is bad."""
+        """Records of all finished cells, sorted by fingerprint.
+
+        Raises:
+            ResultsError: the folder does not exist, or a record is damaged.
+        """
         folder = self.root / "cells"
         if not self.root.is_dir():
-            raise ResultsError(f"{self.root} is no folder; `ltrp-bench run --out {self.root}` makes one")
+            raise ResultsError(f"{self.root} is not a folder; `ltrp-bench run --out {self.root}` makes one")
         names = sorted(path.name for path in folder.glob("*.json")) if folder.is_dir() else []
         return [self.read_cell(name.removesuffix(".json")) for name in names if _CELL.fullmatch(name)]
 
     def read_images(self, fingerprint: str) -> Images:
-        """The per-image rows of a finished cell, checked against the record. Raises ResultsError."""
+        """Image id -> rows of a finished cell, checked against its record.
+
+        Raises:
+            ResultsError: the rows are missing, damaged, or do not belong to the record.
+        """
         record = self.read_cell(fingerprint)
         images, meta = from_parquet(self.rows_path(fingerprint))
         if meta["rows_sha256"] != record.records_sha256:
-            raise ResultsError(f"{self.rows_path(fingerprint)} does not belong to its cell's record")
+            raise ResultsError(f"{self.rows_path(fingerprint)} does not belong to the record of its cell")
         return images
 
     # -- finished chunks of unfinished cells
 
     def chunk_path(self, group: str, first: int, end: int) -> Path:
-        """File of the images `first` to `end` - 1 of a group of cells (one selector, task and seed)."""
+        """File of images `first` to `end` - 1 of a group of cells (one selector, task and seed)."""
         return self.root / "partial" / group / f"{first:08d}-{end:08d}.parquet"
 
     def write_chunk(
@@ -194,16 +213,31 @@ class RunStore:
         schema: Schema,
         skipped: Mapping[str, str],
     ) -> None:
-        """Store the rows of one chunk for several cells; `skipped` is image id -> why it was left out."""
+        """Store a chunk of rows for several cells.
+
+        Args:
+            group: name of the group of cells.
+            span: first image, and last image + 1.
+            cells: fingerprint -> image id -> rows.
+            schema: the task's `row_schema`.
+            skipped: image id -> reason why the image was skipped.
+        """
         data = to_chunk(cells, schema, {"skipped": list(skipped.items())})
         self.write(self.chunk_path(group, *span), data)
 
     def read_chunk(
         self, group: str, span: tuple[int, int], wanted: Collection[str]
     ) -> tuple[dict[str, Images], dict[str, str]] | None:
-        """Rows of the `wanted` cells as far as the chunk holds them, and what was left out, id -> why.
+        """Rows of a chunk.
 
-        None if there is no such chunk or it is damaged: it is only work to be done again.
+        Args:
+            group: name of the group of cells.
+            span: first image, and last image + 1.
+            wanted: fingerprints of the cells to read.
+
+        Returns:
+            Fingerprint -> image id -> rows, for those of the wanted cells that the chunk has; and image id -> reason
+            for skipped images. None if the chunk is missing or damaged, so that it is measured again.
         """
         path = self.chunk_path(group, *span)
         if not path.exists():
@@ -212,14 +246,14 @@ class RunStore:
             cells, meta = from_chunk(path, wanted)
         except (ResultsError, KeyError):
             return None
-        return cells, {str(key): str(why) for key, why in meta["skipped"]}
+        return cells, {str(key): str(reason) for key, reason in meta["skipped"]}
 
     def drop_chunks(self, group: str) -> None:
-        """Remove a group's chunks once its cells are stored."""
+        """Remove the chunks of a group after its cells were stored."""
         shutil.rmtree(self.root / "partial" / group, ignore_errors=True)
 
     @contextlib.contextmanager
     def lock(self, group: str, wait: bool) -> Iterator[bool]:
-        """Keep other processes off a group; gives False if one has it and `wait` is off."""
+        """Context that locks a group against other processes; yields False if it is locked and `wait` is False."""
         with exclusive(self.root / "partial" / f"{group}.lock", wait) as held:
             yield held

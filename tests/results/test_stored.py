@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ltrp_bench.harness.cli.main import run_command
-from ltrp_bench.results.comparison.compare import compare
+from ltrp_bench.results.comparison.compare import CompareOptions, compare
 from ltrp_bench.results.leaderboard.aggregate import COLUMNS, aggregate_folder
 from ltrp_bench.results.leaderboard.build import load_leaderboard
 from ltrp_bench.results.leaderboard.csv_files import read_csv
@@ -33,7 +33,9 @@ def test_records_rows_and_tables_are_read_unchanged(version: str) -> None:
     then, now = read_csv(STORED / version / "leaderboard.csv"), aggregate_folder(STORED / version)
     assert tuple(then.columns) == COLUMNS
     pd.testing.assert_frame_equal(then, now, check_exact=True, check_dtype=False)
-    assert not compare(STORED / version / "leaderboard.csv", STORED / version, 0.0).regressions
+    assert not compare(
+        STORED / version / "leaderboard.csv", STORED / version, CompareOptions(tolerance=0.0)
+    ).regressions
 
 
 @pytest.mark.parametrize("version", VERSIONS)

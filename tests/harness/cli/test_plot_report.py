@@ -54,9 +54,9 @@ def test_figures_and_report_of_a_run(
     [
         (["plot", "runs", "--kind", "pie"], 2, "--kind pie: write curves, gap, pareto"),
         (["plot", "runs", "--format", "gif"], 2, "--format gif: write png, svg, pdf"),
-        (["plot", "nowhere"], 1, "nowhere is no folder"),
+        (["plot", "nowhere"], 1, "nowhere is not a folder"),
         (["plot", "--csv", "nothing.csv"], 1, "nothing.csv does not exist"),
-        (["report", "nowhere"], 1, "nowhere is no folder"),
+        (["report", "nowhere"], 1, "nowhere is not a folder"),
         (["leaderboard", "nowhere", "--interval", "t"], 2, "--interval t: write bca or percentile"),
         (["leaderboard", "nowhere", "--out", "x.xlsx"], 1, "x.xlsx: unknown table format"),
     ],

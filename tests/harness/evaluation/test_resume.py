@@ -88,7 +88,7 @@ def test_an_altered_record_stops_the_run(tmp_path: Path) -> None:
     record = toy.sweep(tmp_path)[0]
     path = RunStore(tmp_path).rows_path(record.fingerprint)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ResultsError, match="cut short or damaged") as caught:
+    with pytest.raises(ResultsError, match="truncated or damaged") as caught:
         toy.sweep(tmp_path)
     assert "\n" not in str(caught.value) and path.name in str(caught.value)
 

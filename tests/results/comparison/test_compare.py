@@ -1,4 +1,4 @@
-"""Comparison: what counts as a regression, and what does not."""
+"""Comparison: what counts as a regression."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ltrp_bench.results.comparison.compare import Comparison, compare, compare_frames
+from ltrp_bench.results.comparison.compare import CompareOptions, Comparison, compare, compare_frames
 from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
 from ltrp_bench.results.leaderboard.export import write_table
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
@@ -43,7 +43,7 @@ def test_equal_tables_pass(make_record: MakeRecord) -> None:
     ],
 )
 def test_direction(make_record: MakeRecord, now: tuple[float, float, float], status: str) -> None:
-    # The gap doubles in the "better" case: it is judged through seen and unseen alone.
+    # The gap doubles in the "better" case: only seen and unseen are compared.
     assert _status(_compare([make_record()], [make_record(values=now)])) == [status]
 
 
@@ -55,18 +55,18 @@ def test_undefined_in_the_base_is_not_compared(make_record: MakeRecord) -> None:
 
 def test_rows_that_go_missing_or_turn_incomplete(make_record: MakeRecord) -> None:
     base = [make_record("ltrp"), make_record("center")]
-    gone = _compare(base, [make_record("ltrp")])
-    assert _status(gone) == ["missing", "ok"] and len(gone.regressions) == 1
+    absent = _compare(base, [make_record("ltrp")])
+    assert _status(absent) == ["missing", "ok"] and len(absent.regressions) == 1
     seeds = [make_record("random", seed=seed, stochastic=True) for seed in (0, 1)]
     noise = [make_record("noise", seed=seed, stochastic=True) for seed in (0, 1)]
     half = _compare([*seeds, *noise], [*seeds, noise[0]])
     assert half.regressions[0].note == "incomplete now (seed 1)"
-    # What the base itself lacks is nobody's regression.
+    # Rows that are incomplete in the base are never regressions.
     assert not _compare([*seeds, noise[0]], [*seeds, noise[0]]).regressions
     assert _status(_compare([make_record("ltrp")], base)) == ["new", "ok"]
 
 
-def test_other_weights_are_compared_by_name_and_said(make_record: MakeRecord) -> None:
+def test_other_weights_are_compared_by_name_with_a_note(make_record: MakeRecord) -> None:
     (row,) = _compare([make_record()], [make_record(weights="w2", values=(0.4, 0.4, 0.4))]).rows
     assert row.status == "worse" and "other selector" in row.note
 
@@ -92,11 +92,11 @@ def test_csvs_and_folders_mix(tmp_path: Path, make_record: MakeRecord) -> None:
     for record in records:
         store.write_cell(record, {}, {"x": "int64"}, {})
     write_table(aggregate_cells(records), tmp_path / "base.csv")
-    assert not compare(tmp_path / "base.csv", tmp_path / "runs", 0.0).regressions
-    assert not compare(tmp_path / "runs", tmp_path / "base.csv", 0.0).regressions
+    assert not compare(tmp_path / "base.csv", tmp_path / "runs", CompareOptions(tolerance=0.0)).regressions
+    assert not compare(tmp_path / "runs", tmp_path / "base.csv", CompareOptions(tolerance=0.0)).regressions
     with pytest.raises(ResultsError, match="tolerance"):
-        compare(tmp_path / "base.csv", tmp_path / "runs", -1.0)
+        compare(tmp_path / "base.csv", tmp_path / "runs", CompareOptions(tolerance=-1.0))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ResultsError, match="no complete row"):
+    with pytest.raises(ResultsError, match="has no complete row"):
         compare(tmp_path / "empty", tmp_path / "runs")
     assert len(compare(tmp_path / "base.csv", tmp_path / "empty").regressions) == 2

@@ -1,4 +1,4 @@
-"""The paired test: a fall is told from chance, on the images that both sides have."""
+"""The paired test: significant decreases, on the images that both sides have."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from ltrp_bench.results.comparison.compare import compare
+from ltrp_bench.results.comparison.compare import CompareOptions, compare
 from ltrp_bench.results.comparison.paired import PairedCells
 from ltrp_bench.results.schema.record import ResultsError
 
 
 def _compare(base: Any, current: Any, **options: Any) -> Any:
-    return compare(base.store.root, current.store.root, **options)
+    return compare(base.store.root, current.store.root, CompareOptions(**options))
 
 
 def test_the_same_again_changes_nothing(world: Any, other_world: Any) -> None:
@@ -30,11 +30,11 @@ def test_the_same_again_changes_nothing(world: Any, other_world: Any) -> None:
     assert "2 by a paired bootstrap test, Holm-corrected" in comparison.markdown()
 
 
-def test_a_small_sure_fall_is_caught_and_noise_is_not(world: Any, other_world: Any) -> None:
+def test_a_small_significant_decrease_is_found_and_noise_is_not(world: Any, other_world: Any) -> None:
     world.cell("ltrp", 0.5, 0.5)
-    other_world.cell("ltrp", 0.5, 0.497)  # every image a little worse: below the tolerance, and no chance
+    other_world.cell("ltrp", 0.5, 0.497)  # every image is slightly worse: below the tolerance, but significant
     world.cell("noisy", 0.5, 0.5)
-    other_world.easy = world.easy[::-1].copy()  # as good over all, every image another
+    other_world.easy = world.easy[::-1].copy()  # almost equal on average, but different for each image
     other_world.cell("noisy", 0.5, 0.495)
     world.cell("risen", 0.5, 0.5)
     other_world.easy = world.easy
@@ -45,9 +45,9 @@ def test_a_small_sure_fall_is_caught_and_noise_is_not(world: Any, other_world: A
     fall = comparison.rows[0].changes["all"]
     assert fall.point == pytest.approx(-0.0015) and fall.high < 0 and fall.fell and not fall.rose
     assert "all -0.0015 [-0.0015, -0.0015], p 0" in comparison.rows[0].note
-    # The tolerance sees it the other way round.
-    judged = _compare(world, other_world, test="tolerance", tolerance=0.01)
-    assert [row.key[3] for row in judged.regressions] == ["noisy"]
+    # With the tolerance it is the other way round.
+    by_tolerance = _compare(world, other_world, test="tolerance", tolerance=0.01)
+    assert [row.key[3] for row in by_tolerance.regressions] == ["noisy"]
 
 
 def test_images_of_one_side_alone_do_not_count(world: Any, other_world: Any) -> None:
@@ -88,7 +88,7 @@ def test_a_new_version_of_the_code_pairs_with_the_old(world: Any, other_world: A
     assert [row.status for row in rows] == ["ok", "ok"] and not any(row.note for row in rows)
 
 
-def test_without_evidence_the_tolerance_judges(world: Any, other_world: Any) -> None:
+def test_the_tolerance_is_used_without_resampling_summaries(world: Any, other_world: Any) -> None:
     for one in (world, other_world):
         one.cell("ltrp", 0.5, 0.5, evidence=False)
         one.cell("random", 0.5, 0.3)

@@ -81,10 +81,10 @@ def test_the_fingerprint_is_of_results_only() -> None:
     [
         ({"keep_ratio": 0.0}, "not in"),
         ({"keep_ratio": 1.5}, "not in"),
-        ({"reduction": "blur"}, "none of"),
-        ({"fingerprint": "0" * 64}, "does not belong"),
+        ({"reduction": "blur"}, "unknown reduction 'blur'; use one of fill, none, drop"),
+        ({"fingerprint": "0" * 64}, "does not match the content"),
         ({"metrics": (MetricRow("m", "all", None, math.inf, 1),)}, "infinite"),
-        ({"seed": 1}, "does not belong"),
+        ({"seed": 1}, "does not match the content"),
     ],
 )
 def test_what_cannot_be_a_record(make_record: MakeRecord, change: dict[str, Any], message: str) -> None:
@@ -96,9 +96,9 @@ def test_altered_and_truncated_text_is_refused_in_one_line(make_record: MakeReco
     text = make_record().to_json()
     for bad, message in (
         (text.replace("0.6", "0.7"), "altered"),
-        (text[: len(text) // 2], "cut short"),
-        ("", "cut short"),
-        ("[]", "cut short"),
+        (text[: len(text) // 2], "truncated"),
+        ("", "truncated"),
+        ("[]", "truncated"),
         (text.replace('"seed": 0', '"seed": 1'), "altered"),
     ):
         with pytest.raises(ResultsError, match=message) as caught:
@@ -114,11 +114,11 @@ def _forge(record: CellRecord, **change: Any) -> str:
 
 
 def test_a_forged_checksum_does_not_hide_other_content(make_record: MakeRecord) -> None:
-    with pytest.raises(ResultsError, match="does not belong"):
+    with pytest.raises(ResultsError, match="does not match the content"):
         CellRecord.from_json(_forge(make_record(), seed=5))
     with pytest.raises(ResultsError, match="schema version 99"):
         CellRecord.from_json(_forge(make_record(), schema_version=99))
-    with pytest.raises(ResultsError, match="lacks a field"):
+    with pytest.raises(ResultsError, match="has a missing or invalid field"):
         CellRecord.from_json(_forge(make_record(), selector={"name": "x"}))
 
 

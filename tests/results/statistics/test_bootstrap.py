@@ -76,7 +76,7 @@ def test_differences_are_paired() -> None:
     assert (one - other).p_value() < 1e-9
     # Far narrower than if the two were drawn apart.
     apart = _estimate(base, Draws.of(_ids(200), "another"))
-    with pytest.raises(ResultsError, match="cannot be combined"):
+    with pytest.raises(ResultsError, match="cannot combine"):
         _ = one - apart
     wide = one.interval()[1] - one.interval()[0]
     assert wide > 10 * (high - low)
@@ -94,7 +94,7 @@ def test_area_is_the_trapezoids() -> None:
     points = [(r, _estimate(np.full(10, v), draws)) for r, v in zip(ratios, values, strict=True)]
     assert area(points).point == pytest.approx(expected) and np.allclose(area(points).draws, expected)
     for wrong in ([0.5], [], [0.5, 0.5]):
-        with pytest.raises(ResultsError, match="two or more keep ratios"):
+        with pytest.raises(ResultsError, match="two or more distinct keep ratios"):
             area_factors(wrong)
 
 
@@ -121,7 +121,7 @@ def test_what_is_undefined_has_no_interval() -> None:
 def test_what_cannot_be_drawn(images: list[str], resamples: int) -> None:
     with pytest.raises(ResultsError, match="cannot draw"):
         Draws.of(images, "task", resamples)
-    with pytest.raises(ResultsError, match="cannot be combined"):
+    with pytest.raises(ResultsError, match="cannot combine"):
         combination()
 
 

@@ -18,13 +18,13 @@ def test_estimates_are_cached_and_a_damaged_cache_is_replaced(world: Any) -> Non
     first = load_leaderboard(world.store.root).frame
     cache = world.store.root / "bootstrap" / f"{record.fingerprint}.coverage.npz"
     assert cache.exists()
-    world.store.evidence_path(record.fingerprint).rename(world.store.root / "moved")
+    world.store.summary_path(record.fingerprint).rename(world.store.root / "moved")
     (world.store.root / "evidence" / f"{record.fingerprint}.npz").write_bytes(b"not looked at")
     pd.testing.assert_frame_equal(first, load_leaderboard(world.store.root).frame)
     cache.write_bytes(cache.read_bytes()[:-20])
     with pytest.raises(ResultsError, match="no resampling summary"):
         load_leaderboard(world.store.root)
-    (world.store.root / "moved").rename(world.store.evidence_path(record.fingerprint))
+    (world.store.root / "moved").rename(world.store.summary_path(record.fingerprint))
     pd.testing.assert_frame_equal(first, load_leaderboard(world.store.root).frame)
 
 

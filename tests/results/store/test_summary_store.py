@@ -27,16 +27,16 @@ def _resaved(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
 
 def test_the_same_summary_is_the_same_bytes(world: Any) -> None:
     record = world.cell("ltrp", 0.5, 0.5)
-    path = world.store.evidence_path(record.fingerprint)
+    path = world.store.summary_path(record.fingerprint)
     first = path.read_bytes()
     world.cell("ltrp", 0.5, 0.5)
     assert path.read_bytes() == first
-    summary = world.store.read_evidence(record)
+    summary = world.store.read_summary(record)
     assert summary is not None and list(summary.images) == world.images
     assert summary.measured("coverage", "seen") == pytest.approx(record.value("coverage", "seen"), abs=1e-12)
     # A cell measured anew by a task without a summary leaves none of the old.
     world.cell("ltrp", 0.5, 0.5, evidence=False)
-    assert world.store.read_evidence(record) is None
+    assert world.store.read_summary(record) is None
 
 
 def _value(arrays: dict[str, Any]) -> None:
@@ -56,16 +56,16 @@ def _meta(arrays: dict[str, Any]) -> None:
 )
 def test_what_was_changed_is_refused(world: Any, change: Callable[[dict[str, Any]], None], said: str) -> None:
     record = world.cell("ltrp", 0.5, 0.5)
-    path = world.store.evidence_path(record.fingerprint)
+    path = world.store.summary_path(record.fingerprint)
     path.write_bytes(_resaved(path.read_bytes(), change))
     with pytest.raises(ResultsError, match=said) as caught:
-        world.store.read_evidence(record)
+        world.store.read_summary(record)
     assert "\n" not in str(caught.value) and "start the same run again" in str(caught.value)
 
 
 def test_damage_and_other_cells(world: Any, tmp_path: Path) -> None:
     record = world.cell("ltrp", 0.5, 0.5)
-    path = world.store.evidence_path(record.fingerprint)
+    path = world.store.summary_path(record.fingerprint)
     data = path.read_bytes()
     for broken in (b"", data[:50], data[:-30]):
         path.write_bytes(broken)
@@ -86,13 +86,13 @@ def test_damage_and_other_cells(world: Any, tmp_path: Path) -> None:
 
 def test_the_summary_of_another_cell_is_refused(world: Any) -> None:
     one, other = world.cell("good", 0.5, 0.6), world.cell("bad", 0.5, 0.1)
-    data = world.store.evidence_path(one.fingerprint).read_bytes()
-    world.store.evidence_path(other.fingerprint).write_bytes(data)
+    data = world.store.summary_path(one.fingerprint).read_bytes()
+    world.store.summary_path(other.fingerprint).write_bytes(data)
     with pytest.raises(ResultsError, match="does not belong to the rows of its cell"):
         load_leaderboard(world.store.root)
     # Bound to its own rows, but with the other cell's values.
-    world.store.write_evidence(other, world.store.read_evidence(one))
+    world.store.write_summary(other, world.store.read_summary(one))
     with pytest.raises(ResultsError, match=r"coverage of all is .* in its record"):
         load_leaderboard(world.store.root)
     with pytest.raises(ResultsError, match="no valid 'means' resampling summary: meta/groups"):
-        world.store.write_evidence(other, {"meta": {"kind": "means"}, "values": np.zeros(1)})
+        world.store.write_summary(other, {"meta": {"kind": "means"}, "values": np.zeros(1)})
