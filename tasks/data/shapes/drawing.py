@@ -1,4 +1,4 @@
-"""Brushes of the built-in world: outlines and textures of objects, stuff of backgrounds. Plain numpy, float64."""
+"""Outlines, object textures and background textures of the built-in world, in NumPy with float64."""
 
 from __future__ import annotations
 
@@ -60,23 +60,23 @@ OUTLINES: dict[str, Callable[[Array, Array], Array]] = {
 
 @lru_cache(maxsize=len(OUTLINES))
 def outline_area(name: str) -> float:
-    """Area of an outline in its own units, so that all can be drawn at the same area."""
+    """Area of an outline in its own units, by which all can be drawn at the same area."""
     axis = np.linspace(-2, 2, 801)
     u, v = np.meshgrid(axis, axis)
     return float(OUTLINES[name](u, v).mean() * 16)
 
 
 def paint(texture: str, outline: str, u: Array, v: Array, colours: Array) -> Array:
-    """Colour of an object at its own coordinates.
+    """Colors of an object at its own coordinates.
 
     Args:
         texture: one of `TEXTURES`.
-        outline: the object's outline, which the rim follows.
-        u, v: [h, w] object coordinates, |u|, |v| about 1 at the edge.
-        colours: [3, 3] RGB in [0, 1]: first, second and third colour.
+        outline: one of `OUTLINES`; a rim follows it.
+        u, v: [h, w] object coordinates; |u| and |v| are about 1 at the edge.
+        colours: [3, 3] first, second and third RGB color in [0, 1].
 
     Returns:
-        [h, w, 3] RGB.
+        [h, w, 3] RGB in [0, 1].
     """
     first, second = colours[0], colours[1]
     where: Array
@@ -114,9 +114,13 @@ def _frequencies(size: int) -> Array:
 
 
 def power_noise(rng: Rng, size: int, exponent: float, planes: int) -> Array:
-    """[planes, size, size] noise of amplitude spectrum 1 / f^exponent, zero mean and unit spread.
+    """Noise with the amplitude spectrum 1 / f^exponent; natural images have an exponent of about 1.
 
-    Natural images have an exponent of about 1 (Field, JOSA A 1987).
+    Field, "Relations between the statistics of natural images and the response properties of cortical cells", JOSA A
+    1987.
+
+    Returns:
+        [planes, size, size], each plane with zero mean and unit standard deviation.
     """
     spectrum = np.fft.rfft2(rng.standard_normal((planes, size, size)))
     spectrum *= _frequencies(size) ** -exponent
@@ -158,6 +162,6 @@ STUFF = (_stripes, _checks, _grain, _foliage, _smooth)
 
 
 def hsv(h: float, s: float, v: float) -> Array:
-    """RGB in [0, 1] of hue, saturation, value in [0, 1]."""
+    """[3] RGB in [0, 1] of hue, saturation and value in [0, 1]."""
     k = np.mod(np.array([5.0, 3.0, 1.0]) + 6 * h, 6)
     return v * (1 - s * np.clip(np.minimum(k, 4 - k), 0, 1))

@@ -1,4 +1,4 @@
-"""`ltrp-bench data export shapes`: the built-in world as files, in COCO's format and as class-index masks."""
+"""Export of the built-in world as files, in COCO's format and as class-index masks (`data export shapes`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ltrp_bench.tasks.data.shapes.world import CATEGORIES, SIZE, WORLD_SEEDS, Sh
 
 
 def coco_json(world: ShapesWorld, count: int, fold: int) -> dict[str, Any]:
-    """The first `count` images as a COCO "instances" dictionary; category ids are 1 to 16, annotation ids from 1."""
+    """COCO "instances" dictionary of the first `count` images; ids of images, annotations and categories start at 1."""
     seen = seen_categories(fold)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -43,15 +43,21 @@ def coco_json(world: ShapesWorld, count: int, fold: int) -> dict[str, Any]:
 
 
 def file_name(index: int) -> str:
-    """The file of image `index` under images/ and masks/."""
+    """File name of image `index` in images/ and masks/."""
     return f"{index + 1:012d}.png"
 
 
 def export(out: Path, fold: int = 0, count: int = 100, split: str = "test") -> None:
-    """Write images/*.png, masks/*.png (0 = background, 1 + category), instances.json, classes.txt and seen.txt.
+    """Writes images/*.png, masks/*.png (0 = background, 1 + category), instances.json, classes.txt and seen.txt.
 
-    `--task coco-det --data OUT --task-option split=shapes/0` (or `shapes/1`, as `fold`) reads the folder back.
-    Existing files of the same names are replaced.
+    `--task coco-det --data OUT --task-option split=shapes/FOLD` evaluates on the folder. Existing files of the same
+    names are replaced.
+
+    Args:
+        out: the folder.
+        fold: fold whose seen categories are listed in seen.txt, 0 or 1.
+        count: number of images.
+        split: "train", "val" or "test".
 
     Raises:
         UsageError: unknown split or fold. InputError: the folder cannot be written.

@@ -1,8 +1,8 @@
 """`shapes`, the built-in world: generated images with exact boxes, masks and categories.
 
-An image depends on (seed, view, index) alone. A category is an outline together with a texture: sixteen of them,
-in which every outline and every texture occurs twice, once in each half. Fold 0 calls the first half seen, fold 1 the
-second; so neither outline nor texture nor size tells seen from unseen, only their conjunction does.
+An image depends on (seed, view, index) alone. A category is a pair of an outline and a texture. There are sixteen, in
+which every outline and every texture occurs twice, once in each half. The first half is seen in fold 0, the second in
+fold 1, so that only the conjunction of outline and texture separates seen from unseen, not either alone, nor size.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ CATEGORIES: tuple[str, ...] = tuple(f"{texture} {outline}" for outline, texture 
 """The sixteen categories, first half first."""
 
 WORLD_SEEDS = {"train": 1, "val": 1000, "test": 2000}
-"""The seed of each split: models are trained on the first, judged on the last."""
+"""Seed of each split: models are trained on "train" and evaluated on "test"."""
 
-# An image's bytes depend on its view's place here: new ones go to the end.
+# The bytes of an image depend on the position of its view in this tuple: append new views.
 VIEWS = ("scenes", "single-label/0", "single-label/1", "single-object")
 MOST_OBJECTS = 4
 LEAST_VISIBLE = 0.5
 
 
 def seen_categories(fold: int) -> frozenset[str]:
-    """The eight categories that the label set `shapes-seen` of this fold (0 or 1) contains."""
+    """The eight categories of the label set `shapes-seen/FOLD`; UsageError unless the fold is 0 or 1."""
     if fold not in (0, 1):
         raise UsageError(f"shapes has folds 0 and 1, got {fold!r}")
     half = len(CATEGORIES) // 2
@@ -56,9 +56,9 @@ class ShapesImage:
 
     Attributes:
         image: [96, 96, 3] uint8 RGB.
-        boxes: [n, 4] float64 (x, y, width, height) of the visible part of each object.
-        masks: [n, 96, 96] bool, visible part.
-        labels: [n] int64 into `CATEGORIES`; 1 <= n <= 4.
+        boxes: [n, 4] float64 (x, y, width, height) of the visible part of each object; 1 <= n <= 4.
+        masks: [n, 96, 96] bool, visible part of each object.
+        labels: [n] int64 indices into `CATEGORIES`.
         semantic: [96, 96] uint8, 0 = background, 1 + label elsewhere.
     """
 
@@ -69,20 +69,24 @@ class ShapesImage:
     semantic: np.ndarray
 
     def seen_object(self, fold: int) -> int:
-        """Position of the first object of a category that is seen in `fold`; single-label views have one."""
+        """Position of the first object whose category is seen in `fold`; single-label views have exactly one."""
         half = len(CATEGORIES) // 2
         return int(np.flatnonzero(self.labels // half == fold)[0])
 
 
 @dataclass(frozen=True)
 class ShapesWorld:
-    """Images by index, any index at once, the same bytes in any process.
+    """Images by index, in any order, with the same bytes in every process.
 
     Args:
-        seed: of the world; worlds of other seeds share no image.
-        view: "scenes" (categories drawn from all sixteen; detection, segmentation, multi-label, unlabelled),
-            "single-label/FOLD" (exactly one object of a category seen in that fold, the label; others unseen) or
-            "single-object" (one object in all, of any category, the label).
+        seed: seed of the world; worlds with different seeds share no image.
+        view: "scenes" for images with categories drawn from all sixteen (detection, segmentation, multi-label,
+            unlabelled training); "single-label/FOLD" for images with exactly one object of a category seen in that
+            fold, which is the label, and unseen ones besides; "single-object" for images with a single object of any
+            category, which is the label.
+
+    Raises:
+        UsageError: an unknown view.
     """
 
     seed: int = 0
@@ -106,7 +110,7 @@ class ShapesWorld:
         return ShapesImage(image, _boxes(masks), masks, labels, semantic)
 
     def label(self, index: int) -> int:
-        """The category of the one object, or of the one seen object, as an index into `CATEGORIES`."""
+        """Index into `CATEGORIES` of the only object, or of the only seen one; UsageError for "scenes"."""
         if self.view == "scenes":
             raise UsageError(
                 "view 'scenes' has no single label; use 'single-label/0', 'single-label/1', 'single-object'"
@@ -133,7 +137,7 @@ _Y, _X = np.mgrid[0:SIZE, 0:SIZE] + 0.5
 
 
 def _background(rng: Rng) -> np.ndarray:
-    """Three to five wavy regions, each of its own colour, 1/f noise and stuff."""
+    """Three to five wavy regions, each with its own color, 1/f noise and stuff texture."""
     count = int(rng.integers(3, 6))
     sites = rng.uniform(0, SIZE, (count, 2))
     warp = 9 * power_noise(rng, SIZE, 2.2, 2)
@@ -152,9 +156,9 @@ def _background(rng: Rng) -> np.ndarray:
 
 
 def _place_objects(rng: Rng, canvas: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Draw objects into `canvas`, later ones over earlier ones; returns the visible masks and their labels."""
+    """Draws objects into `canvas`, later ones over earlier ones; returns the visible masks and their labels."""
     masks: list[np.ndarray] = []
-    # Together they fill at most about a fifth of the image, so that a quarter of the patches can hold them.
+    # Together objects fill at most about a fifth of the image, so that a quarter of the patches can hold them.
     largest = 0.17 * SIZE * SIZE / len(labels)
     for label in labels:
         area = rng.uniform(0.4, 1.0) * min(largest, 0.10 * SIZE * SIZE)
@@ -171,9 +175,10 @@ def _place_objects(rng: Rng, canvas: np.ndarray, labels: np.ndarray) -> tuple[np
 
 
 def _outline_mask(rng: Rng, label: int, area: float) -> tuple[np.ndarray, tuple[slice, slice], np.ndarray, np.ndarray]:
-    """A random pose of the category's outline, at most cut a little by the border.
+    """Draws a random pose of the category's outline, of which the border cuts off little.
 
-    Returns the mask, the window that holds it, and the object's coordinates u, v inside the window.
+    Returns:
+        The mask, the window that contains it, and the object's coordinates u, v inside the window.
     """
     outline = _PAIRS[label][0]
     scale = np.sqrt(area / outline_area(outline))
@@ -192,7 +197,7 @@ def _outline_mask(rng: Rng, label: int, area: float) -> tuple[np.ndarray, tuple[
 
 
 def _soften(mask: np.ndarray) -> np.ndarray:
-    """The mask with edges blurred by [1 2 1] / 4 along both axes, so that outlines do not alias."""
+    """Blurs a mask by [1 2 1] / 4 along both axes, so that outlines do not alias."""
     padded = np.pad(mask.astype(np.float64), 1, mode="edge")
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
     return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16
