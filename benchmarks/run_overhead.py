@@ -58,13 +58,13 @@ from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.selectors.topk import count_kept, resample_scores
 from ltrp_bench.tasks.base import Keep, Sample
-from ltrp_bench.tasks.classification import ClassificationTask
 from ltrp_bench.tasks.detection import DetectionTask
 from ltrp_bench.tasks.metrics.multilabel import unpack
 from ltrp_bench.tasks.models.vit.loading import PlainViT
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 from ltrp_bench.tasks.multilabel import MultiLabelTask
 from ltrp_bench.tasks.registry import create_task, option_names
+from ltrp_bench.tasks.timm_task import TimmTask
 
 ONE, FIVE = (0.5,), (0.1, 0.25, 0.5, 0.75, 1.0)
 TARGETS = {"1 ratio": 1.1, "5 ratios": 1.05}
@@ -93,7 +93,7 @@ class Bare:
         batch: images at a time; all of one grid.
     """
 
-    def __init__(self, task: ClassificationTask | DetectionTask, selector: Selector, device: str, batch: int) -> None:
+    def __init__(self, task: TimmTask | DetectionTask, selector: Selector, device: str, batch: int) -> None:
         self.task, self.selector, self.device, self.batch = task, selector, device, batch
         self.memory: list[Sample] | None = None
         self.mean, self.std = (torch.tensor(x, device=device).view(1, 3, 1, 1) for x in (selector.mean, selector.std))
@@ -176,7 +176,7 @@ def main() -> None:
     given |= {"device": options.device, "limit": options.images}
     given["random_weights"] = None if options.model_weights else 0
     task = create_task(options.task, **{key: x for key, x in given.items() if x is not None and key in known})
-    assert isinstance(task, ClassificationTask | DetectionTask)
+    assert isinstance(task, TimmTask | DetectionTask)
     selector = create_selector(options.selector, domain=task.domain)
     selector.to(device)
     settings = SweepOptions(batch_size=options.batch, device=options.device)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ltrp_bench.results.schema.rows import MetricRow, Row
 from ltrp_bench.results.summaries.base import ResamplingSummary
+from ltrp_bench.tasks.data.base import Domain
 from ltrp_bench.tasks.metrics.patch_coverage import even_edges
 from ltrp_bench.tasks.splits.split import CategorySplit
 
@@ -22,13 +23,15 @@ __all__ = [
     "Keep",
     "MetricRow",
     "ReducedInput",
+    "ReductionMode",
     "ResamplingSummary",
     "Row",
     "Sample",
     "Task",
 ]
 
-Domain = Literal["shapes", "photos"]
+ReductionMode = Literal["drop", "fill"]
+"""How a model is given the kept patches: their tokens alone, or an image whose other patches are the mean."""
 
 
 @dataclass(frozen=True)

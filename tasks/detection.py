@@ -1,17 +1,15 @@
-"""`shapes-det` and `coco-det`: any mmdet detector on images whose dropped patches are filled before any layer,
-and plain ViT detectors (`detectors/plain_vit.py`) on the kept patches alone.
+"""Detection: any mmdet detector on images whose dropped patches are filled with the mean before any layer (`fill`), or
+plain ViT detectors (`detectors/plain_vit.py`) on the kept patches alone (`drop`).
 
-Patches are those of the image as the detector's own resize leaves it: ceil(h / P) x ceil(w / P), padding never
-counts. Average precision and recall are COCO's, of boxes and, where the detector finds them, masks;
-`voc_detection.py` adds VOC's own.
+Patches are those of the image after the detector's own resize: ceil(h / P) x ceil(w / P); padding does not count.
+Average precision and recall are COCO's, of boxes and, where the detector finds them, masks; `voc_detection.py` adds
+VOC's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 from pycocotools import mask as rle_tools
@@ -20,52 +18,43 @@ from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary, ordered_groups
 from ltrp_bench.results.summaries.detections import DetectionsSummary
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import MetricRow, PatchEdges, ReducedInput, Row, Sample
+from ltrp_bench.tasks.base import MetricRow, PatchEdges, ReducedInput, ReductionMode, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
-from ltrp_bench.tasks.data.coco import CocoDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
-from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
-from ltrp_bench.tasks.data.shapes.world import PATCH, WORLD_SEEDS
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.coco import METRICS, PER_CATEGORY, CocoEvaluation, Kind, evaluate
 from ltrp_bench.tasks.metrics.detection_matches import Matches, coco_matches
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
-from ltrp_bench.tasks.models.bundled import shipped_model
-from ltrp_bench.tasks.models.detectors.loading import (
-    SHAPES_CONFIG,
-    SHAPES_VIT_CONFIG,
-    SHAPES_WEIGHTS,
-    Detector,
-    load_detector,
-)
+from ltrp_bench.tasks.models.detectors.loading import Detector
 from ltrp_bench.tasks.models.detectors.running import DetectorImage, DetectorRunner
 from ltrp_bench.tasks.models.reduction import patch_grid
-from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
-
-Way = Literal["fill", "drop"]
+from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
 
 
 @dataclass(frozen=True)
 class DisplayImage:
-    """What a sample of a detection task carries: its position and the image as the detector resizes it."""
+    """Annotation of a sample: the position of the image, and the image as the detector resizes it."""
 
     index: int
     prepared: DetectorImage
 
 
 class DetectionTask(DatasetTask[ObjectDataset]):
-    """A detector judged on seen and unseen categories.
+    """An mmdet detector, evaluated on seen and unseen categories by COCO's metrics.
 
     Args:
         name: as in the registry.
-        source: images and objects.
-        split: which of its categories are seen.
-        detector: the model; its classes are matched to the data set's by name.
-        patch: pixels along a patch's side, on the resized image.
-        score_threshold: detections below are dropped, beside what the config itself drops.
+        dataset: images and objects.
+        split: which categories are seen.
+        detector: the model; its classes are matched to the data set's categories by name.
+        patch: patch size in pixels of the resized image.
+        score_threshold: detections with a lower score are removed, beside those that the config removes.
         narrow_as: group of the "narrow" categories.
-        also_called: category -> another name by which a detector may know it.
-        reduction: "fill", or "drop", which a plain ViT detector alone can do.
+        also_called: category -> another name that a detector may have for it.
+        reduction: "fill", or "drop", which only plain ViT detectors can do.
+
+    Raises:
+        InputError: if the detector lacks a category. UsageError: if it cannot drop patches, or has other patches.
     """
 
     headline = "bbox_AP"
@@ -83,21 +72,22 @@ class DetectionTask(DatasetTask[ObjectDataset]):
     def __init__(
         self,
         name: str,
-        source: ObjectDataset,
+        dataset: ObjectDataset,
         split: CategorySplit,
         detector: Detector,
+        *,
         patch: int,
         score_threshold: float = 0.0,
-        narrow_as: Literal["seen", "unseen"] = "seen",
+        narrow_as: NarrowAs = "seen",
         also_called: Mapping[str, str] | None = None,
-        reduction: Way = "fill",
+        reduction: ReductionMode = "fill",
     ) -> None:
         _check_patch(detector, patch, reduction)
         self.reduction = reduction
-        super().__init__(name, source, split, source.categories, narrow_as)
+        super().__init__(name, dataset, split, narrow_as=narrow_as)
         self._identity |= {"detector": detector.identity, "patch": patch, "score_threshold": score_threshold}
         other = also_called or {}
-        called = {c: c if c in detector.classes else other.get(c, c) for c in source.categories}
+        called = {c: c if c in detector.classes else other.get(c, c) for c in dataset.categories}
         self._category = {name: category for category, name in called.items()}
         unknown = sorted(category for category, name in called.items() if name not in detector.classes)
         if unknown:
@@ -111,8 +101,8 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         self.kinds: tuple[Kind, ...] = ("bbox", "segm") if detector.finds_masks else ("bbox",)
 
     def load(self, index: int) -> Sample:
-        """The image, and as the detector resizes it."""
-        pixels = self.source.pixels(index)
+        """The image, and the image as the detector resizes it."""
+        pixels = self.dataset.pixels(index)
         return Sample(self.image_id(index), pixels, DisplayImage(index, self.runner.prepare(pixels)))
 
     def grid(self, sample: Sample) -> tuple[int, int]:
@@ -131,11 +121,11 @@ class DetectionTask(DatasetTask[ObjectDataset]):
 
     def annotations_of(self, sample: Sample) -> ImageAnnotations:
         """Objects of an image, with masks."""
-        return self.source.truth(sample.annotations.index, masks=True)
+        return self.dataset.truth(sample.annotations.index, masks=True)
 
     def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects (without crowds) cover."""
-        truth = self.source.truth(sample.annotations.index, masks=True)
+        truth = self.dataset.truth(sample.annotations.index, masks=True)
         union = np.zeros((truth.height, truth.width), np.uint8)
         for item in truth.objects:
             if not item.crowd:
@@ -163,7 +153,7 @@ class DetectionTask(DatasetTask[ObjectDataset]):
                     chosen = self._groups[group]
                     value, n = run.metric(metric, chosen), run.count(chosen)
                     out.append(MetricRow(f"{kind}_{metric}", group, None, value, n))
-            for category in self.source.categories:
+            for category in self.dataset.categories:
                 group = "seen" if category in self._groups["seen"] else "unseen"
                 for metric in PER_CATEGORY:
                     value, n = run.metric(metric, [category]), run.count([category])
@@ -171,17 +161,17 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         return out
 
     def _evaluate(self, records: Mapping[str, list[Row]], kind: Kind) -> CocoEvaluation:
-        return evaluate(self._truth(records, kind == "segm"), records, self.source.categories, kind)
+        return evaluate(self._truth(records, kind == "segm"), records, self.dataset.categories, kind)
 
     def _truth(self, records: Mapping[str, list[Row]], masks: bool = False) -> list[ImageAnnotations]:
-        """Of the images of `records`, in the data set's order."""
-        return [self.source.truth(i, masks=masks) for i in sorted(map(self.source.index, records))]
+        """Annotations of the images of `records`, in the data set's order."""
+        return [self.dataset.truth(i, masks=masks) for i in sorted(map(self.dataset.index, records))]
 
     def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary:
         """Matches of every detection, of boxes and, where there are any, masks."""
         held, self._evaluated = self._evaluated, None
         runs = held[1] if held is not None and held[0] is records else {}
-        categories = self.source.categories
+        categories = self.dataset.categories
         parts = []
         for kind in self.kinds:
             run = runs.pop(kind, None) or self._evaluate(records, kind)
@@ -191,10 +181,10 @@ class DetectionTask(DatasetTask[ObjectDataset]):
 
     def _summary(self, records: Mapping[str, list[Row]], parts: Sequence[Matches]) -> DetectionsSummary:
         """One summary of the matches of several evaluations."""
-        categories = self.source.categories
+        categories = self.dataset.categories
         curves = {name: curve for part in parts for name, curve in part.curves.items()}
         return DetectionsSummary(
-            images=tuple(self.source.ids[i] for i in sorted(map(self.source.index, records))),
+            images=tuple(self.dataset.ids[i] for i in sorted(map(self.dataset.index, records))),
             categories=tuple(categories),
             groups=ordered_groups(categories, self._groups),
             metrics=tuple(curves),
@@ -204,95 +194,13 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         )
 
 
-def _check_patch(detector: Detector, patch: int, reduction: str) -> None:
+def _check_patch(detector: Detector, patch: int, reduction: ReductionMode) -> None:
     from ltrp_bench.tasks.models.detectors.kept_channel import dropping_backbone
 
     if patch < 1:
         raise UsageError(f"patch must be at least 1 pixel, got {patch}")
-    if reduction not in get_args(Way):
-        raise UsageError(f"reduction must be {' or '.join(get_args(Way))}, got {reduction!r}")
     backbone = dropping_backbone(detector.model)
     if reduction == "drop" and backbone is None:
         raise UsageError("only a plain ViT detector (PlainViTBackbone) can drop patches: reduction=fill")
     if reduction == "drop" and backbone is not None and backbone.patch != patch:
         raise UsageError(f"patch={patch}: the detector's patches are of {backbone.patch} pixels")
-
-
-def shapes_det(
-    images: int = 1000,
-    seed: int = WORLD_SEEDS["test"],
-    fold: int = 0,
-    model: str | Path | None = None,
-    model_weights: str | Path | None = None,
-    random_weights: int | None = None,
-    reduction: Way = "fill",
-    score_threshold: float = 0.0,
-    split: str | Path | None = None,
-    limit: int | None = None,
-    narrow_as: Literal["seen", "unseen"] = "seen",
-    device: str = "cpu",
-) -> DetectionTask:
-    """Detection on the built-in world, 12 x 12 patches of 8 pixels, by the small detector that ships.
-
-    Args:
-        images: how many images.
-        seed: of the world.
-        fold: which half of the categories is seen, 0 or 1.
-        model, model_weights: another detector of the sixteen categories.
-        random_weights: seed of an untrained one.
-        reduction: "fill", or "drop": by the plain ViT detector that was taught random patches.
-        score_threshold: detections below are dropped.
-        split: a CSV in the place of the fold's.
-        limit: only the first so many images.
-        narrow_as: group of the narrow categories of such a CSV; the folds have none.
-        device: of torch; changes speed alone.
-    """
-    own = SHAPES_VIT_CONFIG if reduction == "drop" else SHAPES_CONFIG
-    if model is None and model_weights is None and random_weights is None:
-        model_weights = SHAPES_WEIGHTS if reduction != "drop" else shipped_model("detector", "drop")
-        if not model_weights.is_file():
-            raise InputError(f"{model_weights} is not there; make it with `ltrp-bench train detector`")
-    detector = load_detector(model or own, model_weights, random_weights=random_weights, device=device)
-    source = ShapesDataset(images, seed=seed, limit=limit)
-    states = shapes_split(fold) if split is None else load_split(split)
-    return DetectionTask("shapes-det", source, states, detector, PATCH, score_threshold, narrow_as, reduction=reduction)
-
-
-def coco_det(
-    data: str | Path | None = None,
-    model: str | Path | None = None,
-    model_weights: str | Path | None = None,
-    random_weights: int | None = None,
-    reduction: Way = "fill",
-    patch: int = 16,
-    score_threshold: float = 0.0,
-    split: str | Path = "imagenet1k_coco80",
-    subset: str = "val2017",
-    limit: int | None = None,
-    narrow_as: Literal["seen", "unseen"] = "seen",
-    device: str = "cpu",
-) -> DetectionTask:
-    """Detection on a data set in COCO's format by any mmdet detector.
-
-    Args:
-        data: its folder.
-        model: name of a config that mmdet brings, or a file.
-        model_weights: its checkpoint.
-        random_weights: seed of an untrained one, for trials.
-        reduction: "fill", or "drop" for configs with a `PlainViTBackbone`.
-        patch: pixels along a patch's side, on the resized image.
-        score_threshold: detections below are dropped.
-        split: name or CSV of the seen and unseen categories.
-        subset: which images of the 2017 layout.
-        limit: only the first so many images.
-        narrow_as: group of categories that are seen through one kind only.
-        device: of torch; changes speed alone.
-    """
-    if model is None:
-        raise UsageError(
-            "coco-det needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
-        )
-    source = CocoDataset(data, subset, limit=limit)
-    detector = load_detector(model, model_weights, random_weights=random_weights, device=device)
-    states = load_split(split)
-    return DetectionTask("coco-det", source, states, detector, patch, score_threshold, narrow_as, reduction=reduction)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final
 
 from ltrp_bench.selectors.errors import UsageError, option_error, unknown_name
 from ltrp_bench.tasks.base import Task
+from ltrp_bench.tasks.task_spec import NO_SPLIT, TaskSpec
 
-GROUP = "ltrp_bench.tasks"
-SPEED = ("device", "batch_size")
-"""Options that `run` hands to every task that has them; no value of theirs is a slip of the command."""
+GROUP: Final = "ltrp_bench.tasks"
+"""Group of entry points of tasks."""
+
+_NO_CHOICES: Final = ("data", "device", "batch_size")
+"""Options that cannot be the cause of a constructor's error: `run` sets them for every task that has them."""
 
 
 def create_task(name: str, data: str | Path | None = None, **options: Any) -> Task:
@@ -25,20 +29,28 @@ def create_task(name: str, data: str | Path | None = None, **options: Any) -> Ta
         options: keyword arguments of the task, see `option_names`.
 
     Raises:
-        UsageError: unknown name or option, or a value it cannot take. InputError: missing or corrupt data or weights.
+        UsageError: unknown name or option, or a value that the option cannot have. InputError: missing or corrupt data
+            or weights.
     """
     factory = _load(name)
     arguments = dict(options) if data is None else {"data": Path(data).expanduser(), **options}
+    if isinstance(factory, TaskSpec):
+        return factory(**arguments)
+    return _create_third_party(name, factory, arguments)
+
+
+def _create_third_party(name: str, factory: Callable[..., Task], arguments: dict[str, Any]) -> Task:
+    """Call the function or class of a third-party entry point, whose options are known by its signature alone."""
     try:
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:
         raise UsageError(f"task {name!r}: {error}; its options: {', '.join(option_names(name))}") from error
     try:
-        return cast(Task, factory(**arguments))
+        return factory(**arguments)
     except (TypeError, ValueError) as error:
-        given = {key: value for key, value in options.items() if value is not None and key not in SPEED}
+        given = {key: value for key, value in arguments.items() if value is not None and key not in _NO_CHOICES}
         if not given:
-            raise
+            raise  # nothing that the user chose can be the cause
         raise UsageError(option_error("task", name, given, error)) from error
 
 
@@ -49,13 +61,33 @@ def task_names() -> list[str]:
 
 def option_names(name: str) -> list[str]:
     """Names of a task's options."""
-    return list(inspect.signature(_load(name)).parameters)
+    return list(option_defaults(name))
 
 
-def option_default(name: str, option: str) -> Any:
-    """What a task takes for an option that is not given; None where it has no such option or no default."""
-    found = inspect.signature(_load(name)).parameters.get(option)
-    return None if found is None or found.default is inspect.Parameter.empty else found.default
+def option_defaults(name: str) -> dict[str, Any]:
+    """Option -> default of a task; None for an option of a third-party task that has no default."""
+    factory = _load(name)
+    if isinstance(factory, TaskSpec):
+        return dict(factory.option_defaults)
+    parameters = inspect.signature(factory).parameters.values()
+    return {p.name: None if p.default is inspect.Parameter.empty else p.default for p in parameters}
+
+
+def default_split(name: str) -> tuple[str | None, str]:
+    """Name of the split that a task uses if none is given, and a note on it; neither its data nor its model is read.
+
+    Returns:
+        (split, note). For tasks on `shapes` it is the default fold; for tasks whose split follows from the layout of
+        their data the usual one, with a note on the others; None, with the reason, where none is known.
+
+    Raises:
+        UsageError: no such task.
+    """
+    factory = _load(name)
+    if isinstance(factory, TaskSpec):
+        return factory.default_split()
+    split = option_defaults(name).get("split")
+    return (None, NO_SPLIT) if split is None else (str(split), "")
 
 
 @lru_cache(maxsize=1)

@@ -53,7 +53,7 @@ def categories(
         raise UsageError(f"two splits: {name} and --split {split}; give one")
     note, chosen = "", split if split is not None else name
     if task is not None:
-        from ltrp_bench.tasks.splits.defaults import default_split
+        from ltrp_bench.tasks.registry import default_split
 
         own, note = default_split(task)  # a wrong task is an error with --split too
         if chosen is None and own is None:

@@ -21,6 +21,10 @@ class SingleLabelDataset(ImageDataset):
     def label(self, index: int) -> int:
         """Index of the image's class in `categories`."""
 
+    def mask(self, index: int) -> np.ndarray | None:
+        """[h, w] bool mask of the labelled object; None where objects are not localized."""
+        return None
+
 
 class LabelledImageDataset(SingleLabelDataset):
     """Image files with one label each.

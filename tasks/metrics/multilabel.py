@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ltrp_bench.tasks.metrics.averages import defined_mean
+
 SIZES = ("small", "medium", "large")
 SCORE_DIGITS = 9
 """Of scores: below that lies what matrix products differ by between machines."""
@@ -127,14 +129,14 @@ class MultiLabel:
     def summary(self, group: Collection[str], with_sizes: bool = False) -> dict[str, tuple[float, int]]:
         """Each of `METRICS` (and `SIZE_METRICS`) of a group: (value in [0, 1], pairs present); NaN without any."""
         n, members = self.count(group), self._of(group)
-        values = {"mAP": (_mean(self.average_precisions()[members]), n)}
+        values = {"mAP": (defined_mean(self.average_precisions()[members]), n)}
         for ending, top in (("", None), (f"_top{_TOP}", _TOP)):
             rates = self._rates(members, self.predicted(top))
             values |= {f"{name}{ending}": (value, n) for name, value in rates.items()}
         found = {name: values[name] for name in METRICS}
         if with_sizes:
             for size, name in zip(SIZES, SIZE_METRICS, strict=True):
-                found[name] = _mean(self.average_precisions(size)[members]), self.count(group, size)
+                found[name] = defined_mean(self.average_precisions(size)[members]), self.count(group, size)
         return found
 
     def _rates(self, members: np.ndarray, said: np.ndarray) -> dict[str, float]:
@@ -160,11 +162,6 @@ class MultiLabel:
 
     def _of(self, group: Collection[str]) -> np.ndarray:
         return np.array([name in group for name in self.categories], bool)
-
-
-def _mean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else math.nan
 
 
 def _harmonic(a: float, b: float) -> float:

@@ -51,15 +51,15 @@ def covered_share(mask: np.ndarray, rows: tuple[float, ...], columns: tuple[floa
     return np.clip(patch_areas(mask, rows, columns) / cells, 0, 1).astype(np.float32)
 
 
-def segment_worth(areas: np.ndarray) -> np.ndarray:
-    """What each patch adds to the mean coverage of segments, so that the best k patches are the first k of it.
+def segment_scores(areas: np.ndarray) -> np.ndarray:
+    """Oracle scores for the mean coverage of segments: the k patches of highest score maximize it.
 
     Args:
         areas: [n, gh, gw] area of each segment in each patch.
 
     Returns:
-        [gh, gw] float32 in [0, 1]: the sum over segments of the share of each that lies in a patch, up to a factor.
+        [gh, gw] float32 in [0, 1]: sum over segments of the share of each that lies in a patch, over its maximum.
     """
     flat = areas.reshape(len(areas), areas.shape[1] * areas.shape[2])
-    worth = (flat / np.maximum(flat.sum(axis=1, keepdims=True), 1)).sum(axis=0).reshape(areas.shape[1:])
-    return (worth / max(worth.max(), np.finfo(float).tiny)).astype(np.float32)
+    scores = (flat / np.maximum(flat.sum(axis=1, keepdims=True), 1)).sum(axis=0).reshape(areas.shape[1:])
+    return (scores / max(scores.max(), np.finfo(float).tiny)).astype(np.float32)

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ltrp_bench.results.summaries.base import ratio
 from ltrp_bench.tasks.data.annotations import IGNORE_INDEX
+from ltrp_bench.tasks.metrics.averages import defined_mean
 
 
 def confusion_rows(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -68,12 +70,12 @@ class Confusion:
     @property
     def iou(self) -> np.ndarray:
         """[C] intersection over union; NaN of a class that is neither there nor predicted, as mmseg has it."""
-        return _ratio(self._right, self.matrix.sum(0) + self.matrix.sum(1) - self._right)
+        return ratio(self._right, self.matrix.sum(0) + self.matrix.sum(1) - self._right)
 
     @property
     def accuracy(self) -> np.ndarray:
         """[C] share of each class's pixels that are right; NaN of a class that is not there."""
-        return _ratio(self._right, self.matrix.sum(1))
+        return ratio(self._right, self.matrix.sum(1))
 
     @property
     def _right(self) -> np.ndarray:
@@ -81,21 +83,21 @@ class Confusion:
 
     def mean_iou(self, group: Collection[str]) -> float:
         """mIoU: mean over a group's classes that have one."""
-        return _mean(self.iou[self._of(group)])
+        return defined_mean(self.iou[self._of(group)])
 
     def mean_accuracy(self, group: Collection[str]) -> float:
         """mAcc: mean over a group's classes that are there."""
-        return _mean(self.accuracy[self._of(group)])
+        return defined_mean(self.accuracy[self._of(group)])
 
     def pixel_accuracy(self, group: Collection[str]) -> float:
         """aAcc: share of a group's pixels that are right."""
         members = self._of(group)
-        return float(_ratio(self._right[members].sum(), self.matrix[members].sum()))
+        return float(ratio(self._right[members].sum(), self.matrix[members].sum()))
 
     def share_called(self, true: Collection[str], called: Collection[str]) -> float:
         """Share of the pixels of one group that are given to the classes of another."""
         rows = self.matrix[self._of(true)]
-        return float(_ratio(rows[:, self._of(called)].sum(), rows.sum()))
+        return float(ratio(rows[:, self._of(called)].sum(), rows.sum()))
 
     def pixels(self, group: Collection[str]) -> int:
         """Pixels of a group in the truth."""
@@ -103,14 +105,3 @@ class Confusion:
 
     def _of(self, group: Collection[str]) -> np.ndarray:
         return np.array([name in group for name in self.classes], bool)
-
-
-def _ratio(part: Any, whole: Any) -> Any:
-    """part / whole in double precision, NaN where nothing is divided by nothing."""
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-
-
-def _mean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")

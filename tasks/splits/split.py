@@ -17,6 +17,8 @@ from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.selectors.errors import InputError, UsageError
 
 State = Literal["seen", "narrow", "unseen"]
+NarrowAs = Literal["seen", "unseen"]
+"""Group in which narrow categories are counted."""
 STATES: tuple[State, ...] = get_args(State)
 SPLITS = Path(__file__).parent
 """The folder of the splits that ship."""
@@ -42,7 +44,7 @@ class CategorySplit:
         """How many categories are seen, narrow and unseen, in this order."""
         return {state: sum(found == state for found in self.states.values()) for state in STATES}
 
-    def groups(self, narrow_as: Literal["seen", "unseen"] = "seen") -> dict[str, frozenset[str]]:
+    def groups(self, narrow_as: NarrowAs = "seen") -> dict[str, frozenset[str]]:
         """{"all", "seen", "unseen"} -> categories; "narrow" ones count as `narrow_as`."""
         if narrow_as not in ("seen", "unseen"):
             raise UsageError(f"narrow_as must be 'seen' or 'unseen', got {narrow_as!r}")

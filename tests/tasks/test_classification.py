@@ -13,7 +13,8 @@ from timm.data import create_transform, resolve_data_config
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, MetricRow, Row
-from ltrp_bench.tasks.classification import ClassificationTask, imagenet_cls, shapes_cls
+from ltrp_bench.tasks.catalog import imagenet_cls, shapes_cls
+from ltrp_bench.tasks.classification import ClassificationTask
 from ltrp_bench.tasks.data.single_label import SingleLabelDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel, load_timm
@@ -61,7 +62,7 @@ def model_of(name: str = "test_vit") -> TimmModel:
 
 
 def task_of(name: str = "test_vit", reduction: Kind | None = None, **options: Any) -> ClassificationTask:
-    return ClassificationTask("noise-cls", Noise(), SPLIT, model_of(name), reduction, **options)
+    return ClassificationTask("noise-cls", Noise(), SPLIT, model_of(name), reduction=reduction, **options)
 
 
 def some(grid: tuple[int, int], share: float, seed: int) -> np.ndarray:
@@ -83,8 +84,8 @@ def test_all_patches_are_timms_evaluation(reduction: Kind) -> None:
     rows = task.predict(samples, [Keep(np.ones((10, 10), bool))] * 6)
     for i, (sample, row) in enumerate(zip(samples, rows, strict=True)):
         assert sample.image.shape == (160, 160, 3) and sample.image.dtype == np.uint8 and task.grid(sample) == (10, 10)
-        logits = task.model.net(transform(Image.fromarray(task.source.pixels(i)))[None])[0].numpy()
-        label = task.source.label(i)
+        logits = task.model.net(transform(Image.fromarray(task.dataset.pixels(i)))[None])[0].numpy()
+        label = task.dataset.label(i)
         assert row == [{"label": label, "predicted": int(logits.argmax()), "rank": rank_of(logits, label)}]
     assert len({row[0]["rank"] for row in rows}) > 2
 
@@ -100,7 +101,7 @@ def test_kept_patches_alone_are_given_and_alone_or_together_is_the_same() -> Non
     assert together == [task.predict([s], [r])[0] for s, r in zip(samples, reductions, strict=True)]
     indices = torch.from_numpy(np.flatnonzero(keeps[1].mask))[None]
     logits = forward_kept(task.model.vit, task.model.inputs.normalize([samples[1].image]), indices)[0].numpy()
-    assert together[1][0]["rank"] == rank_of(logits, task.source.label(1))
+    assert together[1][0]["rank"] == rank_of(logits, task.dataset.label(1))
 
 
 @pytest.mark.parametrize(("name", "reduction"), [("test_vit", "drop"), ("test_vit2", "fill"), ("test_resnet", "fill")])
@@ -134,8 +135,8 @@ def test_downsampling_is_a_smaller_image_with_positions_of_its_own() -> None:
     logits = convolutions.model.net(task.model.inputs.normalize([small]))[0].numpy()
     assert row["rank"] == rank_of(logits, row["label"])
     assert task.supports_downsample and convolutions.supports_downsample
-    source, one_size = Noise(), load_timm(None, "pit_ti_224", random_weights=0, classes=CLASSES)
-    assert not ClassificationTask("noise-cls", source, SPLIT, one_size).supports_downsample
+    dataset, one_size = Noise(), load_timm(None, "pit_ti_224", random_weights=0, classes=CLASSES)
+    assert not ClassificationTask("noise-cls", dataset, SPLIT, one_size).supports_downsample
 
 
 def test_ties_go_to_the_first_class() -> None:
@@ -146,7 +147,7 @@ def test_ties_go_to_the_first_class() -> None:
         task.model.net.head.bias[20] = -1  # type: ignore[index,union-attr]
     for i in range(6):
         (row,) = task.predict([task.load(i)], [Keep(some((10, 10), 0.5, i))])[0]
-        label = task.source.label(i)
+        label = task.dataset.label(i)
         assert row == {"label": label, "predicted": 0, "rank": label - (label > 20)}
 
 
@@ -178,16 +179,16 @@ def test_groups_and_classes_are_slices_of_the_images() -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    source, model = Noise(), model_of()
+    dataset, model = Noise(), model_of()
     few = CategorySplit("half", {"class 0": "seen"})
     cases: list[tuple[type[Exception], str, Any]] = [
-        (InputError, "not in the split", lambda: ClassificationTask("n", source, few, model)),
+        (InputError, "not in the split", lambda: ClassificationTask("n", dataset, few, model)),
         (InputError, "has 3 outputs, the data set 40 classes", lambda: _built(classes=3)),
         (InputError, "has no classifier", lambda: _built(classes=0)),
         (UsageError, "only a plain ViT can drop patches, and this is a ResNet", lambda: task_of("test_resnet", "drop")),
-        (UsageError, "reduction must be drop or fill", lambda: task_of(reduction="blur")),  # type: ignore[arg-type]
+        (UsageError, "reduction must be drop or fill", lambda: shapes_cls(random_weights=0, reduction="blur")),
         (UsageError, "the model's patches are of 16 pixels", lambda: task_of(patch=8)),
-        (UsageError, "nobody has marked", lambda: task_of().oracle_scores(task_of().load(0))),
+        (UsageError, "objects are not localized", lambda: task_of().oracle_scores(task_of().load(0))),
     ]
     for kind, line, call in cases:
         with pytest.raises(kind, match=line) as error:
@@ -210,11 +211,11 @@ def test_shapes_with_an_untrained_vit() -> None:
     task = create_task("shapes-cls", images=4, random_weights=0)
     assert isinstance(task, ClassificationTask) and task.domain == "shapes" and task.reduction == "drop"
     sample = task.load(1)
-    assert task.grid(sample) == (12, 12) and np.array_equal(sample.image, task.source.pixels(1))
+    assert task.grid(sample) == (12, 12) and np.array_equal(sample.image, task.dataset.pixels(1))
     share = task.oracle_scores(sample)
-    assert share.shape == (12, 12) and share.sum() * 64 == pytest.approx(task.source.mask(1).sum())  # type: ignore[attr-defined]
+    assert share.shape == (12, 12) and share.sum() * 64 == pytest.approx(task.dataset.mask(1).sum())  # type: ignore[attr-defined]
     (row,) = task.predict([sample], [Keep(share > 0)])[0]
-    assert row["label"] == task.source.label(1) and 0 <= row["rank"] < 16
+    assert row["label"] == task.dataset.label(1) and 0 <= row["rank"] < 16
     assert task.split.label_set == "shapes-seen/0" and len(task.split.groups()["unseen"]) == 8
     same, other = (shapes_cls(images=4, random_weights=seed).identity() for seed in (0, 1))
     assert task.identity() == same != other
@@ -230,7 +231,7 @@ def test_class_folders_of_ones_own_need_a_split_and_a_model_of_theirs(tmp_path: 
     with pytest.raises(UsageError, match="give --split FILE"):
         imagenet_cls(tmp_path, model="test_vit", random_weights=0)
     (tmp_path / "mine.csv").write_text("category,state\nant,seen\nbee,unseen\ncow,narrow\n")
-    task = imagenet_cls(tmp_path, "test_vit", random_weights=0, split=tmp_path / "mine.csv")
+    task = imagenet_cls(tmp_path, model="test_vit", random_weights=0, split=tmp_path / "mine.csv")
     assert len(task) == 3 and task.model.classes == 3
     assert task.split.groups("unseen")["unseen"] == {"bee", "cow"}
 
@@ -265,7 +266,7 @@ def right(task: ClassificationTask) -> tuple[int, int]:
 def genuine(shared_dir: Path, limit: int | None) -> ClassificationTask:
     data = shared_dir / "data"
     task = imagenet_cls(data / "imagenet", model_weights=data / "weights" / TINY, limit=limit)
-    assert task.reduction == "drop" and task.source.categories == tuple(imagenet_classes().values())
+    assert task.reduction == "drop" and task.dataset.categories == tuple(imagenet_classes().values())
     assert task.split.label_set == "imagenet1k" and set(task.split.states.values()) == {"seen"}
     return task
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, MetricRow
-from ltrp_bench.tasks.coverage import CoverageTask, coco_coverage, shapes_coverage
+from ltrp_bench.tasks.catalog import coco_coverage, shapes_coverage
+from ltrp_bench.tasks.coverage import CoverageTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas, patch_edges
 
 
@@ -139,7 +140,7 @@ def test_genuine_images(photos: CoverageTask) -> None:
 def test_crowds_are_left_out(photos: CoverageTask) -> None:
     crowds = 0
     for i in range(len(photos)):
-        truth = photos.source.truth(i, masks=True)
+        truth = photos.dataset.truth(i, masks=True)
         sample = photos.load(i)
         rows = photos.predict([sample], [Keep(np.ones((14, 14), bool))])[0]
         crowds += sum(o.crowd for o in truth.objects)

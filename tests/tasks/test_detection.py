@@ -12,7 +12,8 @@ from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep
-from ltrp_bench.tasks.detection import DetectionTask, coco_det, shapes_det
+from ltrp_bench.tasks.catalog import coco_det, shapes_det
+from ltrp_bench.tasks.detection import DetectionTask
 from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, load_detector
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 from ltrp_bench.tasks.models.openmmlab.models import class_names
@@ -165,9 +166,9 @@ def test_perfect_detections_score_one_and_none_zero(tasks: dict[str, DetectionTa
     perfect = {
         image_id: [
             {"category": o.category, "score": 1.0, "rle": ""} | dict(zip("xywh", o.box, strict=True))
-            for o in task.source.truth(i).objects
+            for o in task.dataset.truth(i).objects
         ]
-        for i, image_id in enumerate(task.source.ids)
+        for i, image_id in enumerate(task.dataset.ids)
     }
     values = {(m.metric, m.group): m.value for m in task.compute_metrics(perfect) if m.category is None}
     assert values["bbox_AP", "seen"] == values["bbox_AP", "all"] == pytest.approx(1.0)

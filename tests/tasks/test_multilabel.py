@@ -15,18 +15,13 @@ from sklearn.metrics import average_precision_score
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, Row
+from ltrp_bench.tasks.catalog import coco_multilabel, nuswide_multilabel, shapes_multilabel, voc_multilabel
 from ltrp_bench.tasks.data.coco import CocoDataset
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES
 from ltrp_bench.tasks.metrics.multilabel import METRICS, SIZE_METRICS, unpack
 from ltrp_bench.tasks.models.vit.loading import PlainViT
 from ltrp_bench.tasks.models.vit.token_dropping import features_kept
-from ltrp_bench.tasks.multilabel import (
-    MultiLabelTask,
-    coco_multilabel,
-    nuswide_multilabel,
-    shapes_multilabel,
-    voc_multilabel,
-)
+from ltrp_bench.tasks.multilabel import MultiLabelTask
 from ltrp_bench.tasks.registry import create_task, task_names
 
 TINY = "vit_tiny_patch16_224"
@@ -110,15 +105,15 @@ def test_scores_are_the_sigmoids_of_the_head_on_kept_tokens(tasks: dict[str, Mul
 
 def test_truth_of_the_built_in_world(tasks: dict[str, MultiLabelTask]) -> None:
     task = tasks["drop"]
-    source: Any = task.labelled.objects
+    dataset: Any = task.dataset.objects
     for i in range(6):
         sample, keep = half(task, i)
         _, labels, sizes = unpack(task.predict([sample], [keep])[0][0])
-        objects = source.truth(i).objects
+        objects = dataset.truth(i).objects
         for k, name in enumerate(CATEGORIES):
             mine = [item for item in objects if item.category == name]
             assert labels[k] == bool(mine)
-            bits = {("small", "medium", "large").index(source.size(item.area)) for item in mine}
+            bits = {("small", "medium", "large").index(dataset.size(item.area)) for item in mine}
             assert sizes[k] == sum(1 << bit for bit in bits)
         worth = task.oracle_scores(sample)
         assert worth.shape == (12, 12) and 0 < worth.mean() < 1
@@ -162,7 +157,7 @@ def test_coco(shared_dir: Path) -> None:
     folder = shared_dir / "data" / "coco"
     task = awake(coco_multilabel(folder, model=TINY, random_weights=0, image_size=64, limit=8))
     assert task.reduction == "drop" and task.load(0).image.shape == (64, 64, 3) and task.grid(task.load(0)) == (4, 4)
-    source = CocoDataset(folder, limit=8)
+    dataset = CocoDataset(folder, limit=8)
     content = json.loads((folder / "instances.json").read_text())
     names = {c["id"]: c["name"] for c in content["categories"]}
     records = run(task)
@@ -170,17 +165,17 @@ def test_coco(shared_dir: Path) -> None:
     for image_id, rows in records.items():
         _, labels, sizes = unpack(rows[0])
         mine = [a for a in content["annotations"] if str(a["image_id"]) == image_id]
-        assert {source.categories[k] for k in np.flatnonzero(labels)} == {names[a["category_id"]] for a in mine}
+        assert {dataset.categories[k] for k in np.flatnonzero(labels)} == {names[a["category_id"]] for a in mine}
         for k in np.flatnonzero(labels):
-            areas = [a["area"] for a in mine if names[a["category_id"]] == source.categories[k]]
+            areas = [a["area"] for a in mine if names[a["category_id"]] == dataset.categories[k]]
             bits = {0 if area < 32**2 else 1 if area < 96**2 else 2 for area in areas}
             assert sizes[k] == sum(1 << bit for bit in bits)
     metrics = {(m.metric, m.group): m for m in task.compute_metrics(records) if m.category is None}
     assert metrics["mAP", "all"].defined and metrics["mAP", "all"].n == sum(
-        len(source.truth(i).objects) and len({o.category for o in source.truth(i).objects}) for i in range(8)
+        len(dataset.truth(i).objects) and len({o.category for o in dataset.truth(i).objects}) for i in range(8)
     )
     # Squashed, not cropped: each corner of the image is a corner of what the model sees.
-    pixels = source.pixels(0)
+    pixels = dataset.pixels(0)
     corner = np.asarray(Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(task.load(0).image, corner)
 
@@ -189,9 +184,9 @@ def test_voc_does_not_ask_for_difficult_ones(shared_dir: Path, tmp_path: Path) -
     genuine = shared_dir / "data" / "voc2012"
     whole = voc_multilabel(genuine, model="resnet10t", random_weights=0, image_size=64)
     assert whole.reduction == "fill" and len(whole) == 93
-    source: Any = whole.labelled
-    index = next(i for i in range(93) if len(source.labels(i)) > 1)
-    name, gone = source.ids[index], sorted(source.labels(index))[0]
+    dataset: Any = whole.dataset
+    index = next(i for i in range(93) if len(dataset.labels(i)) > 1)
+    name, gone = dataset.ids[index], sorted(dataset.labels(index))[0]
     for folder, suffix in (("Annotations", "xml"), ("JPEGImages", "jpg")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{name}.{suffix}").write_bytes((genuine / folder / f"{name}.{suffix}").read_bytes())
@@ -203,7 +198,7 @@ def test_voc_does_not_ask_for_difficult_ones(shared_dir: Path, tmp_path: Path) -
     tree.write(tmp_path / "Annotations" / f"{name}.xml")
     task = voc_multilabel(tmp_path, model="resnet10t", random_weights=0, image_size=64)
     before, after = (unpack(t.predict(*zip(half(t, i), strict=True))[0][0]) for t, i in ((whole, index), (task, 0)))
-    k = task.labelled.categories.index(gone)
+    k = task.dataset.categories.index(gone)
     assert before[1][k] == 1 and after[1][k] == -1 and before[2][k] > 0 and after[2][k] == 0
     others = np.arange(20) != k
     for ours, theirs in zip(after[1:], before[1:], strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Keep, MetricRow
+from ltrp_bench.tasks.catalog import ade20k_coverage, context_coverage, voc_coverage
 from ltrp_bench.tasks.coverage import CoverageTask
 from ltrp_bench.tasks.registry import create_task
-from ltrp_bench.tasks.segment_coverage import ade20k_coverage, context_coverage, voc_coverage
 from ltrp_bench.tasks.splits.split import load_split
 
 # 4 x 4 pixels in 2 x 2 patches. Of ADE20K: wall (1, narrow) in 5 pixels, sky (3, unseen) in 4, car (21, seen) in 5.
@@ -56,7 +57,7 @@ LEFT = np.array([[True, False], [True, False]])
 def test_ade20k_by_hand(tmp_path: Path) -> None:
     task = ade20k_coverage(save(tmp_path, ADE, {"p": MASK}), grid=2)
     rows = kept(task, LEFT)  # all of the sky, none of the wall, 4 of 5 of the car
-    assert len(task.source.categories) == 150 and task.headline == "coverage"
+    assert len(task.dataset.categories) == 150 and task.headline == "coverage"
     assert value(rows, "coverage") == pytest.approx((0.6, 3))
     assert value(rows, "coverage", "seen") == pytest.approx((0.4, 2))
     assert value(rows, "coverage", "unseen") == (1.0, 1)
@@ -98,7 +99,7 @@ def test_context_by_its_lists(tmp_path: Path) -> None:
     lists = tmp_path / "ImageSets" / "SegmentationContext"
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text("c\na\n")
-    assert context_coverage(tmp_path).source.ids == ("a", "c")
+    assert context_coverage(tmp_path).dataset.ids == ("a", "c")
     with pytest.raises(UsageError, match="there are val"):
         context_coverage(tmp_path, subset="train")
     (lists / "val.txt").write_text("c\nc\n")
@@ -141,11 +142,11 @@ def test_what_makes_the_numbers_is_in_the_identity(tmp_path: Path) -> None:
     mine = tmp_path / "mine.csv"
     states = load_split("imagenet1k_ade20k").states
     mine.write_text("category,state\n" + "".join(f'"{name}",seen\n' for name in states))
-    tasks = [ade20k_coverage(tmp_path, 2), ade20k_coverage(tmp_path, 2, mine), ade20k_coverage(tmp_path, 4)]
-    tasks.append(ade20k_coverage(tmp_path, 2, narrow_as="unseen"))
+    given = [{"grid": 2}, {"grid": 2, "split": mine}, {"grid": 4}, {"grid": 2, "narrow_as": "unseen"}]
+    tasks: list[Any] = [ade20k_coverage(tmp_path, **options) for options in given]
     identities = [task.identity() for task in tasks]
     assert all(one not in identities[:i] for i, one in enumerate(identities))
-    assert identities[0] == ade20k_coverage(tmp_path, 2).identity()
+    assert identities[0] == ade20k_coverage(tmp_path, grid=2).identity()
     rows = kept(tasks[1], LEFT)
     assert value(rows, "coverage", "seen") == pytest.approx((0.6, 3))
     assert np.isnan(value(rows, "coverage", "unseen")[0]) and np.isnan(value(rows, "coverage_gap")[0])
@@ -195,7 +196,7 @@ def test_context_agrees_with_voc_where_its_categories_do(shared_dir: Path, tmp_p
         Image.fromarray(numbers[np.asarray(Image.open(file))]).save(tmp_path / "SegmentationClassContext" / file.name)
     chosen = np.random.default_rng(0).random((7, 7)) < 0.4
     ours, theirs = context_coverage(tmp_path, grid=7), voc_coverage(voc, grid=7, limit=12)
-    assert ours.source.ids == theirs.source.ids
+    assert ours.dataset.ids == theirs.dataset.ids
     rows, expected = kept(ours, chosen), kept(theirs, chosen)
     assert value(rows, "coverage") == value(expected, "coverage") and value(rows, "coverage")[1] > 15
     found = {r.category: (r.value, r.n) for r in rows if r.category and r.n}

@@ -13,21 +13,15 @@ from PIL import Image
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, Sample
+from ltrp_bench.tasks.catalog import ade20k_seg, cocostuff_seg, shapes_seg, voc_seg
 from ltrp_bench.tasks.data.semantic import BACKGROUND
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, ShapesWorld
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 from ltrp_bench.tasks.models.segmentors.classes import matched
 from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor, head_config, on_grid
 from ltrp_bench.tasks.models.vit.token_dropping import missing_tokens
-from ltrp_bench.tasks.segmentation import (
-    CALLED_SEEN,
-    SHAPES_VIT,
-    SegmentationTask,
-    ade20k_seg,
-    cocostuff_seg,
-    shapes_seg,
-    voc_seg,
-)
+from ltrp_bench.tasks.segmentation import CALLED_SEEN, SegmentationTask
+from ltrp_bench.tasks.untrained import SHAPES_SEGMENTOR
 
 SMALL: dict[str, Any] = {
     "image_size": 48,
@@ -151,7 +145,7 @@ def test_metrics_of_groups_by_brute_force() -> None:
     # Two unseen categories are called by a seen one's name, one seen one background.
     shapes = shapes_seg(images=30, random_weights=0)
     confused = {9: 1, 10: 1, 2: 0}
-    found = measured(SegmentationTask("shapes-seg", shapes.source, shapes.split, Knows(confused)))  # type: ignore[arg-type]
+    found = measured(SegmentationTask("shapes-seg", shapes.dataset, shapes.split, Knows(confused)))  # type: ignore[arg-type]
     world = ShapesWorld(2000)
     truth = np.stack([world.image(i).semantic for i in range(30)]).astype(int)
     called = truth.copy()
@@ -225,8 +219,8 @@ def write_voc(folder: Path) -> Path:
 
 def test_vocs_background_is_a_class_but_neither_seen_nor_unseen(tmp_path: Path) -> None:
     task = voc_seg(write_voc(tmp_path), random_weights=0)
-    assert task.source.classes[:2] == (BACKGROUND, "aeroplane") and len(task.source.classes) == 21
-    truth = task.source.semantic(0)
+    assert task.dataset.classes[:2] == (BACKGROUND, "aeroplane") and len(task.dataset.classes) == 21
+    truth = task.dataset.semantic(0)
     assert (truth == -1).sum() == 20 * 20 and (truth == 15).sum() == 20 * 80
     sample = task.load(0)
     assert task.grid(sample) == (14, 14) and task.reduction == "drop"
@@ -239,7 +233,7 @@ def test_vocs_background_is_a_class_but_neither_seen_nor_unseen(tmp_path: Path) 
 
 
 def test_weights_made_here_come_back_as_they_were(tmp_path: Path) -> None:
-    config = {**SHAPES_VIT, "segmentor": HEADS[1] | {"dim": 32, "heads": 4}, "embed_dim": 32}
+    config = {**SHAPES_SEGMENTOR, "segmentor": HEADS[1] | {"dim": 32, "heads": 4}, "embed_dim": 32}
     torch.manual_seed(0)
     net = build_segmentor(config).eval()
     save_safetensors(tmp_path / "s.safetensors", net.state_dict(), {"kind": "segmentor", "config": config})
@@ -266,7 +260,7 @@ def test_mmsegs_models_on_genuine_images(shared_dir: Path) -> None:
     assert min(height, width) == 512 and task.grid(sample) == (-(-height // 32), -(-width // 32))
     whole = Keep(np.ones(task.grid(sample), bool))
     rows = task.predict([sample, sample], [whole, Downsample(0.25)])
-    counted = int((task.source.semantic(0) >= 0).sum())
+    counted = int((task.dataset.semantic(0) >= 0).sum())
     assert [sum(row["pixels"] for row in part) for part in rows] == [counted, counted]
     # mmseg's own way from file to prediction.
     from mmseg.apis import inference_model
@@ -274,7 +268,7 @@ def test_mmsegs_models_on_genuine_images(shared_dir: Path) -> None:
     model = task.runner.model  # type: ignore[attr-defined]
     model.model.cfg = model.config
     with openmmlab.scope("mmseg"):
-        own = inference_model(model.model, np.ascontiguousarray(task.source.pixels(0)[..., ::-1])).pred_sem_seg.data[0]
+        own = inference_model(model.model, np.ascontiguousarray(task.dataset.pixels(0)[..., ::-1])).pred_sem_seg.data[0]
     found = task.runner.predict([sample.annotations.prepared], [whole])[0]
     assert (found == own.numpy()).mean() > 0.9999
 
@@ -282,6 +276,6 @@ def test_mmsegs_models_on_genuine_images(shared_dir: Path) -> None:
 @pytest.mark.slow
 def test_the_genuine_stuff(shared_dir: Path) -> None:
     task = cocostuff_seg(shared_dir / "data" / "coco_stuff", random_weights=0, limit=2)
-    assert len(task.source.classes) == 129 and len(task.split.states) == 133  # those that its classes.txt lists
+    assert len(task.dataset.classes) == 129 and len(task.split.states) == 133  # those that its classes.txt lists
     sample = task.load(0)
     assert task.oracle_scores(sample).shape == (14, 14) and task.oracle_scores(sample).max() == 1

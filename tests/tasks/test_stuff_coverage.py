@@ -16,7 +16,8 @@ from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.tasks.base import Keep, MetricRow
-from ltrp_bench.tasks.segment_coverage import SegmentCoverageTask, stuff_coverage, voc_coverage
+from ltrp_bench.tasks.catalog import stuff_coverage, voc_coverage
+from ltrp_bench.tasks.segment_coverage import SegmentCoverageTask
 
 # 4 x 4 pixels in 2 x 2 patches: person in all four quarters, sky in two, 2 pixels unlabelled, pillow in one.
 MASK = np.array(

@@ -10,12 +10,13 @@ from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Keep, MetricRow
+from ltrp_bench.tasks.catalog import voc_det
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 from ltrp_bench.tasks.models.openmmlab.models import class_names
 from ltrp_bench.tasks.splits.split import load_split
-from ltrp_bench.tasks.voc_detection import VocDetectionTask, voc_det
+from ltrp_bench.tasks.voc_detection import VocDetectionTask
 
 PIPELINE = (
     "pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(160, 120), keep_ratio=True),"
@@ -71,10 +72,10 @@ def perfect(task: VocDetectionTask) -> dict[str, list[dict[str, Any]]]:
     return {
         image_id: [
             {"category": o.category, "score": 1.0, "rle": ""} | dict(zip("xywh", o.box, strict=True))
-            for o in task.source.truth(i).objects
+            for o in task.dataset.truth(i).objects
             if not o.crowd
         ]
-        for i, image_id in enumerate(task.source.ids)
+        for i, image_id in enumerate(task.dataset.ids)
     }
 
 
@@ -123,7 +124,7 @@ def test_a_difficult_object_is_neither_found_nor_missed(folder: Path) -> None:
     task = make(folder, "coco")
     records = perfect(task)
     before = values(task.compute_metrics(records))
-    difficult = next(o for o in task.source.truth(0).objects if o.crowd)
+    difficult = next(o for o in task.dataset.truth(0).objects if o.crowd)
     hit = {"category": "person", "score": 2.0, "rle": ""} | dict(zip("xywh", difficult.box, strict=True))
     records["a"] += [hit, hit]
     found = values(task.compute_metrics(records))

@@ -81,7 +81,7 @@ def load_timm(
     model: str | None = None,
     *,
     random_weights: int | None = None,
-    image_size: int | Size | None = None,
+    image_size: int | Sequence[int] | None = None,
     crop_pct: float | None = None,
     heads: int | None = None,
     config: Mapping[str, Any] | None = None,

@@ -7,7 +7,7 @@ evaluate: a crop would cut off labelled objects.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -78,7 +78,7 @@ def load_multilabel(
     random_weights: int | None = None,
     classes: int = 80,
     head: Head | None = None,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: int | Sequence[int] | None = None,
     config: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> TimmModel:

@@ -13,7 +13,7 @@ from ltrp_bench.harness.evaluation.plan import selector_entry, task_entry
 from ltrp_bench.selectors.contract import CHECKS
 from ltrp_bench.selectors.controls import CenterControl, FullControl, OracleControl, RandomControl, VarianceControl
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.coverage import shapes_coverage
+from ltrp_bench.tasks.catalog import shapes_coverage
 
 
 def report(selector: Any, cost: str | None = None, others: tuple[Any, ...] = (), images: int = 10) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ltrp_bench.harness.audit.cost import check_model, measure_cost
 from ltrp_bench.harness.evaluation.flops import count_flops
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.coverage import shapes_coverage
+from ltrp_bench.tasks.catalog import shapes_coverage
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from ltrp_bench.harness.audit.measures import (
 from ltrp_bench.harness.evaluation.plan import selector_entry
 from ltrp_bench.selectors.controls import centre_map
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.coverage import shapes_coverage
+from ltrp_bench.tasks.catalog import shapes_coverage
 
 
 def test_measures_against_hand_made_maps() -> None:

@@ -134,7 +134,7 @@ def test_an_incomplete_row_is_said_to_be(run: Run) -> None:
         ((*BASIC, "--device", "warp"), 2, "--device warp cannot be used here"),
         ((*BASIC, "--device", "meta"), 2, "--device meta: write auto, cpu, cuda"),
         ((*BASIC, "--task-option", "bad=3"), 2, "task 'toy-coverage' cannot be built with bad=3: 'int' object is not"),
-        ((*SHAPES, "--task-option", "images=abc"), 2, "task 'shapes-coverage' cannot be built with images=abc"),
+        ((*SHAPES, "--task-option", "images=abc"), 2, "'shapes-coverage': images must be a whole number, got 'abc'"),
         ((*BASIC, "--selector-option", "random.patch_size=abc"), 2, "selector 'random': patch_size is a whole number"),
         ((*BASIC, "--selector-option", "random.patch_size=0"), 2, "patch_size is a whole number from 1 on, got 0"),
         ((*BASIC, "--task-option", "bad=[2]"), 1, "image toy 2 is corrupt"),

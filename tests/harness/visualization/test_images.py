@@ -32,7 +32,7 @@ def test_objects_of_tasks_that_resize_or_crop(name: str) -> None:
     (image,) = load_task_images(task, [5], with_oracle_scores=True)
     assert image.oracle_scores is not None and image.oracle_scores.shape == image.grid
     if name == "shapes-cls":  # one label, which is not localized
-        label = task.source.categories[task.source.label(5)]  # type: ignore[attr-defined]
+        label = task.dataset.categories[task.dataset.label(5)]  # type: ignore[attr-defined]
         assert image.outlines == () and image.labels == (label,)
         return
     union = np.any([outline.mask for outline in image.outlines], axis=0)

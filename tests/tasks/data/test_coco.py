@@ -176,7 +176,7 @@ def test_tasks_name_images_without_reading_them(tmp_path: Path) -> None:
     root = write(tmp_path, content())
     (root / "images" / "a.png").unlink()
     split = CategorySplit("x", {"cat": "seen", "dog": "unseen"})
-    task = CoverageTask("toy", CocoDataset(root), split, (2, 2))
+    task = CoverageTask("toy", CocoDataset(root), split, grid=(2, 2))
     assert [task.image_id(i) for i in range(2)] == ["3", "7"] and task.load(1).image_id == "7"
     assert "image_id" in Task.__abstractmethods__ and "image_id" not in DetectionTask.__abstractmethods__
 

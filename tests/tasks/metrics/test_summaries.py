@@ -102,7 +102,7 @@ def _measures(task: Any) -> Callable[[dict[str, Any], np.ndarray, Sequence[str]]
         return {(row.metric, row.group): row.value for row in task.compute_metrics(records) if row.category is None}
 
     def ranking(records: dict[str, Any], weights: np.ndarray, images: Sequence[str]) -> dict[tuple[str, str], float]:
-        once = MultiLabel.of([row for rows in records.values() for row in rows], task.labelled.categories)
+        once = MultiLabel.of([row for rows in records.values() for row in rows], task.dataset.categories)
         return {
             (metric, group): value
             for group in GROUPS
@@ -110,7 +110,7 @@ def _measures(task: Any) -> Callable[[dict[str, Any], np.ndarray, Sequence[str]]
         }
 
     def confusion(records: dict[str, Any], weights: np.ndarray, images: Sequence[str]) -> dict[tuple[str, str], float]:
-        once = Confusion.of(records.values(), task.source.classes)
+        once = Confusion.of(records.values(), task.dataset.classes)
         groups = task._groups
         out = {("unseen_called_seen", "unseen"): once.share_called(groups["unseen"], groups["seen"])}
         for group in GROUPS:
@@ -120,9 +120,9 @@ def _measures(task: Any) -> Callable[[dict[str, Any], np.ndarray, Sequence[str]]
         return out
 
     def detection(records: dict[str, Any], weights: np.ndarray, images: Sequence[str]) -> dict[tuple[str, str], float]:
-        truth = {image: task.source.truth(task.source.index(image)) for image in images}
+        truth = {image: task.dataset.truth(task.dataset.index(image)) for image in images}
         again = [replace(truth[name.rpartition("/")[0]], image_id=name) for name in records]
-        once = evaluate(again, records, task.source.categories)
+        once = evaluate(again, records, task.dataset.categories)
         return {
             (f"bbox_{metric}", group): once.metric(metric, task._groups[group]) for metric in CURVES for group in GROUPS
         }

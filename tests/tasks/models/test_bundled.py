@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.classification import shapes_cls
+from ltrp_bench.tasks.catalog import shapes_cls, shapes_multilabel, shapes_seg
 from ltrp_bench.tasks.models import bundled as shipped
-from ltrp_bench.tasks.multilabel import shapes_multilabel
-from ltrp_bench.tasks.segmentation import shapes_seg
 
 
 def test_which_model_a_reduction_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

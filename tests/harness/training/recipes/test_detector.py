@@ -13,8 +13,8 @@ from ltrp_bench.harness.training.recipes.detector import (
     random_keep,
     train_detector,
 )
+from ltrp_bench.tasks.catalog import shapes_det
 from ltrp_bench.tasks.data.shapes.world import MEAN
-from ltrp_bench.tasks.detection import shapes_det
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 
 

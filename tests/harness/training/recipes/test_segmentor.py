@@ -17,9 +17,9 @@ from ltrp_bench.harness.training.patch_policy import patch_policy
 from ltrp_bench.harness.training.recipes.segmentor import SegmentorOptions, object_accuracy, train_segmentor
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.catalog import shapes_seg
 from ltrp_bench.tasks.data.shapes.world import ShapesWorld
 from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor
-from ltrp_bench.tasks.segmentation import shapes_seg
 
 SMALL = SegmentorOptions(cells=2, stem="conv")
 

@@ -18,8 +18,8 @@ from ltrp_bench.harness.training.recipes.vit_detector import (
     train_vit_detector,
 )
 from ltrp_bench.selectors.checkpoints import load_state
+from ltrp_bench.tasks.catalog import shapes_det
 from ltrp_bench.tasks.data.shapes.world import PATCH
-from ltrp_bench.tasks.detection import shapes_det
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 

@@ -12,7 +12,7 @@ import torch
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep
-from ltrp_bench.tasks.detection import shapes_det
+from ltrp_bench.tasks.catalog import shapes_det
 from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, SHAPES_VIT_CONFIG, load_detector
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 

@@ -1,0 +1,304 @@
+"""Builders of the task families: from the options of a task to its data set, its model and the task itself.
+
+Tasks and models are imported inside the builders, so that the catalog's options can be read without torch or mmdet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
+from ltrp_bench.tasks.data.imagenet import find_labelled
+from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
+from ltrp_bench.tasks.data.masks import MaskRegionDataset
+from ltrp_bench.tasks.data.nuswide import NusWideDataset
+from ltrp_bench.tasks.data.objects import ObjectDataset
+from ltrp_bench.tasks.data.semantic import MaskSemanticDataset, SemanticDataset
+from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
+from ltrp_bench.tasks.data.shapes.semantic import ShapesSemanticDataset
+from ltrp_bench.tasks.data.shapes.single_label import ShapesSingleLabelDataset
+from ltrp_bench.tasks.data.single_label import SingleLabelDataset
+from ltrp_bench.tasks.data.synsets import imagenet_classes
+from ltrp_bench.tasks.data.voc import VocDataset
+from ltrp_bench.tasks.models.bundled import shipped_model
+from ltrp_bench.tasks.options import (
+    ClassificationOptions,
+    CoverageOptions,
+    DataOptions,
+    DetectionOptions,
+    FolderData,
+    ImageNetData,
+    MultiLabelOptions,
+    SegmentationOptions,
+    ShapesData,
+    TaskOptions,
+    VocDetectionOptions,
+)
+from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.untrained import PHOTO_SEGMENTOR, SHAPES_CLASSIFIER, SHAPES_MULTILABEL, SHAPES_SEGMENTOR
+
+if TYPE_CHECKING:
+    from ltrp_bench.tasks.classification import ClassificationTask
+    from ltrp_bench.tasks.coverage import CoverageTask
+    from ltrp_bench.tasks.detection import DetectionTask
+    from ltrp_bench.tasks.models.segmentors.running import SegmentorRunner
+    from ltrp_bench.tasks.multilabel import MultiLabelTask
+    from ltrp_bench.tasks.segmentation import SegmentationTask
+    from ltrp_bench.tasks.task_spec import TaskSpec
+
+Data = ShapesData | FolderData
+
+MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str], MaskFolder]]] = {
+    "stuff": find_stuff,
+    "voc": find_voc,
+    "context": find_context,
+    "ade20k": find_ade20k,
+}
+"""Data set -> how its folder of class masks is found."""
+
+DEFAULT_PATCH: Final = 16
+"""Patch size in pixels for models without patches of their own."""
+
+
+def build_coverage(spec: TaskSpec, data: Data, options: CoverageOptions) -> CoverageTask:
+    """Build a task on the coverage of objects, or of segments where the data set has class masks."""
+    from ltrp_bench.tasks.coverage import CoverageTask
+    from ltrp_bench.tasks.segment_coverage import SegmentCoverageTask
+
+    grid = _two_sides(options.grid)
+    if isinstance(data, ShapesData) or spec.dataset not in MASK_FOLDERS:
+        dataset = _object_dataset(spec, data)
+        split = _split(spec, data, options)
+        return CoverageTask(spec.name, dataset, split, grid=grid, narrow_as=options.narrow_as)
+    folder = MASK_FOLDERS[spec.dataset](data.data, data.subset)
+    split = load_split(folder.split if options.split is None else options.split)
+    segments = MaskRegionDataset(folder, limit=data.limit)
+    things = frozenset(load_split("imagenet1k_coco80").states) if spec.dataset == "stuff" else frozenset()
+    return SegmentCoverageTask(spec.name, segments, split, grid=grid, narrow_as=options.narrow_as, things=things)
+
+
+def build_classification(
+    spec: TaskSpec, data: ShapesData | ImageNetData, options: ClassificationOptions
+) -> ClassificationTask:
+    """Build a single-label classification task."""
+    from ltrp_bench.tasks.classification import ClassificationTask
+    from ltrp_bench.tasks.models.vit.loading import load_timm
+
+    dataset: SingleLabelDataset
+    if isinstance(data, ShapesData):
+        dataset = ShapesSingleLabelDataset(data.images, seed=data.seed, limit=data.limit)
+        weights, config = _weights_or_shipped("classifier", options), SHAPES_CLASSIFIER
+    else:
+        dataset = find_labelled(data.data, data.subset, data.labels, limit=data.limit)
+        weights, config = options.model_weights, None
+    model = load_timm(
+        weights,
+        model=options.model,
+        random_weights=options.random_weights,
+        image_size=options.image_size,
+        crop_pct=options.crop_pct,
+        config=config,
+        classes=len(dataset.categories),
+        device=options.device,
+    )
+    if spec.dataset == "imagenet" and options.split is None:
+        _check_imagenet(dataset)
+    return ClassificationTask(
+        spec.name,
+        dataset,
+        _split(spec, data, options),
+        model,
+        reduction=options.reduction,
+        patch=options.patch,
+        narrow_as=options.narrow_as,
+    )
+
+
+def build_multilabel(spec: TaskSpec, data: Data, options: MultiLabelOptions) -> MultiLabelTask:
+    """Build a multi-label classification task."""
+    from ltrp_bench.tasks.models.vit.multilabel_models import load_multilabel
+    from ltrp_bench.tasks.multilabel import MultiLabelTask
+
+    split = _split(spec, data, options)
+    dataset: MultiLabelDataset | ObjectDataset
+    if isinstance(data, FolderData) and spec.dataset == "nuswide":
+        dataset = NusWideDataset(data.data, data.subset, limit=data.limit)
+    else:
+        dataset = _object_dataset(spec, data)
+    weights, config = options.model_weights, None
+    if isinstance(data, ShapesData):
+        weights, config = _weights_or_shipped("multilabel", options), SHAPES_MULTILABEL
+    elif weights is None and options.random_weights is None:
+        raise UsageError(
+            f"{spec.name} needs a model of the data set's {len(dataset.categories)} categories: give its checkpoint "
+            "with --model-weights (and --model a timm name where the file does not tell), or --task-option "
+            "random_weights=SEED for an untrained one"
+        )
+    model = load_multilabel(
+        weights,
+        model=options.model,
+        random_weights=options.random_weights,
+        classes=len(dataset.categories),
+        head=options.head,
+        image_size=options.image_size,
+        config=config,
+        device=options.device,
+    )
+    return MultiLabelTask(
+        spec.name,
+        dataset,
+        split,
+        model,
+        reduction=options.reduction,
+        patch=options.patch,
+        threshold=options.threshold,
+        narrow_as=options.narrow_as,
+    )
+
+
+def build_detection(spec: TaskSpec, data: Data, options: DetectionOptions) -> DetectionTask:
+    """Build a detection task, with VOC's own metric where the options have its rule."""
+    from ltrp_bench.tasks.detection import DetectionTask
+    from ltrp_bench.tasks.models.detectors.loading import load_detector
+    from ltrp_bench.tasks.voc_detection import VocDetectionTask
+
+    config, weights = options.model, options.model_weights
+    if isinstance(data, ShapesData):
+        config, weights = _shapes_detector(options)
+    elif config is None:
+        raise UsageError(
+            f"{spec.name} needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
+        )
+    dataset = _object_dataset(spec, data)
+    detector = load_detector(config, weights=weights, random_weights=options.random_weights, device=options.device)
+    split = _split(spec, data, options)
+    if isinstance(options, VocDetectionOptions):
+        return VocDetectionTask(
+            spec.name,
+            cast(VocDataset, dataset),
+            split,
+            detector,
+            patch=options.patch,
+            score_threshold=options.score_threshold,
+            narrow_as=options.narrow_as,
+            reduction=options.reduction,
+            rule=options.rule,
+        )
+    return DetectionTask(
+        spec.name,
+        dataset,
+        split,
+        detector,
+        patch=options.patch,
+        score_threshold=options.score_threshold,
+        narrow_as=options.narrow_as,
+        reduction=options.reduction,
+    )
+
+
+def build_segmentation(spec: TaskSpec, data: Data, options: SegmentationOptions) -> SegmentationTask:
+    """Build a semantic segmentation task."""
+    from ltrp_bench.tasks.segmentation import SegmentationTask
+
+    dataset: SemanticDataset
+    if isinstance(data, ShapesData):
+        runner = _plain_segmentor(_weights_or_shipped("segmentor", options), SHAPES_SEGMENTOR, options)
+        dataset = ShapesSemanticDataset(data.images, seed=data.seed, limit=data.limit)
+        split = _split(spec, data, options)
+    else:
+        folder = MASK_FOLDERS[spec.dataset](data.data, data.subset)
+        # VOC's benchmark counts background, value 0, as a class; the others do not.
+        background = 0 if spec.dataset == "voc" else None
+        dataset = MaskSemanticDataset(folder, limit=data.limit, background=background)
+        runner = _segmentor(dataset, options)
+        split = load_split(folder.split if options.split is None else options.split)
+    return SegmentationTask(spec.name, dataset, split, runner, narrow_as=options.narrow_as)
+
+
+def _split(spec: TaskSpec, data: DataOptions, options: TaskOptions) -> CategorySplit:
+    """The split that was given, or else the task's own."""
+    if options.split is not None:
+        return load_split(options.split)
+    if isinstance(data, ShapesData):
+        return shapes_split(data.fold)
+    if spec.split is None:
+        raise UsageError(
+            f"{spec.name}: no split of its categories ships: give a CSV of category, state and reason with --split FILE"
+        )
+    return load_split(spec.split)
+
+
+def _check_imagenet(dataset: SingleLabelDataset) -> None:
+    """Raise UsageError for other classes than ImageNet-1K's, all of which its label set contains."""
+    if dataset.categories != tuple(imagenet_classes().values()):
+        raise UsageError(
+            "these are not ImageNet-1K's classes, so which of them are seen is not known: give --split FILE"
+        )
+
+
+def _object_dataset(spec: TaskSpec, data: Data) -> ObjectDataset:
+    if isinstance(data, ShapesData):
+        return ShapesDataset(data.images, seed=data.seed, limit=data.limit)
+    kind = {"coco": CocoDataset, "voc": VocDataset}[spec.dataset]
+    return kind(data.data, data.subset, limit=data.limit)
+
+
+def _weights_or_shipped(
+    kind: str, options: ClassificationOptions | MultiLabelOptions | SegmentationOptions
+) -> str | Path | None:
+    """The weights that were given, or else those that ship for the built-in world; None for an untrained model."""
+    if options.model_weights is None and options.random_weights is None:
+        return shipped_model(kind, options.reduction)
+    return options.model_weights
+
+
+def _shapes_detector(options: DetectionOptions) -> tuple[str | Path, str | Path | None]:
+    """Config and weights of a detector of the built-in world; those that ship if nothing was given."""
+    from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, SHAPES_VIT_CONFIG, SHAPES_WEIGHTS
+
+    drop = options.reduction == "drop"
+    weights = options.model_weights
+    if options.model is None and weights is None and options.random_weights is None:
+        weights = shipped_model("detector", "drop") if drop else SHAPES_WEIGHTS
+        if not weights.is_file():
+            raise InputError(f"{weights} is not there; make it with `ltrp-bench train detector`")
+    return options.model or (SHAPES_VIT_CONFIG if drop else SHAPES_CONFIG), weights
+
+
+def _segmentor(dataset: SemanticDataset, options: SegmentationOptions) -> SegmentorRunner:
+    """An mmseg model, or without a config a plain ViT."""
+    from ltrp_bench.tasks.models.segmentors.loading import load_mmseg
+    from ltrp_bench.tasks.models.segmentors.running import MMSegRunner
+
+    if options.model is None:
+        if options.patch is not None:
+            raise UsageError(f"patch={options.patch}: a plain ViT has patches of its own")
+        return _plain_segmentor(options.model_weights, {**PHOTO_SEGMENTOR, "classes": list(dataset.classes)}, options)
+    if options.reduction == "drop":
+        raise UsageError("only a plain ViT can drop patches, and mmseg's models cannot: reduction=fill")
+    found = load_mmseg(
+        options.model, weights=options.model_weights, random_weights=options.random_weights, device=options.device
+    )
+    return MMSegRunner(found, DEFAULT_PATCH if options.patch is None else options.patch)
+
+
+def _plain_segmentor(
+    weights: str | Path | None, untrained: Mapping[str, Any], options: SegmentationOptions
+) -> SegmentorRunner:
+    from ltrp_bench.tasks.models.segmentors.loading import load_plain
+    from ltrp_bench.tasks.models.segmentors.running import PlainRunner
+
+    found = load_plain(weights, config=untrained, random_weights=options.random_weights, device=options.device)
+    return PlainRunner(found, reduction=options.reduction or "drop", device=options.device)
+
+
+def _two_sides(grid: int | Sequence[int]) -> tuple[int, int]:
+    """(gh, gw) of one number or two. Raises UsageError."""
+    both = tuple(grid) if isinstance(grid, Sequence) else (grid, grid)
+    if len(both) != 2:
+        raise UsageError(f"grid must be one number or two, got {grid}")
+    return both[0], both[1]

@@ -1,0 +1,152 @@
+"""Options of the built-in tasks: where the images come from, and what each family of tasks can be given.
+
+The field names are the names of the options on the command line; `catalog` sets defaults that differ between tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ltrp_bench.tasks.base import ReductionMode
+from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS
+from ltrp_bench.tasks.metrics.voc import Rule
+from ltrp_bench.tasks.splits.split import NarrowAs
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which images of a data set to use."""
+
+    limit: int | None = None
+    """Use at most this many images, the first ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapesData(DataOptions):
+    """Images of the built-in world."""
+
+    images: int = 1000
+    """Number of images."""
+    seed: int = WORLD_SEEDS["test"]
+    """Seed of the world; training uses other seeds."""
+    fold: Literal[0, 1] = 0
+    """Which half of the categories is seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderData(DataOptions):
+    """Images of a data set on disk."""
+
+    data: str | Path | None = None
+    """Folder of the data set."""
+    subset: str
+    """Which subset of the data set to use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNetData(FolderData):
+    """Images of ImageNet-1K, or of a folder of class folders."""
+
+    labels: str | Path | None = None
+    """File that maps the images of a flat folder to classes, see `find_labelled`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """Options of every family."""
+
+    split: str | Path | None = None
+    """Name or CSV of the split into seen and unseen categories."""
+    narrow_as: NarrowAs = "seen"
+    """Group of the categories that the label set contains only in part or through one kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoverageOptions(TaskOptions):
+    """Options of coverage tasks."""
+
+    grid: int | Sequence[int] = 14
+    """Patches along each side, one number or (gh, gw), over the whole image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(TaskOptions):
+    """Options of tasks that run a model."""
+
+    model_weights: str | Path | None = None
+    """Checkpoint of the model."""
+    random_weights: int | None = None
+    """Seed of an untrained model, for trial runs."""
+    device: str = "cpu"
+    """Torch device that the model runs on; does not change results."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationOptions(ModelOptions):
+    """Options of single-label classification by a timm model."""
+
+    model: str | None = None
+    """timm name of the model; needed where the checkpoint does not tell."""
+    reduction: ReductionMode | None = None
+    """Default: drop for plain ViTs, fill for other models, which cannot drop patches."""
+    patch: int | None = None
+    """Patch size in pixels, for models without patches of their own; default 16."""
+    image_size: int | Sequence[int] | None = None
+    """Input size of the model, one number or (H, W); default: that of the checkpoint."""
+    crop_pct: float | None = None
+    """Share of the resized image's side that is cropped; default: that of the checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelOptions(ModelOptions):
+    """Options of multi-label classification by a timm model."""
+
+    model: str | None = None
+    """timm name of the model; needed where the checkpoint does not tell."""
+    head: Literal["ml-decoder", "linear"] | None = None
+    """Head of an untrained model, or the head that the checkpoint must have."""
+    reduction: ReductionMode | None = None
+    """Default: drop for plain ViTs, fill for other models, which cannot drop patches."""
+    patch: int | None = None
+    """Patch size in pixels, for models without patches of their own; default 16."""
+    image_size: int | Sequence[int] | None = None
+    """Input size of the model, one number or (H, W); default: that of the checkpoint."""
+    threshold: float = 0.5
+    """Score in (0, 1) from which a category is predicted as present, for precision, recall and F1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionOptions(ModelOptions):
+    """Options of detection by an mmdet model."""
+
+    model: str | Path | None = None
+    """Name of an mmdet config, or its file."""
+    reduction: ReductionMode = "fill"
+    """Only detectors with a `PlainViTBackbone` can drop patches."""
+    patch: int = 16
+    """Patch size in pixels of the resized image."""
+    score_threshold: float = 0.0
+    """Detections with a lower score are removed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocDetectionOptions(DetectionOptions):
+    """Options of detection that is evaluated as VOC does."""
+
+    rule: Rule = "area"
+    """VOC's average precision: area under the curve (2010 and later) or the mean over 11 points (2007)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationOptions(ModelOptions):
+    """Options of segmentation by a plain ViT or an mmseg model."""
+
+    model: str | Path | None = None
+    """Name of an mmseg config, or its file; None: `model_weights` are those of a plain ViT."""
+    reduction: ReductionMode | None = None
+    """Default: drop for plain ViTs, fill for models of mmseg, which cannot drop patches."""
+    patch: int | None = None
+    """Patch size in pixels of the resized image, for models of mmseg; default 16."""

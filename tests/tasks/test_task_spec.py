@@ -1,0 +1,76 @@
+"""Values of options are checked against their types before anything is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.catalog import (
+    CATALOG,
+    coco_coverage,
+    coco_det,
+    imagenet_cls,
+    nuswide_multilabel,
+    shapes_coverage,
+    shapes_det,
+    shapes_multilabel,
+    shapes_seg,
+    voc_det,
+)
+from ltrp_bench.tasks.task_spec import TaskSpec
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "message"),
+    [
+        (coco_det, {"pach": 8}, "task 'coco-det' has no option 'pach'; its options: limit, data, subset, split, "),
+        (shapes_det, {"patch": 8}, "has no option 'patch'"),
+        (shapes_seg, {"model": "x"}, "has no option 'model'"),
+        (coco_coverage, {"device": "cpu"}, "has no option 'device'"),
+        (coco_det, {"reduction": None}, "reduction must be drop or fill, got None"),
+        (coco_det, {"narrow_as": "narrow"}, "narrow_as must be seen or unseen, got 'narrow'"),
+        (voc_det, {"rule": "07"}, "rule must be area or 11points, got '07'"),
+        (shapes_multilabel, {"head": "mlp"}, "head must be ml-decoder or linear, got 'mlp'"),
+        (shapes_coverage, {"fold": 2}, "fold must be 0 or 1, got 2"),
+        (shapes_coverage, {"fold": True}, "fold must be 0 or 1, got True"),
+        (shapes_coverage, {"images": "many"}, "images must be a whole number, got 'many'"),
+        (shapes_coverage, {"images": True}, "images must be a whole number, got True"),
+        (shapes_coverage, {"limit": 2.5}, "limit must be a whole number, got 2.5"),
+        (coco_coverage, {"grid": "14"}, "grid must be a whole number or a list of whole numbers, got '14'"),
+        (coco_coverage, {"grid": [1.5, 2]}, "grid must be a whole number or a list of whole numbers"),
+        (coco_coverage, {"split": 3}, "split must be text, got 3"),
+        (imagenet_cls, {"crop_pct": "0.9"}, "crop_pct must be a number, got '0.9'"),
+    ],
+)
+def test_wrong_options_are_one_line(spec: TaskSpec, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        spec(**given)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_values_of_the_right_type_are_taken() -> None:
+    task = shapes_coverage(images=np.int64(3), fold=1, limit=None, split=None, narrow_as="unseen")
+    assert len(task) == 3 and task.split.label_set == "shapes-seen/1" and task.identity()["narrow_as"] == "unseen"
+
+
+def test_the_folder_may_come_first() -> None:
+    with pytest.raises(UsageError, match="no folder|give"):
+        coco_coverage()
+    for given in ({}, {"data": Path("/nowhere")}):
+        with pytest.raises(Exception, match="/nowhere"):
+            coco_coverage(*([] if given else ["/nowhere"]), **given)
+
+
+def test_a_task_without_a_split_needs_one() -> None:
+    with pytest.raises(UsageError, match=r"nuswide-multilabel: no split .* --split FILE"):
+        nuswide_multilabel("/nowhere")
+
+
+def test_specs_are_complete() -> None:
+    for name, spec in CATALOG.items():
+        assert name == spec.name and "\n" not in spec.summary and spec.summary.endswith(".")
+        assert spec.fixed.keys().isdisjoint(spec.option_defaults)
