@@ -172,7 +172,7 @@ def _plan_curves(part: _Part, roles: SelectorRoles, notice: Notice) -> Iterator[
 
 def _plan_pareto(part: _Part, roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
     if part.rows[0]["reduction"] != "drop":
-        notice(f"no pareto figure of {part.title}: only models that drop patches (reduction drop) are faster")
+        notice(f"no pareto figure of {part.title}: only the reduction drop makes models faster")
     elif not any(number(row, "images_per_second") > 0 for row in part.rows):
         notice(f"no pareto figure of {part.title}: no cell has a measured time; run it again with this version")
     else:

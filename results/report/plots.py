@@ -104,7 +104,7 @@ def draw_gaps(panels: Panels) -> Figure:
     """
     series = panels.series[::-1]
     figure, axes = _figure(panels, 2, height=0.75 + 0.17 * len(series), legend=False)
-    titles = {"gap": "gap (seen − unseen)", "gap_adjusted": "gap less the gap of the controls"}
+    titles = {"gap": "gap (seen − unseen)", "gap_adjusted": "adjusted gap (gap − controls)"}
     for axis, (column, title) in zip(axes, titles.items(), strict=True):
         axis.axvline(0.0, color="#888888", linewidth=0.7)
         for place, one in enumerate(series):

@@ -1,12 +1,12 @@
 "use strict";
-// The report's page: table, curves, categories, agreement, gallery. `report` is that of report_base.js.
+// The sections of the report: leaderboard, curves, categories, agreement and gallery. `report` comes from report_base.js.
 (() => {
   const {
-    data, rows, $, page, element, isNumber, fixed, roundHalfEven, unique, taskKey, names,
-    labels, fill, taskOptions, taskOf, swatch, who, details, showRow, followHash,
+    data, rows, $, theme, element, isNumber, fixed, roundHalfEven, unique, taskKey, names,
+    labels, fill, taskOptions, taskOf, swatch, selectorLabel, details, showRow, followHash,
   } = report;
 
-  // -- the table
+  // -- leaderboard
 
   const rank = (row, prefix) => !isNumber(row[`${prefix}rank`]) ? null
     : row[`${prefix}rank`] === row[`${prefix}rank_last`] ? `${row[`${prefix}rank`]}`
@@ -17,15 +17,15 @@
       ? element("small", {}, ` [${fixed(row[`${name}_low`], 3, sign)}, ${fixed(row[`${name}_high`], 3, sign)}]`) : null],
   });
   const columns = [
-    { key: "selector", title: "selector", text: (row) => [swatch(row.selector), who(row, rows)] },
+    { key: "selector", title: "selector", text: (row) => [swatch(row.selector), selectorLabel(row, rows)] },
     { key: "task", title: "task", text: (row) => [labels.get(taskKey(row))] },
-    { key: "keep_ratio", title: "keep", number: true, text: (row) => [row.ratios] },
+    { key: "keep_ratio", title: "keep ratio", number: true, text: (row) => [row.ratios] },
     { key: "rank", title: "rank", number: true, text: (row) => [rank(row, "") ?? "–"] },
     value("all"), value("seen"), value("unseen"), value("gap", true), value("gap_adjusted", true),
     { key: "unseen_rank", title: "unseen rank", number: true, text: (row) => [rank(row, "unseen_") ?? "–"] },
-    { key: "supervision", title: "taught by", text: (row) => [row.supervision] },
-    { key: "break_even_random", title: "as random at", number: true, text: (row) => [fixed(row.break_even_random, 2)] },
-    { key: "break_even_downsample", title: "as downsample at", number: true, text: (row) => [fixed(row.break_even_downsample, 2)] },
+    { key: "supervision", title: "supervision", text: (row) => [row.supervision] },
+    { key: "break_even_random", title: "break-even random", number: true, text: (row) => [fixed(row.break_even_random, 2)] },
+    { key: "break_even_downsample", title: "break-even downsample", number: true, text: (row) => [fixed(row.break_even_downsample, 2)] },
     { key: "selector_ms", title: "selector ms", number: true, text: (row) => [fixed(row.selector_ms, 1)] },
     { key: "selector_gflops", title: "GFLOPs", number: true, text: (row) => [fixed(row.selector_gflops, 2)] },
     { key: "images_per_second", title: "images/s", number: true, text: (row) => [fixed(row.images_per_second, 1)] },
@@ -79,7 +79,7 @@
         const empty = inside.length === 1 && inside[0] === "–";
         if (!row.complete && column.key === "all") inside.splice(0, inside.length, `incomplete: ${row.missing}`);
         else if (linked.has(column.key) && !empty && row.fingerprints) {
-          const label = `${column.title} of ${row.selector} at ${row.ratios}: how it was measured`;
+          const label = `${column.title} of ${row.selector} at keep ratio ${row.ratios}: show how it was measured`;
           inside.splice(0, inside.length, element("a", { href: `#row-${row.id}`, title: label }, ...inside));
         }
         return element("td", { class: column.number ? "num" : "" }, ...inside);
@@ -96,7 +96,7 @@
     const own = rows.filter((row) => taskKey(row) === task && row.keep_ratio !== null && row.metric === taskOf(task).metric);
     const lines = new Map();
     for (const row of own) {
-      const key = who(row, own);
+      const key = selectorLabel(row, own);
       if (!lines.has(key)) lines.set(key, []);
       lines.get(key).push(row);
     }
@@ -116,13 +116,13 @@
         out.push({
           x: [...banded, ...[...banded].reverse()].map((row) => row.keep_ratio),
           y: [...banded.map((row) => row[`${group}_high`]), ...[...banded].reverse().map((row) => row[`${group}_low`])],
-          fill: "toself", fillcolor: tint(style[page()], 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
+          fill: "toself", fillcolor: tint(style[theme()], 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
         });
       }
       out.push({
         x, y: line.map((row) => row[group]), name, mode: "lines+markers", connectgaps: false,
-        customdata: line.map((row) => row.id), line: { color: style[page()], width: 1.6, dash: style.dash },
-        marker: { symbol: style.symbol, size: 7, color: style[page()] },
+        customdata: line.map((row) => row.id), line: { color: style[theme()], width: 1.6, dash: style.dash },
+        marker: { symbol: style.symbol, size: 7, color: style[theme()] },
         hovertext: line.map((row) => `${name}<br>keep ratio ${row.ratios}<br>${group} ${fixed(row[group], 4)}`
           + (isNumber(row[`${group}_low`]) ? `<br>[${fixed(row[`${group}_low`], 4)}, ${fixed(row[`${group}_high`], 4)}]` : "")),
         hoverinfo: "text",
@@ -169,8 +169,8 @@
         curves();
       },
     }, swatch(line[0].selector), name)));
-    const holes = unique(lines.filter(({ line }) => line.some((row) => !row.complete)).map(({ name }) => name));
-    $("c-note").textContent = holes.length ? `Incomplete, with gaps in the line: ${holes.join(", ")}.` : "";
+    const incomplete = unique(lines.filter(({ line }) => line.some((row) => !row.complete)).map(({ name }) => name));
+    $("c-note").textContent = incomplete.length ? `Incomplete curves: ${incomplete.join(", ")}.` : "";
   }
   async function loadPlotly() {
     const packed = Uint8Array.from(atob($("plotly").textContent), (letter) => letter.charCodeAt(0));
@@ -194,7 +194,7 @@
     const mine = own.filter((one) => `${one.selector} ${one.selector_id}` === $("k-selector").value);
     fill($("k-ratio"), mine.map((one) => [String(one.keep_ratio), String(one.keep_ratio)]));
     const found = mine.find((one) => String(one.keep_ratio) === $("k-ratio").value);
-    if (!found) { $("k-out").replaceChildren(element("p", { class: "note" }, "No values by category.")); return; }
+    if (!found) { $("k-out").replaceChildren(element("p", { class: "note" }, "This task has no metrics of single categories.")); return; }
     const list = (title, part) => element("div", {}, element("h3", {}, title), element("table", {},
       element("tbody", {}, ...part.map(([name, number, group, n]) => element("tr", {},
         element("td", {}, name), element("td", {}, group),
@@ -204,7 +204,7 @@
         } }, fixed(number, 3))),
         element("td", {}, element("span", { class: "bar", style: `width:${Math.max(0, Math.min(1, number)) * 6}rem` })),
         element("td", { class: "num" }, element("small", {}, `n ${n}`)))))));
-    $("k-out").replaceChildren(list(`Best of ${found.count}, ${found.metric}`, found.best), list("Worst", [...found.worst].reverse()));
+    $("k-out").replaceChildren(list(`Best of ${found.count} categories (${found.metric})`, found.best), list(`Worst of ${found.count} categories (${found.metric})`, [...found.worst].reverse()));
   }
 
   // -- agreement
@@ -215,7 +215,7 @@
     const found = own.find((one) => String(one.keep_ratio) === $("a-ratio").value);
     if (!found) {
       $("matrix").replaceChildren();
-      $("a-note").textContent = "Fewer than two selectors have stored which patches they keep; start the run again to add it.";
+      $("a-note").textContent = "Fewer than two selectors have stored ranks of patches; start the run again to add them.";
       return;
     }
     $("matrix").replaceChildren(
@@ -225,7 +225,7 @@
         ...line.map((number) => element("td", {
           style: isNumber(number) ? `background:rgba(var(--cell),${number.toFixed(3)});color:${number > 0.5 ? "#111" : "inherit"}` : "",
         }, fixed(number, 2)))))));
-    $("a-note").textContent = `On the first ${found.images} images of the task, first seed.`;
+    $("a-note").textContent = `First ${found.images} images of the task, first seed.`;
   }
 
   // -- gallery
@@ -237,32 +237,32 @@
     }
     return images.get(src);
   }
-  // Dark to light in even steps of lightness, readable without colour (anchors of matplotlib's "viridis").
+  // Anchors of matplotlib's "viridis": from dark to light in even steps of lightness.
   const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
   function colour(share) {
     const at = Math.min(share * (RAMP.length - 1), RAMP.length - 1.001);
     const [low, rest] = [Math.floor(at), at - Math.floor(at)];
     return `rgb(${RAMP[low].map((c, i) => Math.round(c + (RAMP[low + 1][i] - c) * rest)).join(",")})`;
   }
-  let drawing = 0;
+  let request = 0;
   async function gallery() {
     const own = taskOf($("g-task").value)?.gallery;
     $("g-out").textContent = Number($("g-ratio").value).toFixed(2);
     if (!own) {
-      $("g-grid").replaceChildren(element("p", { class: "note" }, "No images are stored of this task; start its run again to add them."));
+      $("g-grid").replaceChildren(element("p", { class: "note" }, "No images are stored for this task; start the run again to add them."));
       return;
     }
     fill($("g-image"), own.images.map((one, i) => [String(i), one.id]));
     const one = own.images[Number($("g-image").value)];
     const mode = document.querySelector('input[name="g-mode"]:checked').value;
-    const turn = ++drawing;
+    const turn = ++request;
     const image = await loadImage(one.src);
-    if (turn !== drawing) return;
+    if (turn !== request) return;  // a later request replaced this one
     const width = 336;
     const height = Math.round(width * one.height / one.width);
     const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper").trim();
     const keep = Number($("g-ratio").value);
-    const figures = [[null, "the image"], ...own.selectors].map(([id, name]) => {
+    const figures = [[null, "image"], ...own.selectors].map(([id, name]) => {
       const ranks = id === null ? null : one.ranks[id];
       if (id !== null && !ranks) return null;
       const total = ranks ? ranks.ranks.length : 0;
@@ -287,17 +287,17 @@
     $("g-grid").replaceChildren(...figures.filter(Boolean));
   }
 
-  // -- the whole
+  // -- page
 
-  function theme(next) {
+  function setTheme(next) {
     document.documentElement.dataset.theme = next;
     $("theme").textContent = next === "dark" ? "Light" : "Dark";
     $("theme").setAttribute("aria-pressed", String(next === "dark"));
   }
-  const everything = () => { table(); curves(); categories(); matrix(); gallery(); };
+  const drawAll = () => { table(); curves(); categories(); matrix(); gallery(); };
 
-  theme(window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  $("theme").addEventListener("click", () => { theme(page() === "dark" ? "light" : "dark"); everything(); });
+  setTheme(window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  $("theme").addEventListener("click", () => { setTheme(theme() === "dark" ? "light" : "dark"); drawAll(); });
   const selectors = unique(rows.map((row) => row.selector));
   $("summary").textContent = `${Object.keys(data.cells).length} cells · ${selectors.length} selectors · ${names.length} tasks`;
   fill($("f-task"), [["", "all"], ...taskOptions()]);
@@ -315,7 +315,7 @@
   for (const id of ["g-task", "g-image"]) $(id).addEventListener("change", gallery);
   $("g-ratio").addEventListener("input", gallery);
   for (const radio of document.querySelectorAll('input[name="g-mode"]')) radio.addEventListener("change", gallery);
-  everything();
+  drawAll();
   followHash();
   loadPlotly();
 })();

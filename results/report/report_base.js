@@ -1,6 +1,6 @@
 "use strict";
-// What all parts of the report's page share: the data, small tools, and the window that a number opens. All data stands in
-// the element #data; nothing is fetched.
+// Shared by all sections of the report: the data, helpers, and the dialog with the details of a number. All data is in the
+// element #data; nothing is fetched.
 const report = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const rows = data.rows.map((cells, id) => {
@@ -9,9 +9,9 @@ const report = (() => {
     return row;
   });
   const $ = (id) => document.getElementById(id);
-  const page = () => document.documentElement.dataset.theme;
+  const theme = () => document.documentElement.dataset.theme;
 
-  // -- small tools
+  // -- helpers
 
   function element(tag, attributes = {}, ...children) {
     const node = document.createElement(tag);
@@ -53,7 +53,7 @@ const report = (() => {
   }
   const taskOptions = (filter = () => true) => data.tasks.filter(filter).map((t) => [taskKey(t), labels.get(taskKey(t))]);
   const taskOf = (key) => data.tasks.find((t) => taskKey(t) === key);
-  // The markers of the plots, as corners of polygons in a square of side 2.
+  // Markers of the plots, as corners of polygons in a square of side 2.
   const around = (n, turn = 0, inner = 1) => Array.from({ length: n }, (_, i) => {
     const [angle, far] = [2 * Math.PI * i / n + turn - Math.PI / 2, i % 2 ? inner : 1];
     return [far * Math.cos(angle), far * Math.sin(angle)];
@@ -73,21 +73,21 @@ const report = (() => {
     for (const [name, value] of [["viewBox", "-3 -1.2 6 2.4"], ["class", "swatch"], ["aria-hidden", "true"]]) svg.setAttribute(name, value);
     const line = document.createElementNS(svg.namespaceURI, "path");
     line.setAttribute("d", "M-3 0H3");
-    line.setAttribute("stroke", style[page()]);
+    line.setAttribute("stroke", style[theme()]);
     line.setAttribute("stroke-width", ".35");
     if (style.dash !== "solid") line.setAttribute("stroke-dasharray", style.dash.split(",").map((part) => parseFloat(part) * 0.16).join(" "));
     const marker = document.createElementNS(svg.namespaceURI, "polygon");
     marker.setAttribute("points", SHAPES[style.symbol].map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join(" "));
-    marker.setAttribute("fill", style[page()]);
+    marker.setAttribute("fill", style[theme()]);
     svg.append(line, marker);
     return svg;
   }
-  function who(row, all) {
+  function selectorLabel(row, all) {
     const twins = unique(all.filter((r) => r.selector === row.selector).map((r) => r.selector_id));
     return twins.length > 1 ? `${row.selector} ${row.selector_id}` : row.selector;
   }
 
-  // -- what a number was measured by
+  // -- details of a number
 
   function details(title, shorts, extra = []) {
     $("d-title").textContent = title;
@@ -99,12 +99,12 @@ const report = (() => {
       body.append(
         element("dl", {},
           ...[["fingerprint", cell.fingerprint], ["seed", cell.seed], ["images", cell.images],
-            ["left out", cell.skipped], ["finished", cell.finished], ["machine", `${cell.machine} ${cell.device}`],
+            ["skipped images", cell.skipped], ["finished", cell.finished], ["machine", `${cell.machine} ${cell.device}`],
             ["versions", data.shared[cell.versions]]]
             .filter(([, value]) => value !== "")
             .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))])),
-        element("pre", { "data-command": short }, data.shared[cell.command] || "the command is not known"),
-        element("details", {}, element("summary", {}, "selector and task, as the fingerprint holds them"),
+        element("pre", { "data-command": short }, data.shared[cell.command] || "unknown command"),
+        element("details", {}, element("summary", {}, "Identities of selector and task (part of the fingerprint)"),
           element("pre", {}, `${data.shared[cell.selector]}\n${data.shared[cell.task]}`)));
     }
     $("details").showModal();
@@ -116,7 +116,7 @@ const report = (() => {
     const list = element("dl", {}, ...lines.filter(([, value]) => isNumber(value)).flatMap(([name, value, low, high]) => [
       element("dt", {}, name),
       element("dd", {}, fixed(value, 4) + (isNumber(low) ? `  [${fixed(low, 4)}, ${fixed(high, 4)}]` : ""))]));
-    const missing = row.complete ? null : element("p", {}, `incomplete: ${row.missing}`);
+    const missing = row.complete ? null : element("p", {}, `Incomplete: ${row.missing}`);
     const shorts = row.fingerprints.split(" ").filter(Boolean);
     details(`${row.selector} on ${row.task}, keep ratio ${row.ratios}`, shorts, [missing, list].filter(Boolean));
   }
@@ -131,7 +131,7 @@ const report = (() => {
   window.addEventListener("hashchange", followHash);
 
   return {
-    data, rows, $, page, element, isNumber, fixed, roundHalfEven, unique, taskKey, names,
-    labels, fill, taskOptions, taskOf, swatch, who, details, showRow, followHash,
+    data, rows, $, theme, element, isNumber, fixed, roundHalfEven, unique, taskKey, names,
+    labels, fill, taskOptions, taskOf, swatch, selectorLabel, details, showRow, followHash,
   };
 })();

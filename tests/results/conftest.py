@@ -1,4 +1,4 @@
-"""Makes small records and run folders; rows are made by hand, so that no other room is needed here."""
+"""Small records and run folders, made by hand so that the tests need no other room."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ RATIOS = (0.25, 0.5, 1.0)
 
 
 class World:
-    """A run folder whose cells hold one object an image, seen (a) or unseen (b)."""
+    """A run folder whose cells have one object per image, seen (a) or unseen (b)."""
 
     images, ratios, schema = IMAGES, RATIOS, SCHEMA
 
@@ -88,7 +88,7 @@ class World:
         return np.clip(self.easy * 0.3 + (skill + bias * np.where(seen, 0.5, -0.5)) * ratio, 0, 1)
 
     def cell(
-        self, selector: str, ratio: float, skill: float, bias: float = 0.0, evidence: bool = True, **options: Any
+        self, selector: str, ratio: float, skill: float, bias: float = 0.0, summary: bool = True, **options: Any
     ) -> CellRecord:
         kept = self.values(skill, bias, ratio)
         cost = options.pop("cost", None)
@@ -110,7 +110,7 @@ class World:
             "values": kept[None],
         }
         made = {"machine": "here", "device": "cpu", **({"cost": cost} if cost else {})}
-        return self.store.write_cell(record, images, SCHEMA, made, arrays if evidence else None)
+        return self.store.write_cell(record, images, SCHEMA, made, arrays if summary else None)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def world(tmp_path: Path, make_record: MakeRecord) -> World:
 
 @pytest.fixture(scope="module")
 def module_world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """One for all tests of a file, which do not change it."""
+    """A run folder shared by all tests of a file, which do not change it."""
     return World(tmp_path_factory.mktemp("world") / "runs", _make)
 
 

@@ -90,7 +90,7 @@ def test_a_new_version_of_the_code_pairs_with_the_old(world: Any, other_world: A
 
 def test_the_tolerance_is_used_without_resampling_summaries(world: Any, other_world: Any) -> None:
     for one in (world, other_world):
-        one.cell("ltrp", 0.5, 0.5, evidence=False)
+        one.cell("ltrp", 0.5, 0.5, summary=False)
         one.cell("random", 0.5, 0.3)
     comparison = _compare(world, other_world)
     assert {row.key[3]: row.changes is None for row in comparison.rows} == {"ltrp": True, "random": False}

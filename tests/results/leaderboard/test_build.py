@@ -83,7 +83,7 @@ def test_missing_cells_are_shown_and_not_averaged_over(world: Any) -> None:
         world.cell("good", ratio, 0.6)
         if ratio != 0.5:
             world.cell("holed", ratio, 0.6)
-    world.cell("old", 0.25, 0.6, evidence=False)
+    world.cell("old", 0.25, 0.6, summary=False)
     frame = load_leaderboard(world.store.root, notice=notices.append).frame
     row = _row(frame, "holed", "auc 0.25-1")
     assert not row["complete"] and row["missing"] == "at 0.5: keep ratio 0.5"

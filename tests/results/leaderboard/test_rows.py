@@ -33,7 +33,7 @@ def test_incomplete_rows_and_cells_without_a_summary_have_no_estimates(world: An
     for seed in (0, 1):
         world.cell("random", 0.5, 0.3, seed=seed, stochastic=True)
     world.cell("noise", 0.5, 0.3, seed=0, stochastic=True)
-    world.cell("old", 0.5, 0.3, evidence=False)
+    world.cell("old", 0.5, 0.3, summary=False)
     assert {row.values["selector"]: row.estimates is not None for row in _rows(world)} == {
         **{"random": True, "noise": False, "old": False}
     }

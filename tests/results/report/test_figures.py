@@ -55,7 +55,7 @@ def test_all_figures(frame: pd.DataFrame) -> None:
     assert [spec.panels.title for spec in found][:2] == ["shapes-cls (drop)", "shapes-cls (drop), keep ratio 0.25"]
     assert notices == [
         "no curves of shapes-coverage (none): it has a single keep ratio (0.25)",
-        "no pareto figure of shapes-coverage (none): only models that drop patches (reduction drop) are faster",
+        "no pareto figure of shapes-coverage (none): only the reduction drop makes models faster",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The report in headless Chromium: sorting, filters, slider, keyboard, small screens, dark; nothing from outside."""
+"""The report in headless Chromium: sorting, filters, slider, keyboard, small screens, dark theme; no requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ltrp_bench.results.store.run_store import RunStore
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 SELECTORS = ("ltrp.shapes", "evit.shapes0", "gradcam.shapes0", "dino.shapes", "tome.shapes0", "variance", "center")
-MORE = ("random", "oracle", "package.module:Class<b>")
+EXTRA = ("random", "oracle", "package.module:Class<b>")
 TASKS = ("shapes-coverage", "shapes-cls", "shapes-multilabel", "shapes-seg", "coco-det")
 
 
@@ -36,7 +36,7 @@ def _webp(seed: int) -> bytes:
 
 
 def _fill(world: Any, tasks: tuple[str, ...], selectors: tuple[str, ...], ratios: tuple[float, ...]) -> None:
-    """A run folder with evidence, categories and a gallery; one row has a hole."""
+    """Fill a run folder with resampling summaries, categories and a gallery; one cell is missing."""
     rng = np.random.default_rng(0)
     for task in tasks:
         for place, name in enumerate(selectors):
@@ -71,21 +71,21 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def small(module_world: Any) -> Path:
-    _fill(module_world, TASKS[:2], (*SELECTORS[:3], *MORE[:1], "center"), (0.25, 0.5, 1.0))
+    _fill(module_world, TASKS[:2], (*SELECTORS[:3], *EXTRA[:1], "center"), (0.25, 0.5, 1.0))
     out = Path(module_world.store.root).with_name("report.html")
     write_report(module_world.store.root, out, LeaderboardOptions(resamples=200))
     return out
 
 
 class Tab:
-    """A page that takes note of errors and of every request."""
+    """A page that records errors and requests."""
 
     def __init__(self, browser: Any, file: Path, width: int = 1280, scheme: str = "light") -> None:
         self.errors: list[str] = []
         self.requests: list[str] = []
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         self.page = context.new_page()
-        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri())
@@ -113,7 +113,7 @@ def test_sorting_and_filters(browser: Any, small: Path) -> None:
     assert page.get_attribute('th:has(button[data-key="all"])', "aria-sort") == "descending"
     shown = [float(text.split()[0]) for text in tab.column("all") if re.match(r"[\d.]+", text)]
     assert shown == sorted(shown, reverse=True) and len(shown) == 38
-    # What has no value stands last, either way, and says what is missing.
+    # Rows without a value are last in either order, and show what is missing.
     assert all("incomplete" in text for text in tab.column("all")[-2:])
     page.click('button[data-key="all"]')
     assert page.get_attribute('th:has(button[data-key="all"])', "aria-sort") == "ascending"
@@ -133,14 +133,14 @@ def test_sorting_and_filters(browser: Any, small: Path) -> None:
     tab.done()
 
 
-def test_every_number_leads_to_its_fingerprint_and_command(browser: Any, small: Path, module_world: Any) -> None:
+def test_every_number_links_to_its_fingerprint_and_command(browser: Any, small: Path, module_world: Any) -> None:
     tab = Tab(browser, small)
     page = tab.page
     page.fill("#f-text", "ltrp")
     page.select_option("#f-ratio", "0.25")
     link = page.locator("#board tbody tr").first.locator("td.num a").first
     link.focus()
-    page.keyboard.press("Enter")  # by the keyboard
+    page.keyboard.press("Enter")  # with the keyboard
     page.wait_for_selector("dialog[open]")
     text = page.locator("dialog").text_content()
     prints = [record.fingerprint for record in module_world.store.read_cells()]
@@ -153,7 +153,7 @@ def test_every_number_leads_to_its_fingerprint_and_command(browser: Any, small: 
     page.reload()
     page.wait_for_selector("dialog[open]")
     page.click("#d-close")
-    # The row of an area names every cell behind it.
+    # The row of an area lists all its cells.
     page.fill("#f-text", "ltrp")
     page.select_option("#f-ratio", index=4)
     page.locator("#board tbody tr").first.locator("td.num a").first.click()
@@ -184,7 +184,7 @@ def test_slider_and_score_maps(browser: Any, small: Path) -> None:
     page.select_option("#g-image", index=1)
     page.wait_for_timeout(100)
     assert pixels() != mapped
-    # An image id that tries to be a tag is text.
+    # An image id that looks like a tag is shown as text.
     assert HOSTILE in page.locator("#g-image").inner_text() and page.locator("img[src=x]").count() == 0
     tab.done()
 
@@ -194,8 +194,7 @@ def test_curves_categories_and_agreement(browser: Any, small: Path) -> None:
     page = tab.page
     page.select_option("#c-task", label="shapes-coverage")
     lines = page.locator("#plot-unseen .scatterlayer .trace")
-    whole = lines.count()
-    assert whole == 5 + 5  # a line and a band each; where only one ratio is whole there is no band
+    assert lines.count() == 5 + 5  # a curve and a band each
     page.uncheck("#c-bands")
     assert lines.count() == 5
     legend = page.locator("#plot-legend button")
@@ -231,7 +230,7 @@ def test_small_screens_and_dark(browser: Any, small: Path, scheme: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(17, 17, 17)" if scheme == "dark" else "rgb(255, 255, 255)")
-    # All that can be worked is reached by Tab, the first of all the skip link.
+    # All controls are reached by Tab; the skip link is the first.
     reached = []
     for _ in range(16):
         page.keyboard.press("Tab")
@@ -245,7 +244,7 @@ def test_small_screens_and_dark(browser: Any, small: Path, scheme: str) -> None:
 
 def test_ten_selectors_and_five_tasks_stay_below_five_megabytes(browser: Any, world: Any, tmp_path: Path) -> None:
     ratios = tuple(round(0.1 * i, 1) for i in range(1, 11))
-    _fill(world, TASKS, (*SELECTORS, *MORE), ratios)
+    _fill(world, TASKS, (*SELECTORS, *EXTRA), ratios)
     out = tmp_path / "report.html"
     assert write_report(world.store.root, out, LeaderboardOptions(resamples=100)) == out.stat().st_size <= 5_000_000
     tab = Tab(browser, out)
@@ -257,8 +256,8 @@ def test_ten_selectors_and_five_tasks_stay_below_five_megabytes(browser: Any, wo
     assert out.read_bytes() == again.read_bytes()
 
 
-def test_without_evidence_or_gallery(browser: Any, world: Any, tmp_path: Path) -> None:
-    world.cell("ltrp", 0.25, 0.5, evidence=False)
+def test_without_resampling_summaries_or_gallery(browser: Any, world: Any, tmp_path: Path) -> None:
+    world.cell("ltrp", 0.25, 0.5, summary=False)
     out = tmp_path / "report.html"
     notices: list[str] = []
     write_report(world.store.root, out, notice=notices.append)

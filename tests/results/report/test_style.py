@@ -1,4 +1,4 @@
-"""The shared look of figures: no two selectors alike, legible on both pages and to colour-blind readers."""
+"""Plot style: distinct for every two selectors, legible in both themes and to color-blind readers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from ltrp_bench.results.report.style import (
 from ltrp_bench.selectors.registry import selector_names
 
 # Machado et al. 2009, table 1, severity 1; on linear RGB.
-SIGHT = {
-    "usual": np.eye(3),
+VISION = {
+    "normal": np.eye(3),
     "protanopia": np.array(
         [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
     ),
@@ -73,67 +73,67 @@ def test_contrast_as_wcag_defines_it() -> None:
     assert contrast("#ffffff", "#767676") == pytest.approx(4.54, abs=0.01)
 
 
-def test_every_installed_selector_of_ours_has_a_look_and_no_two_share_one() -> None:
+def test_every_built_in_selector_has_a_style_of_its_own() -> None:
     assert set(known_selectors()) == set(selector_names())
-    looks = [style_of(name) for name in known_selectors()]
-    assert len({(look.colour, look.marker, look.dash) for look in looks}) == len(looks)
-    for one, other in itertools.combinations(looks, 2):
-        # One colour: in black and white neither markers nor lines are mistaken for each other.
+    styles = [style_of(name) for name in known_selectors()]
+    assert len({(style.colour, style.marker, style.dash) for style in styles}) == len(styles)
+    for one, other in itertools.combinations(styles, 2):
+        # Same color: marker and dash differ, so they are distinct in black and white.
         assert one.colour != other.colour or (one.marker != other.marker and one.dash != other.dash)
-    assert all(look.marker in MARKERS and look.dash in DASHES for look in looks)
+    assert all(style.marker in MARKERS and style.dash in DASHES for style in styles)
 
 
-@pytest.mark.parametrize("page", ["light", "dark"])
-def test_colours_are_legible_on_the_page(page: Theme) -> None:
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colors_are_legible_in_each_theme(theme: Theme) -> None:
     for name, shades in COLOURS.items():
-        assert contrast(shades[page], BACKGROUND[page]) >= 3, name
-    assert contrast(COLOURS["ink"][page], BACKGROUND[page]) >= 7
+        assert contrast(shades[theme], BACKGROUND[theme]) >= 3, name
+    assert contrast(COLOURS["ink"][theme], BACKGROUND[theme]) >= 7
 
 
-@pytest.mark.parametrize("sight", SIGHT)
-@pytest.mark.parametrize("page", ["light", "dark"])
-def test_colours_stay_apart_under_every_sight(page: Theme, sight: str) -> None:
+@pytest.mark.parametrize("vision", VISION)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colors_are_distinct_with_color_vision_deficiencies(theme: Theme, vision: str) -> None:
     def lab(colour: str) -> np.ndarray:
-        seen = np.clip(SIGHT[sight] @ linear(colour), 0, 1)
+        seen = np.clip(VISION[vision] @ linear(colour), 0, 1)
         return TO_LAB @ np.cbrt(TO_CONES @ seen)
 
     for one, other in itertools.combinations(COLOURS, 2):
-        apart = float(np.linalg.norm(lab(COLOURS[one][page]) - lab(COLOURS[other][page])))
-        # About four times what is just told apart side by side (0.02).
+        apart = float(np.linalg.norm(lab(COLOURS[one][theme]) - lab(COLOURS[other][theme])))
+        # About four times the just noticeable difference (0.02).
         assert apart > 0.085, (one, other, apart)
 
 
-def test_variants_of_a_family_share_its_look() -> None:
+def test_variants_of_a_selector_share_its_style() -> None:
     assert style_of("evit.shapes0") == style_of("evit.shapes1") == style_of("evit")
     assert style_of("ltrp.photos") == style_of("ltrp") != style_of("ltrp-cluster.photos")
 
 
-def test_other_peoples_selectors_keep_theirs_and_take_no_built_in_one() -> None:
+def test_third_party_selectors_have_stable_styles_that_no_built_in_selector_has() -> None:
     mine = style_of("my_package.brightness:Brightness")
     code = "from ltrp_bench.results.report.style import style_of; print(style_of('my_package.brightness:Brightness'))"
     # Python's own hash() differs between processes.
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert other == str(mine)
     built_in = {style_of(name) for name in known_selectors()}
-    strangers = [style_of(f"lab{i}.module:Selector") for i in range(300)]
-    assert not built_in & set(strangers)
-    assert len(set(strangers)) > 100
-    # The dot of a module is no tag: two classes of a package are two selectors.
+    others = [style_of(f"lab{i}.module:Selector") for i in range(300)]
+    assert not built_in & set(others)
+    assert len(set(others)) > 100
+    # The dot in the name of a module is no tag: two classes of a package are two selectors.
     assert style_of("lab.one:A") != style_of("lab.two:A")
 
 
-def test_legends_list_methods_then_strangers_then_controls() -> None:
+def test_legends_list_methods_then_third_party_methods_then_controls() -> None:
     names = ["random", "mine:M", "evit.shapes1", "ltrp", "oracle", "evit.shapes0", "ltrp"]
     assert legend_order(names) == ["ltrp", "evit.shapes0", "evit.shapes1", "mine:M", "oracle", "random"]
 
 
-def test_groups_differ_in_colour_and_line() -> None:
+def test_groups_differ_in_color_and_dash() -> None:
     groups = (SEEN, UNSEEN, NARROW)
-    assert len({look.colour for look in groups}) == len({look.dash for look in groups}) == 3
+    assert len({style.colour for style in groups}) == len({style.dash for style in groups}) == 3
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
-def test_a_figures_bytes_depend_on_the_figure_alone(suffix: str) -> None:
+def test_equal_figures_have_equal_bytes_whatever_the_users_settings(suffix: str) -> None:
     def draw() -> bytes:
         with plot_style():
             figure = Figure(figsize=(2, 2))

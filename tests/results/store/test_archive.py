@@ -29,7 +29,7 @@ def filled(world: Any) -> Any:
     for ratio in (0.25, 0.5):
         record = world.cell("ltrp.shapes", ratio, 0.6)
         world.cell("random", ratio, 0.3)
-        world.cell("old", ratio, 0.3, evidence=False, task="other-task")
+        world.cell("old", ratio, 0.3, summary=False, task="other-task")
     ids = record.task.identity.short, record.selector.identity.short
     write_images(world.store, ids[0], [Thumbnail("a", 2, 2, b"webp")])
     write_ranks(world.store, *ids, 0, {"a": np.zeros((1, 1), np.int32)})

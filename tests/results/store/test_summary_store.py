@@ -35,7 +35,7 @@ def test_the_same_summary_is_the_same_bytes(world: Any) -> None:
     assert summary is not None and list(summary.images) == world.images
     assert summary.measured("coverage", "seen") == pytest.approx(record.value("coverage", "seen"), abs=1e-12)
     # A cell measured anew by a task without a summary leaves none of the old.
-    world.cell("ltrp", 0.5, 0.5, evidence=False)
+    world.cell("ltrp", 0.5, 0.5, summary=False)
     assert world.store.read_summary(record) is None
 
 
