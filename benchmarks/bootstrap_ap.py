@@ -1,14 +1,14 @@
-"""What a paired bootstrap of box AP costs at val2017's size, against running the evaluator anew for each resample.
+"""Cost of a paired bootstrap of box AP at the size of val2017, compared with running the evaluator for each resample.
 
     python benchmarks/bootstrap_ap.py [--images 5000] [--resamples 1000] [--evaluator-resamples 2]
 
-The data set is synthetic: 80 categories as uneven as COCO's, about 36,000 objects and 140,000 detections on 5,000
-images. Objects stand in cells of their own, so that which detection finds which object at which IoU is known without
-an evaluator; `world` gives both the evaluator's input and the evidence.
+The data set is synthetic: 80 categories as imbalanced as COCO's, about 36,000 objects and 140,000 detections on 5,000
+images. No two objects overlap, so the IoU of each detection with each object is known without an evaluator; `World`
+makes both the evaluator's input and the resampling summary.
 
-It checks that the evidence at unit weights is the evaluator's AP, times the resamples of AP of all, seen
-and unseen categories, and times the evaluator on a few resamples (their images given as often as they were drawn).
-Its time for all resamples is extrapolated from those few. The targets are <= 60 s on two cores and <= 2 GB.
+The benchmark checks that the summary with unit weights gives the evaluator's AP, times the resamples of AP of all, seen
+and unseen categories, and times the evaluator on a few resamples (each image repeated as often as it was drawn), from
+which the evaluator's time for all resamples is extrapolated. The targets are <= 60 s on two cores and <= 2 GB.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from ltrp_bench.tasks.metrics.detection_matches import AREAS, THRESHOLDS
 from ltrp_bench.tasks.metrics.detection_matches import CURVES as METRIC_CURVES
 
 CURVES = {f"bbox_{metric}": curve for metric, curve in METRIC_CURVES.items()}
-CELL_W, CELL_H, ACROSS, DOWN = 160, 120, 4, 4
+PLACE_W, PLACE_H, ACROSS, DOWN = 160, 120, 4, 4
 
 
 @dataclass(frozen=True)
 class World:
-    """Objects [G] and detections [D] of a synthetic data set; boxes [_, 4] as x, y, w, h."""
+    """Objects [G] and detections [D] of a synthetic data set; boxes [_, 4] are x, y, w, h."""
 
     images: int
     categories: int
@@ -48,7 +48,7 @@ class World:
     box: np.ndarray
     score: np.ndarray
     of: np.ndarray
-    """The object that a detection is at; -1: none of its category."""
+    """Index of the object that a detection overlaps; -1 if there is none of its category."""
 
     def names(self) -> list[str]:
         return [f"c{k:03d}" for k in range(self.categories)]
@@ -57,8 +57,8 @@ class World:
         names = self.names()
         return {"all": names, "seen": names[::2], "unseen": names[1::2]}
 
-    def evidence(self, metrics: tuple[str, ...] = tuple(CURVES)) -> dict[str, Any]:
-        """Evidence in the stored form, from the construction alone."""
+    def summary(self, metrics: tuple[str, ...] = tuple(CURVES)) -> dict[str, Any]:
+        """Resampling summary in its stored form, made without an evaluator."""
         areas = list(dict.fromkeys(CURVES[m][0] for m in metrics))
         meta = {
             "kind": "detections",
@@ -112,7 +112,7 @@ class World:
         rows = zip(self.image, self.category, self.score.tolist(), self.box.tolist(), strict=True)
         for i, c, score, (x, y, w, h) in rows:
             found[ids[i]].append({"category": names[c], "score": score, "x": x, "y": y, "w": w, "h": h})
-        size = DOWN * CELL_H, ACROSS * CELL_W
+        size = DOWN * PLACE_H, ACROSS * PLACE_W
         return [ImageAnnotations(i, *size, o) for i, o in zip(ids, objects, strict=True)], found
 
 
@@ -123,10 +123,17 @@ def image_ids(count: int) -> list[str]:
 def world(
     rng: np.random.Generator, images: int, categories: int = 80, objects: float = 7.2, wrong: float = 20.4
 ) -> World:
-    """A random data set with on average so many objects, and wrong detections, an image.
+    """A random data set.
 
-    How well an image is seen varies over images, and objects of an image tend to be of the same category, so that
-    images and not objects are what is independent.
+    The detector's skill varies between images, and objects of an image tend to share a category: images are independent
+    of each other, objects are not.
+
+    Args:
+        rng: source of randomness.
+        images: number of images.
+        categories: number of categories.
+        objects: mean number of objects per image.
+        wrong: mean number of false detections per image.
     """
     frequency = 1 / (np.arange(categories) + 1.5) ** 0.9
     frequency = rng.permutation(frequency / frequency.sum()) if categories > 1 else np.ones(1)
@@ -134,39 +141,41 @@ def world(
 
 
 def sample(rng: np.random.Generator, images: int, frequency: np.ndarray, objects: float, wrong: float) -> World:
-    """Images of a given world: categories of these frequencies."""
-    cells, categories = ACROSS * DOWN, len(frequency)
-    cell_image, cell = np.nonzero(rng.random((images, cells)) < objects / cells)
+    """Sample images with categories of given frequencies; other arguments as in `world`."""
+    places, categories = ACROSS * DOWN, len(frequency)
+    object_image, place = np.nonzero(rng.random((images, places)) < objects / places)
     main = rng.choice(categories, images, p=frequency)
-    category = np.where(rng.random(len(cell)) < 0.4, main[cell_image], rng.choice(categories, len(cell), p=frequency))
-    side = np.exp(rng.uniform(np.log(12), np.log(112), (len(cell), 2))) * [1.25, 1.0]
-    corner = np.stack([cell % ACROSS * CELL_W, cell // ACROSS * CELL_H], 1) + 2.0
+    category = np.where(
+        rng.random(len(place)) < 0.4, main[object_image], rng.choice(categories, len(place), p=frequency)
+    )
+    side = np.exp(rng.uniform(np.log(12), np.log(112), (len(place), 2))) * [1.25, 1.0]
+    corner = np.stack([place % ACROSS * PLACE_W, place // ACROSS * PLACE_H], 1) + 2.0
     truth = np.concatenate([corner, side], 1)
 
     ease = rng.normal(0, 0.7, images)
-    tries = rng.random((2, len(cell))) < [[0.85], [0.25]]
+    tries = rng.random((2, len(place))) < [[0.85], [0.25]]
     of = np.concatenate([np.flatnonzero(t) for t in tries])
-    skill = ease[cell_image[of]] + rng.normal(0, 1, len(of))
+    skill = ease[object_image[of]] + rng.normal(0, 1, len(of))
     shift = side[of] * rng.uniform(0, 0.45, (len(of), 2)) / (1 + np.exp(1.2 * skill))[:, None]
     right_box = np.concatenate([corner[of] + shift, side[of]], 1)
     count = rng.poisson(wrong, images)
     wrong_image = np.repeat(np.arange(images), count)
-    wrong_cell = rng.integers(0, cells, len(wrong_image))
+    wrong_place = rng.integers(0, places, len(wrong_image))
     wrong_category = rng.choice(categories, len(wrong_image), p=frequency)
-    taken = np.full((images, cells), -1)
-    taken[cell_image, cell] = category
-    keep = taken[wrong_image, wrong_cell] != wrong_category
-    wrong_image, wrong_cell, wrong_category = wrong_image[keep], wrong_cell[keep], wrong_category[keep]
+    taken = np.full((images, places), -1)
+    taken[object_image, place] = category
+    keep = taken[wrong_image, wrong_place] != wrong_category
+    wrong_image, wrong_place, wrong_category = wrong_image[keep], wrong_place[keep], wrong_category[keep]
     wrong_side = np.exp(rng.uniform(np.log(12), np.log(112), (len(wrong_image), 2))) * [1.25, 1.0]
-    wrong_corner = np.stack([wrong_cell % ACROSS * CELL_W, wrong_cell // ACROSS * CELL_H], 1) + 2.0
+    wrong_corner = np.stack([wrong_place % ACROSS * PLACE_W, wrong_place // ACROSS * PLACE_H], 1) + 2.0
     score = np.concatenate([skill + 0.8, rng.normal(-1.2, 1.0, len(wrong_image))])
     return World(
         images=images,
         categories=categories,
-        object_image=cell_image,
+        object_image=object_image,
         object_category=category,
         object_box=truth,
-        image=np.concatenate([cell_image[of], wrong_image]),
+        image=np.concatenate([object_image[of], wrong_image]),
         category=np.concatenate([category[of], wrong_category]),
         box=np.concatenate([right_box, np.concatenate([wrong_corner, wrong_side], 1)]),
         score=1 / (1 + np.exp(-score)),
@@ -183,7 +192,7 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def drawn_again(
     images: list[ImageAnnotations], found: dict[str, list[dict[str, Any]]], weights: np.ndarray
 ) -> tuple[list[ImageAnnotations], dict[str, list[dict[str, Any]]]]:
-    """The evaluator's input of a resample: each image as often as it was drawn, under names of its own."""
+    """The evaluator's input for a resample: each image as often as it was drawn, with a unique name per copy."""
     again, rows = [], {}
     for image, weight in zip(images, weights.tolist(), strict=True):
         for copy in range(weight):
@@ -193,7 +202,7 @@ def drawn_again(
     return again, rows
 
 
-def of_evaluator(run: CocoEvaluation, metric: str, group: list[str]) -> float:
+def evaluator_value(run: CocoEvaluation, metric: str, group: list[str]) -> float:
     return run.metric(metric.removeprefix("bbox_"), group)
 
 
@@ -204,45 +213,52 @@ def measure(images: int, resamples: int, evaluator_resamples: int) -> None:
     weights = np.random.default_rng(1).multinomial(images, np.full(images, 1 / images), resamples).astype(np.uint8)
     pairs = [("bbox_AP", group) for group in GROUPS]
     started = time.perf_counter()
-    evidence = parse_summary(made.evidence(("bbox_AP",)), "the benchmark's evidence")
+    summary = parse_summary(made.summary(("bbox_AP",)), "the benchmark's summary")
     ready = time.perf_counter()
-    values = evidence.all_values(pairs, weights)
+    values = summary.all_values(pairs, weights)
     seconds = time.perf_counter() - ready
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"evidence made and read in {ready - started:.1f} s; {resamples:,} resamples of bbox_AP in {seconds:.1f} s")
+    print(f"summary made and parsed in {ready - started:.1f} s; {resamples:,} resamples of bbox_AP in {seconds:.1f} s")
     print(f"peak memory {peak:.2f} GB")
     for group in GROUPS:
         low, high = np.percentile(values["bbox_AP", group], [2.5, 97.5])
-        print(f"  {group:7s} {evidence.measured('bbox_AP', group):.4f}  [{low:.4f}, {high:.4f}]")
+        print(f"  {group:7s} {summary.measured('bbox_AP', group):.4f}  [{low:.4f}, {high:.4f}]")
 
     truth, found = made.evaluator_input()
     run = evaluate(truth, found, made.names())
-    off = max(abs(evidence.measured("bbox_AP", g) - of_evaluator(run, "bbox_AP", made.groups()[g])) for g in GROUPS)
-    print(f"greatest difference to the evaluator at unit weights {off:.1e}")
+    off = max(abs(summary.measured("bbox_AP", g) - evaluator_value(run, "bbox_AP", made.groups()[g])) for g in GROUPS)
+    print(f"largest difference from the evaluator with unit weights {off:.1e}")
     spent, off = 0.0, 0.0
     for b in range(evaluator_resamples):
         given = drawn_again(truth, found, weights[b])
         begun = time.perf_counter()
         run = evaluate(*given, made.names())
         spent += time.perf_counter() - begun
-        off = max(off, *(abs(values["bbox_AP", g][b] - of_evaluator(run, "bbox_AP", made.groups()[g])) for g in GROUPS))
+        off = max(
+            off, *(abs(values["bbox_AP", g][b] - evaluator_value(run, "bbox_AP", made.groups()[g])) for g in GROUPS)
+        )
     each = spent / evaluator_resamples
-    print(f"evaluator: {each:.2f} s a resample (mean of {evaluator_resamples}), difference on these {off:.1e}")
+    print(f"evaluator: {each:.2f} s per resample (mean of {evaluator_resamples}), difference on these {off:.1e}")
     times = each * resamples / seconds
     print(f"  {resamples:,} resamples would take {each * resamples / 60:.0f} min: {times:.0f} times as long")
 
 
 def coverage(worlds: int, images: int, resamples: int) -> None:
-    """How often the 95 % interval of box AP, of the gap and of a difference holds the truth, over many data sets.
+    """Print how often the 95 % intervals of box AP, of the gap and of a difference cover the true value.
 
-    The truth is that of a very large data set of the same world; the second selector misses a fifth of what the first
-    one finds. Images, not objects, are independent.
+    The true value is that of a very large data set from the same distribution. The difference is between two selectors,
+    of which the second misses a fifth of the objects that the first one finds.
+
+    Args:
+        worlds: number of data sets.
+        images: images per data set.
+        resamples: resamples per interval.
     """
     frequency = np.full(4, 0.25)
     large = sample(np.random.default_rng(99), 40_000, frequency, 4.0, 6.0)
     truth = _estimates_of(large, None)
     inside: dict[str, int] = dict.fromkeys(("AP", "gap", "difference"), 0)
-    print(f"truth, of {large.images:,} images: " + ", ".join(f"{k} {v:.4f}" for k, v in truth.items()))
+    print(f"true values, from {large.images:,} images: " + ", ".join(f"{k} {v:.4f}" for k, v in truth.items()))
     draws = Draws.of(image_ids(images), "coverage", resamples)
     for number in range(worlds):
         found = _estimates_of(sample(np.random.default_rng([7, number]), images, frequency, 4.0, 6.0), draws)
@@ -250,12 +266,12 @@ def coverage(worlds: int, images: int, resamples: int) -> None:
             low, high = estimate.interval()
             inside[name] += low <= truth[name] <= high
     for name, count in inside.items():
-        print(f"  95 % intervals of {name:10s} hold the truth in {count / worlds:.3f} of {worlds} data sets")
+        print(f"  95 % intervals of {name:10s} cover the true value in {count / worlds:.3f} of {worlds} data sets")
 
 
 def _estimates_of(made: World, draws: Draws | None) -> dict[str, Any]:
-    """AP, its gap, and the difference of another selector; numbers without draws, else estimates."""
-    both = [parse_summary(one.evidence(("bbox_AP",)), "made") for one in (made, _fewer(made))]
+    """AP, its gap and its difference from another selector: numbers without draws, else estimates."""
+    both = [parse_summary(one.summary(("bbox_AP",)), "made") for one in (made, _fewer(made))]
     if draws is None:
         values = [{g: one.measured("bbox_AP", g) for g in GROUPS} for one in both]
     else:
@@ -265,7 +281,7 @@ def _estimates_of(made: World, draws: Draws | None) -> dict[str, Any]:
 
 
 def _fewer(made: World) -> World:
-    """The same images by a selector that loses a fifth of the right detections, by the object."""
+    """The same images with a selector that misses a fifth of the objects."""
     lost = (np.arange(len(made.object_image)) * 7919 + made.object_image) % 5 == 0
     keep = ~((made.of >= 0) & lost[made.of])
     return replace(made, **{n: getattr(made, n)[keep] for n in ("image", "category", "box", "score", "of")})
@@ -276,7 +292,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--evaluator-resamples", type=int, default=2)
-    parser.add_argument("--coverage", type=int, default=0, metavar="N", help="check intervals on N data sets instead")
+    parser.add_argument(
+        "--coverage", type=int, default=0, metavar="N", help="check the coverage of intervals on N data sets instead"
+    )
     given = parser.parse_args()
     if given.coverage:
         coverage(given.coverage, 300, given.resamples)

@@ -1,18 +1,16 @@
-"""Grad-CAM on a ViT-Tiny 224/16: the `grad-cam` package's and ltrp-bench's, images a second.
+"""Grad-CAM on a ViT-Tiny 224/16: images per second of the `grad-cam` package and of ltrp-bench.
 
     python benchmarks/gradcam.py [--weights FILE] [--batch 8] [--device cpu] [--repeats 3] [--threads 1]
 
-Both run in this one process on the same weights (random ones where no file is given) and images; their maps must
-agree. The package is used as its documentation shows it: gradients through the whole model, then each map resized to
-the image; "(b)" leaves that resizing out. Wall time means little on a busy machine; the processor time of one
-thread (--threads 1) then still does.
+Both run in one process on the same weights (random ones without --weights) and images, and their maps must agree. The
+package is used as its documentation shows: gradients through the whole model, then each map resized to the image; "(b)"
+leaves the resizing out. On a busy machine compare the processor times of one thread (--threads 1).
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,15 +21,17 @@ import numpy as np
 import timm
 import torch
 from pytorch_grad_cam import GradCAM
+from timing import processor
 from torch import Tensor
 
 from ltrp_bench.selectors.gradcam.selector import GradCAMSelector, ViTLayer
+from ltrp_bench.selectors.normalization import normalize
 
 NAME = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 
 
 class PackageCAM(GradCAM):
-    """The package's Grad-CAM, which also keeps the map before ReLU, scaling and resizing; `short` ends there."""
+    """The package's Grad-CAM, keeping the map before ReLU, scaling and resizing; with `short` these are left out."""
 
     short = False
 
@@ -48,7 +48,7 @@ class PackageCAM(GradCAM):
 
 
 def timed(run: Callable[[], np.ndarray], repeats: int, device: torch.device) -> tuple[float, float, np.ndarray]:
-    """Best wall time and least processor time in seconds, the result; one warm-up goes before."""
+    """Lowest wall and processor time in seconds after one warm-up, and the result."""
     out = run()
     best, busy = float("inf"), float("inf")
     for _ in range(repeats):
@@ -71,11 +71,13 @@ def random_weights(seed: int) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--weights", type=Path, default=None, help="a ViT's file; none: a random ViT-Tiny")
+    parser.add_argument(
+        "--weights", type=Path, default=None, help="checkpoint of a ViT; by default a ViT-Tiny with random weights"
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0: torch's choice")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 for torch's default")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.threads:
@@ -89,16 +91,14 @@ def main() -> None:
     grid = height // selector.patch_size, width // selector.patch_size
     generator = torch.Generator().manual_seed(options.seed)
     photos = torch.nn.functional.interpolate(torch.rand(options.batch, 3, 28, 28, generator=generator), (height, width))
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (selector.mean, selector.std))
-    images = ((photos - mean) / std).to(device)
+    images = normalize(photos, selector.mean, selector.std).to(device)
 
     def to_grid(x: Tensor) -> Tensor:
         return x[:, model.num_prefix_tokens :].unflatten(1, grid).permute(0, 3, 1, 2)
 
-    where = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
     print(
         f"{'random' if options.weights is None else options.weights.name}, {height}/{selector.patch_size}, batch "
-        f"{options.batch}, {where}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        f"{options.batch}, {processor(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     with PackageCAM(model, [model.blocks[-1].norm1], to_grid) as cam:
 
@@ -107,17 +107,15 @@ def main() -> None:
             cam(images, None)
             return np.maximum(cam.raw, 0)
 
-        ways: dict[str, Callable[[], np.ndarray]] = {
+        variants: dict[str, Callable[[], np.ndarray]] = {
             "(a) the grad-cam package": lambda: package(False),
             "(b) the same, maps not resized": lambda: package(True),
             "(c) ltrp-bench": lambda: selector.scores(images).cpu().numpy(),
         }
-        results = {name: timed(run, options.repeats, device) for name, run in ways.items()}
+        results = {name: timed(run, options.repeats, device) for name, run in variants.items()}
     reference = results["(a) the grad-cam package"]
     size = float(np.abs(reference[2]).max())
-    print(
-        f"{'':31}{'images/s':>9}{'ratio':>7}{'CPU s':>8}{'ratio':>7}  greatest difference, share of the greatest value"
-    )
+    print(f"{'':31}{'images/s':>9}{'ratio':>7}{'CPU s':>8}{'ratio':>7}  largest difference / largest value")
     for name, (seconds, busy, maps) in results.items():
         difference = float(np.abs(maps - reference[2]).max()) / size
         print(

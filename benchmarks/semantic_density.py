@@ -1,16 +1,15 @@
-"""Semantic density at MAE-B 224/16: the paper's loop, the same loop on fused attention, and ltrp-bench's.
+"""Semantic density with MAE-B 224/16: the paper's loop, the same loop with fused attention, and ltrp-bench.
 
     python benchmarks/semantic_density.py [--batch 2] [--device cpu] [--dtype float32] [--repeats 2] [--threads 2]
 
-All three run in this one process on the same random weights and images. Their scores must agree to 1e-5 with
-equal ranks (in bfloat16 all three are off by rounding: there the correlation with float32's scores is printed).
-Wall time means little on a busy machine; the processor time of one thread (--threads 1) then still does.
+All three run in one process on the same random weights and images. Their scores must agree to 1e-5 and rank equally. In
+bfloat16, where all three differ by rounding, their correlation with the float32 scores is printed instead. On a busy
+machine compare the processor times of one thread (--threads 1).
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import resource
 import threading
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timing import processor
 from torch import Tensor
 
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
@@ -38,7 +38,7 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Ten
 
 @torch.no_grad()
 def paper_loop(mae: MAE, images: Tensor, visible: Tensor, attend: Callable[..., Tensor]) -> Tensor:
-    """One decoder pass a removal over all positions, the hidden token's column of an N x N mask at -inf."""
+    """One decoder pass over all positions per removal; an N x N mask is -inf in the column of the removed token."""
     batch, seen = visible.shape
     latent = mae.encode(images, visible)
     masked = complement(visible, mae.patches)
@@ -71,7 +71,7 @@ def paper_loop(mae: MAE, images: Tensor, visible: Tensor, attend: Callable[..., 
 
 
 class PeakMemory:
-    """Most memory in use during a block, above what was in use before it, in MB."""
+    """Peak memory during a block minus the memory in use before it, in MB."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
@@ -109,7 +109,7 @@ class PeakMemory:
 
 
 def timed(run: Callable[[], Tensor], repeats: int, device: torch.device) -> tuple[float, float, float, Tensor]:
-    """Best wall time and least processor time in seconds, peak memory in MB, the result."""
+    """Lowest wall and processor time in seconds, peak memory in MB, and the result."""
     best, busy, peak, out = float("inf"), float("inf"), 0.0, torch.empty(0)
     for _ in range(repeats):
         with PeakMemory(device) as memory:
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0: torch's choice")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 for torch's default")
     parser.add_argument("--max-memory-mb", type=float, default=None)
     parser.add_argument("--mask-ratio", type=float, default=0.9)
     parser.add_argument("--seed", type=int, default=0)
@@ -146,27 +146,26 @@ def main() -> None:
     visible = random_visible(options.batch, mae.patches, keep).to(device)
     mae, images = mae.to(device, dtype), images.to(device, dtype)
 
-    where = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
     print(
-        f"MAE-B 224/16, batch {options.batch}, {keep} removals an image, {options.dtype}, {where}, "
+        f"MAE-B 224/16, batch {options.batch}, {keep} removals per image, {options.dtype}, {processor(device)}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}"
     )
 
     def ours() -> Tensor:
         return semantic_density(mae, images, visible, max_memory_mb=options.max_memory_mb)[1]
 
-    ways: dict[str, Callable[[], Tensor]] = {
+    variants: dict[str, Callable[[], Tensor]] = {
         "(a) the paper's loop": lambda: paper_loop(mae, images, visible, plain_attention),
         "(b) the same, fused attention": lambda: paper_loop(mae, images, visible, fused_attention),
         "(c) ltrp-bench": ours,
     }
     results = {}
-    for name, run in ways.items():
+    for name, run in variants.items():
         if device.type == "cuda" or options.repeats > 1:
             run()  # warm-up
         results[name] = timed(run, options.repeats, device)
     reference = results["(a) the paper's loop"]
-    print(f"{'':31}{'seconds':>8}{'ratio':>7}{'CPU s':>8}{'ratio':>7}{'peak MB':>9}  greatest difference, ranks")
+    print(f"{'':31}{'seconds':>8}{'ratio':>7}{'CPU s':>8}{'ratio':>7}{'peak MB':>9}  largest difference, ranks")
     for name, (seconds, busy, peak, scores) in results.items():
         difference = (scores - reference[3]).abs().max().item()
         equal = torch.equal(scores.argsort(1), reference[3].argsort(1))
@@ -180,7 +179,7 @@ def main() -> None:
         exact = semantic_density(mae.float(), images.float(), visible)[1]
         for name, (*_, scores) in results.items():
             together = torch.corrcoef(torch.stack([exact.flatten(), scores.flatten()]))[0, 1]
-            print(f"{name:31}correlation with float32's scores {together:.5f}")
+            print(f"{name:31}correlation with the float32 scores {together:.5f}")
 
 
 if __name__ == "__main__":

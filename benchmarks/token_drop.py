@@ -1,31 +1,31 @@
-"""Plain ViTs on the kept patches alone: images a second, FLOPs, and how much of the FLOP-ideal speed-up is reached.
+"""Plain ViTs on the kept patches alone: images per second, FLOPs, and the share of the ideal speed-up that is reached.
 
     python benchmarks/token_drop.py [--model Ti --model S …] [--keep-ratio 0.5 …] [--batch 32] [--device cuda]
         [--selector ltrp --selector-weights FILE] [--repeats 15] [--dtype float32] [--threads 1] [--clock cpu]
 
-ViT-Ti/S/B/L of 224/16 with random weights. All ways of one model are timed in turn, again and again, and each is
-compared with timm's own forward of the same turn; medians over turns are shown, so that what slows the machine down
-for a while slows all of them. FLOPs are counted by torch (products and convolutions). The ideal speed-up is timm's
-FLOPs over those at r; "of ideal" is the measured one over that, so at r = 1 it is how timm's own forward compares. On
-a busy machine wall time means little; processor time of one thread (--threads 1 --clock cpu) then still does.
+ViT-Ti/S/B/L 224/16 with random weights. The variants of one model are timed in turns, and each is compared with timm's
+own forward pass of the same turn; medians over turns are printed. FLOPs are counted by torch (matrix products and
+convolutions). The ideal speed-up is timm's FLOPs divided by those at keep ratio r; "of ideal" is the measured speed-up
+divided by the ideal one, so at r = 1 it compares timm's forward pass with ours. On a busy machine use processor time of
+one thread (--threads 1 --clock cpu) instead of wall time.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import timm
 import torch
+from timing import Clock, processor, time_in_turns
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ltrp_bench.selectors.base import BatchContext
+from ltrp_bench.selectors.normalization import normalize
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.selectors.topk import count_kept, resample_scores, top_k
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
@@ -35,52 +35,20 @@ RATIOS = (1.0, 0.75, 0.5, 0.25)
 
 
 def flops(run: Callable[[], Any]) -> int:
-    """Of one call; attention as plain products, since not every fused kernel is counted."""
+    """FLOPs of one call, with unfused attention, since torch does not count every fused kernel."""
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         run()
     return int(counter.get_total_flops())
 
 
-class Clock:
-    """Seconds of a call, by wall or processor time."""
-
-    def __init__(self, kind: str, device: torch.device) -> None:
-        self.now = time.perf_counter if kind == "wall" else time.process_time
-        self.device = device
-
-    def __call__(self, run: Callable[[], Any]) -> float:
-        self.wait()
-        start = self.now()
-        run()
-        self.wait()
-        return self.now() - start
-
-    def wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-
-def in_turns(ways: dict[str, Callable[[], Any]], repeats: int, clock: Clock) -> dict[str, list[float]]:
-    """Seconds of each way in each turn; every turn begins with another way; one warm-up of all goes before."""
-    for run in ways.values():
-        run()
-    names = list(ways)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(repeats):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            seconds[name].append(clock(ways[name]))
-    return seconds
-
-
 def spread(patches: int, kept: int, batch: int, device: torch.device) -> Tensor:
-    """[batch, kept] another random choice for each image, in raster order."""
+    """[batch, kept] random patch indices, different for each image, in raster order."""
     noise = torch.rand(batch, patches, generator=torch.Generator().manual_seed(0))
     return noise.argsort(1)[:, :kept].sort(1).values.to(device)
 
 
 class Chooser:
-    """A selector as the sweep uses it: scores, resampled to the model's grid, top k."""
+    """A selector as a sweep uses it: scores, resampled to the model's grid, top k."""
 
     def __init__(self, name: str, weights: str | None, device: torch.device, batch: int, grid: tuple[int, int]) -> None:
         self.selector = create_selector(name, weights, domain="photos")
@@ -88,8 +56,7 @@ class Chooser:
         side = self.selector.patch_size
         height, width = self.selector.input_size or (grid[0] * side, grid[1] * side)
         images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(2))
-        mean, std = (torch.tensor(x).view(3, 1, 1) for x in (self.selector.mean, self.selector.std))
-        self.images = ((images - mean) / std).to(device)
+        self.images = normalize(images, self.selector.mean, self.selector.std).to(device)
         self.ids = tuple(f"image {i}" for i in range(batch))
         self.grid = grid
 
@@ -111,21 +78,21 @@ def measure(size: str, options: argparse.Namespace, clock: Clock) -> None:
     images = torch.randn(batch, 3, *vit.patch_embed.img_size, generator=torch.Generator().manual_seed(1))
     images = images.to(device, getattr(torch, options.dtype))
     chooser = Chooser(options.selector, options.selector_weights, device, batch, grid)
-    ways: dict[str, Callable[[], Any]] = {"timm": lambda: vit(images)}
+    variants: dict[str, Callable[[], Any]] = {"timm": lambda: vit(images)}
     kept = {}
     for ratio in options.keep_ratio:
         indices = spread(patches, count_kept(ratio, patches), batch, device)
         kept[ratio] = indices.shape[1]
-        ways[f"model {ratio}"] = lambda indices=indices: forward_kept(vit, images, indices)
-        ways[f"both {ratio}"] = lambda ratio=ratio: forward_kept(vit, images, chooser.indices(ratio))
+        variants[f"model {ratio}"] = lambda indices=indices: forward_kept(vit, images, indices)
+        variants[f"both {ratio}"] = lambda ratio=ratio: forward_kept(vit, images, chooser.indices(ratio))
     every = torch.arange(patches, device=device).expand(batch, -1)
     difference = float((forward_kept(vit, images, every) - vit(images)).abs().max())
     scale = float(vit(images).abs().max())
     assert difference <= scale * (1e-4 if options.dtype == "float32" else 5e-2), (
-        "all patches kept are not timm's forward"
+        "with all patches kept the output is not that of timm's forward pass"
     )
-    counted = {name: flops(run) / batch for name, run in ways.items()}
-    seconds = in_turns(ways, options.repeats, clock)
+    counted = {name: flops(run) / batch for name, run in variants.items()}
+    seconds = time_in_turns(variants, options.repeats, clock)
 
     def rate(name: str) -> float:
         return batch / statistics.median(seconds[name])
@@ -149,16 +116,18 @@ def measure(size: str, options: argparse.Namespace, clock: Clock) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--model", action="append", choices=list(SIZES), help="which ViTs; all by default")
-    parser.add_argument("--keep-ratio", action="append", type=float, help="by default 1, 0.75, 0.5, 0.25")
+    parser.add_argument("--model", action="append", choices=list(SIZES), help="sizes of ViTs; all by default")
+    parser.add_argument("--keep-ratio", action="append", type=float, help="1, 0.75, 0.5, 0.25 by default")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=15, help="turns")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"], help="of the model")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0: torch's choice")
+    parser.add_argument("--repeats", type=int, default=15, help="number of turns")
+    parser.add_argument(
+        "--dtype", default="float32", choices=["float32", "bfloat16", "float16"], help="type of the model's weights"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 for torch's default")
     parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="wall or processor time")
     parser.add_argument("--selector", default="ltrp")
-    parser.add_argument("--selector-weights", help="a file; by default what ships for photographs")
+    parser.add_argument("--selector-weights", help="file of weights; by default those shipped for photographs")
     options = parser.parse_args()
     options.model = options.model or list(SIZES)
     options.keep_ratio = options.keep_ratio or list(RATIOS)
@@ -166,11 +135,11 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     if options.clock == "cpu" and device.type != "cpu":
-        parser.error("processor time says nothing about another device: --clock wall")
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+        parser.error("--clock cpu does not measure a GPU: use --clock wall")
     print(
-        f"batch {options.batch}, {options.dtype}, {where}, {torch.get_num_threads()} threads, {options.clock} time, "
-        f"{options.repeats} turns, selector {options.selector} ({options.selector_weights or 'as shipped'}), "
+        f"batch {options.batch}, {options.dtype}, {processor(device)}, {torch.get_num_threads()} threads, "
+        f"{options.clock} time, {options.repeats} turns, "
+        f"selector {options.selector} ({options.selector_weights or 'as shipped'}), "
         f"torch {torch.__version__}, timm {timm.__version__}"
     )
     print(f"{'':28}{'model alone':^37}{'selector and model':>42}")

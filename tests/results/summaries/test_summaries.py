@@ -29,7 +29,7 @@ def bench() -> Any:
 
 def test_detections_are_the_evaluators_at_unit_and_drawn_weights(bench: Any) -> None:
     made = bench.world(np.random.default_rng(3), 60, categories=12)
-    summary = parse_summary(made.evidence(), "x")
+    summary = parse_summary(made.summary(), "x")
     drawn = np.random.default_rng(4).multinomial(60, np.full(60, 1 / 60), 2)
     weights = np.vstack([np.ones((1, 60), int), drawn])
     pairs = [(m, g) for m in bench.CURVES for g in bench.GROUPS]
@@ -38,7 +38,7 @@ def test_detections_are_the_evaluators_at_unit_and_drawn_weights(bench: Any) -> 
         truth, found = bench.drawn_again(*made.evaluator_input(), row)
         run = evaluate(truth, found, made.names())
         for metric, group in pairs:
-            expected = bench.of_evaluator(run, metric, made.groups()[group])
+            expected = bench.evaluator_value(run, metric, made.groups()[group])
             assert values[metric, group][b] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
