@@ -30,7 +30,7 @@ class CellWriter:
 
     def __init__(self, group: CellGroup, store: RunStore, *, skip_unreadable: bool) -> None:
         self._group, self._store, self._skip_unreadable = group, store, skip_unreadable
-        self._task = group.task.task
+        self._task, self._key = group.task.task, group.key
         self.spans = spans(group.task.images, SPAN_IMAGES)
         self.pending = tuple(cell for cell in group.cells if not self._finished(cell))
 
@@ -62,7 +62,7 @@ class CellWriter:
         if held is not None and held[1].keys() == loaded.unreadable.keys():
             merged.update(held[0])
         merged.update(rows)
-        self._store.write_chunk(self._group.key, loaded.span, merged, self._task.row_schema, loaded.unreadable)
+        self._store.write_chunk(self._key, loaded.span, merged, self._task.row_schema, loaded.unreadable)
 
     def finish(self, cell: Cell, provenance: Mapping[str, Any]) -> None:
         """Compute a cell's metrics and resampling summary from its rows, and store its record.
@@ -106,7 +106,7 @@ class CellWriter:
         for first, end in self.spans:
             held = self._read((first, end), [cell])
             if held is None or cell.fingerprint not in held[0]:
-                path = self._store.chunk_path(self._group.key, first, end)
+                path = self._store.chunk_path(self._key, first, end)
                 raise ResultsError(f"{path} went missing during the run; start the same command again")
             rows, unreadable = held[0][cell.fingerprint], held[1]
             if len(rows) + len(unreadable) != end - first or rows.keys() & images.keys():
@@ -126,11 +126,11 @@ class CellWriter:
 
     def drop_spans(self) -> None:
         """Remove the group's spans from disk, once its cells are finished."""
-        self._store.drop_chunks(self._group.key)
+        self._store.drop_chunks(self._key)
 
     def _read(self, span: Span, cells: Sequence[Cell]) -> tuple[dict[str, Images], dict[str, str]] | None:
         """Rows on disk of some cells, by fingerprint, and why images were left out; None if there are none."""
-        return self._store.read_chunk(self._group.key, span, [cell.fingerprint for cell in cells])
+        return self._store.read_chunk(self._key, span, [cell.fingerprint for cell in cells])
 
 
 def skip_reason(store: RunStore, record: CellRecord, image: str) -> str | None:

@@ -34,12 +34,13 @@ class ScoreStage:
         """One ranking per image; None for a selector that keeps no patches."""
         if self._group.selector.reduces_by_downsampling:
             return None
-        scored = zip(self._scores(loaded), loaded.image_ids, strict=True)
+        ids = loaded.image_ids
+        scored = zip(self._scores(loaded, ids), ids, strict=True)
         return [PatchRanking.from_scores(scores, image_id, self._group.seed) for scores, image_id in scored]
 
-    def _scores(self, loaded: LoadedSpan) -> list[np.ndarray]:
+    def _scores(self, loaded: LoadedSpan, ids: list[str]) -> list[np.ndarray]:
         """[gh, gw] float32 of each image, from the cache or the selector."""
-        ids, samples, grids, seed = loaded.image_ids, loaded.samples, loaded.grids, self._group.seed
+        samples, grids, seed = loaded.samples, loaded.grids, self._group.seed
         if not samples:
             return []
         cached = self._cache.get(ids, grids)
