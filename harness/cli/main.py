@@ -25,7 +25,7 @@ from ltrp_bench.harness.cli.plot import plot
 from ltrp_bench.harness.cli.report import report
 from ltrp_bench.harness.cli.run import run
 from ltrp_bench.harness.cli.show import show
-from ltrp_bench.harness.cli.train_tasks import train_app
+from ltrp_bench.harness.cli.train import train_app
 from ltrp_bench.selectors.errors import BenchError
 
 INTERRUPTED: Final = 130

@@ -18,6 +18,7 @@ Metadata of a field:
     metavar: placeholder in `--help`; choices are listed by default.
     min, max: inclusive range of a number.
     argument: True for a positional argument.
+    optional: True if the default depends on other options; the command takes the group as `Overrides[Group]`.
 
 Types of a field: str, int, float, bool, Path, a `Literal` of strings (choices), any of these or None, a tuple of fixed
 length, and `tuple[X, ...]` or `list[X]` (an option that may be repeated). A bool is a switch `--name`, or
@@ -28,15 +29,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import typer
 
 Command = TypeVar("Command", bound=Callable[..., None])
+Group = TypeVar("Group")
 
 DEBUG = inspect.Parameter(
     "debug",
@@ -44,6 +46,23 @@ DEBUG = inspect.Parameter(
     default=typer.Option(False, "--debug", help="Show where an error came from."),
     annotation=bool,
 )
+
+
+@dataclass(frozen=True)
+class Overrides(Generic[Group]):
+    """The options of a dataclass that were given, before the defaults of the others are known.
+
+    Attributes:
+        group: the dataclass.
+        given: values of its fields; optional ones are absent if they were not given.
+    """
+
+    group: type[Group]
+    given: Mapping[str, Any]
+
+    def build(self, **defaults: Any) -> Group:
+        """The dataclass with these defaults in the place of its own."""
+        return self.group(**{**defaults, **self.given})
 
 
 def options_command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
@@ -65,10 +84,10 @@ def options_command(app: typer.Typer, name: str) -> Callable[[Command], Command]
 def command_of(function: Callable[..., None]) -> Callable[..., None]:
     """The function that typer registers for a function of option dataclasses, with a parameter for each option."""
     hints = get_type_hints(function)
-    groups = {name: hints[name] for name in inspect.signature(function).parameters if is_dataclass(hints[name])}
+    groups = {name: hints[name] for name in inspect.signature(function).parameters if _is_group(hints[name])}
     parameters: dict[str, inspect.Parameter] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        own = _parameters(groups[name]) if name in groups else [parameter.replace(annotation=hints[name])]
+        own = _parameters(_group_of(groups[name])) if name in groups else [parameter.replace(annotation=hints[name])]
         for one in own:
             if one.name in parameters:
                 raise TypeError(f"{function.__name__}: two options named {one.name}")
@@ -78,7 +97,7 @@ def command_of(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def command(**given: Any) -> None:
         built = {name: build_options(group, given) for name, group in groups.items()}
-        others = {name: given[name] for name in hints if name in given}
+        others = {name: given[name] for name in hints if name in given and name not in groups}
         function(**others, **built)
 
     command.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
@@ -86,10 +105,29 @@ def command_of(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def build_options(group: type, given: dict[str, Any]) -> Any:
-    """An instance of an option dataclass from what typer parsed: choices as strings, repeated options as tuples."""
+def build_options(hint: Any, given: Mapping[str, Any]) -> Any:
+    """An instance of an option dataclass, or its `Overrides`, from what typer parsed.
+
+    Choices become strings, and repeated options tuples.
+    """
+    group = _group_of(hint)
     hints = get_type_hints(group)
-    return group(**{one.name: _value(given[one.name], hints[one.name]) for one in _exposed(group)})
+    values = {
+        one.name: _value(given[one.name], hints[one.name])
+        for one in _exposed(group)
+        if not (one.metadata.get("optional") and given[one.name] is None)
+    }
+    return group(**values) if hint is group else Overrides(group, values)
+
+
+def _is_group(hint: Any) -> bool:
+    return is_dataclass(hint) or get_origin(hint) is Overrides
+
+
+def _group_of(hint: Any) -> type:
+    """The dataclass of a parameter's annotation, `Group` or `Overrides[Group]`."""
+    group: type = get_args(hint)[0] if get_origin(hint) is Overrides else hint
+    return group
 
 
 def _exposed(group: type) -> list[Field[Any]]:
@@ -104,7 +142,7 @@ def _parameters(group: type) -> list[inspect.Parameter]:
             one.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=_declaration(one, hints[one.name]),
-            annotation=_typer_type(hints[one.name]),
+            annotation=_typer_type(hints[one.name] | None if one.metadata.get("optional") else hints[one.name]),
         )
         for one in _exposed(group)
     ]
@@ -119,6 +157,8 @@ def _declaration(one: Field[Any], hint: Any) -> Any:
     default: Any = ... if one.default_factory is MISSING else one.default_factory()
     if one.default is not MISSING:
         default = one.default
+    if known.get("optional"):
+        default = None
     if isinstance(default, tuple) and _is_repeated(hint):
         default = list(default)
     if known.get("argument"):

@@ -1,215 +1,133 @@
-"""`ltrp-bench train classifier|multilabel`: plain ViTs for tasks, on whole images or on kept patches."""
+"""`ltrp-bench train classifier|multilabel|segmentor|detector`: models of tasks, on whole images or on kept patches."""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import typer
 
-from ltrp_bench.harness.cli.train import (
-    ACCUMULATE,
-    AMP,
-    DEBUG,
-    DEVICE,
-    EXPORT,
-    NUM_IMAGES,
-    OUT,
-    SAVE,
-    SEED,
-    THREADS,
-    WORKERS,
-    finish,
-    training_options,
+from ltrp_bench.harness.cli.options import Overrides
+from ltrp_bench.harness.cli.train_card import ExportOptions, export_weights, write_card
+from ltrp_bench.harness.training.options.tasks import (
+    SHAPES_CLASSIFIER,
+    SHAPES_MULTILABEL,
+    SHAPES_SEGMENTOR,
+    ClassifierOptions,
+    DetectorOptions,
+    DetectorTrainingOptions,
+    MultiLabelOptions,
+    SegmentorOptions,
+    TaskTrainingOptions,
 )
-from ltrp_bench.harness.cli.train_segmentor import train_app
+from ltrp_bench.harness.training.options.training import SHAPES, PatchOptions, TrainingOptions
+from ltrp_bench.selectors.errors import UsageError
 
 if TYPE_CHECKING:
-    from ltrp_bench.harness.training.data.labelled import Taught
-    from ltrp_bench.harness.training.loop import TrainingOptions
-    from ltrp_bench.harness.training.patch_policy import PatchPolicy
-
-__all__ = ["train_app"]  # with these commands and all others on it
-
-SHAPES_ITERATIONS = 3_400
-
-INIT = typer.Option(
-    None, help="Weights to start from: a masked autoencoder, a plain ViT or a segmentor; mae.shapes on shapes."
-)
-SELECTOR = typer.Option(None, help="Who chooses the patches; random fields, fair to all, if nobody.")
-KEEP_RATIO = typer.Option("1", metavar="R | random", help="Share of patches kept; random: another each batch.")
-WEIGHTS = typer.Option(None, metavar="FILE", help="Weights of the selector.")
-SELECTOR_OPTION = typer.Option([], metavar="key=value", help="Option of the selector; repeat.")
-CACHE = typer.Option(False, "--cache-scores", help="Ask the selector once an image; its scores move with the crop.")
-FOLD = typer.Option(0, min=0, max=1, help="On shapes: which half of the categories supervised selectors were taught.")
-IMAGE_SIZE = typer.Option(None, min=8, help="Side in pixels; that of the weights if not given.")
-STEM = typer.Option(None, metavar="conv | patch", help="What makes tokens of pixels; that of the weights.")
-LAYER_DECAY = typer.Option(None, help="Factor a layer of the learning rate; 0.65, on shapes 1.")
-DROP_PATH = typer.Option(None, help="Stochastic depth; 0.1, on shapes 0.")
-AUGMENT = typer.Option(None, help="RandAugment in timm's words, or none; photos only.")
-ERASING = typer.Option(None, help="Probability that a rectangle is erased.")
-EMA = typer.Option(None, help="Decay of averaged weights; 0 for none.")
-BATCH = typer.Option(64, min=1, help="Images an iteration and process.")
-ITERATIONS = typer.Option(None, min=1, help=f"Iterations; {SHAPES_ITERATIONS} on shapes.")
-EPOCHS = typer.Option(None, min=1, help="Passes over the images, in the place of --iterations; 100 on photos.")
-LR = typer.Option(None, help="Peak learning rate; 1e-3 on shapes, 5e-4 a batch of 256 on photos.")
-WEIGHT_DECAY = typer.Option(0.05, min=0, help="Of AdamW.")
+    from ltrp_bench.harness.training.data.labelled import TrainingSet
 
 
-@train_app.command()
 def classifier(
     context: typer.Context,
-    out: Path = OUT,
-    data: str = typer.Option("shapes", help="`shapes`, or a folder with train/CLASS/ (ImageNet-1K or your own)."),
-    subset: str = typer.Option("train", help="Folder of the training images in it."),
-    init: str | None = INIT,
-    selector: str | None = SELECTOR,
-    keep_ratio: str = KEEP_RATIO,
-    weights: str | None = WEIGHTS,
-    selector_option: list[str] = SELECTOR_OPTION,
-    cache_scores: bool = CACHE,
-    fold: int = FOLD,
-    image_size: int | None = IMAGE_SIZE,
-    stem: str | None = STEM,
-    layer_decay: float | None = LAYER_DECAY,
-    drop_path: float | None = DROP_PATH,
-    augment: str | None = AUGMENT,
-    erasing: float | None = ERASING,
-    ema: float | None = EMA,
-    smoothing: float = typer.Option(0.1, help="Of the labels."),
-    mixup: float | None = typer.Option(None, help="Alpha of mixup; 0.8, on shapes 0 for none."),
-    cutmix: float | None = typer.Option(None, help="Alpha of CutMix; 1, on shapes 0 for none."),
-    export: Path | None = EXPORT,
-    num_images: int = NUM_IMAGES,
-    epochs: int | None = EPOCHS,
-    iterations: int | None = ITERATIONS,
-    batch_size: int = BATCH,
-    lr: float | None = LR,
-    weight_decay: float = WEIGHT_DECAY,
-    accumulate: int = ACCUMULATE,
-    amp: str = AMP,
-    workers: int = WORKERS,
-    save_every: int = SAVE,
-    seed: int = SEED,
-    device: str = DEVICE,
-    threads: int = THREADS,
-    debug: bool = DEBUG,
+    options: Overrides[ClassifierOptions],
+    patches: PatchOptions,
+    training: Overrides[TaskTrainingOptions],
+    export: ExportOptions,
 ) -> None:
-    """A plain ViT with one label an image, by the recipe of MAE's fine-tuning."""
-    from ltrp_bench.harness.training.data.labelled import SHAPES, labelled_files, shapes_taught
-    from ltrp_bench.harness.training.recipes.classifier import PHOTOS_MIXING, SHAPES_MIXING, train_classifier
-    from ltrp_bench.harness.training.task_tuning import PHOTOS_TUNING, SHAPES_TUNING
+    """Train a plain ViT with one label per image, by the recipe of MAE's fine-tuning."""
+    from ltrp_bench.harness.training.fine_tuning import initial_weights
+    from ltrp_bench.harness.training.patch_policy import patch_policy
+    from ltrp_bench.harness.training.recipes.classifier import classifier_data, train_classifier
 
-    shapes = data == SHAPES
-    keep = _patch_policy(context)
-    start = _init(init, shapes)
-    taught = shapes_taught(num_images, "single-object") if shapes else labelled_files(data, subset)
-    tuning = _given(SHAPES_TUNING if shapes else PHOTOS_TUNING, context)
-    mixing = _given(SHAPES_MIXING if shapes else PHOTOS_MIXING, context)
-    options = _options(context, taught)
-    made = train_classifier(taught, start, options, keep, tuning, mixing, image_size, stem, typer.echo)
-    finish("classifier", made, out, export, context.obj)
+    export.use_threads()
+    data: str = options.given["data"]
+    recipe = options.build(**(SHAPES_CLASSIFIER if data == SHAPES else {}))
+    policy = patch_policy(patches, patches.domain(data))
+    recipe = replace(recipe, init=initial_weights(recipe.init, data == SHAPES))
+    dataset = classifier_data(recipe)
+    loop = _loop(training, dataset)
+    made = train_classifier(dataset, recipe, loop, policy, notice=typer.echo)
+    export_weights("classifier", made, loop.out, export.export, context.obj)
 
 
-@train_app.command()
 def multilabel(
     context: typer.Context,
-    out: Path = OUT,
-    data: str = typer.Option("shapes", help="`shapes`, or the folder of a data set."),
-    form: str = typer.Option("coco", "--format", metavar="coco | voc | nuswide", help="Of that folder."),
-    subset: str | None = typer.Option(None, help="Its training images: train2017, trainval, train."),
-    init: str | None = INIT,
-    selector: str | None = SELECTOR,
-    keep_ratio: str = KEEP_RATIO,
-    weights: str | None = WEIGHTS,
-    selector_option: list[str] = SELECTOR_OPTION,
-    cache_scores: bool = CACHE,
-    fold: int = FOLD,
-    image_size: int | None = IMAGE_SIZE,
-    stem: str | None = STEM,
-    layer_decay: float | None = LAYER_DECAY,
-    drop_path: float | None = DROP_PATH,
-    augment: str | None = AUGMENT,
-    erasing: float | None = ERASING,
-    ema: float | None = EMA,
-    gamma_neg: float = typer.Option(4.0, help="Asymmetric loss: focus on absent categories that are hard."),
-    gamma_pos: float = typer.Option(0.0, help="The same of present ones."),
-    shift: float = typer.Option(0.05, help="Its probability margin: absent categories below cost nothing."),
-    dim: int | None = typer.Option(None, min=1, help="Width of the ML-Decoder; 768, on shapes 128."),
-    heads: int | None = typer.Option(None, min=1, help="Its attention heads; 8, on shapes 4."),
-    hidden: int | None = typer.Option(None, min=1, help="Width of its feed-forward layer; 2048, on shapes 256."),
-    export: Path | None = EXPORT,
-    num_images: int = NUM_IMAGES,
-    epochs: int | None = EPOCHS,
-    iterations: int | None = ITERATIONS,
-    batch_size: int = BATCH,
-    lr: float | None = LR,
-    weight_decay: float = WEIGHT_DECAY,
-    accumulate: int = ACCUMULATE,
-    amp: str = AMP,
-    workers: int = WORKERS,
-    save_every: int = SAVE,
-    seed: int = SEED,
-    device: str = DEVICE,
-    threads: int = THREADS,
-    debug: bool = DEBUG,
+    options: Overrides[MultiLabelOptions],
+    patches: PatchOptions,
+    training: Overrides[TaskTrainingOptions],
+    export: ExportOptions,
 ) -> None:
-    """A plain ViT with an ML-Decoder: every category that an image shows."""
-    from ltrp_bench.harness.training.data.labelled import SHAPES, label_set_files, shapes_taught
-    from ltrp_bench.harness.training.recipes.multilabel import (
-        PHOTOS_HEAD,
-        PHOTOS_TUNING,
-        SHAPES_HEAD,
-        SHAPES_TUNING,
-        train_multilabel,
-    )
-
-    shapes = data == SHAPES
-    keep = _patch_policy(context)
-    start = _init(init, shapes)
-    taught = shapes_taught(num_images, "scenes") if shapes else label_set_files(data, form, subset)
-    tuning = _given(SHAPES_TUNING if shapes else PHOTOS_TUNING, context)
-    head = _given(SHAPES_HEAD if shapes else PHOTOS_HEAD, context)
-    options = _options(context, taught)
-    made = train_multilabel(taught, start, options, keep, tuning, head, image_size, stem, typer.echo)
-    finish("multilabel", made, out, export, context.obj)
-
-
-def _given(recipe: Any, context: typer.Context) -> Any:
-    """A recipe, with the command's options of the same names in its place where they were given."""
-    named = {f.name: context.params[f.name] for f in fields(recipe) if context.params.get(f.name) is not None}
-    return replace(recipe, **named)
-
-
-def _init(init: str | None, shapes: bool) -> str:
-    """The weights to start from."""
-    from ltrp_bench.selectors.errors import UsageError
-
-    if init is None and not shapes:
-        raise UsageError("give the weights to start from with --init: MAE's ViT-B (mae_pretrain_vit_base.pth), say")
-    return init or "mae.shapes"
-
-
-def _patch_policy(context: typer.Context) -> PatchPolicy:
-    """Who keeps how much."""
+    """Train a plain ViT with an ML-Decoder that predicts every category in an image."""
+    from ltrp_bench.harness.training.fine_tuning import initial_weights
     from ltrp_bench.harness.training.patch_policy import patch_policy
+    from ltrp_bench.harness.training.recipes.multilabel import multilabel_data, train_multilabel
 
-    given = context.params
-    domain = ("shapes", f"shapes{given['fold']}") if given["data"] == "shapes" else ("photos",)
-    return patch_policy(given["keep_ratio"], given["selector"], given["weights"], given["selector_option"], domain)
+    export.use_threads()
+    data: str = options.given["data"]
+    recipe = options.build(**(SHAPES_MULTILABEL if data == SHAPES else {}))
+    policy = patch_policy(patches, patches.domain(data))
+    recipe = replace(recipe, init=initial_weights(recipe.init, data == SHAPES))
+    dataset = multilabel_data(recipe)
+    loop = _loop(training, dataset)
+    made = train_multilabel(dataset, recipe, loop, policy, notice=typer.echo)
+    export_weights("multilabel", made, loop.out, export.export, context.obj)
 
 
-def _options(context: typer.Context, taught: Taught) -> TrainingOptions:
-    """The loop's; on photos of the recipe's length and learning rate where none is given."""
+def segmentor(
+    context: typer.Context,
+    options: Overrides[SegmentorOptions],
+    patches: PatchOptions,
+    training: TrainingOptions,
+    export: ExportOptions,
+) -> None:
+    """Train a plain ViT with a light head that classifies every pixel."""
+    from ltrp_bench.harness.training.patch_policy import patch_policy
+    from ltrp_bench.harness.training.recipes.segmentor import train_segmentor
+
+    export.use_threads()
+    shapes = options.given["data"] == SHAPES
+    recipe = options.build(**(SHAPES_SEGMENTOR if shapes else {}))
+    if shapes and recipe.init is None and recipe.stem is None:
+        recipe = replace(recipe, stem="conv")
+    made = train_segmentor(recipe, training, patch_policy(patches, patches.domain(recipe.data)))
+    export_weights("segmentor", made, training.out, export.export, context.obj)
+
+
+def detector(
+    context: typer.Context,
+    options: DetectorOptions,
+    patches: PatchOptions,
+    training: DetectorTrainingOptions,
+    export: ExportOptions,
+) -> None:
+    """Train a detector of `shapes-det`: RTMDet, half of whose images have patches filled, or a ViT that drops them."""
+    from ltrp_bench.harness.training.patch_policy import patch_policy
+    from ltrp_bench.harness.training.recipes import detector as rtmdet
+    from ltrp_bench.harness.training.recipes import vit_detector
+
+    export.use_threads()
+    policy = patch_policy(patches, patches.domain(SHAPES))
+    if options.architecture == "vit":
+        config = vit_detector.CONFIG
+        state, record = vit_detector.train_vit_detector(options, training, policy)
+    elif policy.whole:
+        config = rtmdet.CONFIG
+        state, record = rtmdet.train_detector(options, training), rtmdet.detector_record(options, training)
+    else:
+        raise UsageError("--keep-ratio: rtmdet is trained on filled images; add --architecture vit to drop patches")
+    if export.export is not None:
+        rtmdet.export_detector(state, export.export, record, config)
+        write_card(export.export, "detector", {"what": "detector", **record}, training.out, context.obj)
+
+
+def _loop(training: Overrides[TaskTrainingOptions], dataset: TrainingSet) -> TaskTrainingOptions:
+    """Options of the loop: on photos MAE's length and learning rate, unless they are given."""
     from ltrp_bench.harness.training.task_tuning import with_epochs
 
-    given = context.params
-    asked, lr, epochs = given["iterations"] or 0, given["lr"], given["epochs"]
-    betas = {"betas": (0.9, 0.999), "lr": 0.0}
-    if not taught.drawn:
-        return with_epochs(training_options(context, iterations=asked, clip=0.0, **betas), taught.count, epochs, lr)
-    if epochs is None:
-        return replace(training_options(context, iterations=asked or SHAPES_ITERATIONS, **betas), lr=lr or 1e-3)
-    made = with_epochs(training_options(context, iterations=asked, **betas), taught.count, epochs, lr or 1e-3)
-    return replace(made, warmup=200)
+    iterations, lr = training.given.get("iterations"), training.given.get("lr")
+    if not dataset.synthetic:
+        return with_epochs(training.build(clip=0.0), dataset.count, iterations=iterations, lr=lr)
+    options = training.build()
+    if options.epochs is None:
+        return options
+    return replace(with_epochs(options, dataset.count, iterations=iterations, lr=options.lr), warmup=options.warmup)

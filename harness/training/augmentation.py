@@ -1,11 +1,11 @@
 """Augmentation of training images, a pure function of the image and a random generator.
 
-Photos get timm's training transform, with a random resized crop (one label an image: MAE's fine-tuning) or squashed
-whole to the input size (several labels: a crop would cut off what they name); images of the built-in world the eight
-flips and turns under which it is invariant, and nothing else, for hue and texture are its labels.
+Photos are augmented by timm's training transform, either with a random resized crop (a single label per image, as in
+MAE's fine-tuning) or squashed to the input size (several labels: a crop could remove the objects that they name).
+Images of the built-in world are only flipped and turned, since hue and texture are its labels.
 
-Scores of a whole image's patches can go through the same geometry (crop, mirror, shear, turn) beside it: then a
-selector need only look once at each image.
+Scores of the whole image's patches can be moved by the same geometry (crop, mirror, shear, rotation), so that a
+selector scores each image only once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from timm.data import create_transform
 from timm.data.auto_augment import AugmentOp, RandAugment
 from torchvision.transforms import InterpolationMode, Resize
 
-from ltrp_bench.harness.training.data.unlabelled import turned
+from ltrp_bench.harness.training.data.geometry import random_turn, turned
 from ltrp_bench.selectors.errors import UsageError
 
 RAND_AUGMENT = "rand-m9-mstd0.5-inc1"
@@ -33,15 +33,15 @@ GEOMETRIC = frozenset({"Rotate", "ShearX", "ShearY", "TranslateXRel", "Translate
 
 
 class Augmentation(Protocol):
-    """What a stream does to each image."""
+    """Augmentation of one image of a stream."""
 
     def __call__(
         self, pixels: np.ndarray, rng: np.random.Generator, scores: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """[h, w, 3] uint8 and its [gh, gw] scores, if any -> the same of the augmented image."""
+        """Augment an image [h, w, 3] uint8, and its scores [gh, gw] in the same way if they are given."""
 
     def identity(self) -> dict[str, Any]:
-        """What it depends on, JSON-able."""
+        """Its settings, JSON-able, for the record of a training."""
 
 
 class FlipsAndTurns:
@@ -50,13 +50,13 @@ class FlipsAndTurns:
     def __call__(
         self, pixels: np.ndarray, rng: np.random.Generator, scores: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Image and scores, turned alike."""
-        turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+        """Flip and turn image and scores alike."""
+        turns, mirror = random_turn(rng)
         moved = None if scores is None else np.ascontiguousarray(turned(scores, turns, mirror))
         return turned(pixels, turns, mirror), moved
 
     def identity(self) -> dict[str, Any]:
-        """Its name."""
+        """Its name, JSON-able."""
         return {"augment": "flips and turns"}
 
 
@@ -65,25 +65,31 @@ class PhotoAugmentation:
 
     Args:
         size: side of the result in pixels.
-        mean: in [0, 1], fills what RandAugment's shears and turns uncover.
+        mean: per channel of RGB in [0, 1], fills the area that RandAugment's shears and rotations uncover.
         policy: timm's name of a RandAugment ("rand-m9-mstd0.5-inc1"), or "none".
-        crop: a random resized crop (0.08 to 1 of the area, ratio 3/4 to 4/3); else the whole image, squashed.
+        crop: True for a random resized crop (0.08 to 1 of the area, ratio 3/4 to 4/3), False to squash the image.
 
     Raises:
-        UsageError: a policy that timm does not know.
+        UsageError: timm does not know the policy.
     """
 
     def __init__(self, size: int, mean: tuple[float, ...], policy: str = RAND_AUGMENT, crop: bool = True) -> None:
         if policy != "none" and not policy.startswith("rand-"):
-            raise UsageError(f"--augment {policy}: write timm's words for a RandAugment ({RAND_AUGMENT}), or none")
-        self._words = {"augment": policy, "crop": crop}
-        named = None if policy == "none" else policy
-        words: dict[str, Any] = {"auto_augment": named, "color_jitter": 0.0, "interpolation": "bicubic", "mean": mean}
+            raise UsageError(f"--augment {policy}: give a RandAugment in timm's notation ({RAND_AUGMENT}), or none")
+        self._settings = {"augment": policy, "crop": crop}
         try:
-            # The prefetcher's form: 8-bit pixels; the training loop normalises, and erases behind that.
-            self._pixels: Any = create_transform(size, is_training=True, use_prefetcher=True, **words)
+            # use_prefetcher: 8-bit pixels come out; normalization and erasing follow in the training loop.
+            self._pixels: Any = create_transform(
+                size,
+                is_training=True,
+                use_prefetcher=True,
+                auto_augment=None if policy == "none" else policy,
+                color_jitter=0.0,
+                interpolation="bicubic",
+                mean=mean,
+            )
         except (AssertionError, KeyError, ValueError) as error:
-            raise UsageError(f"--augment {policy}: timm cannot read that: {' '.join(str(error).split())}") from error
+            raise UsageError(f"--augment {policy}: timm cannot read it: {' '.join(str(error).split())}") from error
         for step in self._pixels.transforms:
             for op in step.ops if isinstance(step, RandAugment) else ():
                 if op.name.startswith("Posterize"):
@@ -95,7 +101,7 @@ class PhotoAugmentation:
     def __call__(
         self, pixels: np.ndarray, rng: np.random.Generator, scores: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Image and scores, moved alike."""
+        """Augment image and scores with the same geometry."""
         key = int(rng.integers(2**31))
         with seeded(key):
             out = np.asarray(self._pixels(Image.fromarray(pixels))).transpose(1, 2, 0)
@@ -106,12 +112,12 @@ class PhotoAugmentation:
         return out, _on_grid(moved, scores.shape)
 
     def identity(self) -> dict[str, Any]:
-        """RandAugment's policy, and whether it crops."""
-        return dict(self._words)
+        """RandAugment's policy and the crop, JSON-able."""
+        return dict(self._settings)
 
 
 def _geometry_of(pipeline: Any) -> Any:
-    """The same random pipeline, drawing the same numbers, but colours stay."""
+    """The same random pipeline, which draws the same numbers but leaves the colors unchanged."""
     twin = copy.deepcopy(pipeline)
     for step in twin.transforms:
         for op in step.ops if isinstance(step, RandAugment) else ():
@@ -121,13 +127,13 @@ def _geometry_of(pipeline: Any) -> Any:
 
 def _only_move(op: AugmentOp) -> None:
     if op.name in GEOMETRIC:
-        op.kwargs["fillcolor"] = (0, 0, 0)  # what came from outside the image is kept last
+        op.kwargs["fillcolor"] = (0, 0, 0)  # patches from outside the image rank last
     else:
         op.aug_fn = _unchanged
 
 
 def _posterized(image: Image.Image, bits: int, **kwargs: Any) -> Image.Image:
-    """timm draws 0 to 4 bits a channel; of 0, which Pillow refuses, no image would be left."""
+    """Posterize to at least 1 bit: timm draws 0 to 4 bits per channel, and Pillow refuses 0."""
     return ImageOps.posterize(image, max(1, bits)) if bits < 8 else image
 
 
@@ -136,21 +142,21 @@ def _unchanged(image: Image.Image, *args: Any, **kwargs: Any) -> Image.Image:
 
 
 def _as_image(scores: np.ndarray, size: tuple[int, ...]) -> Image.Image:
-    """Scores by rank, from 1 to 255, as a grey image of (h, w) pixels: 8-bit, as the image's own path is."""
+    """Ranks of the scores, scaled to 1 .. 255, as a gray image of (h, w) pixels: the pipeline takes 8-bit images."""
     ranks = np.argsort(np.argsort(scores.ravel(), kind="stable"), kind="stable") / max(1, scores.size - 1)
-    grey = np.rint(1 + 254 * ranks).astype(np.uint8).reshape(scores.shape)
-    return Image.fromarray(grey).resize((size[1], size[0]), Image.Resampling.NEAREST).convert("RGB")
+    gray = np.rint(1 + 254 * ranks).astype(np.uint8).reshape(scores.shape)
+    return Image.fromarray(gray).resize((size[1], size[0]), Image.Resampling.NEAREST).convert("RGB")
 
 
 def _on_grid(moved: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    """[H, W] -> [gh, gw] float32: means over patches."""
+    """[H, W] -> [gh, gw] float32: mean over each patch."""
     plane = torch.from_numpy(moved.astype(np.float32))[None, None]
     return F.adaptive_avg_pool2d(plane, (grid[0], grid[1]))[0, 0].numpy()
 
 
 @contextmanager
 def seeded(key: int, device: torch.device | None = None) -> Iterator[None]:
-    """Inside, the global generators that libraries draw from start at `key`; behind it they are as before."""
+    """Seed the global generators that libraries draw from with `key`, and restore them at the end."""
     kept, array = random.getstate(), np.random.get_state()
     cuda = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):

@@ -1,10 +1,11 @@
-"""What fine-tuning a plain ViT for a task takes: weights to start from, learning rates by layer, stochastic depth."""
+"""Fine-tuning of a plain ViT: weights to start from, layer-wise learning rates, stochastic depth, averaged weights."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,8 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
-from ltrp_bench.harness.training.loop import LossModel
+from ltrp_bench.harness.training.loss_model import LossModel
+from ltrp_bench.harness.training.options.training import Stem
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
@@ -29,32 +31,47 @@ QKV = "blocks.0.attn.qkv.weight"
 SHAPE = ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio", "qkv_bias", "stem")
 
 
-def start_from(
-    init: str | Path,
-    classes: Sequence[str],
-    words: dict[str, Any],
-    shapes: bool,
-    image_size: int | None = None,
-    stem: str | None = None,
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The model that a training makes out of weights, and those of its tensors that the weights give.
+@dataclass(frozen=True, kw_only=True)
+class ModelRequest:
+    """Model that a training makes out of weights.
+
+    Attributes:
+        classes: names of the outputs.
+        head: further arguments of `build_vit` or `build_multilabel_vit`, for the head.
+        synthetic: True for the built-in world, whose mean and deviation are taken if the weights do not know theirs.
+        image_size: side in pixels; None for that of the weights. Position embeddings are resampled (bicubic).
+        stem: patch embedding; None for that of the weights.
+    """
+
+    classes: Sequence[str]
+    head: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: bool = False
+    image_size: int | None = None
+    stem: Stem | None = None
+
+
+def initial_weights(init: str | None, synthetic: bool) -> str:
+    """Weights to start from: those given, or mae.shapes on the built-in world; `UsageError` if there are none."""
+    if init is None and not synthetic:
+        raise UsageError("--init: give the weights to start from, such as MAE's ViT-B (mae_pretrain_vit_base.pth)")
+    return init or "mae.shapes"
+
+
+def initial_state(init: str | Path, request: ModelRequest) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Config of the model that a training makes out of weights, and the tensors that the weights give it.
 
     Args:
-        init: file or shipped tag: a masked autoencoder (official or made here), a plain ViT, or a segmentor or
-            detector with one inside.
-        classes: names of the outputs.
-        words: of the head, in `build_vit`'s or `build_multilabel_vit`'s words.
-        shapes: whether the images are the built-in world's: tells their mean and deviation where the file does not.
-        image_size: side in pixels; None for that of the weights. Position embeddings are resampled (bicubic).
-        stem: "conv" or "patch"; None for that of the weights.
+        init: file or tag that ships: a masked autoencoder (official or made here), a plain ViT, or a segmentor or
+            detector that contains one.
+        request: the model to make.
 
     Returns:
-        (config, state): `build_vit`'s words for the model, and the encoder's tensors on its grid; the head's too
-        where it is of the same classes.
+        (config, state): arguments of `build_vit`, and the encoder's tensors on the model's grid; the head's, too, if
+        it is of the same classes.
 
     Raises:
-        InputError: no plain ViT inside, or one with parts that the models made here do not have. UsageError: sizes
-            that do not fit.
+        InputError: no plain ViT inside, or one with parts that the models made here lack. UsageError: the image size
+            is no multiple of the patch size.
     """
     path = resolve(init)
     state = {key: value.float() for key, value in load_state(path).items() if value.is_floating_point()}
@@ -63,48 +80,52 @@ def start_from(
     heads = own.get("heads")
     found = vit_config(state, heads, f"a plain ViT ({path.name})")
     _check_known(state, path)
-    if not _same_classes(own, state, classes):
+    if not _same_classes(own, state, request.classes):
         state = {key: value for key, value in state.items() if not key.startswith("head.")}
     given = {key: own[key] for key in SHAPE if key in own and not isinstance(own[key], (list, tuple))}
     found = {**{key: found[key] for key in SHAPE}, **given}
     old = int(state["pos_embed"].shape[1]) - 1
-    if stem not in (None, "conv", "patch"):
-        raise UsageError(f"--stem {stem}: write conv or patch")
-    size, patch = image_size or int(found["image_size"]), int(found["patch_size"])
+    size, patch = request.image_size or int(found["image_size"]), int(found["patch_size"])
     if size % patch:
-        raise UsageError(f"images of {size} pixels cannot be cut into patches of {patch}: another --image-size")
+        raise UsageError(f"--image-size {size}: images of this size cannot be cut into patches of {patch} pixels")
     state["pos_embed"] = _positions(state["pos_embed"], math.isqrt(old), size // patch)
-    mean, std = _normalisation(own, path, shapes)
+    mean, std = _normalization(own, path, request.synthetic)
     config = {
         **found,
         "image_size": size,
-        "stem": stem or found["stem"],
-        "classes": list(classes),
-        **words,
+        "stem": request.stem or found["stem"],
+        "classes": list(request.classes),
+        **request.head,
         "mean": list(mean),
         "std": list(std),
-        "crop_pct": 1.0 if shapes or size > 224 else 224 / 256,
+        "crop_pct": 1.0 if request.synthetic or size > 224 else 224 / 256,
     }
     return config, state
 
 
 def fill_from(vit: nn.Module, state: dict[str, Tensor]) -> str:
-    """Give a model what fits by name and shape, and say in a line how much that was.
+    """Load the tensors that fit a model by name and shape, and report in one line how many these are.
 
-    A linear head starts as MAE's fine-tunes do, from weights next to zero.
+    A linear head starts near zero, as in MAE's fine-tuning.
     """
     mine = vit.state_dict()
-    head = getattr(vit, "head", None)
-    if isinstance(head, nn.Linear):
-        nn.init.trunc_normal_(head.weight, std=2e-5)
-    taken = {k: v for k, v in state.items() if k in mine and v.shape == mine[k].shape}
+    for name, head in vit.named_children():
+        if name == "head" and isinstance(head, nn.Linear):
+            nn.init.trunc_normal_(head.weight, std=2e-5)
+    taken = fitting(state, vit)
     load_into(vit, {**vit.state_dict(), **taken}, "the model to train")
     rest = sorted({key.split(".")[0] for key in mine if key not in taken})
     return f"{len(taken)} of {len(mine)} tensors are from the file, the rest is new ({', '.join(rest) or 'none'})"
 
 
+def fitting(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of `state` that a model has under the same name and in the same shape."""
+    mine = model.state_dict()
+    return {key: value for key, value in state.items() if key in mine and value.shape == mine[key].shape}
+
+
 def _own_config(path: Path) -> dict[str, Any]:
-    """`build_vit`'s words that a file made here brings; none of a foreign one or a detector's."""
+    """Arguments of `build_vit` in the metadata of a file made here; empty for other files and detectors."""
     text = load_metadata(path).get("config", "{}")
     try:
         found = json.loads(text)
@@ -114,7 +135,7 @@ def _own_config(path: Path) -> dict[str, Any]:
 
 
 def _inner(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The plain ViT inside a model, whatever stands before its keys; where there is none, `vit_config` says so."""
+    """Tensors of the plain ViT inside a model, without the prefix of their keys; `vit_config` refuses other models."""
     found = [key.removesuffix(QKV) for key in state if key.endswith(QKV)]
     # A decoder has blocks too, but no patches.
     prefix = next(
@@ -124,7 +145,7 @@ def _inner(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _same_classes(own: dict[str, Any], state: dict[str, Tensor], classes: Sequence[str]) -> bool:
-    """Whether a file's head is for just these classes: it names them, or both are ImageNet-1K's in its usual order."""
+    """True if a file's head is for these classes: it names them, or both are ImageNet-1K's in the usual order."""
     if own:
         return own.get("classes") == list(classes)
     outputs = len(state["head.weight"]) if "head.weight" in state else 0
@@ -132,13 +153,13 @@ def _same_classes(own: dict[str, Any], state: dict[str, Tensor], classes: Sequen
 
 
 def _check_known(state: dict[str, Tensor], path: Path) -> None:
-    """`InputError` for parts inside the blocks, or beside them, that `build_vit` has none of."""
+    """`InputError` for parts of the ViT that `build_vit` cannot build."""
     inner = {key.split(".", 2)[2] for key in state if key.startswith("blocks.")}
     usual = ("norm1.", "norm2.", "attn.qkv.", "attn.proj.", "mlp.fc1.", "mlp.fc2.")
     odd = sorted(key for key in inner if not key.startswith(usual))
     odd += [key for key in ("reg_token", "dist_token", "norm_pre.weight") if key in state]
     if odd:
-        raise InputError(f"{path.name} is a ViT with {', '.join(odd[:3])}, which the models trained here do not have")
+        raise InputError(f"{path.name} is a ViT with {', '.join(odd[:3])}, which the models trained here lack")
 
 
 def _positions(table: Tensor, old: int, new: int) -> Tensor:
@@ -148,19 +169,19 @@ def _positions(table: Tensor, old: int, new: int) -> Tensor:
     return cast(Tensor, resample_abs_pos_embed(table, [new, new], [old, old], num_prefix_tokens=1))
 
 
-def _normalisation(own: dict[str, Any], path: Path, shapes: bool) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and deviation that the weights know: their own, timm's for its files, else those of the images."""
+def _normalization(own: dict[str, Any], path: Path, synthetic: bool) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and deviation of the weights: their own, timm's for its files, else those of the images."""
     if "mean" in own and "std" in own:
         return own["mean"], own["std"]
     name = name_of_file(path)
     known = timm.get_pretrained_cfg(name) if name and not own else None
     if known is not None:
         return known.mean, known.std
-    return (MEAN, STD) if shapes else (IMAGENET_MEAN, IMAGENET_STD)
+    return (MEAN, STD) if synthetic else (IMAGENET_MEAN, IMAGENET_STD)
 
 
-def built(config: dict[str, Any], drop_path: float) -> VisionTransformer:
-    """An untrained classifier from its config, with stochastic depth rising to `drop_path` over the blocks."""
+def build_with_drop_path(config: dict[str, Any], drop_path: float) -> VisionTransformer:
+    """An untrained classifier from its config, with stochastic depth that rises to `drop_path` over the blocks."""
     vit = build_vit(config)
     set_drop_path(vit, drop_path)
     return vit
@@ -169,7 +190,7 @@ def built(config: dict[str, Any], drop_path: float) -> VisionTransformer:
 def set_drop_path(vit: VisionTransformer, rate: float) -> None:
     """Stochastic depth (Huang et al., ECCV 2016), from 0 in the first block linearly to `rate` in the last."""
     if not 0 <= rate < 1:
-        raise UsageError(f"--drop-path {rate}: a share in [0, 1)")
+        raise UsageError(f"--drop-path {rate} is not in [0, 1)")
     blocks = cast(Any, vit.blocks)
     for block, share in zip(blocks, torch.linspace(0, rate, len(blocks)).tolist(), strict=True):
         for name in ("drop_path1", "drop_path2"):
@@ -178,13 +199,13 @@ def set_drop_path(vit: VisionTransformer, rate: float) -> None:
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module(force=True)
 class LayerDecay:
-    """Learning rates that fall by a factor a layer from the head down to the patch embedding.
+    """Optimizer with learning rates that fall by a factor per layer, from the head down to the patch embedding.
 
     Clark et al., "ELECTRA", ICLR 2020; MAE, appendix A.2: layer i of n has rate lr * decay^(n - i). No weight decay
     for vectors, positions and class token. The groups are timm's.
 
     Args:
-        optim_wrapper_cfg: the wrapper's config with its optimiser's.
+        optim_wrapper_cfg: config of the optimizer's wrapper.
         paramwise_cfg: {"layer_decay": factor in (0, 1]}.
     """
 
@@ -192,8 +213,8 @@ class LayerDecay:
         self.wrapper, self.decay = dict(optim_wrapper_cfg), float(paramwise_cfg["layer_decay"])
 
     def __call__(self, model: nn.Module) -> Any:
-        """The wrapper of a `LossModel` (or of its distributed wrapping) around a plain ViT."""
-        inner = model if isinstance(model, LossModel) else cast(Any, model).module
+        """The optimizer wrapper of a `LossModel`, distributed or not, that trains a plain ViT."""
+        inner: Any = model if isinstance(model, LossModel) else model.module
         vit: Any = inner.trained
         optimizer = dict(self.wrapper.pop("optimizer"))
         never = set(vit.no_weight_decay())
@@ -205,36 +226,36 @@ class LayerDecay:
 
 
 def _plain(group: dict[str, Any]) -> dict[str, Any]:
-    """A group as torch's optimisers take it."""
+    """A parameter group as torch's optimizers take it."""
     return {key: group[key] for key in ("params", "lr", "weight_decay")}
 
 
 @MODELS.register_module(force=True)
 class RampedAverage(ExponentialMovingAverage):
-    """Averaged weights that forget where they began: step t weighs 9 / (10 + t) until that falls to `momentum`.
+    """Moving average of the weights whose momentum falls with step t as 9 / (10 + t), down to `momentum`.
 
-    A training that is much shorter than 1 / momentum would otherwise end with its start.
+    Without the ramp, the average of a training much shorter than 1 / momentum would still be its initial weights.
     """
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
-        """Move the average, in place."""
+        """Update the average in place."""
         averaged_param.lerp_(source_param, max(self.momentum, 9 / (10 + float(steps))))
 
 
 def averaged(decay: float) -> tuple[dict[str, Any], ...]:
-    """The hook that keeps averaged weights, as a checkpoint's main ones; none where `decay` is 0."""
+    """Config of the hook that averages the weights and saves the average as a checkpoint's weights; none if 0."""
     if not 0 <= decay < 1:
-        raise UsageError(f"--ema {decay}: a decay in [0, 1), 0 for none")
+        raise UsageError(f"--ema {decay} is not in [0, 1)")
     return ({"type": "EMAHook", "ema_type": "RampedAverage", "momentum": 1 - decay},) if decay else ()
 
 
 def layer_decay(factor: float) -> dict[str, Any]:
-    """Entries of the optimiser wrapper's config that decay learning rates by layer."""
+    """Entries of the optimizer wrapper's config that decay learning rates by layer."""
     if not 0 < factor <= 1:
-        raise UsageError(f"--layer-decay {factor}: a factor in (0, 1]")
+        raise UsageError(f"--layer-decay {factor} is not in (0, 1]")
     return {"constructor": "LayerDecay", "paramwise_cfg": {"layer_decay": factor}}
 
 
 def sha256_of_init(init: str | Path) -> str:
-    """Of the weights a training starts from."""
+    """Hash of the weights that a training starts from."""
     return sha256_of(resolve(init))

@@ -1,4 +1,4 @@
-"""The asymmetric loss, for images with several labels: the many categories that are absent hardly pull."""
+"""Asymmetric loss for images with several labels, in which most categories are absent."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from ltrp_bench.selectors.errors import UsageError
 
 
 class AsymmetricLoss(nn.Module):
-    """Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021: asymmetric focusing
-    and probability shifting together.
+    """Asymmetric focusing with probability shifting.
+
+    Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021.
 
     With p = sigmoid(logit) and p_m = max(p - clip, 0), a pair of image and category costs
-    -(1 - p)^gamma_pos · log(p) where the category is present, and -p_m^gamma_neg · log(1 - p_m) where it is absent:
-    easy absent ones weigh little, and those below `clip` nothing at all. With gamma 0, 0 and clip 0 it is binary
-    cross-entropy.
+    -(1 - p)^gamma_pos · log(p) if the category is present, and -p_m^gamma_neg · log(1 - p_m) if it is absent:
+    easy absent categories weigh little, and those below `clip` nothing. With gamma_neg = gamma_pos = clip = 0 it is
+    binary cross-entropy.
 
     Args:
-        gamma_neg: focus on absent categories that are hard, >= 0.
-        gamma_pos: the same of present ones, >= 0; 0 or 1 in the paper's experiments.
-        clip: probability shift of absent ones (m in the paper), in [0, 1).
+        gamma_neg: focusing exponent of absent categories, >= 0.
+        gamma_pos: focusing exponent of present categories, >= 0; 0 or 1 in the paper's experiments.
+        clip: probability shift of absent categories (m in the paper), in [0, 1).
         reduction: "sum" over pairs, as the published code trains, or "mean" over images of that sum.
-        focus_gradient: let gradients flow through the focusing weights, as the equations say; the published
-            trainings of ML-Decoder hold these constant.
+        focus_gradient: True to let gradients flow through the focusing weights, as in the equations; the published
+            trainings of ML-Decoder hold them constant.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class AsymmetricLoss(nn.Module):
         self.reduction, self.focus_gradient = reduction, focus_gradient
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """[B, C] logits and labels (1 present, 0 absent, -1 not asked for) -> scalar, in float32 at least."""
+        """[B, C] logits and labels (1 present, 0 absent, -1 ignored) -> scalar, in float32 at least."""
         if logits.shape != labels.shape:
             raise ValueError(f"logits {list(logits.shape)} and labels {list(labels.shape)} must be of one shape")
         logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -62,13 +63,13 @@ class AsymmetricLoss(nn.Module):
             return -F.logsigmoid(-logits) * self._weight(F.logsigmoid(logits), self.gamma_neg)
         shifted = torch.sigmoid(logits) - self.clip
         counted = shifted > 0
-        # The discarded ones get a harmless number first: the logarithm of 0 has no gradient.
+        # Discarded pairs get a harmless value first: the logarithm of 0 has no gradient.
         shifted = torch.where(counted, shifted, torch.full_like(shifted, 0.5))
         cost = -torch.log1p(-shifted) * self._weight(shifted.log(), self.gamma_neg)
         return torch.where(counted, cost, torch.zeros_like(cost))
 
     def _weight(self, log_base: Tensor, gamma: float) -> Tensor | float:
-        """The power, by the logarithm of its base: that has a finite gradient where the base itself rounds to 0."""
+        """exp(gamma * log_base): its gradient is finite even if the base itself rounds to 0."""
         if not gamma:
             return 1.0
         return torch.exp(gamma * (log_base if self.focus_gradient else log_base.detach()))

@@ -1,8 +1,7 @@
-"""Which patches a training batch keeps: those a frozen selector ranks first, or random ones that favour no selector.
+"""Patches that a training batch keeps: those that a frozen selector ranks first, or random ones.
 
-A selector is shown the very image that the model gets, augmentation and all, the way `run` shows it images
-(`Scorer`). Everything that is random is drawn from the generator of (seed, iteration, rank), so that a training that
-was killed goes on with the same patches.
+A selector scores the augmented image that the model gets, in the same way as in a run (`Scorer`). All randomness is
+drawn from the generator of (seed, iteration, rank), so that a resumed training keeps the same patches.
 """
 
 from __future__ import annotations
@@ -19,7 +18,10 @@ from torch import Tensor
 
 from ltrp_bench.harness.evaluation.option_strings import parse_value
 from ltrp_bench.harness.evaluation.scorer import Scorer
+from ltrp_bench.harness.training.options.training import PatchOptions
+from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.normalization import denormalize
 from ltrp_bench.selectors.registry import SelectorSpec, resolve
 from ltrp_bench.selectors.topk import count_kept, top_k
 from ltrp_bench.tasks.base import Sample
@@ -27,17 +29,15 @@ from ltrp_bench.tasks.data.shapes.drawing import power_noise
 
 RANDOM = "random"
 LEAST_RATIO = 0.1
-NO_SELECTION = {"oracle": "looks at the labels", "downsample": "keeps no patches", "full": "keeps every patch"}
-"""Selectors that cannot choose what a training keeps, and why."""
 
 
 @dataclass(frozen=True)
 class PatchPolicy:
-    """How many patches a batch keeps, and who chooses them.
+    """Share of patches that a batch keeps, and the selector that chooses them.
 
     Attributes:
-        ratio: in (0, 1]; None for one a batch, drawn from [0.1, 1].
-        selector: who chooses; None for random fields.
+        ratio: keep ratio in (0, 1]; None to draw one from [0.1, 1] for each batch.
+        selector: chooses the patches; None for random smooth fields, which favor no selector.
     """
 
     ratio: float | None = 1.0
@@ -45,11 +45,11 @@ class PatchPolicy:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is ever dropped."""
+        """True if no patch is ever dropped."""
         return self.ratio == 1.0
 
     def identity(self) -> dict[str, Any]:
-        """What it depends on, JSON-able."""
+        """Keep ratio and selector, JSON-able, for the record of a training."""
         chosen = RANDOM if self.selector is None else self.selector.identity()
         return {"keep_ratio": self.ratio or RANDOM, **({} if self.whole else {"selector": chosen})}
 
@@ -57,41 +57,30 @@ class PatchPolicy:
 WHOLE = PatchPolicy()
 
 
-def patch_policy(
-    ratio: str,
-    selector: str | None = None,
-    weights: str | None = None,
-    options: Sequence[str] = (),
-    domain: str | Sequence[str] = "photos",
-) -> PatchPolicy:
-    """From a command's words.
+def patch_policy(options: PatchOptions, domain: str | Sequence[str] = "photos") -> PatchPolicy:
+    """The policy that a command's options describe.
 
     Args:
-        ratio: a number in (0, 1], or "random".
-        selector: its name; None for random fields.
-        weights: its file of weights, or NAME=FILE.
-        options: "key=value" or "NAME.key=value".
-        domain: of the images, or several tags, see `selectors.registry.resolve`.
+        options: keep ratio and selector.
+        domain: domain of the images, or several tags, see `selectors.registry.resolve`.
 
     Raises:
-        UsageError: a ratio out of range, an unknown selector, one that cannot choose patches here, options without a
-            selector. InputError: missing weights.
+        UsageError: the ratio is out of range, the selector unknown, or options are given without a selector.
+        InputError: missing weights.
     """
-    share = _ratio(ratio)
+    ratio, selector, weights = _ratio(options.keep_ratio), options.selector, options.weights
     if selector is None:
-        if weights is not None or options:
-            raise UsageError("--weights and --selector-option are the selector's: name it with --selector")
-        return PatchPolicy(share)
-    if share == 1.0:
+        if weights is not None or options.selector_option:
+            raise UsageError("--weights and --selector-option need a selector: add --selector NAME")
+        return PatchPolicy(ratio)
+    if ratio == 1.0:
         raise UsageError(f"--selector {selector} has nothing to choose: give --keep-ratio below 1, or random")
-    if (why := NO_SELECTION.get(selector)) is not None:
-        raise UsageError(f"--selector {selector} {why}: no training can use it")
     if weights is not None:
         weights = weights.removeprefix(f"{selector}=")
-    given = dict(_option(text, selector) for text in options)
+    given = dict(_option(text, selector) for text in options.selector_option)
     if ":" in selector and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # a file beside the user, as for `run`
-    return PatchPolicy(share, resolve(selector, weights, domain, **given))
+        sys.path.append(here)  # a file in the current folder, as for `run`
+    return PatchPolicy(ratio, resolve(selector, weights, domain, **given))
 
 
 def _ratio(text: str) -> float | None:
@@ -100,7 +89,7 @@ def _ratio(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
-        raise UsageError(f"--keep-ratio {text}: write a share of the patches in (0, 1], or {RANDOM}") from None
+        raise UsageError(f"--keep-ratio {text}: give a share of the patches in (0, 1], or {RANDOM}") from None
     if not 0 < value <= 1:
         raise UsageError(f"--keep-ratio {text} is not in (0, 1]: it is the share of patches kept")
     return value
@@ -115,38 +104,38 @@ def _option(text: str, selector: str) -> tuple[str, Any]:
 
 
 class PatchKeeper:
-    """Says which patches each batch keeps.
+    """Chooses the patches of each batch.
 
     Args:
-        keep: how many, and by whom.
+        policy: share of patches, and selector.
         grid: (gh, gw) of the model's patches.
-        mean, std: by which its images are normalised.
+        mean, std: normalization of its images, per channel of RGB in [0, 1].
 
     Raises:
-        UsageError, InputError: a selector that cannot be built.
+        UsageError, InputError: the selector cannot be built, or does not choose patches.
     """
 
-    def __init__(self, keep: PatchPolicy, grid: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
-        self.keep, self.grid = keep, grid
-        self._mean, self._std = (torch.tensor(tuple(x)).view(1, 3, 1, 1) for x in (mean, std))
+    def __init__(self, policy: PatchPolicy, grid: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
+        self.policy, self.grid = policy, grid
+        self._mean, self._std = tuple(mean), tuple(std)
         # Built at once: a wrong option must not wait for the first batch.
-        self._selector = None if keep.selector is None else keep.selector.create()
+        self._selector = None if policy.selector is None else _usable(policy.selector)
         self._scorer: Scorer | None = None
 
     def __call__(self, images: Tensor, generator: torch.Generator, scores: Tensor | None = None) -> Tensor | None:
-        """Patches of this batch.
+        """Choose the patches of a batch.
 
         Args:
-            images: [B, 3, H, W], normalised.
-            generator: of the ratio, the fields, a random selector and ties.
-            scores: [B, gh, gw], where they are known already.
+            images: [B, 3, H, W], normalized.
+            generator: randomness of the ratio, the fields, stochastic selectors and ties.
+            scores: [B, gh, gw] if they are known already.
 
         Returns:
-            [B, k] int64 raster indices, on the images' device; None for all.
+            [B, k] int64 raster indices on the images' device; None for all patches.
         """
-        if self.keep.whole:
+        if self.policy.whole:
             return None
-        ratio = self.keep.ratio
+        ratio = self.policy.ratio
         if ratio is None:
             ratio = LEAST_RATIO + (1 - LEAST_RATIO) * float(torch.rand((), generator=generator))
         seed = int(torch.randint(2**31, (), generator=generator))
@@ -154,15 +143,15 @@ class PatchKeeper:
             return random_fields(len(images), self.grid, ratio, seed).to(images.device)
         ids = tuple(f"{i}" for i in range(len(images)))
         if scores is None:
-            scores = self._ask(images, ids, seed)
+            scores = self._score(images, ids, seed)
         return top_k(scores, ratio, ids, seed).indices.to(images.device)
 
-    def _ask(self, images: Tensor, ids: Sequence[str], seed: int) -> Tensor:
-        """[B, gh, gw] scores on the CPU of the images as they are, at full precision."""
+    def _score(self, images: Tensor, ids: Sequence[str], seed: int) -> Tensor:
+        """[B, gh, gw] scores of the images on the CPU, at full precision."""
         if self._scorer is None:
             self._scorer = Scorer(self._selector, images.device, len(images))
-        pixels = images.detach().float().cpu() * self._std + self._mean
-        # Erased pixels are noise beyond what an image can hold.
+        pixels = denormalize(images.detach().float().cpu(), self._mean, self._std)
+        # Erased pixels are noise outside the range of an image.
         levels = (255 * pixels).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
         samples = [Sample(name, image, None) for name, image in zip(ids, levels, strict=True)]
         with torch.autocast(images.device.type, enabled=False):
@@ -170,10 +159,25 @@ class PatchKeeper:
         return torch.from_numpy(np.stack(found))
 
 
-def random_fields(batch: int, grid: tuple[int, int], ratio: float, seed: int) -> Tensor:
-    """[B, k] int64: the k = max(1, round(ratio * gh * gw)) greatest patches of a random field, another an image.
+def _usable(spec: SelectorSpec) -> Selector:
+    """The selector of a spec; `UsageError` if it cannot choose the patches of a training."""
+    selector = spec.create()
+    reason = ""
+    if selector.keeps_every_patch:
+        reason = "keeps every patch"
+    elif selector.reduces_by_downsampling:
+        reason = "keeps no patches"
+    elif selector.role == "reference":
+        reason = "reads the ground truth"
+    if reason:
+        raise UsageError(f"--selector {spec.name} {reason}: a training cannot use it")
+    return selector
 
-    The fields lie between white noise and smooth blobs, as patches that selectors choose do.
+
+def random_fields(batch: int, grid: tuple[int, int], ratio: float, seed: int) -> Tensor:
+    """[B, k] int64: the k = max(1, round(ratio * gh * gw)) greatest patches of a random field per image.
+
+    The fields lie between white noise and smooth blobs, like the patches that selectors choose.
     """
     rng = np.random.default_rng(seed)
     kept, side = count_kept(ratio, grid[0] * grid[1]), max(2, *grid)

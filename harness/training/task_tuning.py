@@ -1,4 +1,4 @@
-"""Fine-tuning plain ViTs for tasks, on whole images or on kept patches: what all tasks share."""
+"""Fine-tuning of plain ViTs as classifiers, on whole images or on kept patches."""
 
 from __future__ import annotations
 
@@ -8,149 +8,146 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from timm.data.random_erasing import RandomErasing
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ltrp_bench.harness.training.augmentation import Augmentation, FlipsAndTurns, PhotoAugmentation, seeded
-from ltrp_bench.harness.training.data.labelled import Taught, TaughtStream
+from ltrp_bench.harness.training.data.labelled import LabelledStream, TrainingSet
 from ltrp_bench.harness.training.fine_tuning import averaged, layer_decay
-from ltrp_bench.harness.training.loop import LoopExtras, LossModel, TrainingOptions, train, trained_state, use_device
+from ltrp_bench.harness.training.loop import LoopExtras, train, use_device
+from ltrp_bench.harness.training.loss_model import LossModel
+from ltrp_bench.harness.training.options.tasks import FineTuningOptions, TaskTrainingOptions
+from ltrp_bench.harness.training.options.training import TrainingOptions
 from ltrp_bench.harness.training.patch_policy import PatchKeeper, PatchPolicy
-from ltrp_bench.harness.training.score_maps import whole_scores
+from ltrp_bench.harness.training.score_maps import ScoreMaps, cached_scores
+from ltrp_bench.harness.training.training_folder import trained_state
 from ltrp_bench.selectors.checkpoints import load_into
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept, grid_of
 
-EPOCHS, WARMUP_EPOCHS, LR_OF_256 = 100, 5, 5e-4
+EPOCHS, WARMUP_EPOCHS, LR_PER_256 = 100, 5, 5e-4
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""(logits [B, C] float32, targets) -> scalar."""
+"""(logits [B, C] float32, targets) -> scalar loss."""
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(images [B, c, H, W], targets) -> the same, mixed."""
+"""(images [B, c, H, W], targets) -> both, mixed."""
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """What every task's fine-tuning shares; the defaults are MAE's (He et al., 2022, table 9).
-
-    Attributes:
-        layer_decay: factor a layer of the learning rate, in (0, 1].
-        drop_path: stochastic depth of the last block.
-        augment: RandAugment in timm's words, or "none"; photos only.
-        erasing: probability that a rectangle of an image is erased with noise (timm's "pixel" mode).
-        ema: decay of the averaged weights that are kept in the end; 0 keeps the last ones.
-        cache_scores: ask the selector once about each whole image, and move the scores with the augmentation's
-            geometry; else it looks at every augmented image.
-    """
-
-    layer_decay: float = 0.65
-    drop_path: float = 0.1
-    augment: str = "rand-m9-mstd0.5-inc1"
-    erasing: float = 0.25
-    ema: float = 0.0
-    cache_scores: bool = False
-
-
-PHOTOS_TUNING = Tuning()
-SHAPES_TUNING = Tuning(layer_decay=1.0, drop_path=0.0, augment="none", erasing=0.0)
-"""Of the built-in world: hue and texture are its labels, so colours stay; a small net, so all layers learn alike."""
-
-
-def with_epochs(options: TrainingOptions, count: int, epochs: int | None, lr: float | None) -> TrainingOptions:
-    """The recipe's length and learning rate where none is given: 100 epochs, 5 of them warm-up, 5e-4 a batch of 256.
+def with_epochs(
+    options: TaskTrainingOptions, count: int, *, iterations: int | None = None, lr: float | None = None
+) -> TaskTrainingOptions:
+    """Length, learning rate and warm-up of MAE's recipe: 100 epochs, 5 of them warm-up, 5e-4 per 256 images.
 
     Args:
-        options: `iterations` of 0 stands for "not given".
-        count: images.
-        epochs: passes over them; None for 100. UsageError together with iterations.
+        options: `epochs` overrides the recipe's; `iterations` and `lr` are ignored.
+        count: number of images.
+        iterations: length in iterations instead of epochs.
         lr: peak learning rate; None for the recipe's.
-    """
-    if epochs is not None and options.iterations:
-        raise UsageError("give --epochs or --iterations, not both")
-    together = options.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
-    an_epoch = count / together
-    iterations = options.iterations or math.ceil((epochs or EPOCHS) * an_epoch)
-    rate = LR_OF_256 * together * options.accumulate / 256 if lr is None else lr
-    return replace(options, iterations=iterations, lr=rate, warmup=max(1, round(WARMUP_EPOCHS * an_epoch)))
-
-
-def finetune(
-    what: str,
-    vit: VisionTransformer,
-    config: Mapping[str, Any],
-    taught: Taught,
-    keep: PatchPolicy,
-    options: TrainingOptions,
-    tuning: Tuning,
-    objective: Objective,
-    training: dict[str, Any],
-    mix: Mix | None = None,
-    crop: bool = True,
-) -> dict[str, Any]:
-    """Train `vit`, which then has the trained weights; returns how it was made.
-
-    Args:
-        what: the command's name.
-        vit: gives [B, C] logits through `forward_head`.
-        config: its words.
-        taught: images and targets.
-        keep: which patches of an image it gets.
-        options: of the loop.
-        tuning: of the fine-tuning.
-        objective: the loss.
-        training: what else makes the result, JSON-able.
-        mix: what is done to a batch and its targets before patches are chosen.
-        crop: photos are cropped at random, else squashed.
 
     Raises:
-        UsageError, InputError: options, images or weights that do not fit.
+        UsageError: both epochs and iterations are given.
     """
-    size, (mean, std) = int(config["image_size"]), (tuple(config["mean"]), tuple(config["std"]))
-    grid = grid_of(vit, size, size)
-    augment: Augmentation = FlipsAndTurns() if taught.drawn else PhotoAugmentation(size, mean, tuning.augment, crop)
-    keeper = PatchKeeper(keep, grid, mean, std)
-    scores = None
-    if tuning.cache_scores:
-        if keep.selector is None:
-            raise UsageError("--cache-scores keeps a selector's scores: name it with --selector")
-        place = use_device(options.device)
-        folder, workers = options.out / "scores", max(1, options.workers)
-        scores = whole_scores(taught, keep.selector, size, grid, folder, options.seed, place, workers=workers)
-    made = {
-        "what": what,
-        "data": taught.name,
-        "pictures": taught.count,
-        "revision": taught.revision,
-        **keep.identity(),
+    if options.epochs is not None and iterations:
+        raise UsageError("give --epochs or --iterations, not both")
+    together = options.batch_size * int(os.environ.get("WORLD_SIZE", "1"))
+    per_epoch = count / together
+    length = iterations or math.ceil((options.epochs or EPOCHS) * per_epoch)
+    rate = LR_PER_256 * together * options.accumulate / 256 if lr is None else lr
+    return replace(options, iterations=length, lr=rate, warmup=max(1, round(WARMUP_EPOCHS * per_epoch)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """One fine-tuning: model, images, patches and loss.
+
+    Attributes:
+        kind: name of the command.
+        vit: model with [B, C] logits through `forward_head`; it has the trained weights in the end.
+        config: arguments that build it.
+        dataset: images and targets.
+        policy: patches of an image that it gets.
+        options: options of the fine-tuning.
+        objective: the loss.
+        extra: further entries of the record of the training, JSON-able.
+        mix: mixes a batch and its targets before patches are chosen.
+        crop: True to crop photos at random, False to squash them.
+    """
+
+    kind: str
+    vit: VisionTransformer
+    config: Mapping[str, Any]
+    dataset: TrainingSet
+    policy: PatchPolicy
+    options: FineTuningOptions
+    objective: Objective
+    extra: Mapping[str, Any]
+    mix: Mix | None = None
+    crop: bool = True
+
+    def augmentation(self) -> Augmentation:
+        """Augmentation of the images."""
+        if self.dataset.synthetic:
+            return FlipsAndTurns()
+        return PhotoAugmentation(
+            int(self.config["image_size"]), tuple(self.config["mean"]), self.options.augment, self.crop
+        )
+
+
+def fine_tune(job: FineTuning, training: TrainingOptions) -> dict[str, Any]:
+    """Train `job.vit`; returns the record of the training.
+
+    Raises:
+        UsageError, InputError: options, images or weights do not fit.
+    """
+    size = int(job.config["image_size"])
+    mean, std = tuple(job.config["mean"]), tuple(job.config["std"])
+    grid = grid_of(job.vit, size, size)
+    augment, options = job.augmentation(), job.options
+    keeper = PatchKeeper(job.policy, grid, mean, std)
+    scores = _scores(job, training, size, grid) if options.cache_scores else None
+    record = {
+        "what": job.kind,
+        "data": job.dataset.name,
+        "pictures": job.dataset.count,
+        "revision": job.dataset.revision,
+        **job.policy.identity(),
         **augment.identity(),
-        **{key: getattr(tuning, key) for key in ("layer_decay", "drop_path", "erasing", "ema", "cache_scores")},
-        **training,
-        **options.recipe(),
+        "layer_decay": options.layer_decay,
+        "drop_path": options.drop_path,
+        "erasing": options.erasing,
+        "ema": options.ema,
+        "cache_scores": options.cache_scores,
+        **job.extra,
+        **training.recipe(),
     }
-    stream = TaughtStream(taught, augment, options.draws, options.seed, scores)
-    model = LossModel(vit, _loss(keeper, objective, tuning.erasing, mix), mean, std, options.seed)
-    train(
-        model,
-        stream,
-        options,
-        {**made, "model": dict(config)},
-        LoopExtras(averaged(tuning.ema), layer_decay(tuning.layer_decay)),
-    )
-    load_into(vit, trained_state(options.out), f"the {what} trained in {options.out.name}")
-    return made
+    stream = LabelledStream(job.dataset, augment, training.images_drawn, training.seed, scores)
+    model = LossModel(job.vit, _loss(keeper, job.objective, options.erasing, job.mix), mean, std, training.seed)
+    extras = LoopExtras(hooks=averaged(options.ema), optim_wrapper=layer_decay(options.layer_decay))
+    train(model, stream, training, {**record, "model": dict(job.config)}, extras)
+    load_into(job.vit, trained_state(training.out), f"the {job.kind} trained in {training.out.name}")
+    return record
+
+
+def _scores(job: FineTuning, training: TrainingOptions, size: int, grid: tuple[int, int]) -> np.ndarray:
+    if job.policy.selector is None:
+        raise UsageError("--cache-scores needs a selector: add --selector NAME")
+    maps = ScoreMaps(dataset=job.dataset, selector=job.policy.selector, size=size, grid=grid, seed=training.seed)
+    device = use_device(training.device)
+    return cached_scores(maps, training.out / "scores", device=device, workers=max(1, training.workers))
 
 
 def _loss(keeper: PatchKeeper, objective: Objective, erasing: float, mix: Mix | None) -> Callable[..., Tensor]:
-    """For `LossModel`; a closure, as averaging copies the model and must not copy the selector."""
+    """Loss for `LossModel`; a closure, as averaging copies the model and must not copy the selector."""
     if not 0 <= erasing <= 1:
-        raise UsageError(f"--erasing {erasing}: a probability in [0, 1]")
+        raise UsageError(f"--erasing {erasing} is not in [0, 1]")
     eraser = RandomErasing(erasing, mode="pixel", max_count=1, device="cpu")
 
-    def loss(module: Any, images: Tensor, targets: Tensor, *more: Any) -> Tensor:
-        generator: torch.Generator = more[-1]
-        scores = more[0] if len(more) > 1 else None
+    def loss(module: Any, images: Tensor, targets: Tensor, *rest: Any) -> Tensor:
+        generator: torch.Generator = rest[-1]
+        scores = rest[0] if len(rest) > 1 else None
         # Mixing, erasing, stochastic depth and dropout draw from the global generators.
         with seeded(int(torch.randint(2**31, (), generator=generator)), images.device):
             if erasing:
@@ -165,10 +162,10 @@ def _loss(keeper: PatchKeeper, objective: Objective, erasing: float, mix: Mix | 
 
 
 def mixed(mix: Mix, images: Tensor, targets: Tensor, scores: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Images and targets, and the images' scores [B, gh, gw] in just the same way."""
+    """Mix images and targets, and the images' scores [B, gh, gw] in the same way."""
     if scores is None:
         return *mix(images, targets), None
-    # As one more channel: mixing and cutting are the same for all of them.
+    # As a fourth channel: all channels are mixed and cut alike.
     plane = torch.nn.functional.interpolate(scores[:, None].to(images.dtype), size=images.shape[2:], mode="nearest")
     both, targets = mix(torch.cat([images, plane], 1), targets)
     after = torch.nn.functional.adaptive_avg_pool2d(both[:, 3:], (scores.shape[1], scores.shape[2]))[:, 0]

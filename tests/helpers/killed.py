@@ -1,4 +1,4 @@
-"""Kill a training in the midst of it, for the tests that it goes on from its checkpoints."""
+"""Kill a training, to test that it resumes from its checkpoints."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ltrp_bench.harness.training.loop import last_checkpoint
+from ltrp_bench.harness.training.training_folder import last_checkpoint
 
 
 def run_until(command: Sequence[str], folder: Path, iteration: int, seconds: float = 200) -> Path:
-    """Start `command` and kill it once `folder` holds a checkpoint of that iteration; returns the last one there."""
+    """Start `command`, kill it once `folder` has a checkpoint of that iteration or later, and return the last one."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:

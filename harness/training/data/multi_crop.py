@@ -1,4 +1,4 @@
-"""DINO's two kinds of views of a batch of images, drawn from a generator alone and made in one go.
+"""DINO's global and local views of a batch of images; their randomness comes from a generator alone.
 
 Crops are sampled from tensors rather than files, so an image is decoded once for all of its views.
 """
@@ -6,40 +6,21 @@ Crops are sampled from tensors rather than files, so an image is decoded once fo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltrp_bench.harness.training.options.pretraining import CropOptions
+from ltrp_bench.selectors.normalization import channelwise
+
 LUMA = (0.299, 0.587, 0.114)
-# RGB to luma and two axes of colour (YIQ): hue is an angle there.
+# RGB to luma and two axes of color (YIQ): hue is an angle there.
 YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
-@dataclass(frozen=True)
-class CropOptions:
-    """The views of one image (Caron et al., ICCV 2021, section 3.1 and appendix).
-
-    Attributes:
-        local_crops: small views beside the two global ones; each costs about a quarter of a global one.
-        local_size: side of a small view in pixels; 0: half the image, in whole patches.
-        global_scale, local_scale: range of the share of the image's area that a crop shows.
-        jitter: strength of the changes of brightness, contrast and saturation; hue turns a quarter as far.
-        jitter_chance, grey_chance: share of the views that are jittered, and turned grey.
-    """
-
-    local_crops: int = 4
-    local_size: int = 0
-    global_scale: tuple[float, float] = (0.4, 1.0)
-    local_scale: tuple[float, float] = (0.1, 0.4)
-    jitter: float = 0.4
-    jitter_chance: float = 0.8
-    grey_chance: float = 0.2
-
-
 def random_crops(images: Tensor, size: int, scale: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """[B, 3, H, W] -> [B, 3, size, size]: one random resized crop an image, mirrored half the time.
+    """[B, 3, H, W] -> [B, 3, size, size]: one random resized crop per image, mirrored half the time.
 
     Area uniform in `scale`, ratio log-uniform in [3/4, 4/3] (Szegedy et al., 2015); bilinear sampling.
     """
@@ -48,7 +29,7 @@ def random_crops(images: Tensor, size: int, scale: tuple[float, float], generato
     area = scale[0] + (scale[1] - scale[0]) * area
     ratio = torch.exp((2 * ratio - 1) * math.log(4 / 3))
     w, h = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-    # affine_grid's coordinates run over [-1, 1]: a crop is a scale and a shift of its centre.
+    # affine_grid's coordinates run over [-1, 1]: a crop is a scale and a shift of its center.
     x, y = (2 * left - 1) * (1 - w), (2 * top - 1) * (1 - h)
     theta = torch.zeros(b, 2, 3)
     theta[:, 0, 0], theta[:, 0, 2] = torch.where(mirrored < 0.5, -w, w), x
@@ -57,12 +38,12 @@ def random_crops(images: Tensor, size: int, scale: tuple[float, float], generato
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def colour_jitter(images: Tensor, options: CropOptions, generator: torch.Generator) -> Tensor:
-    """[B, 3, H, W] RGB in [0, 1] -> the same under random brightness, contrast, saturation, hue; some turned grey."""
+def color_jitter(images: Tensor, options: CropOptions, generator: torch.Generator) -> Tensor:
+    """[B, 3, H, W] RGB in [0, 1] under random brightness, contrast, saturation and hue; some turned to grayscale."""
     draws = torch.rand(6, len(images), generator=generator).view(6, -1, 1, 1, 1).to(images)
     strength = options.jitter * (draws[4] < options.jitter_chance)
     brightness, contrast, saturation = (1 + strength * (2 * draws[i] - 1) for i in range(3))
-    luma = images.new_tensor(LUMA).view(1, 3, 1, 1)
+    luma = channelwise(LUMA, images)
     images = images * brightness
     images = _towards((images * luma).sum(1, keepdim=True).mean((2, 3), keepdim=True), images, contrast)
     images = _towards((images * luma).sum(1, keepdim=True), images, saturation)
@@ -76,7 +57,7 @@ def views(images: Tensor, local_size: int, options: CropOptions, generator: torc
     size = images.shape[-1]
     large = [random_crops(images, size, options.global_scale, generator) for _ in range(2)]
     small = [random_crops(images, local_size, options.local_scale, generator) for _ in range(options.local_crops)]
-    made = [colour_jitter(crop, options, generator) for crop in large + small]
+    made = [color_jitter(crop, options, generator) for crop in large + small]
     empty = images.new_zeros(0, 3, local_size, local_size)
     return torch.cat(made[:2]), torch.cat(made[2:]) if small else empty
 
@@ -86,7 +67,7 @@ def _towards(plain: Tensor, images: Tensor, factor: Tensor) -> Tensor:
 
 
 def _turn_hue(images: Tensor, angle: Tensor) -> Tensor:
-    """Turn the two colour axes of each image by `angle` [B, 1, 1, 1] radians."""
+    """Turn the two color axes of each image by `angle` [B, 1, 1, 1] radians."""
     to = images.new_tensor(YIQ)
     cos, sin = angle.flatten().cos(), angle.flatten().sin()
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)

@@ -1,4 +1,4 @@
-"""Streams of images with class maps to train on: random access by position, so that a resumed training goes on."""
+"""Streams of images with class maps: scenes of the built-in world, or files of a segmentation data set."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ltrp_bench.harness.training.augmentation import seeded
-from ltrp_bench.harness.training.data.unlabelled import ImageStream, ShapesStream, turned
+from ltrp_bench.harness.training.data.drawn_images import DrawnImages
+from ltrp_bench.harness.training.data.geometry import image_tensor, random_turn, turned
+from ltrp_bench.harness.training.data.order import TrainingStream
+from ltrp_bench.harness.training.data.unlabelled import shapes_revision
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.semantic import MaskSemanticDataset
-from ltrp_bench.tasks.data.shapes.world import SIZE, WORLD_SEEDS
+from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS, ShapesWorld
 
-IGNORED = 255
-"""In class maps of training: pixels that are no class."""
+IGNORE_INDEX = 255
+"""Value of pixels without a class in the class maps."""
 
 FORMATS: dict[str, tuple[Callable[..., MaskFolder], str, int | None]] = {
     "ade20k": (find_ade20k, "training", None),
@@ -28,66 +30,53 @@ FORMATS: dict[str, tuple[Callable[..., MaskFolder], str, int | None]] = {
     "context": (find_context, "train", None),
     "cocostuff": (find_stuff, "train2017", None),
 }
-"""How a data set is found, the subset that is trained on, and the mask value of background, where that is a class."""
+"""For each format: how its files are found, the training subset, and the mask value of background if it is a class."""
 
 
-class SemanticShapes(Dataset[tuple[Tensor, Tensor]]):
-    """Scenes of the training world with their class maps, flipped and turned; a sample depends on (seed, position).
+class SemanticShapes(TrainingStream):
+    """Scenes of the training world with their class maps, flipped and turned.
 
     Items are (image [3, 96, 96] uint8, classes [96, 96] uint8: 0 background, 1 + category elsewhere).
     """
 
     def __init__(self, num_images: int, length: int, seed: int, world_seed: int = WORLD_SEEDS["train"]) -> None:
-        self._stream = ShapesStream(num_images, length, seed, world_seed)
-        self.revision = self._stream.revision
-        self._kept = np.zeros((num_images, SIZE, SIZE, 4), np.uint8)
-        self._drawn = np.zeros(num_images, bool)
+        super().__init__(num_images, length, seed)
+        self.world = ShapesWorld(world_seed)
+        self.revision = shapes_revision(world_seed)
+        self._images = DrawnImages(num_images, self._draw, channels=4)
 
-    def __len__(self) -> int:
-        return len(self._stream)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        index, rng = self._stream.draw(position)
-        if not self._drawn[index]:
-            image = self._stream.world.image(index)
-            self._kept[index, ..., :3], self._kept[index, ..., 3] = image.image, image.semantic
-            self._drawn[index] = True
-        both = turned(self._kept[index], int(rng.integers(4)), bool(rng.integers(2)))
-        planes = torch.from_numpy(np.ascontiguousarray(both.transpose(2, 0, 1)))
+    def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Image and class map."""
+        planes = image_tensor(turned(self._images[index][0], *random_turn(rng)))
         return planes[:3], planes[3]
 
-
-class _Order(ImageStream):
-    """Which image stands where."""
-
-    def augmented(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """Of no use here: images are augmented together with their maps."""
-        raise NotImplementedError
+    def _draw(self, index: int) -> tuple[np.ndarray, None]:
+        image = self.world.image(index)
+        return np.dstack([image.image, image.semantic.astype(np.uint8)]), None
 
 
-class SemanticFiles(Dataset[tuple[Tensor, Tensor]]):
-    """Images with class maps from files, as mmseg's recipes augment them, by torchvision's transforms.
+class SemanticFiles(TrainingStream):
+    """Images with class maps from files, augmented like mmsegmentation's recipes, with torchvision's transforms.
 
-    The image is resized by a factor drawn from [0.5, 2] of what fits the input, a square is cut at random (the mean
-    and `IGNORED` beyond the borders), mirrored with probability 1/2, colours are jittered. A sample depends on (seed,
-    position).
+    The image is resized by a factor drawn from [0.5, 2] of what fits the input, a square is cropped at random (the mean
+    and `IGNORE_INDEX` beyond the borders), mirrored with probability 1/2, and its colors are jittered.
 
-    Items are (image [3, S, S] uint8, classes [S, S] uint8 or int16, `IGNORED` where nobody's).
+    Items are (image [3, S, S] uint8, classes [S, S] uint8).
 
     Args:
         source: images and class maps; at most 255 classes.
         size: side S of the crop in pixels.
-        mean: of the model's normalisation, in [0, 1].
-        length: draws in all.
-        seed: of order and augmentation.
+        mean: mean of the model's normalization, per channel of RGB in [0, 1].
+        length: number of images drawn over the whole training.
+        seed: seed of order and augmentation.
     """
 
     def __init__(self, source: MaskSemanticDataset, size: int, mean: tuple[float, ...], length: int, seed: int) -> None:
-        if len(source.classes) > IGNORED:
-            raise UsageError(f"{len(source.classes)} classes: a training here knows {IGNORED} at most")
-        self.source, self.size = source, size
-        self._order = _Order(len(source), length, seed)
-        fill = {tv_tensors.Image: [255 * m for m in mean], tv_tensors.Mask: IGNORED}
+        if len(source.classes) > IGNORE_INDEX:
+            raise UsageError(f"{len(source.classes)} classes: a segmentor is trained on {IGNORE_INDEX} at most")
+        super().__init__(len(source), length, seed)
+        self.source, self.size, self.revision = source, size, source.revision
+        fill = {tv_tensors.Image: [255 * m for m in mean], tv_tensors.Mask: IGNORE_INDEX}
         self._augment = v2.Compose(
             [
                 v2.ScaleJitter((size, size), (0.5, 2.0)),
@@ -97,13 +86,10 @@ class SemanticFiles(Dataset[tuple[Tensor, Tensor]]):
             ]
         )
 
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        index, rng = self._order.draw(position)
+    def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Image and class map, cropped alike."""
         classes = self.source.semantic(index)
-        classes = np.where(classes < 0, IGNORED, classes).astype(np.uint8)
+        classes = np.where(classes < 0, IGNORE_INDEX, classes).astype(np.uint8)
         image = tv_tensors.Image(torch.from_numpy(self.source.pixels(index).transpose(2, 0, 1).copy()))
         with seeded(int(rng.integers(2**31))):
             image, mask = self._augment(image, tv_tensors.Mask(torch.from_numpy(classes)))
@@ -111,12 +97,15 @@ class SemanticFiles(Dataset[tuple[Tensor, Tensor]]):
 
 
 def semantic_files(data: str | Path, form: str, subset: str | None = None) -> MaskSemanticDataset:
-    """A data set to train on.
+    """A segmentation data set to train on.
+
+    Args:
+        data: its folder.
+        form: its format, a key of `FORMATS`.
+        subset: name of the subset; None for the training images.
 
     Raises:
-        UsageError: an unknown format. InputError: files that are missing or not in it.
+        InputError: files are missing or not in this format.
     """
-    if form not in FORMATS:
-        raise UsageError(f"--format {form}: write {', '.join(FORMATS)}")
     find, usual, background = FORMATS[form]
     return MaskSemanticDataset(find(data, subset or usual), background=background)

@@ -1,15 +1,14 @@
 """`ltrp-bench train dino`: self-distillation without labels, started from a masked autoencoder's encoder.
 
-Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021. Written from the paper. Teacher,
-centre and the number of steps done are part of what is saved, so a killed training goes on exactly.
+Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021. Written from the paper. The
+teacher, its center and the number of steps are saved in every checkpoint, so that a training resumes exactly.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, cast
 
 import torch
@@ -18,43 +17,28 @@ from mmengine.logging import MessageHub
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.harness.training.data.multi_crop import CropOptions, views
-from ltrp_bench.harness.training.loop import LossModel, TrainingOptions, train, trained_state
-from ltrp_bench.harness.training.recipes.mae import open_stream
+from ltrp_bench.harness.training.data.multi_crop import views
+from ltrp_bench.harness.training.data.unlabelled import open_stream
+from ltrp_bench.harness.training.loop import train
+from ltrp_bench.harness.training.loss_model import LossModel
+from ltrp_bench.harness.training.options.pretraining import CropOptions, DinoOptions
+from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
+from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of, strip_prefix
 from ltrp_bench.selectors.class_attention import tokens_of_any_size
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
+from ltrp_bench.selectors.normalization import denormalize, normalize
 from ltrp_bench.selectors.vit.backbones import build_vit
 
-CENTRE_MOMENTUM = 0.9
+CENTER_MOMENTUM = 0.9
 STUDENT_TEMPERATURE = 0.1
-
-
-@dataclass(frozen=True)
-class DinoOptions:
-    """How the student is taught.
-
-    Attributes:
-        crops: the views of an image.
-        momentum: of the teacher's moving average at the start; it rises to 1 by a cosine.
-        teacher_temperature: of the teacher's softmax (sharpening); the student's is 0.1.
-        hidden, bottleneck, prototypes: widths of the projection head.
-        freeze_last: share of the iterations in which the last layer of the head stays as it is.
-    """
-
-    crops: CropOptions = field(default_factory=CropOptions)
-    momentum: float = 0.99
-    teacher_temperature: float = 0.04
-    hidden: int = 512
-    bottleneck: int = 64
-    prototypes: int = 1024
-    freeze_last: float = 0.02
+CROPS = CropOptions()
 
 
 class DinoHead(nn.Module):
-    """Three linear layers, unit length, and cosines with unit-length prototypes (paper, appendix C)."""
+    """Projection head: three linear layers, then cosines with the prototypes (paper, appendix C)."""
 
     def __init__(self, dim: int, hidden: int, bottleneck: int, prototypes: int) -> None:
         super().__init__()
@@ -68,32 +52,36 @@ class DinoHead(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, frozen: bool = False) -> Tensor:
-        """[B, D] -> [B, prototypes] cosines; `frozen`: prototypes get a gradient of zero, not none at all."""
+        """[B, D] -> [B, prototypes] cosines; the gradient of `frozen` prototypes is zero rather than None."""
         last = self.prototypes.detach() + 0 * self.prototypes if frozen else self.prototypes
         return F.linear(F.normalize(self.mlp(x), dim=-1), F.normalize(last, dim=-1))
 
 
 class Branch(nn.Module):
-    """A backbone with its head: the student, or the teacher."""
+    """A backbone with its projection head: the student, or the teacher."""
 
     def __init__(self, backbone: VisionTransformer, head: DinoHead) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
 
     def forward(self, images: Tensor, frozen: bool = False) -> Tensor:
-        """[B, 3, H, W] of any whole number of patches -> [B, prototypes], float32 in mixed precision too."""
+        """[B, 3, H, W] of any whole number of patches -> [B, prototypes], float32 even in mixed precision."""
         x = tokens_of_any_size(self.backbone, images)
         x = self.backbone.norm(self.backbone.blocks(x))
         return cast(Tensor, self.head(x[:, 0], frozen)).float()
 
 
 class Dino(nn.Module):
-    """Student and teacher, the teacher's centre, and how far the training is.
+    """Student, teacher and center.
 
     Args:
-        backbone: both start from it.
-        options: how to teach.
-        iterations: of the whole training; the schedules run over them.
+        backbone: initial backbone of both.
+        options: options of the recipe.
+        iterations: length of the whole training, over which the schedules run.
+
+    Attributes:
+        centre: [prototypes] moving mean of the teacher's outputs.
+        step: steps done.
     """
 
     centre: Tensor
@@ -109,62 +97,62 @@ class Dino(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def loss(self, large: Tensor, small: Tensor) -> Tensor:
-        """Views as `views` makes them, normalised -> scalar; the teacher follows the student of the step before."""
+        """Loss of normalized views, see `views`; first the teacher is updated with the student of the last step."""
         step = int(self.step)
         if step:
-            self._follow(teacher_momentum(self.options.momentum, step, self.iterations))
+            self._update_teacher(teacher_momentum(self.options.momentum, step, self.iterations))
         frozen = step < self.options.freeze_last * self.iterations
         with torch.no_grad():
-            said = self.teacher(large)
-            targets = ((said - self.centre) / self.options.teacher_temperature).softmax(dim=-1).chunk(2)
-        learnt = [*self.student(large, frozen).chunk(2)]
+            outputs = self.teacher(large)
+            targets = ((outputs - self.centre) / self.options.teacher_temperature).softmax(dim=-1).chunk(2)
+        predictions = [*self.student(large, frozen).chunk(2)]
         if len(small):
-            learnt += self.student(small, frozen).chunk(2 * len(small) // len(large))
-        loss = cross_entropy(targets, learnt)
-        self._move_centre(said)
+            predictions += self.student(small, frozen).chunk(2 * len(small) // len(large))
+        loss = cross_entropy(targets, predictions)
+        self._move_center(outputs)
         self.step += 1
         _log(targets)
         return loss
 
     @torch.no_grad()
-    def _follow(self, momentum: float) -> None:
-        for mine, its in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            mine.lerp_(its.detach(), 1 - momentum)
+    def _update_teacher(self, momentum: float) -> None:
+        for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+            mine.lerp_(theirs.detach(), 1 - momentum)
 
     @torch.no_grad()
-    def _move_centre(self, said: Tensor) -> None:
-        mean = said.mean(0)
+    def _move_center(self, outputs: Tensor) -> None:
+        mean = outputs.mean(0)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(mean)
             mean /= torch.distributed.get_world_size()
-        self.centre.lerp_(mean, 1 - CENTRE_MOMENTUM)
+        self.centre.lerp_(mean, 1 - CENTER_MOMENTUM)
 
 
 def teacher_momentum(start: float, step: int, iterations: int) -> float:
-    """From `start` to 1 by half a cosine (paper, section 3.1)."""
+    """Momentum at a step: from `start` to 1 by half a cosine (paper, section 3.1)."""
     return 1 - (1 - start) * (1 + math.cos(math.pi * min(1.0, step / iterations))) / 2
 
 
-def cross_entropy(targets: tuple[Tensor, ...], learnt: list[Tensor]) -> Tensor:
-    """Mean cross-entropy of every pair of a teacher's view and another of the student's (equation 3)."""
-    logs = [(x / STUDENT_TEMPERATURE).log_softmax(dim=-1) for x in learnt]
+def cross_entropy(targets: tuple[Tensor, ...], predictions: list[Tensor]) -> Tensor:
+    """Mean cross-entropy over all pairs of a teacher's view and a different view of the student (equation 3)."""
+    logs = [(x / STUDENT_TEMPERATURE).log_softmax(dim=-1) for x in predictions]
     pairs = [-(p * q).sum(-1).mean() for i, p in enumerate(targets) for j, q in enumerate(logs) if i != j]
     return torch.stack(pairs).mean()
 
 
 def _log(targets: tuple[Tensor, ...]) -> None:
-    """Entropy of the teacher's targets, one by one and of their mean.
+    """Log the mean entropy of the teacher's targets, and the entropy of their mean.
 
-    The mean's near 0 (one prototype for all), or both near log(prototypes) (all alike), is a collapse.
+    Either shows a collapse: the second near 0 (one prototype for all images), or both near log(prototypes) (uniform).
     """
-    said = torch.cat(targets)
+    together = torch.cat(targets)
     hub = MessageHub.get_current_instance()
-    hub.update_scalar("train/target_entropy", float(torch.special.entr(said).sum(-1).mean()))
-    hub.update_scalar("train/mean_target_entropy", float(torch.special.entr(said.mean(0)).sum()))
+    hub.update_scalar("train/target_entropy", float(torch.special.entr(together).sum(-1).mean()))
+    hub.update_scalar("train/mean_target_entropy", float(torch.special.entr(together.mean(0)).sum()))
 
 
 def vit_of_mae(mae: MAE) -> tuple[VisionTransformer, dict[str, Any]]:
-    """A MAE's encoder as timm's ViT without a classifier, and its configuration for `build_vit`."""
+    """The encoder of a MAE as timm's ViT without a classifier, and its config for `build_vit`."""
     own = mae.config
     if not isinstance(own["image_size"], int):
         raise UsageError(f"DINO starts from a MAE of square images, not {own['image_size']}")
@@ -176,74 +164,69 @@ def vit_of_mae(mae: MAE) -> tuple[VisionTransformer, dict[str, Any]]:
     return net, config
 
 
-def train_dino(
-    data: str,
-    options: TrainingOptions,
-    dino: DinoOptions | None = None,
-    mae: str | Path = "mae.shapes",
-    num_images: int = 40_000,
-) -> dict[str, Any]:
-    """Train, and return {"state": the teacher's backbone, "config": for `build_vit`, "training": how it was made}.
+def train_dino(options: DinoOptions, training: TrainingOptions, crops: CropOptions = CROPS) -> TrainedModel:
+    """Train DINO; the result is the teacher's backbone, and its config is for `build_vit`.
 
-    Randomness depends on (seed, iteration, rank) alone. A teacher follows once an iteration, also where gradients are
-    accumulated.
+    Randomness depends on (seed, iteration, rank) alone. The teacher is updated once per iteration, even if gradients
+    are accumulated.
 
     Args:
-        data: "shapes" or a folder of images.
-        options: of the loop.
-        dino: how the student is taught.
-        mae: file or shipped tag of the masked autoencoder whose encoder both branches start from.
-        images: how many different images of `shapes`.
+        options: options of the recipe.
+        training: options of the loop.
+        crops: views of an image.
 
     Raises:
-        UsageError: options out of range. InputError: no such images or weights.
+        UsageError: options out of range. InputError: images or weights are missing.
     """
-    dino = dino or DinoOptions()
-    torch.manual_seed(options.seed)
-    net, config = vit_of_mae(load_mae(mae))
-    local = _local_size(dino, config["image_size"], config["patch_size"])
-    model = Dino(net, dino, options.iterations)
-    mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    torch.manual_seed(training.seed)
+    net, config = vit_of_mae(load_mae(options.mae))
+    local = _local_size(options, crops, config["image_size"], config["patch_size"])
+    mean, std = tuple(config["mean"]), tuple(config["std"])
 
     def loss(module: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
         assert isinstance(module, Dino)
-        m, s = mean.to(images), std.to(images)
-        large, small = ((x - m) / s for x in views(images * s + m, local, dino.crops, generator))
-        return module.loss(large, small)
+        large, small = views(denormalize(images, mean, std), local, crops, generator)
+        return module.loss(normalize(large, mean, std), normalize(small, mean, std))
 
-    stream = open_stream(data, config["image_size"], options.draws, options.seed, num_images)
-    training = {
+    stream = open_stream(options.data, config["image_size"], training.images_drawn, training.seed, options.num_images)
+    record = {
         "what": "dino",
-        "data": "shapes" if data == "shapes" else "images",
-        "pictures": min(stream.num_images, options.draws),
+        "data": "shapes" if options.data == SHAPES else "images",
+        "pictures": min(stream.order.num_images, training.images_drawn),
         "revision": stream.revision,
-        "mae_sha256": sha256_of(resolve(mae)),
-        **asdict(dino),
-        **options.recipe(),
+        "mae_sha256": sha256_of(resolve(options.mae)),
+        # Lists as JSON keeps them: the card and the folder's own record must agree.
+        "crops": {
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(crops).items()},
+            "local_size": local,
+        },
+        "momentum": options.momentum,
+        "teacher_temperature": options.teacher_temperature,
+        "hidden": options.hidden,
+        "bottleneck": options.bottleneck,
+        "prototypes": options.prototypes,
+        "freeze_last": options.freeze_last,
+        **training.recipe(),
     }
-    # As JSON keeps it: the card and the folder's own note must say the same.
-    training["crops"] = {k: list(v) if isinstance(v, tuple) else v for k, v in training["crops"].items()}
-    training["crops"]["local_size"] = local
-    trained = LossModel(model, loss, tuple(config["mean"]), tuple(config["std"]), options.seed)
-    train(trained, stream, options, {**training, "model": config})
-    state = strip_prefix(trained_state(options.out), "teacher.backbone.")
-    return {"state": state, "config": config, "training": training}
+    model = LossModel(Dino(net, options, training.iterations), loss, mean, std, training.seed)
+    train(model, stream, training, {**record, "model": config})
+    state = strip_prefix(trained_state(training.out), "teacher.backbone.")
+    return {"state": state, "config": config, "training": record}
 
 
-def _local_size(dino: DinoOptions, size: int, patch: int) -> int:
-    """Side of a local view; `UsageError` for options that no training can use."""
-    crops = dino.crops
+def _local_size(options: DinoOptions, crops: CropOptions, size: int, patch: int) -> int:
+    """Side of a local view in pixels; `UsageError` for options out of range."""
     local = crops.local_size or max(1, size // 2 // patch) * patch
     if crops.local_crops < 0 or local % patch or not 0 < local <= size:
         raise UsageError(f"local crops: 0 or more, of 1 to {size} pixels in whole patches of {patch}, not {crops}")
     for low, high in (crops.global_scale, crops.local_scale):
         if not 0 < low <= high <= 1:
-            raise UsageError(f"a crop's scale is a range in (0, 1], got ({low}, {high})")
-    if not 0 <= dino.momentum <= 1 or dino.teacher_temperature <= 0:
+            raise UsageError(f"the scale of a crop is a range in (0, 1], not ({low}, {high})")
+    if not 0 <= options.momentum <= 1 or options.teacher_temperature <= 0:
         raise UsageError(
-            f"the teacher's momentum lies in [0, 1] and its temperature above 0, "
-            f"not {dino.momentum} and {dino.teacher_temperature}"
+            f"the teacher's momentum must be in [0, 1] and its temperature above 0, "
+            f"not {options.momentum} and {options.teacher_temperature}"
         )
-    if min(dino.hidden, dino.bottleneck, dino.prototypes) < 1 or not 0 <= dino.freeze_last <= 1:
-        raise UsageError("a head's widths are from 1 on, and freeze_last lies in [0, 1]")
+    if min(options.hidden, options.bottleneck, options.prototypes) < 1 or not 0 <= options.freeze_last <= 1:
+        raise UsageError("the head's widths must be at least 1, and freeze_last in [0, 1]")
     return local

@@ -1,25 +1,26 @@
-"""`ltrp-bench train ltrp`: teach a ranker, without labels, from the semantic density of a frozen MAE."""
+"""`ltrp-bench train ltrp`: LTRP's ranker, trained without labels on the semantic density of a frozen autoencoder.
+
+Luo et al., "Learning to Rank Patches for Unbiased Image Redundancy Reduction", CVPR 2024.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ltrp_bench.harness.training.loop import LossModel, TrainingOptions, train, trained_state
-from ltrp_bench.harness.training.recipes.mae import open_stream
-from ltrp_bench.selectors.checkpoints import resolve as resolve_weights
-from ltrp_bench.selectors.checkpoints import sha256_of
-from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.distances import Distance
+from ltrp_bench.harness.training.data.unlabelled import open_stream
+from ltrp_bench.harness.training.loop import train
+from ltrp_bench.harness.training.loss_model import LossModel
+from ltrp_bench.harness.training.options.pretraining import LtrpOptions
+from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
+from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
+from ltrp_bench.selectors.checkpoints import resolve, sha256_of
+from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 from ltrp_bench.selectors.ltrp.objective import RankingObjective
 from ltrp_bench.selectors.ltrp.ranker import Ranker
-from ltrp_bench.selectors.ltrp.ranking_losses import Loss
-from ltrp_bench.selectors.ltrp.semantic_density import Hide
 
 SIZES: dict[str, dict[str, Any]] = {
     "ti": {"embed_dim": 192, "depth": 12, "heads": 3},
@@ -28,78 +29,55 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class RankingOptions:
-    """How the ranker is taught.
+def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
+    """Train a ranker; its config is for `Ranker`.
 
-    Attributes:
-        size: "ti", "s", "b", or "mae": as the MAE's encoder, and started from its weights.
-        loss: "list_mle", "list_net", "rank_net", "focused_rank" or "pointwise".
-        distance: of reconstructions, "l1" (the paper's), "l2", "ssim", "psnr", "lpips".
-        hide: "decoder" (the paper's default) or "encoder_decoder".
-        mask_ratio: share of patches the MAE does not see.
-        asymmetric: the ranker sees the visible patches only (the paper's), not the whole image.
-        sublist: patches a random sub-list for ListMLE; 0 takes the whole list.
+    Raises:
+        UsageError, InputError: options, images or weights do not fit.
     """
-
-    size: str = "s"
-    loss: Loss = "list_mle"
-    distance: Distance = "l1"
-    hide: Hide = "decoder"
-    mask_ratio: float = 0.9
-    asymmetric: bool = True
-    sublist: int = 20
-
-
-def train_ltrp(
-    data: str, mae: str | Path, options: TrainingOptions, ranking: RankingOptions, num_images: int = 40_000
-) -> dict[str, Any]:
-    """Train, and return {"state": state dict, "config": constructor arguments, "training": how it was made}.
-
-    Args:
-        data: "shapes" or a folder of images.
-        mae: file or shipped tag of the frozen MAE.
-        options: of the loop.
-        ranking: how the ranker is taught.
-        images: how many different images of `shapes`.
-    """
-    torch.manual_seed(options.seed)
-    teacher = load_mae(mae).eval().requires_grad_(False)
-    ranker = make_ranker(teacher, ranking.size)
+    torch.manual_seed(training.seed)
+    teacher = load_mae(options.mae).eval().requires_grad_(False)
+    ranker = make_ranker(teacher, options.ranker)
     # The teacher moves to the device with the student but is neither trained nor saved.
     objective = RankingObjective(
         teacher,
         ranker,
-        loss=ranking.loss,
-        distance=ranking.distance,
-        mask_ratio=ranking.mask_ratio,
-        hide=ranking.hide,
-        sublist=ranking.sublist or None,
-        asymmetric=ranking.asymmetric,
+        loss=options.loss,
+        distance=options.distance,
+        mask_ratio=options.mask_ratio,
+        hide=options.hide,
+        sublist=options.sublist or None,
+        asymmetric=options.asymmetric,
     )
 
     def loss(module: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
         teacher.to(images.device)
         return objective(images, generator)
 
-    stream = open_stream(data, teacher.image_size[0], options.draws, options.seed, num_images)
-    training = {
+    stream = open_stream(options.data, teacher.image_size[0], training.images_drawn, training.seed, options.num_images)
+    record = {
         "what": "ltrp",
-        "data": "shapes" if data == "shapes" else "images",
-        "pictures": min(stream.num_images, options.draws),
+        "data": "shapes" if options.data == SHAPES else "images",
+        "pictures": min(stream.order.num_images, training.images_drawn),
         "revision": stream.revision,
-        "mae_sha256": sha256_of(resolve_weights(mae)),
-        **asdict(ranking),
-        **options.recipe(),
+        "mae_sha256": sha256_of(resolve(options.mae)),
+        "size": options.ranker,
+        "loss": options.loss,
+        "distance": options.distance,
+        "hide": options.hide,
+        "mask_ratio": options.mask_ratio,
+        "asymmetric": options.asymmetric,
+        "sublist": options.sublist,
+        **training.recipe(),
     }
-    model = LossModel(ranker, loss, teacher.mean, teacher.std, options.seed)
-    train(model, stream, options, {**training, "model": ranker.config})
-    return {"state": trained_state(options.out), "config": ranker.config, "training": training}
+    model = LossModel(ranker, loss, teacher.mean, teacher.std, training.seed)
+    train(model, stream, training, {**record, "model": ranker.config})
+    return {"state": trained_state(training.out), "config": ranker.config, "training": record}
 
 
-def make_ranker(teacher: Any, size: str) -> Ranker:
-    """A ranker on the teacher's patches; size "mae" copies the encoder's shape and weights."""
-    own = teacher.config
+def make_ranker(teacher: MAE, size: str) -> Ranker:
+    """An untrained ranker on the teacher's patch grid, or for size "mae" a copy of its encoder."""
+    own: dict[str, Any] = teacher.config
     common: dict[str, Any] = {
         "image_size": own["image_size"],
         "patch_size": own["patch_size"],
@@ -108,8 +86,6 @@ def make_ranker(teacher: Any, size: str) -> Ranker:
     }
     if size in SIZES:
         return Ranker(**common, **SIZES[size])
-    if size != "mae":
-        raise UsageError(f"no ranker size {size!r}; there are {', '.join(SIZES)} and mae")
     ranker = Ranker(**common, embed_dim=own["embed_dim"], depth=own["depth"], heads=own["heads"])
     mine = ranker.state_dict()
     ranker.load_state_dict({**mine, **{k: v for k, v in teacher.state_dict().items() if k in mine}})

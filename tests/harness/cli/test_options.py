@@ -13,7 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from ltrp_bench.harness.cli.main import app, run_command
-from ltrp_bench.harness.cli.options import options_command
+from ltrp_bench.harness.cli.options import Overrides, options_command
 
 FLAGS = Path(__file__).with_name("flags.txt")
 
@@ -36,6 +36,13 @@ class Own:
     by: Literal["score", "rank"] | None = field(default=None, metadata={"help": "Order."})
     steps: tuple[int, int] = field(default=(1, 2), metadata={"help": "Steps."})
     limit: int | None = field(default=None, metadata={"help": "At most.", "min": 1})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Varying:
+    rate: float = field(default=0.5, metadata={"help": "Rate; 0.5, or 1.", "optional": True})
+    mode: Literal["a", "b"] = field(default="a", metadata={"help": "Mode.", "optional": True})
+    count: int = field(default=1, metadata={"help": "Count."})
 
 
 @pytest.fixture
@@ -104,6 +111,38 @@ def test_help_lists_choices_and_ranges(built: Any) -> None:
     assert "2<=x<=9" in text
     assert "--hidden" not in text
     assert "A toy." in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("", Varying(rate=1.0, mode="a", count=1)),
+        ("--rate 0.25 --count 3", Varying(rate=0.25, mode="a", count=3)),
+        ("--mode b", Varying(rate=1.0, mode="b", count=1)),
+    ],
+)
+def test_defaults_may_depend_on_what_the_command_finds(arguments: str, expected: Varying) -> None:
+    made = []
+    toy = typer.Typer()
+
+    @options_command(toy, "toy")
+    def command(varying: Overrides[Varying]) -> None:
+        made.append(varying.build(rate=1.0))
+
+    assert CliRunner().invoke(toy, arguments.split()).exit_code == 0
+    assert made == [expected]
+
+
+def test_a_parameter_may_be_named_like_one_of_its_options() -> None:
+    made = []
+    toy = typer.Typer()
+
+    @options_command(toy, "toy")
+    def command(size: Shared) -> None:
+        made.append(size)
+
+    assert CliRunner().invoke(toy, ["--size", "5"]).exit_code == 0
+    assert made == [Shared(size=5)]
 
 
 def test_two_options_of_one_name_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""What fine-tuning starts from, and how fast each layer learns."""
+"""Weights that fine-tuning starts from, and the learning rate of each layer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ from timm.layers import DropPath
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from ltrp_bench.harness.training.fine_tuning import RampedAverage, averaged, built, fill_from, layer_decay, start_from
-from ltrp_bench.harness.training.loop import LossModel
+from ltrp_bench.harness.training.fine_tuning import (
+    ModelRequest,
+    RampedAverage,
+    averaged,
+    build_with_drop_path,
+    fill_from,
+    initial_state,
+    initial_weights,
+    layer_decay,
+)
+from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.selectors.checkpoints import load_state, resolve, save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
@@ -50,12 +59,12 @@ def test_learning_rates_fall_by_layer(decoder: dict[str, int] | None) -> None:
 
 
 def test_stochastic_depth_rises_and_is_off_in_the_first_block() -> None:
-    vit = built({**TINY, "classes": NAMES}, 0.2)
+    vit = build_with_drop_path({**TINY, "classes": NAMES}, 0.2)
     rates = [getattr(block.drop_path2, "drop_prob", 0.0) for block in vit.blocks]
     assert rates == pytest.approx([0, 0.1, 0.2]) and isinstance(vit.blocks[2].drop_path1, DropPath)
     assert vit.state_dict().keys() == build_vit({**TINY, "classes": NAMES}).state_dict().keys()
     with pytest.raises(UsageError, match="--drop-path"):
-        built({**TINY, "classes": NAMES}, 1.0)
+        build_with_drop_path({**TINY, "classes": NAMES}, 1.0)
 
 
 def test_averages_forget_their_start() -> None:
@@ -77,9 +86,9 @@ def test_averages_forget_their_start() -> None:
 
 
 def begun(init: str | Path, **options: Any) -> tuple[dict[str, Any], VisionTransformer, str]:
-    given = {"classes": NAMES, "words": {"fc_norm": True}, "shapes": True, **options}
-    config, state = start_from(init, **given)
-    vit = built(config, 0.0)
+    given = {"classes": NAMES, "head": {"fc_norm": True}, "synthetic": True, **options}
+    config, state = initial_state(init, ModelRequest(**given))
+    vit = build_with_drop_path(config, 0.0)
     return config, vit, fill_from(vit, state)
 
 
@@ -99,7 +108,7 @@ def test_official_autoencoders_are_told_by_their_shapes(tmp_path: Path) -> None:
     mae = MAE(image_size=32, patch_size=8, embed_dim=192, depth=2, heads=3, decoder_dim=32, decoder_depth=1)
     state = {k: v for k, v in mae.state_dict().items() if not k.startswith(("decoder", "mask_token"))}
     torch.save({"model": state}, tmp_path / "mae_pretrain_vit_base.pth")
-    config, vit, _ = begun(tmp_path / "mae_pretrain_vit_base.pth", shapes=False)
+    config, vit, _ = begun(tmp_path / "mae_pretrain_vit_base.pth", synthetic=False)
     assert (config["heads"], config["depth"], config["image_size"]) == (3, 2, 32)
     assert torch.equal(vit.state_dict()["blocks.1.mlp.fc1.weight"], state["blocks.1.mlp.fc1.weight"])
     assert config["mean"] == [0.485, 0.456, 0.406] and config["crop_pct"] == 0.875
@@ -148,9 +157,14 @@ def test_what_is_no_plain_vit_is_refused(tmp_path: Path) -> None:
         begun(tmp_path / "resnet.pth")
     state = {**build_vit({**TINY, "embed_dim": 192, "heads": 3}).state_dict(), "blocks.0.ls1.gamma": torch.ones(192)}
     torch.save(state, tmp_path / "scaled.pth")
-    with pytest.raises(InputError, match="with ls1.gamma, which the models trained here do not have"):
+    with pytest.raises(InputError, match="with ls1.gamma, which the models trained here lack"):
         begun(tmp_path / "scaled.pth")
     with pytest.raises(InputError, match="no weights ship under the name"):
         begun("mae.nothing")
-    with pytest.raises(UsageError, match="write conv or patch"):
-        begun("mae.shapes", stem="mlp")
+
+
+def test_photos_need_weights_to_start_from() -> None:
+    assert initial_weights(None, synthetic=True) == "mae.shapes"
+    assert initial_weights("a.pth", synthetic=False) == "a.pth"
+    with pytest.raises(UsageError, match="give the weights to start from"):
+        initial_weights(None, synthetic=False)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ltrp_bench.harness.training.data.single_label import CLASSES, LabelledShapes, seen_accuracy, turned_box
-from ltrp_bench.harness.training.data.unlabelled import turned
+from ltrp_bench.harness.training.data.geometry import turned, turned_box
+from ltrp_bench.harness.training.data.single_label import CLASSES, LabelledShapes, seen_accuracy
 from ltrp_bench.tasks.data.shapes.world import SIZE, WORLD_SEEDS, ShapesWorld
 
 

@@ -12,33 +12,35 @@ import pytest
 import torch
 from killed import run_until
 
-from ltrp_bench.harness.training.data.multi_crop import CropOptions, colour_jitter, random_crops, views
-from ltrp_bench.harness.training.loop import TrainingOptions, trained_state
+from ltrp_bench.harness.training.data.multi_crop import color_jitter, random_crops, views
+from ltrp_bench.harness.training.options.pretraining import CropOptions, DinoOptions
+from ltrp_bench.harness.training.options.training import TrainingOptions
 from ltrp_bench.harness.training.recipes.dino import (
     Dino,
-    DinoOptions,
     cross_entropy,
     teacher_momentum,
     train_dino,
     vit_of_mae,
 )
+from ltrp_bench.harness.training.training_folder import trained_state
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.class_attention import DinoSelector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 
-SMALL = DinoOptions(crops=CropOptions(local_crops=2), hidden=16, bottleneck=8, prototypes=32)
+CROPS = CropOptions(local_crops=2)
+SMALL = DinoOptions(hidden=16, bottleneck=8, prototypes=32, num_images=4)
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from ltrp_bench.harness.training.data.multi_crop import CropOptions
-from ltrp_bench.harness.training.recipes.dino import DinoOptions, train_dino
-from ltrp_bench.harness.training.loop import TrainingOptions
-dino = DinoOptions(crops=CropOptions(local_crops=2), hidden=16, bottleneck=8, prototypes=32)
+from ltrp_bench.harness.training.options.pretraining import CropOptions, DinoOptions
+from ltrp_bench.harness.training.options.training import TrainingOptions
+from ltrp_bench.harness.training.recipes.dino import train_dino
+dino = DinoOptions(hidden=16, bottleneck=8, prototypes=32, num_images=6)
 options = TrainingOptions(out=Path(sys.argv[1]), iterations=30, batch_size=2, workers=0, save_every=1)
-train_dino("shapes", options, dino, images=6)
+train_dino(dino, options, CropOptions(local_crops=2))
 """
 
 
@@ -77,15 +79,15 @@ def test_a_whole_crop_is_the_image_or_its_mirror_image() -> None:
     assert min(errors) < 0.2 and crops.min() >= 0 and crops.max() <= 1
 
 
-def test_colour_jitter_does_what_its_options_say() -> None:
+def test_color_jitter_does_what_its_options_say() -> None:
     images = torch.rand(40, 3, 8, 8, generator=generator())
     still = CropOptions(jitter=0, grey_chance=0)
-    torch.testing.assert_close(colour_jitter(images, still, generator()), images, atol=1e-5, rtol=0)
-    grey = colour_jitter(images, CropOptions(jitter=0, grey_chance=1), generator())
+    torch.testing.assert_close(color_jitter(images, still, generator()), images, atol=1e-5, rtol=0)
+    grey = color_jitter(images, CropOptions(jitter=0, grey_chance=1), generator())
     luma = (images * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
     for channel in range(3):
         torch.testing.assert_close(grey[:, channel], luma, atol=1e-4, rtol=0)
-    some = colour_jitter(images, CropOptions(jitter=0.4, jitter_chance=0.5, grey_chance=0), generator())
+    some = color_jitter(images, CropOptions(jitter=0.4, jitter_chance=0.5, grey_chance=0), generator())
     changed = ((some - images).abs().amax((1, 2, 3)) > 1e-3).float().mean()
     assert 0.25 < changed < 0.75 and some.min() >= 0 and some.max() <= 1
 
@@ -155,7 +157,7 @@ def test_it_starts_from_the_encoder_of_the_mae() -> None:
 
 def test_it_ends_in_weights_for_the_selector(tmp_path: Path) -> None:
     options = TrainingOptions(out=tmp_path / "run", iterations=3, batch_size=2, workers=0, lr=1e-4, log_every=1)
-    made = train_dino("shapes", options, SMALL, num_images=4)
+    made = train_dino(SMALL, options, CROPS)
     assert made["training"]["what"] == "dino" and made["training"]["crops"]["local_size"] == 48
     whole = trained_state(tmp_path / "run")
     assert {"centre", "step", "teacher.head.prototypes", "student.backbone.norm.bias"} <= whole.keys()
@@ -187,14 +189,14 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
 
 def test_options_out_of_range(tmp_path: Path) -> None:
     options = TrainingOptions(out=tmp_path, iterations=1, batch_size=2, workers=0)
-    for wrong in (
-        replace(SMALL, crops=CropOptions(local_crops=-1)),
-        replace(SMALL, crops=CropOptions(local_size=20)),
-        replace(SMALL, crops=CropOptions(global_scale=(0.5, 1.5))),
-        replace(SMALL, momentum=1.5),
-        replace(SMALL, teacher_temperature=0),
-        replace(SMALL, prototypes=0),
+    for wrong, crops, message in (
+        (SMALL, CropOptions(local_crops=-1), "local crops"),
+        (SMALL, CropOptions(local_size=20), "local crops"),
+        (SMALL, CropOptions(global_scale=(0.5, 1.5)), "the scale of a crop"),
+        (replace(SMALL, momentum=1.5), CROPS, "momentum"),
+        (replace(SMALL, teacher_temperature=0), CROPS, "temperature"),
+        (replace(SMALL, prototypes=0), CROPS, "widths"),
     ):
-        with pytest.raises(UsageError):
-            train_dino("shapes", options, wrong)
+        with pytest.raises(UsageError, match=message):
+            train_dino(wrong, options, crops)
     assert not list(tmp_path.iterdir())

@@ -1,8 +1,9 @@
-"""`train segmentor`: a kill changes nothing, kept patches are what the model sees, wrong words end in one line."""
+"""`train segmentor`: an interruption changes nothing, the model gets the kept patches, errors are one line."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,23 @@ import torch
 from PIL import Image
 
 from ltrp_bench.harness.cli.main import run_command
-from ltrp_bench.harness.training.data.semantic import IGNORED, SemanticFiles, SemanticShapes, semantic_files
-from ltrp_bench.harness.training.loop import TrainingOptions
+from ltrp_bench.harness.training.data.semantic import IGNORE_INDEX, SemanticFiles, SemanticShapes, semantic_files
+from ltrp_bench.harness.training.options.tasks import SegmentorOptions
+from ltrp_bench.harness.training.options.training import PatchOptions, TrainingOptions
 from ltrp_bench.harness.training.patch_policy import patch_policy
-from ltrp_bench.harness.training.recipes.segmentor import SegmentorOptions, object_accuracy, train_segmentor
+from ltrp_bench.harness.training.recipes.segmentor import object_accuracy, train_segmentor
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.catalog import shapes_seg
 from ltrp_bench.tasks.data.shapes.world import ShapesWorld
 from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor
 
-SMALL = SegmentorOptions(cells=2, stem="conv")
+SMALL = SegmentorOptions(cells=2, stem="conv", stem_loss=0.5, num_images=6)
+PLAIN = SegmentorOptions(stem_loss=0.5, num_images=4)
 
 
 def options(out: Path, iterations: int = 4) -> TrainingOptions:
-    return TrainingOptions(out, iterations, batch_size=2, workers=0, save_every=2, device="cpu")
+    return TrainingOptions(out=out, iterations=iterations, batch_size=2, lr=1e-3, workers=0, save_every=2, device="cpu")
 
 
 def test_items_are_the_worlds_own() -> None:
@@ -37,14 +40,14 @@ def test_items_are_the_worlds_own() -> None:
 
 
 def test_a_training_that_was_cut_ends_like_a_whole_one(tmp_path: Path) -> None:
-    keep = patch_policy("random", domain="shapes")
-    whole = train_segmentor(options(tmp_path / "whole"), SMALL, keep, num_images=6, judged=2)
+    keep = patch_policy(PatchOptions(keep_ratio="random"), "shapes")
+    whole = train_segmentor(SMALL, options(tmp_path / "whole"), keep, eval_images=2)
     assert 0 <= whole["training"]["accuracy"] <= 1 and whole["training"]["keep_ratio"] == "random"
     for file in (tmp_path / "whole").glob("iter_*.pth"):
         assert file.name == "iter_4.pth"
     cut = tmp_path / "cut"
     # The schedule is the whole training's, the loop is stopped half-way.
-    from ltrp_bench.harness.training import loop as training
+    from ltrp_bench.harness.training import hooks as training
 
     saved = training.AtomicCheckpoint.after_train_iter
 
@@ -55,23 +58,23 @@ def test_a_training_that_was_cut_ends_like_a_whole_one(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training.AtomicCheckpoint, "after_train_iter", stop)
-        train_segmentor(options(cut), SMALL, keep, num_images=6, judged=0)
-    again = train_segmentor(options(cut), SMALL, keep, num_images=6, judged=0)
+        train_segmentor(SMALL, options(cut), keep, eval_images=0)
+    again = train_segmentor(SMALL, options(cut), keep, eval_images=0)
     assert all(torch.equal(value, again["state"][key]) for key, value in whole["state"].items())
 
 
 def test_a_selector_chooses_and_the_result_is_a_task_model(tmp_path: Path) -> None:
-    keep = patch_policy("0.25", "variance", domain="shapes")
-    made = train_segmentor(options(tmp_path / "out", 2), SMALL, keep, num_images=4, judged=0)
+    keep = patch_policy(PatchOptions(keep_ratio="0.25", selector="variance"), "shapes")
+    made = train_segmentor(SMALL, options(tmp_path / "out", 2), keep, eval_images=0)
     assert made["training"]["keep_ratio"] == 0.25 and made["training"]["selector"]
     file = tmp_path / "s.safetensors"
     save_safetensors(file, made["state"], {"kind": "segmentor", "config": made["config"]})
     assert len(shapes_seg(images=2, model_weights=file)) == 2
     # Gone on with: the head comes along; another stem is refused.
-    more = train_segmentor(options(tmp_path / "more", 2), SegmentorOptions(), keep, file, num_images=4, judged=0)
+    more = train_segmentor(replace(PLAIN, init=str(file)), options(tmp_path / "more", 2), keep, eval_images=0)
     assert more["training"]["init_tensors"] == len(load_state(file))
     with pytest.raises(UsageError, match="has a stem of its own"):
-        train_segmentor(options(tmp_path / "x", 2), SegmentorOptions(stem="patch"), keep, file, num_images=4)
+        train_segmentor(replace(PLAIN, init=str(file), stem="patch"), options(tmp_path / "x", 2), keep)
 
 
 def test_accuracy_counts_objects_alone() -> None:
@@ -110,7 +113,7 @@ def test_files_are_cut_alike_and_by_position(tmp_path: Path) -> None:
         image, classes = stream[position]
         assert image.shape == (3, 48, 48) and classes.shape == (48, 48) and image.dtype == torch.uint8
         seen |= set(classes.unique().tolist())
-    assert seen == {2, IGNORED}
+    assert seen == {2, IGNORE_INDEX}
     again = SemanticFiles(source, 48, (0.5, 0.5, 0.5), 12, 0)
     assert torch.equal(again[7][0], stream[7][0]) and torch.equal(again[7][1], stream[7][1])
 
@@ -126,9 +129,9 @@ def test_the_command_on_files_and_its_wrong_words(tmp_path: Path, capsys: pytest
     capsys.readouterr()
     for wrong, text in (
         ([], "give the weights to start from"),
-        (["--init", str(file), "--format", "cityscapes"], "write ade20k, voc"),
+        (["--init", str(file), "--format", "cityscapes"], "'ade20k', 'voc'"),
         (["--init", str(file), "--keep-ratio", "2"], "is not in"),
-        (["--init", str(file), "--head", "cone"], "head must be"),
+        (["--init", str(file), "--head", "cone"], "'linear', 'mask-transformer'"),
     ):
         assert run_command([*words, *wrong, *fast]) == 2
         assert text in capsys.readouterr().err

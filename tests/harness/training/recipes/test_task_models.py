@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,12 +17,20 @@ from PIL import Image
 from torch import Tensor
 
 from ltrp_bench.harness.cli.main import run_command
-from ltrp_bench.harness.training.data.labelled import labelled_files, shapes_taught
-from ltrp_bench.harness.training.loop import TrainingOptions, trained_state
+from ltrp_bench.harness.training.data.labelled import class_folders, labelled_shapes
+from ltrp_bench.harness.training.options.tasks import (
+    SHAPES_CLASSIFIER,
+    SHAPES_MULTILABEL,
+    ClassifierOptions,
+    MultiLabelOptions,
+    TaskTrainingOptions,
+)
+from ltrp_bench.harness.training.options.training import PatchOptions
 from ltrp_bench.harness.training.patch_policy import PatchPolicy, patch_policy
-from ltrp_bench.harness.training.recipes.classifier import SHAPES_MIXING, train_classifier
-from ltrp_bench.harness.training.recipes.multilabel import SHAPES_HEAD, train_multilabel
-from ltrp_bench.harness.training.task_tuning import SHAPES_TUNING, Tuning, mixed, with_epochs
+from ltrp_bench.harness.training.recipes.classifier import train_classifier
+from ltrp_bench.harness.training.recipes.multilabel import train_multilabel
+from ltrp_bench.harness.training.task_tuning import mixed, with_epochs
+from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit
@@ -53,20 +62,24 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def options(out: Path, iterations: int = 2, **more: Any) -> TrainingOptions:
-    given = {"batch_size": 4, "lr": 1e-3, "workers": 0, "save_every": 1, "device": "cpu", "betas": (0.9, 0.999)}
-    return TrainingOptions(out=out, iterations=iterations, **{**given, **more})
+def training(out: Path, iterations: int = 2, **extra: Any) -> TaskTrainingOptions:
+    given = {"batch_size": 4, "lr": 1e-3, "workers": 0, "save_every": 1, "device": "cpu"}
+    return TaskTrainingOptions(out=out, iterations=iterations, **{**given, **extra})
 
 
-def words(kind: str, init: Path, out: Path, *more: str) -> list[str]:
+def policy(keep_ratio: str, selector: str | None = None) -> PatchPolicy:
+    return patch_policy(PatchOptions(keep_ratio=keep_ratio, selector=selector))
+
+
+def arguments(kind: str, init: Path, out: Path, *extra: str) -> list[str]:
     usual = ["--iterations", "2", "--batch-size", "4", "--pictures", "8", "--workers", "0", "--device", "cpu"]
-    return ["train", kind, "--init", str(init), "--out", str(out), *usual, *more]
+    return ["train", kind, "--init", str(init), "--out", str(out), *usual, *extra]
 
 
 def test_a_classifier_of_shapes_is_loaded_by_its_task(init: Path, tmp_path: Path, capsys: Any) -> None:
     weights = tmp_path / "classifier.test.safetensors"
     more = ["--keep-ratio", "random", "--export", str(weights)]
-    assert run_command(words("classifier", init, tmp_path / "out", *more)) == 0
+    assert run_command(arguments("classifier", init, tmp_path / "out", *more)) == 0
     assert "tensors are from the file, the rest is new (fc_norm, head)" in capsys.readouterr().out
     model = load_timm(weights)
     assert model.class_names == CATEGORIES and model.inputs.size == (96, 96) and model.inputs.crop_pct == 1.0
@@ -78,8 +91,9 @@ def test_a_classifier_of_shapes_is_loaded_by_its_task(init: Path, tmp_path: Path
 
 def test_a_training_starts_from_its_weights(init: Path, tmp_path: Path) -> None:
     # mmengine's Runner has models draw their weights anew, and timm's ViTs know how.
-    still = options(tmp_path / "out", 1, lr=1e-12)
-    made = train_classifier(shapes_taught(4, "single-object"), init, still, judged=0, tuning=SHAPES_TUNING)
+    still = training(tmp_path / "out", 1, lr=1e-12)
+    options = ClassifierOptions(init=str(init), **{**SHAPES_CLASSIFIER, "mixup": 0.8, "cutmix": 1.0})
+    made = train_classifier(labelled_shapes(4, "single-object"), options, still, eval_images=0)
     for key, value in load_state(init).items():
         if not key.startswith(("head.", "norm.")):
             torch.testing.assert_close(made["state"][key], value)
@@ -88,52 +102,52 @@ def test_a_training_starts_from_its_weights(init: Path, tmp_path: Path) -> None:
 def test_a_multilabel_model_of_shapes_is_loaded_by_its_task(init: Path, tmp_path: Path) -> None:
     weights = tmp_path / "multilabel.test.safetensors"
     more = ["--selector", "ltrp", "--keep-ratio", "0.25", "--cache-scores", "--export", str(weights)]
-    assert run_command(words("multilabel", init, tmp_path / "out", *more)) == 0
+    assert run_command(arguments("multilabel", init, tmp_path / "out", *more)) == 0
     assert len(list((tmp_path / "out" / "scores").glob("*.npy"))) == 1
     model = load_multilabel(weights)
     assert model.class_names == CATEGORIES and model.inputs.crop_mode == "squash"
     assert create_task("shapes-multilabel", images=4, model_weights=weights).reduction == "drop"
-    training = load_metadata(weights)["training"]
-    assert '"mAP": 0.' in training and '"keep_ratio": 0.25' in training and '"ltrp.shapes"' in training
-    # What goes on from it keeps its head.
-    taught, slow, key = shapes_taught(8, "scenes"), options(tmp_path / "on", lr=1e-12), "head.decoder.duplicate_pooling"
-    after = train_multilabel(taught, weights, slow, tuning=SHAPES_TUNING, what=SHAPES_HEAD, judged=0)["state"]
+    record = json.loads(load_metadata(weights)["training"])
+    assert 0 <= record["mAP"] <= 1 and record["keep_ratio"] == 0.25 and record["selector"]["name"] == "ltrp.shapes"
+    # A training that starts from it keeps its head.
+    still, key = training(tmp_path / "on", lr=1e-12), "head.decoder.duplicate_pooling"
+    options = MultiLabelOptions(init=str(weights), **{**SHAPES_MULTILABEL, "ema": 0.0})
+    after = train_multilabel(labelled_shapes(8, "scenes"), options, still, eval_images=0)["state"]
     assert torch.allclose(load_state(weights)[key], after[key])
 
 
 class _StoppedError(Exception):
-    """A kill, at an iteration of one's choice."""
+    """An interruption at a chosen iteration."""
 
 
 def stopping(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    from ltrp_bench.harness.training.loop import LossModel
+    from ltrp_bench.harness.training.loss_model import LossModel
 
     plain = LossModel.forward
 
-    def forward(self: LossModel, *given: Any, **more: Any) -> dict[str, Tensor]:
+    def forward(self: LossModel, *given: Any, **named: Any) -> dict[str, Tensor]:
         if self.iteration == at:
             raise _StoppedError
-        return plain(self, *given, **more)
+        return plain(self, *given, **named)
 
     monkeypatch.setattr(LossModel, "forward", forward)
 
 
-def classify(out: Path, init: Path, photos: Path) -> dict[str, Any]:
+def classify(out: Path, init: Path, photos: Path) -> TrainedModel:
     """With all that is random: crops, RandAugment, erasing, mixing, stochastic depth, a selector's random ratios."""
-    keep, tuning = patch_policy("random", "edge-energy"), Tuning(layer_decay=0.65, drop_path=0.5, erasing=0.5, ema=0.9)
-    return train_classifier(labelled_files(photos), init, options(out, 5), keep, tuning)
+    options = ClassifierOptions(init=str(init), layer_decay=0.65, drop_path=0.5, erasing=0.5, ema=0.9)
+    return train_classifier(class_folders(photos), options, training(out, 5), policy("random", "edge-energy"))
 
 
-def label(out: Path, init: Path, photos: Path) -> dict[str, Any]:
+def label(out: Path, init: Path, photos: Path) -> TrainedModel:
     """With dropout, random fields at random ratios, averaged weights."""
-    tuning = Tuning(1.0, 0.5, "none", 0.0, 0.9997)
-    taught = shapes_taught(8, "scenes")
-    return train_multilabel(taught, init, options(out, 5), patch_policy("random"), tuning, SHAPES_HEAD, judged=0)
+    options = MultiLabelOptions(init=str(init), **{**SHAPES_MULTILABEL, "drop_path": 0.5})
+    return train_multilabel(labelled_shapes(8, "scenes"), options, training(out, 5), policy("random"), eval_images=0)
 
 
 @pytest.mark.parametrize("task", [classify, label])
 def test_a_stop_changes_nothing(
-    task: Callable[..., dict[str, Any]], init: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: Callable[..., TrainedModel], init: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = task(tmp_path / "whole", init, photos)["state"]
     with monkeypatch.context() as patched, pytest.raises(_StoppedError):
@@ -159,15 +173,12 @@ def test_averaged_weights_are_what_comes_out(init: Path, tmp_path: Path) -> None
     assert torch.equal(made["state"]["blocks.0.attn.qkv.weight"], averaged) and not torch.equal(averaged, last)
 
 
-@pytest.mark.parametrize("keep", [PatchPolicy(), patch_policy("0.25"), patch_policy("0.5", "variance")])
+@pytest.mark.parametrize("keep", [PatchPolicy(), policy("0.25"), policy("0.5", "variance")])
 def test_it_learns_a_few_images(keep: PatchPolicy, init: Path, tmp_path: Path) -> None:
     """Four images by heart."""
-    import json
-
-    taught = shapes_taught(4, "single-object")
-    train_classifier(
-        taught, init, options(tmp_path, 30, lr=3e-3, log_every=5), keep, SHAPES_TUNING, SHAPES_MIXING, judged=0
-    )
+    options = ClassifierOptions(init=str(init), **SHAPES_CLASSIFIER)
+    loop = training(tmp_path, 30, lr=3e-3, log_every=5)
+    train_classifier(labelled_shapes(4, "single-object"), options, loop, keep, eval_images=0)
     (log,) = tmp_path.glob("*/vis_data/scalars.json")
     losses = [json.loads(line)["loss"] for line in log.read_text().splitlines() if '"loss"' in line]
     assert losses[-1] < 0.75 * losses[0]
@@ -180,11 +191,11 @@ def test_genuine_photos(shared_dir: Path, init: Path, tmp_path: Path) -> None:
         (tmp_path / "imagenet" / "train" / folder.name).symlink_to(folder)
     weights = tmp_path / "cls.safetensors"
     more = ["--data", str(tmp_path / "imagenet"), "--keep-ratio", "0.5", "--selector", "variance", "--cache-scores"]
-    assert run_command([*words("classifier", init, tmp_path / "a", *more), "--export", str(weights)]) == 0
+    assert run_command([*arguments("classifier", init, tmp_path / "a", *more), "--export", str(weights)]) == 0
     model = load_timm(weights)
     assert model.classes == 1000 and model.inputs.mean == (0.485, 0.456, 0.406) and model.inputs.crop_pct == 0.875
     more = ["--data", str(shared_dir / "data" / "coco"), "--keep-ratio", "random", "--dim", "32", "--heads", "2"]
-    assert run_command([*words("multilabel", init, tmp_path / "b", *more), "--export", str(weights)]) == 0
+    assert run_command([*arguments("multilabel", init, tmp_path / "b", *more), "--export", str(weights)]) == 0
     assert load_multilabel(weights).classes == 80
 
 
@@ -202,40 +213,49 @@ def test_scores_are_mixed_as_their_images() -> None:
 
 
 def test_length_and_rate_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = with_epochs(options(tmp_path, 0, batch_size=128, accumulate=2), 1_281_167, None, None)
+    made = with_epochs(training(tmp_path, batch_size=128, accumulate=2), 1_281_167)
     assert made.lr == pytest.approx(5e-4) and made.iterations == 1_000_912 and made.warmup == 50_046
-    assert with_epochs(options(tmp_path, 7), 100, None, 0.1).iterations == 7
+    made = with_epochs(training(tmp_path), 100, iterations=7, lr=0.1)
+    assert (made.iterations, made.lr) == (7, 0.1)
     monkeypatch.setenv("WORLD_SIZE", "8")
-    made = with_epochs(options(tmp_path, 0, batch_size=128), 1024, 3, None)
+    made = with_epochs(training(tmp_path, batch_size=128, epochs=3), 1024)
     assert made.iterations == 3 and made.lr == pytest.approx(2e-3)
     with pytest.raises(UsageError, match="not both"):
-        with_epochs(options(tmp_path, 7), 100, 2, None)
+        with_epochs(training(tmp_path, epochs=2), 100, iterations=7)
 
 
 @pytest.mark.parametrize(
-    ("kind", "more", "message"),
+    ("kind", "extra", "code", "message"),
     [
-        ("classifier", ["--selector", "nobody", "--keep-ratio", "0.5"], "no selector 'nobody'"),
-        ("classifier", ["--keep-ratio", "0"], "is not in (0, 1]"),
-        ("classifier", ["--keep-ratio", "some"], "or random"),
-        ("classifier", ["--fold", "2"], "'--fold'"),
-        ("classifier", ["--layer-decay", "0"], "--layer-decay"),
-        ("classifier", ["--mixup", "0.8", "--batch-size", "3"], "even --batch-size"),
-        ("classifier", ["--ema", "1"], "--ema"),
-        ("classifier", ["--cache-scores"], "name it with --selector"),
-        ("classifier", ["--epochs", "2"], "not both"),
-        ("multilabel", ["--gamma-neg", "-1"], "asymmetric loss"),
-        ("multilabel", ["--heads", "5"], "heads divide dim"),
-        ("multilabel", ["--data", "nowhere"], "no COCO data set in nowhere"),
-        ("multilabel", ["--data", ".", "--format", "pascal"], "coco, voc, nuswide"),
+        ("classifier", ["--selector", "nobody", "--keep-ratio", "0.5"], 2, "no selector 'nobody'"),
+        ("classifier", ["--keep-ratio", "0"], 2, "is not in (0, 1]"),
+        ("classifier", ["--keep-ratio", "some"], 2, "or random"),
+        ("classifier", ["--fold", "2"], 2, "'--fold'"),
+        ("classifier", ["--stem", "mlp"], 2, "'conv', 'patch'"),
+        ("classifier", ["--layer-decay", "0"], 2, "--layer-decay"),
+        ("classifier", ["--mixup", "0.8", "--batch-size", "3"], 2, "must be even"),
+        ("classifier", ["--ema", "1"], 2, "--ema"),
+        ("classifier", ["--cache-scores"], 2, "add --selector"),
+        ("classifier", ["--epochs", "2"], 2, "not both"),
+        ("multilabel", ["--gamma-neg", "-1"], 2, "asymmetric loss"),
+        ("multilabel", ["--heads", "5"], 2, "heads divide dim"),
+        ("multilabel", ["--data", "nowhere"], 1, "no COCO data set in nowhere"),
+        ("multilabel", ["--data", ".", "--format", "pascal"], 2, "'coco', 'voc', 'nuswide'"),
     ],
 )
-def test_wrong_words_are_one_line(
-    kind: str, more: list[str], message: str, init: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_wrong_options_are_one_line(
+    kind: str,
+    extra: list[str],
+    code: int,
+    message: str,
+    init: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code = run_command(words(kind, init, tmp_path / "out", *more))
-    said = capsys.readouterr().err.strip().splitlines()
-    assert code in (1, 2) and message in said[-1] and said[-1].startswith("ltrp-bench: ")
+    assert run_command(arguments(kind, init, tmp_path / "out", *extra)) == code
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("ltrp-bench: ")
+    assert message in error
     assert not list((tmp_path / "out").glob("iter_*.pth"))
 
 
@@ -250,14 +270,14 @@ def test_photos_need_weights_and_a_train_folder(tmp_path: Path, init: Path, caps
 @pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(init: Path, tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
-        given = words("multilabel", init, out, "--keep-ratio", "random", "--save-every", "1")
+        given = arguments("multilabel", init, out, "--keep-ratio", "random", "--save-every", "1")
         return [{"2": "40"}.get(word, word) for word in given]
 
     assert run_command(command(tmp_path / "whole")) == 0
     killed = tmp_path / "killed"
-    arguments = [sys.executable, "-m", "ltrp_bench.harness.cli.main.main", *command(killed)]
+    process = [sys.executable, "-m", "ltrp_bench.harness.cli.main", *command(killed)]
     for stop_at in (2, 5):
-        assert run_until(arguments, killed, stop_at).name != "iter_40.pth"
+        assert run_until(process, killed, stop_at).name != "iter_40.pth"
     assert run_command(command(killed)) == 0
     expected, got = trained_state(tmp_path / "whole"), trained_state(killed)
     for key, value in expected.items():
@@ -270,13 +290,13 @@ def test_two_processes_train_together(init: Path, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29518"]
     more = ["--selector", "variance", "--keep-ratio", "random", "--cache-scores", "--export", str(weights)]
     process = subprocess.run(
-        [*launcher, "-m", "ltrp_bench.harness.cli.main.main", *words("multilabel", init, tmp_path / "two", *more)],
+        [*launcher, "-m", "ltrp_bench.harness.cli.main", *arguments("multilabel", init, tmp_path / "two", *more)],
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert process.returncode == 0, process.stderr[-2000:]
-    assert run_command(words("multilabel", init, tmp_path / "one", *more[:-2])) == 0
+    assert run_command(arguments("multilabel", init, tmp_path / "one", *more[:-2])) == 0
     together, alone = load_state(weights), trained_state(tmp_path / "one")
     assert any(not torch.equal(alone[key], together[key]) for key in alone), "two processes see twice the images"
     assert all(torch.isfinite(value).all() for value in together.values())

@@ -1,3 +1,5 @@
+"""`train detector --architecture vit`: weights to start from, and resumed trainings."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,91 +10,33 @@ import pytest
 import torch
 
 from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.harness.training.data.detection import GRID, Scenes
+from ltrp_bench.harness.training.options.tasks import DetectorOptions, DetectorTrainingOptions
 from ltrp_bench.harness.training.patch_policy import PatchPolicy
-from ltrp_bench.harness.training.recipes.detector import DetectorTraining
-from ltrp_bench.harness.training.recipes.vit_detector import (
-    GRID,
-    KeptBatch,
-    WholeScenes,
-    export_vit_detector,
-    train_vit_detector,
-)
+from ltrp_bench.harness.training.recipes.detector import export_detector
+from ltrp_bench.harness.training.recipes.vit_detector import CONFIG, train_vit_detector
 from ltrp_bench.selectors.checkpoints import load_state
 from ltrp_bench.tasks.catalog import shapes_det
-from ltrp_bench.tasks.data.shapes.world import PATCH
 from ltrp_bench.tasks.models.bundled import shipped_model
-from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 
-SEGMENTOR = shipped_model("segmentor", "fill")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ready() -> None:
-    openmmlab.setup("mmdet", training=True)
+SEGMENTOR = str(shipped_model("segmentor", "fill"))
 
 
-def scenes(count: int = 8) -> list[dict[str, Any]]:
-    data = WholeScenes(DetectorTraining(iterations=2, batch_size=4))
-    return [data[i] for i in range(count)]
-
-
-def test_scenes_depend_on_their_position_alone() -> None:
-    options = DetectorTraining(iterations=8, batch_size=4)
-    one, same = WholeScenes(options)[13], WholeScenes(options, start=10)[3]
-    np.testing.assert_array_equal(one["image"], same["image"])
-    np.testing.assert_array_equal(one["masks"], same["masks"])
-    assert one["position"] == same["position"] == 13
-
-
-def test_whole_images_keep_all_patches_and_objects() -> None:
-    items = scenes()
-    batch = KeptBatch(PatchPolicy(), 0)(items)
-    for item, sample in zip(items, batch["data_samples"], strict=True):
-        assert sample.metainfo["kept_patches"].all()
-        assert sample.gt_instances.labels.tolist() == item["labels"].tolist()
-
-
-def test_objects_of_which_less_than_a_tenth_is_kept_are_not_taught() -> None:
-    items = scenes()
-    batch = KeptBatch(PatchPolicy(None), 0)(items)
-    shares = {round(float(sample.metainfo["kept_patches"].mean()), 3) for sample in batch["data_samples"]}
-    assert len(shares) == 1 and next(iter(shares)) < 1  # one ratio a batch
-    lost = 0
-    for item, sample in zip(items, batch["data_samples"], strict=True):
-        kept = sample.metainfo["kept_patches"]
-        assert kept.shape == (GRID, GRID)
-        seen = kept.repeat(PATCH, 0).repeat(PATCH, 1)
-        taught = [
-            label
-            for label, mask in zip(item["labels"], item["masks"], strict=True)
-            if (mask & seen).sum() >= 0.1 * mask.sum()
-        ]
-        assert sample.gt_instances.labels.tolist() == taught
-        lost += len(item["labels"]) - len(taught)
-    assert lost
-
-
-def test_patches_depend_on_the_position_and_the_seed() -> None:
-    def kept(seed: int, items: list[dict[str, Any]]) -> np.ndarray:
-        batch = KeptBatch(PatchPolicy(None), seed)(items)
-        return np.stack([sample.metainfo["kept_patches"] for sample in batch["data_samples"]])
-
-    items = scenes(12)
-    np.testing.assert_array_equal(kept(0, items[4:8]), kept(0, items[4:8]))
-    assert (kept(0, items[4:8]) != kept(1, items[4:8])).any()
-    assert (kept(0, items[4:8]) != kept(0, items[8:])).any()
+def training(out: Path, **options: Any) -> DetectorTrainingOptions:
+    given = {"iterations": 4, "batch_size": 2, "warmup": 1, "save_every": 2, "log_every": 1, "device": "cpu"}
+    return DetectorTrainingOptions(out=out, **{**given, **options})
 
 
 def test_it_starts_from_a_segmentors_encoder_and_its_file_is_read_again(tmp_path: Path) -> None:
-    options = DetectorTraining(iterations=1, batch_size=2, warmup=0, lr=1e-12)
-    state, more = train_vit_detector(tmp_path / "t", options, PatchPolicy(None), SEGMENTOR, "cpu")
+    still = training(tmp_path / "t", iterations=1, warmup=0, lr=1e-12)
+    state, record = train_vit_detector(DetectorOptions(init=SEGMENTOR), still, PatchPolicy(None))
     wanted = {k.removeprefix("vit."): v for k, v in load_state(SEGMENTOR).items()}
     key = next(k for k in state if k.endswith("blocks.0.attn.qkv.weight"))
     source = next(v for k, v in wanted.items() if k.endswith("blocks.0.attn.qkv.weight"))
     torch.testing.assert_close(state[key], source, rtol=0, atol=1e-6)
-    assert more["architecture"] == "vit" and more["keep_ratio"] == "random" and more["init_tensors"] > 50
+    assert record["architecture"] == "vit" and record["keep_ratio"] == "random" and record["init_tensors"] > 50
     file = tmp_path / "d.safetensors"
-    export_vit_detector(state, file, options, more)
+    export_detector(state, file, record, CONFIG)
     task = shapes_det(limit=2, model_weights=file, reduction="drop")
     from ltrp_bench.tasks.base import Keep
 
@@ -103,25 +47,24 @@ def test_it_starts_from_a_segmentors_encoder_and_its_file_is_read_again(tmp_path
 
 @pytest.mark.slow
 def test_an_interrupted_training_ends_like_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = DetectorTraining(iterations=4, batch_size=2, warmup=1)
-    keep = PatchPolicy(None)
-    whole, _ = train_vit_detector(tmp_path / "whole", options, keep, SEGMENTOR, "cpu", 4, 1)
+    options, policy = DetectorOptions(init=SEGMENTOR), PatchPolicy(None)
+    whole, _ = train_vit_detector(options, training(tmp_path / "whole", save_every=4), policy)
 
     class Stop(Exception):
         pass
 
-    held = WholeScenes.__getitem__
+    held = Scenes.__getitem__
 
-    def fail_late(self: WholeScenes, index: int) -> dict[str, Any]:
-        if self.start + index >= 6:
+    def fail_late(self: Scenes, position: int) -> dict[str, Any]:
+        if position >= 6:
             raise Stop
-        return held(self, index)
+        return held(self, position)
 
     with monkeypatch.context() as patch:
-        patch.setattr(WholeScenes, "__getitem__", fail_late)
+        patch.setattr(Scenes, "__getitem__", fail_late)
         with pytest.raises(Stop):
-            train_vit_detector(tmp_path / "cut", options, keep, SEGMENTOR, "cpu", 2, 1)
-    resumed, _ = train_vit_detector(tmp_path / "cut", options, keep, SEGMENTOR, "cpu", 2, 1)
+            train_vit_detector(options, training(tmp_path / "cut"), policy)
+    resumed, _ = train_vit_detector(options, training(tmp_path / "cut"), policy)
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, rtol=0, atol=0, msg=key)
 

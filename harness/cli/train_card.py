@@ -1,0 +1,98 @@
+"""Weights that a training exports, and the card beside them: how they were made, and how the loss fell."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ltrp_bench.harness.training.training_folder import TrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Options of every training command besides those of its recipe and loop."""
+
+    export: Path | None = field(
+        default=None, metadata={"help": "Write the trained weights to this .safetensors file, with a card beside it."}
+    )
+    threads: int = field(default=0, metadata={"help": "CPU threads of torch; 0 leaves its default.", "min": 0})
+
+    def use_threads(self) -> None:
+        """Set the number of torch's CPU threads."""
+        if self.threads:
+            import torch
+
+            torch.set_num_threads(self.threads)
+
+
+def export_weights(kind: str, made: TrainedModel, out: Path, export: Path | None, arguments: list[str]) -> None:
+    """Write weights and card if asked to; of several processes only the first does.
+
+    Args:
+        kind: kind of the weights, in their metadata.
+        made: the trained model.
+        out: folder of the training.
+        export: file of the weights; None for none.
+        arguments: the command line, for the card.
+    """
+    from ltrp_bench.selectors.checkpoints import save_safetensors
+
+    if export is None or int(os.environ.get("RANK", "0")) != 0:
+        return
+    save_safetensors(export, made["state"], {"kind": kind, "config": made["config"], "training": made["training"]})
+    write_card(export, kind, made["training"], out, arguments)
+    typer.echo(f"wrote {export} and {export.with_suffix('.md')}")
+
+
+def write_card(weights: Path, kind: str, training: Mapping[str, Any], out: Path, arguments: list[str]) -> None:
+    """Write the card beside exported weights; same arguments as `export_weights`, and the record of the training."""
+    from ltrp_bench.harness.training.training_folder import write_text
+    from ltrp_bench.selectors.checkpoints import sha256_of
+
+    # A training in several stages has a folder for each.
+    stages = sorted(part.parent for part in out.glob("*/training.json")) or [out]
+    lines = [
+        f"# {weights.stem}",
+        "",
+        f"Weights of kind `{kind}`, sha256 `{sha256_of(weights)}`, {weights.stat().st_size:,} bytes.",
+        "",
+        "Made by (the same command makes them again):",
+        "",
+        f"    ltrp-bench {shlex.join(_portable(arguments))}",
+        "",
+        "| option | value |",
+        "| --- | --- |",
+        *[f"| {key} | {value} |" for key, value in sorted(training.items())],
+        "",
+    ]
+    for stage in stages:
+        title = "iteration" if stage == out else f"iteration of {stage.name}"
+        lines += [f"| {title} | loss |", "| --- | --- |"]
+        lines += [*[f"| {step} | {loss:.4f} |" for step, loss in loss_curve(stage)], ""]
+    write_text(weights.with_suffix(".md"), "\n".join(lines))
+
+
+def _portable(arguments: list[str]) -> list[str]:
+    """The arguments of a command without this machine's folders: absolute paths keep their last part."""
+    return [Path(a).name if a.startswith("/") else a for a in arguments]
+
+
+def loss_curve(out: Path, points: int = 12) -> list[tuple[int, float]]:
+    """(iteration, loss) from a training's logs, thinned to about `points`."""
+    found: dict[int, float] = {}
+    for log in sorted(out.glob("*/vis_data/*.json")):
+        for line in log.read_text().splitlines():
+            entry = json.loads(line) if line.startswith("{") else {}
+            if "loss" in entry and "step" in entry:
+                found[int(entry["step"])] = float(entry["loss"])
+    steps = sorted(found)
+    stride = max(1, len(steps) // points)
+    return [(s, found[s]) for s in steps[stride - 1 :: stride]]
