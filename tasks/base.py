@@ -1,4 +1,4 @@
-"""What a task is: images with ground truth, a model (or none), rows per image, metrics over groups."""
+"""Base class of tasks: images with ground truth, a model or none, rows per image, metrics over groups."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 ReductionMode = Literal["drop", "fill"]
-"""How a model is given the kept patches: their tokens alone, or an image whose other patches are the mean."""
+"""Input of a model: the kept patches alone, or the image with its dropped patches filled with the mean."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Sample:
     Attributes:
         image_id: unique in the data set.
         image: [H, W, 3] uint8 RGB.
-        annotations: the task's own.
+        annotations: whatever the task needs to find the ground truth again.
     """
 
     image_id: str
@@ -51,19 +51,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Keep:
-    """A reduction that keeps patches: `mask` is [gh, gw] bool on the task's grid of that sample."""
+    """Reduction that keeps some patches: `mask` is [gh, gw] bool on the task's grid of the sample."""
 
     mask: np.ndarray
 
 
 @dataclass(frozen=True)
 class Downsample:
-    """The `downsample` control: the image shrunk to `keep_ratio` of its patches."""
+    """Reduction of the `downsample` control: the whole image, shrunk to `keep_ratio` of its patches."""
 
     keep_ratio: float
 
 
 ReducedInput = Keep | Downsample
+"""Part of the image that the model is given."""
 
 PatchEdges = tuple[tuple[float, ...], tuple[float, ...]]
 """Row and column edges of a patch grid (gh + 1 and gw + 1 values), in pixels."""
@@ -79,7 +80,7 @@ RENAMED_METHODS: Final = {
 
 
 def _renamed(method: Callable[..., Any], old: str) -> Callable[..., Any]:
-    """`method` under its old name: calls it, with a warning."""
+    """Alias of `method` under its old name, which warns and calls it."""
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -94,11 +95,11 @@ class Task(ABC):
 
     Attributes:
         name: as in the registry, e.g. "coco-det".
-        domain: which shipped weights fit ("shapes" or "photos").
-        reduction: "fill", "drop", or "none" where no model sees the image.
+        domain: "shapes" or "photos"; decides which bundled weights a selector loads.
+        reduction: "fill", "drop", or "none" for tasks without a model.
         headline: the metric that tables show first.
-        supports_downsample: `Downsample` reductions are allowed.
-        split: which categories are seen, unseen, narrow; None if the task does not say.
+        supports_downsample: True if `Downsample` reductions are allowed.
+        split: states of the categories; None if the task has no split.
         row_schema: column -> "int64" | "float64" | "string" | "binary" of the rows `predict` returns.
     """
 
@@ -122,7 +123,7 @@ class Task(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What makes this task's numbers: options, data set revision, model weights' hash. JSON-able."""
+        """Plain JSON of everything that results depend on: options, data revision, hash of the model's weights."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -130,27 +131,30 @@ class Task(ABC):
 
     @abstractmethod
     def image_id(self, index: int) -> str:
-        """The id of the image at `index`, without reading its file: `load(index).image_id` where it is readable."""
+        """Id of the image at `index`, equal to `load(index).image_id`; does not read the file."""
 
     @abstractmethod
     def load(self, index: int) -> Sample:
-        """The image at `index`; `InputError` where its file is missing or corrupt."""
+        """The image at `index`. Raises InputError if its file is missing or corrupt."""
 
     @abstractmethod
     def grid(self, sample: Sample) -> tuple[int, int]:
-        """(gh, gw): the patch grid on which this sample's patches are kept."""
+        """(gh, gw) of the patch grid on which patches of the sample are kept."""
 
     @abstractmethod
     def oracle_scores(self, sample: Sample) -> np.ndarray:
-        """[gh, gw] float32: share of each patch that annotated objects cover, for the oracle."""
+        """[gh, gw] float32 scores of the `oracle` control, from the annotations: greater is kept first.
+
+        For most tasks the share of each patch that annotated objects cover.
+        """
 
     @abstractmethod
     def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
-        """Rows of each image under its reduction; depends on each image alone, not on its batch."""
+        """Rows of each image under its reduction; they depend on the image alone, not on the rest of the batch."""
 
     @abstractmethod
     def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
-        """Metrics over exactly these images, for all groups and categories."""
+        """Metrics over exactly these images (id -> rows), for all groups and categories."""
 
     def patch_edges(self, sample: Sample) -> PatchEdges:
         """Edges of the patches of `grid(sample)` in pixels of `sample.image`; evenly spaced unless overridden."""

@@ -55,8 +55,7 @@ class ClassificationTask(TimmTask[SingleLabelDataset]):
             right = ranks < most
             out += [MetricRow(metric, group, None, *mean_and_count(right[inside[group]])) for group in GROUPS]
             for i in np.unique(labels):
-                group = "seen" if names[i] in self._groups["seen"] else "unseen"
-                out.append(MetricRow(metric, group, names[i], *mean_and_count(right[labels == i])))
+                out.append(MetricRow(metric, self._group_of(names[i]), names[i], *mean_and_count(right[labels == i])))
         return out
 
     def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary:

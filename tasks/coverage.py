@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pycocotools import mask as rle_tools
 
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.objects import SIZES, ObjectDataset
@@ -73,14 +72,11 @@ class CoverageTask(DatasetTask[ObjectDataset]):
     def _measure(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """[n, L] areas of each counted object in each patch, and the [gh, gw] oracle scores."""
         truth = self.dataset.truth(index, masks=True)
-        masks = [rle_tools.decode(item.rle) for item in truth.objects if not item.crowd]
         edges = even_edges(truth.height, self._grid[0]), even_edges(truth.width, self._grid[1])
-        areas = np.zeros((len(masks), self._grid[0] * self._grid[1]))
-        union = np.zeros((truth.height, truth.width), np.uint8)
-        for i, mask in enumerate(masks):
-            areas[i] = patch_areas(mask, *edges).ravel()
-            union |= mask
-        return areas, self._oracle_scores(areas, covered_share(union, *edges))
+        masks = truth.masks()
+        areas = np.array([patch_areas(mask, *edges).ravel() for mask in masks])
+        areas = areas.reshape(len(masks), self._grid[0] * self._grid[1])
+        return areas, self._oracle_scores(areas, covered_share(truth.union_mask(), *edges))
 
     def _oracle_scores(self, areas: np.ndarray, covered: np.ndarray) -> np.ndarray:
         """[gh, gw] oracle scores: here `covered`, the share of each patch that any object covers."""
@@ -105,8 +101,7 @@ class CoverageTask(DatasetTask[ObjectDataset]):
     def _rows(self, sample: Sample, reduction: ReducedInput) -> list[Row]:
         if isinstance(reduction, Downsample):
             raise UsageError(f"{self.name} has no model that could be given a smaller image: leave out 'downsample'")
-        if reduction.mask.shape != self._grid:
-            raise InputError(f"{self.name}: a selection of {reduction.mask.shape} patches, the grid is {self._grid}")
+        self._check_grid(reduction, self._grid)
         areas, _ = self._areas[sample.annotations]
         truth = self.dataset.truth(sample.annotations, masks=True)
         counted = [item for item in truth.objects if not item.crowd]
@@ -148,8 +143,8 @@ class CoverageTask(DatasetTask[ObjectDataset]):
             out.append(MetricRow(metric.replace("coverage", "coverage_gap"), "all", None, gap, means["all"][1]))
         out.append(MetricRow("image_kept", "all", None, *mean_and_count(kept[categories == ""])))
         for category in self.dataset.categories:
-            group = "seen" if category in self._groups["seen"] else "unseen"
-            out.append(MetricRow("coverage", group, category, *mean_and_count(kept[categories == category])))
+            values = mean_and_count(kept[categories == category])
+            out.append(MetricRow("coverage", self._group_of(category), category, *values))
         return out
 
     def _columns(self, records: Mapping[str, list[Row]]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:

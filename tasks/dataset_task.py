@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from pycocotools import mask as rle_tools
 
-from ltrp_bench.tasks.base import Sample, Task
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.base import Keep, ReducedInput, Sample, Task
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.base import ImageDataset
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
@@ -62,6 +63,15 @@ class DatasetTask(Task, Generic[D]):
     def image_id(self, index: int) -> str:
         """Id of the image in the data set."""
         return self.dataset.ids[index]
+
+    def _group_of(self, category: str) -> str:
+        """ "seen" or "unseen"."""
+        return "seen" if category in self._groups["seen"] else "unseen"
+
+    def _check_grid(self, reduction: ReducedInput, grid: tuple[int, int]) -> None:
+        """Raise InputError if patches are kept on another grid than the sample's."""
+        if isinstance(reduction, Keep) and reduction.mask.shape != grid:
+            raise InputError(f"{self.name}: a selection of {reduction.mask.shape} patches, the grid is {grid}")
 
     def annotations_of(self, sample: Sample) -> ImageAnnotations | None:
         """Objects of an image, with masks; None where objects are not localized."""

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pycocotools import mask as rle_tools
 
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary, ordered_groups
@@ -126,13 +125,9 @@ class DetectionTask(DatasetTask[ObjectDataset]):
     def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32: share of each patch that objects (without crowds) cover."""
         truth = self.dataset.truth(sample.annotations.index, masks=True)
-        union = np.zeros((truth.height, truth.width), np.uint8)
-        for item in truth.objects:
-            if not item.crowd:
-                union |= rle_tools.decode(item.rle)
         height, width = sample.annotations.prepared.content.shape[:2]
         rows = patch_edges(truth.height, height, self.patch)
-        return covered_share(union, rows, patch_edges(truth.width, width, self.patch))
+        return covered_share(truth.union_mask(), rows, patch_edges(truth.width, width, self.patch))
 
     def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """One row per detection of a category of the data set, best first."""
@@ -154,10 +149,9 @@ class DetectionTask(DatasetTask[ObjectDataset]):
                     value, n = run.metric(metric, chosen), run.count(chosen)
                     out.append(MetricRow(f"{kind}_{metric}", group, None, value, n))
             for category in self.dataset.categories:
-                group = "seen" if category in self._groups["seen"] else "unseen"
                 for metric in PER_CATEGORY:
                     value, n = run.metric(metric, [category]), run.count([category])
-                    out.append(MetricRow(f"{kind}_{metric}", group, category, value, n))
+                    out.append(MetricRow(f"{kind}_{metric}", self._group_of(category), category, value, n))
         return out
 
     def _evaluate(self, records: Mapping[str, list[Row]], kind: Kind) -> CocoEvaluation:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pycocotools import mask as rle_tools
 
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
@@ -81,12 +80,7 @@ class MultiLabelTask(TimmTask[MultiLabelDataset]):
         """[h, w] bool mask of the image's objects, without crowds; None where the data set has labels alone."""
         if self.dataset.objects is None:
             return None
-        truth = self.dataset.objects.truth(index, masks=True)
-        union = np.zeros((truth.height, truth.width), bool)
-        for item in truth.objects:
-            if not item.crowd:
-                union |= rle_tools.decode(item.rle).astype(bool)
-        return union
+        return self.dataset.objects.truth(index, masks=True).union_mask()
 
     def _row(self, sample: Sample, logits: np.ndarray) -> Row:
         """Sigmoids of the logits, and the labels."""
@@ -114,8 +108,7 @@ class MultiLabelTask(TimmTask[MultiLabelDataset]):
             found = run.summary(self._groups[group], with_sizes=self.dataset.objects is not None)
             out += [MetricRow(metric, group, None, value, n) for metric, (value, n) in found.items()]
         for category, value in zip(run.categories, run.average_precisions(), strict=True):
-            group = "seen" if category in self._groups["seen"] else "unseen"
-            out.append(MetricRow("AP", group, category, float(value), run.count((category,))))
+            out.append(MetricRow("AP", self._group_of(category), category, float(value), run.count((category,))))
         return out
 
     def _run(self, records: Mapping[str, list[Row]]) -> MultiLabel:

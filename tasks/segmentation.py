@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pycocotools import mask as rle_tools
 
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
-from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, PatchEdges, ReducedInput, Row, Sample
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.base import MetricRow, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.semantic import BACKGROUND, SemanticDataset
 from ltrp_bench.tasks.dataset_task import DatasetTask
@@ -100,25 +99,18 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
         """[gh, gw] float32: share of each patch that objects cover; `segment_scores` where every pixel is labelled."""
         image: DisplayImage = sample.annotations
         truth = self.dataset.objects.truth(image.index, masks=True)
-        masks = [rle_tools.decode(item.rle) for item in truth.objects if not item.crowd]
         height, width = image.prepared.content.shape[:2]
         rows = patch_edges(truth.height, height, self.runner.patch)
         columns = patch_edges(truth.width, width, self.runner.patch)
         if BACKGROUND in self.dataset.classes:
-            union = np.zeros((truth.height, truth.width), np.uint8)
-            for mask in masks:
-                union |= mask
-            return covered_share(union, rows, columns)
-        areas = [patch_areas(mask, rows, columns) for mask in masks]
+            return covered_share(truth.union_mask(), rows, columns)
+        areas = [patch_areas(mask, rows, columns) for mask in truth.masks()]
         return segment_scores(np.array(areas).reshape(-1, len(rows) - 1, len(columns) - 1))
 
     def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """Confusion matrix of each image, one row an entry."""
         for sample, reduction in zip(samples, reductions, strict=True):
-            if not isinstance(reduction, Downsample) and reduction.mask.shape != self.grid(sample):
-                raise InputError(
-                    f"{self.name}: a selection of {reduction.mask.shape} patches, the grid is {self.grid(sample)}"
-                )
+            self._check_grid(reduction, self.grid(sample))
         found = self.runner.predict([sample.annotations.prepared for sample in samples], reductions)
         return [self._rows(sample.annotations.index, one) for sample, one in zip(samples, found, strict=True)]
 

@@ -108,12 +108,9 @@ class TimmTask(DatasetTask[D]):
         """One row an image. Images that keep equally many patches go through the model as one batch."""
         batches: dict[Any, list[int]] = {}
         for i, reduction in enumerate(reductions):
+            self._check_grid(reduction, self._grid)
             if isinstance(reduction, Downsample):
                 kind: Any = reduction
-            elif reduction.mask.shape != self._grid:
-                raise InputError(
-                    f"{self.name}: a selection of {reduction.mask.shape} patches, the grid is {self._grid}"
-                )
             else:
                 kind = int(reduction.mask.sum()) if self.reduction == "drop" else "fill"
             batches.setdefault(kind, []).append(i)

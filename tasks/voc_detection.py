@@ -68,8 +68,8 @@ class VocDetectionTask(DetectionTask):
             for group in GROUPS
         ]
         for category in self.dataset.categories:
-            group = "seen" if category in self._groups["seen"] else "unseen"
-            out.append(MetricRow(self.headline, group, category, run.precision[category], run.counts[category]))
+            value, n = run.precision[category], run.counts[category]
+            out.append(MetricRow(self.headline, self._group_of(category), category, value, n))
         return out + super().compute_metrics(records)
 
     def _summary(self, records: Mapping[str, list[Row]], parts: Sequence[Matches]) -> DetectionsSummary:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
+from pycocotools import mask as rle_tools
+
 IGNORE_INDEX: Final = -1
 """Value of the pixels of a class map that belong to no class; metrics leave them out."""
 
@@ -39,6 +42,17 @@ class ImageAnnotations:
     height: int
     width: int
     objects: Sequence[ObjectAnnotation]
+
+    def masks(self) -> list[np.ndarray]:
+        """[H, W] uint8 masks of the objects except crowds, 0 or 1; the annotations must have been read with masks."""
+        return [rle_tools.decode(item.rle) for item in self.objects if not item.crowd]
+
+    def union_mask(self) -> np.ndarray:
+        """[H, W] bool mask of all objects except crowds; the annotations must have been read with masks."""
+        union = np.zeros((self.height, self.width), bool)
+        for mask in self.masks():
+            union |= mask.astype(bool)
+        return union
 
 
 def size_bucket(area: float) -> Literal["small", "medium", "large"]:

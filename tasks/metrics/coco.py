@@ -1,8 +1,8 @@
 """COCO's average precision and recall of any group of categories, from one evaluation.
 
-All categories are evaluated at once and groups are slices of the resulting arrays: evaluating a subset anew would
-cost as much again, and `accumulate` with a subset of catIds returns other categories' rows. A category without
-ground truth has no precision and is left out of every mean.
+All categories are evaluated at once, and groups are slices of the resulting arrays. A second evaluation of a subset
+would cost as much again, and `accumulate` with a subset of catIds returns the rows of other categories. A category
+without ground truth has no precision and is left out of every mean.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ PER_CATEGORY = ("AP", "AP50", "AR100")
 
 @dataclass(frozen=True)
 class CocoEvaluation:
-    """The result of one evaluation over all categories.
+    """Result of one evaluation over all categories.
 
     Attributes:
-        categories: in the order of the arrays' K axis.
+        categories: names in the order of the arrays' K axis.
         precision: [10 IoU thresholds, 101 recalls, K, 4 area ranges, 3 maxDets], -1 where undefined.
         recall: [10, K, 4, 3], -1 where undefined.
-        counts: objects of each category, crowds left out.
+        counts: category -> number of objects, crowds left out.
         overlaps: (image, category), positions from 0 -> [D, G] IoU of its detections, best first, with its objects.
     """
 
@@ -68,7 +68,7 @@ class CocoEvaluation:
         return float(defined.mean()) if defined.size else math.nan
 
     def count(self, categories: Iterable[str] | None = None) -> int:
-        """Objects in a group of categories, crowds left out."""
+        """Number of objects in a group of categories, crowds left out."""
         return sum(self.counts.get(c, 0) for c in (self.categories if categories is None else categories))
 
 
@@ -78,13 +78,13 @@ def evaluate(
     categories: Sequence[str],
     kind: Kind = "bbox",
 ) -> CocoEvaluation:
-    """Evaluate detections as pycocotools does (the numbers agree to rounding; a test holds it to 1e-12).
+    """Evaluate detections as pycocotools does; results agree to 1e-12.
 
     Args:
-        images: ground truth; the order settles ties between equal scores, so give it by image id.
+        images: ground truth, in the order of image ids, which breaks ties between equal scores.
         detections: image id -> rows with category, score, x, y, w, h (pixels of the image) and, for masks, rle
-            (the text of a compressed run-length code; rows with "" have no mask and are left out).
-        categories: all of the data set, in its order.
+            (text of COCO's compressed run-length code; rows with "" have no mask and are left out).
+        categories: all categories of the data set, in its order.
         kind: boxes or masks.
     """
     from faster_coco_eval import COCO, COCOeval_faster
@@ -92,7 +92,7 @@ def evaluate(
     number = {category: k for k, category in enumerate(categories, start=1)}
     truth = COCO(_truth(images, number, kind))
     found = truth.loadRes(_results(images, detections, number, kind))
-    run = COCOeval_faster(truth, found, kind, print_function=_say_nothing, rle_iou_max_workers=1)
+    run = COCOeval_faster(truth, found, kind, print_function=_no_print, rle_iou_max_workers=1)
     run.params.maxDets = [1, 10, MAX_DETECTIONS]
     run.evaluate()
     run.accumulate()
@@ -154,5 +154,5 @@ def _results(
     return results
 
 
-def _say_nothing(*_: object) -> None:
-    """In place of the evaluator's prints."""
+def _no_print(*_: object) -> None:
+    """Replaces the print function of the evaluator."""

@@ -1,4 +1,4 @@
-"""Areas of masks in patches, exact where the borders of patches cut pixels."""
+"""Areas of masks in patches, exact where patch borders cut pixels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 
 
-def even_edges(pixels: int, cells: int) -> tuple[float, ...]:
-    """Borders of `cells` equal parts of an axis of `pixels` pixels."""
-    return tuple(float(e) for e in np.arange(cells + 1) * (pixels / cells))
+def even_edges(pixels: int, parts: int) -> tuple[float, ...]:
+    """Borders of `parts` equal parts of an axis of `pixels` pixels."""
+    return tuple(float(e) for e in np.arange(parts + 1) * (pixels / parts))
 
 
 def patch_edges(pixels: int, content: int, patch: int) -> tuple[float, ...]:
@@ -17,14 +17,14 @@ def patch_edges(pixels: int, content: int, patch: int) -> tuple[float, ...]:
 
     There are ceil(content / patch) patches; the last one ends with the image.
     """
-    cells = -(-content // patch)
-    edges = np.minimum(np.arange(cells + 1) * patch, content) * (pixels / content)
+    parts = -(-content // patch)
+    edges = np.minimum(np.arange(parts + 1) * patch, content) * (pixels / content)
     return tuple(float(e) for e in edges)
 
 
 @lru_cache(maxsize=512)
 def _overlaps(pixels: int, edges: tuple[float, ...]) -> np.ndarray:
-    """[cells, pixels] float64: length of each pixel that lies between each two neighbouring edges."""
+    """[parts, pixels] float64: length of each pixel that lies between each two adjacent edges."""
     border, start = np.asarray(edges)[:, None], np.arange(pixels)
     return np.clip(np.minimum(border[1:], start + 1) - np.maximum(border[:-1], start), 0, None)
 
@@ -47,8 +47,8 @@ def patch_areas(mask: np.ndarray, rows: tuple[float, ...], columns: tuple[float,
 
 def covered_share(mask: np.ndarray, rows: tuple[float, ...], columns: tuple[float, ...]) -> np.ndarray:
     """[gh, gw] float32 in [0, 1]: share of each patch that a [H, W] mask covers."""
-    cells = np.diff(rows)[:, None] * np.diff(columns)[None]
-    return np.clip(patch_areas(mask, rows, columns) / cells, 0, 1).astype(np.float32)
+    parts = np.diff(rows)[:, None] * np.diff(columns)[None]
+    return np.clip(patch_areas(mask, rows, columns) / parts, 0, 1).astype(np.float32)
 
 
 def segment_scores(areas: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Semantic segmentation's metrics of any group of classes, from one confusion matrix.
+"""Semantic segmentation metrics of any group of classes, from one confusion matrix.
 
-The whole matrix is kept for each image and added up; groups are slices of it. Setting the classes of other groups to
-"ignore" instead would forget the pixels that are wrongly given to them, and so inflate a group's IoU.
+The full matrix of every image is kept and summed, and groups are slices of the sum. Setting the classes of other groups
+to the ignore label instead would drop the pixels that are wrongly predicted as them, and so inflate a group's IoU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ltrp_bench.tasks.metrics.averages import defined_mean
 
 
 def confusion_rows(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One image's confusion matrix as rows, entries without pixels left out.
+    """Confusion matrix of one image as rows; entries without pixels are left out.
 
     Args:
         truth: [H, W] integers, indices of `classes` or `IGNORE_INDEX`.
@@ -29,10 +29,10 @@ def confusion_rows(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[s
         Rows {"true", "predicted", "pixels"}, in the order of classes.
 
     Raises:
-        ValueError: shapes differ, or an index is no class.
+        ValueError: if the shapes differ or an index is not a class.
     """
     if truth.shape != predicted.shape:
-        raise ValueError(f"a prediction of {predicted.shape} pixels for a truth of {truth.shape}")
+        raise ValueError(f"the prediction has {predicted.shape} pixels, the class map {truth.shape}")
     count = len(classes)
     counted = truth != IGNORE_INDEX
     found = truth[counted].astype(np.int64), predicted[counted].astype(np.int64)
@@ -47,7 +47,7 @@ def confusion_rows(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[s
 
 @dataclass(frozen=True)
 class Confusion:
-    """A confusion matrix and what it says of groups of classes.
+    """Confusion matrix of a data set, and metrics over groups of its classes.
 
     Attributes:
         classes: names of rows (truth) and columns (prediction).
@@ -59,7 +59,7 @@ class Confusion:
 
     @classmethod
     def of(cls, images: Iterable[Sequence[Mapping[str, Any]]], classes: Sequence[str]) -> Confusion:
-        """The sum of images' matrices, given as `confusion_rows`."""
+        """Sum of the matrices of images, each given as `confusion_rows`."""
         index = {name: i for i, name in enumerate(classes)}
         matrix = np.zeros((len(classes), len(classes)), np.int64)
         for rows in images:
@@ -69,12 +69,12 @@ class Confusion:
 
     @property
     def iou(self) -> np.ndarray:
-        """[C] intersection over union; NaN of a class that is neither there nor predicted, as mmseg has it."""
+        """[C] intersection over union; NaN for a class that neither occurs nor is predicted, as in mmseg."""
         return ratio(self._right, self.matrix.sum(0) + self.matrix.sum(1) - self._right)
 
     @property
     def accuracy(self) -> np.ndarray:
-        """[C] share of each class's pixels that are right; NaN of a class that is not there."""
+        """[C] share of each class's pixels that are correct; NaN for a class that does not occur."""
         return ratio(self._right, self.matrix.sum(1))
 
     @property
@@ -82,25 +82,25 @@ class Confusion:
         return np.diagonal(self.matrix)
 
     def mean_iou(self, group: Collection[str]) -> float:
-        """mIoU: mean over a group's classes that have one."""
+        """mIoU: mean IoU over the classes of a group that have one."""
         return defined_mean(self.iou[self._of(group)])
 
     def mean_accuracy(self, group: Collection[str]) -> float:
-        """mAcc: mean over a group's classes that are there."""
+        """mAcc: mean accuracy over the classes of a group that occur."""
         return defined_mean(self.accuracy[self._of(group)])
 
     def pixel_accuracy(self, group: Collection[str]) -> float:
-        """aAcc: share of a group's pixels that are right."""
+        """aAcc: share of a group's pixels that are correct."""
         members = self._of(group)
         return float(ratio(self._right[members].sum(), self.matrix[members].sum()))
 
     def share_called(self, true: Collection[str], called: Collection[str]) -> float:
-        """Share of the pixels of one group that are given to the classes of another."""
+        """Share of the pixels of one group that are predicted as classes of another."""
         rows = self.matrix[self._of(true)]
         return float(ratio(rows[:, self._of(called)].sum(), rows.sum()))
 
     def pixels(self, group: Collection[str]) -> int:
-        """Pixels of a group in the truth."""
+        """Number of pixels of a group in the ground truth."""
         return int(self.matrix[self._of(group)].sum())
 
     def _of(self, group: Collection[str]) -> np.ndarray:

@@ -27,11 +27,11 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class VocEvaluation:
-    """The result of one evaluation.
+    """Result of one evaluation.
 
     Attributes:
-        precision: category -> its average precision in [0, 1]; NaN without an object that counts.
-        counts: category -> its objects, difficult ones left out.
+        precision: category -> average precision in [0, 1]; NaN without an object that counts.
+        counts: category -> number of objects, difficult ones left out.
     """
 
     precision: Mapping[str, float]
@@ -44,7 +44,7 @@ class VocEvaluation:
         return math.fsum(values) / len(values) if values else math.nan
 
     def count(self, categories: Iterable[str] | None = None) -> int:
-        """Objects of a group of categories, difficult ones left out."""
+        """Number of objects in a group of categories, difficult ones left out."""
         return sum(self.counts[name] for name in (self.precision if categories is None else categories))
 
 
@@ -60,10 +60,10 @@ def evaluate_voc(
     Boxes are between the edges of pixels, so their IoU is the devkit's, which counts the pixels at both corners in.
 
     Args:
-        images: ground truth, difficult objects as crowds; the order settles ties between equal scores, so give it by
-            image id.
+        images: ground truth, difficult objects as crowds, in the order of image ids, which breaks ties between equal
+            scores.
         detections: image id -> rows with category, score, x, y, w, h (pixels of the image).
-        categories: all of the data set, in its order.
+        categories: all categories of the data set, in its order.
         rule: "area" under the precision envelope (2010 and later) or the mean of the envelope at "11points" (2007).
         threshold: least IoU of a correct detection.
     """
@@ -133,7 +133,7 @@ def _matches(
 
 
 def _overlaps(boxes: np.ndarray, box: Sequence[float]) -> np.ndarray:
-    """[n] IoU of [n, 4] boxes (x, y, width, height) with one; those of a positive area each."""
+    """[n] IoU of boxes [n, 4] (x, y, width, height), each of positive area, with one box."""
     x, y, w, h = box
     wide = np.minimum(boxes[:, 0] + boxes[:, 2], x + w) - np.maximum(boxes[:, 0], x)
     high = np.minimum(boxes[:, 1] + boxes[:, 3], y + h) - np.maximum(boxes[:, 1], y)
@@ -152,8 +152,8 @@ def _average_precision(right: np.ndarray, objects: int, rule: Rule) -> float:
     precision = hits / np.arange(1, len(right) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     if rule == "area":
-        # Recall rises by 1 / objects at each hit, nowhere else.
+        # Recall rises by 1 / objects at each true positive, nowhere else.
         return math.fsum(envelope[right]) / objects
-    # Whole numbers: a recall of 3/10 reaches the point 0.3, which as a sum of tenths it would miss by a rounding.
+    # Integers: a recall of 3/10 reaches the point 0.3, which as a sum of tenths it would miss by a rounding error.
     reached = [np.flatnonzero(10 * hits >= point * objects) for point in range(11)]
     return math.fsum(envelope[r[0]] for r in reached if len(r)) / 11

@@ -1,6 +1,6 @@
-"""Which categories a label set contains: seen, unseen, or narrow (through a part or one kind only).
+"""Splits of a data set's categories by a label set: seen, unseen, or narrow (in part or through one kind only).
 
-A property of (data set, label set), never of one selector.
+A split belongs to a data set and a label set, not to a selector.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NarrowAs = Literal["seen", "unseen"]
 """Group in which narrow categories are counted."""
 STATES: tuple[State, ...] = get_args(State)
 SPLITS = Path(__file__).parent
-"""The folder of the splits that ship."""
+"""Folder of the splits that ship."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class CategorySplit:
     """The state of every category under one label set.
 
     Attributes:
-        label_set: e.g. "imagenet1k" or "shapes-seen/0".
+        label_set: name, e.g. "imagenet1k" or "shapes-seen/0".
         states: category -> "seen" | "unseen" | "narrow", in the data set's order of categories.
-        reasons: category -> why, where known.
-        wnids: category -> the label set's classes that count for it, where known (of ImageNet: WordNet's numbers).
+        reasons: category -> reason of its state, where known.
+        wnids: category -> classes of the label set that match it, where known; WordNet ids for ImageNet.
     """
 
     label_set: str
@@ -41,13 +41,13 @@ class CategorySplit:
     wnids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def counts(self) -> dict[State, int]:
-        """How many categories are seen, narrow and unseen, in this order."""
+        """Number of seen, narrow and unseen categories, in this order."""
         return {state: sum(found == state for found in self.states.values()) for state in STATES}
 
     def groups(self, narrow_as: NarrowAs = "seen") -> dict[str, frozenset[str]]:
-        """{"all", "seen", "unseen"} -> categories; "narrow" ones count as `narrow_as`."""
+        """Group ("all", "seen", "unseen") -> categories; narrow ones count as `narrow_as`."""
         if narrow_as not in ("seen", "unseen"):
-            raise UsageError(f"narrow_as must be 'seen' or 'unseen', got {narrow_as!r}")
+            raise UsageError(f"narrow_as must be seen or unseen, got {narrow_as!r}")
         found: dict[str, set[str]] = {group: set() for group in GROUPS}
         for category, state in self.states.items():
             found["all"].add(category)
@@ -55,31 +55,31 @@ class CategorySplit:
         return {group: frozenset(names) for group, names in found.items()}
 
     def check_covers(self, categories: Iterable[str], where: str) -> None:
-        """Raise InputError if a category of the data set `where` has no state here."""
+        """Raise InputError if a category has no state; `where` is the data set or task that the message names."""
         absent = sorted(set(categories) - set(self.states))
         if absent:
-            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            others = f" and {len(absent) - 5} others" if len(absent) > 5 else ""
             raise InputError(
-                f"{where}: {', '.join(absent[:5])}{more} not in the split '{self.label_set}' "
+                f"{where}: {', '.join(absent[:5])}{others} not in the split '{self.label_set}' "
                 f"({len(self.states)} categories); give a CSV that lists all of them with --split FILE"
             )
 
     def fingerprint(self) -> str:
-        """sha256 of label set and states: reasons and wnids may change without changing results."""
+        """SHA-256 of label set and states; reasons and wnids may change without changing results."""
         text = json.dumps([self.label_set, sorted(self.states.items())], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_split(name: str | Path) -> CategorySplit:
-    """A split from a CSV file, or one that ships.
+    """Load a split that ships, or one from a CSV file.
 
     Args:
-        name: "imagenet1k_coco80" and the like, "imagenet1k" (its own 1,000 classes), a fold ("shapes/0"); or a CSV
-            with a line a category. Its columns category and state are needed; wnids and reason are shown where they
-            are there; others are not looked at. The label set is called by the file's name up to the first "_".
+        name: name of a split that ships, e.g. "imagenet1k_coco80", "imagenet1k" (its own 1,000 classes) or a fold
+            "shapes/0"; or a CSV file with one line per category and the columns category and state, optionally wnids
+            and reason. The name of the label set is the file's name up to the first "_".
 
     Raises:
-        InputError: a missing or malformed file. UsageError: a name that is neither file nor shipped.
+        InputError: a missing or malformed file. UsageError: neither a file nor a split that ships.
     """
     if str(name) in ("shapes/0", "shapes/1"):
         return shapes_split(int(str(name)[-1]))
@@ -94,14 +94,15 @@ def load_split(name: str | Path) -> CategorySplit:
 
 
 def shipped_splits() -> list[str]:
-    """What `load_split` knows by name."""
+    """Names of the splits that ship."""
     files = sorted(path.stem for path in SPLITS.glob("*.csv"))
     return ["imagenet1k", *files, "shapes/0", "shapes/1"]
 
 
 def _read(path: Path) -> CategorySplit:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel writes a mark before the first column
+        # Excel writes a byte order mark before the first column.
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
             columns = set(reader.fieldnames or ())
@@ -127,7 +128,7 @@ def _read(path: Path) -> CategorySplit:
 
 
 def shapes_split(fold: int) -> CategorySplit:
-    """The split of the built-in world: the label set `shapes-seen` of fold 0 or 1."""
+    """Split of the built-in world by the label set `shapes-seen` of fold 0 or 1."""
     from ltrp_bench.tasks.data.shapes.world import CATEGORIES, seen_categories
 
     seen = seen_categories(fold)
@@ -135,7 +136,7 @@ def shapes_split(fold: int) -> CategorySplit:
 
 
 def imagenet_split() -> CategorySplit:
-    """ImageNet-1K against itself: all of its classes are seen."""
+    """Split of ImageNet-1K by its own label set: all classes are seen."""
     from ltrp_bench.tasks.data.synsets import imagenet_classes
 
     classes = imagenet_classes()

@@ -103,7 +103,7 @@ def test_what_is_not_there() -> None:
 
 @pytest.mark.parametrize(
     ("truth", "predicted", "says"),
-    [([0, 1], [0], "shape|truth"), ([5], [0], "beyond"), ([0], [5], "beyond"), ([0], [-1], "beyond")],
+    [([0, 1], [0], "class map"), ([5], [0], "beyond"), ([0], [5], "beyond"), ([0], [-1], "beyond")],
 )
 def test_wrong_maps_are_refused(truth: list[int], predicted: list[int], says: str) -> None:
     with pytest.raises(ValueError, match=says):
