@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# A small sweep on shapes, compared with the committed table; exit code 1 on a regression.
-# Renew the table after an intended change (docs/results.md): tools/regression.sh DIR; cp DIR/current.csv tests/regression/shapes.csv
+# Run a small sweep on shapes and compare it with the committed table; the exit code is 1 if there is a regression.
+# To update the table after an intended change (docs/results.md):
+#   tools/regression.sh DIR; cp DIR/current.csv tests/regression/shapes.csv
 set -euo pipefail
 out=${1:-runs/regression}
-# Fingerprints know nothing of the code: what an older one measured must not be found here.
+# Fingerprints do not depend on the code, so cells of an older version would be reused.
 rm -rf "$out"
 ltrp-bench run --out "$out" --selector ltrp --selector random --selector center --selector variance \
     --selector oracle --task shapes-coverage --task shapes-det --limit 60 --keep-ratio 0.25 --keep-ratio 0.5

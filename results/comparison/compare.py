@@ -1,4 +1,4 @@
-"""Comparison of two leaderboards, and its regressions as a Markdown table, JUnit XML and lines of text.
+"""Comparison of two leaderboards: which rows got worse.
 
 All headline metrics are higher-is-better, so a decrease of `all`, `seen` or `unseen` is a regression. If both sides
 are run folders whose cells have resampling summaries, it must be statistically significant (`paired`), else larger
@@ -11,23 +11,22 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import pandas as pd
 
+from ltrp_bench.results.comparison.outcome import Comparison, RowComparison, Status
 from ltrp_bench.results.comparison.paired import Change, PairedCells
 from ltrp_bench.results.leaderboard.aggregate import VALUES
 from ltrp_bench.results.leaderboard.csv_files import read_rows
 from ltrp_bench.results.schema.record import Identity, ResultsError
+from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES
 from ltrp_bench.results.store.run_store import RunStore
 
 Test = Literal["auto", "paired", "tolerance"]
-Status = Literal["ok", "better", "worse", "missing", "new", "not compared"]
-
-COMPARED: Final = ("all", "seen", "unseen")
 
 DEFAULT_TOLERANCE: Final = 0.005
 """Absolute, in units of the metric. Differences between machines through rounding are far smaller."""
@@ -48,111 +47,12 @@ class CompareOptions:
         resamples: number of resamples of the paired test.
     """
 
-    tolerance: float = field(
-        default=DEFAULT_TOLERANCE,
-        metadata={"help": "Accepted absolute decrease of a value, without a paired test.", "min": 0.0},
-    )
-    test: Test = field(
-        default="auto",
-        metadata={"help": "Paired test, tolerance, or a paired test where cells have resampling summaries (auto)."},
-    )
-    resamples: int = field(
-        default=RESAMPLES, metadata={"help": "Number of bootstrap resamples of the paired test.", "min": 100}
-    )
+    tolerance: float = DEFAULT_TOLERANCE
+    test: Test = "auto"
+    resamples: int = RESAMPLES
 
 
 DEFAULT: Final = CompareOptions()
-
-
-@dataclass(frozen=True)
-class RowComparison:
-    """Comparison of one row.
-
-    Attributes:
-        status: "ok", "better", "worse", "missing", "new" or "not compared".
-        key: (task, reduction, keep ratio, selector).
-        base, current: values of the row on both sides; empty where it is missing.
-        note: reason for the status.
-        changes: group -> change, by the paired test; None if the tolerance was used.
-    """
-
-    status: Status
-    key: tuple[str, str, float, str]
-    base: dict[str, float]
-    current: dict[str, float]
-    note: str = ""
-    changes: Mapping[str, Change] | None = None
-
-    @property
-    def comparable(self) -> bool:
-        """True if the row is complete on both sides."""
-        return self.status in ("ok", "better", "worse")
-
-    @property
-    def regression(self) -> bool:
-        """True if the row fails the comparison."""
-        return self.status in ("worse", "missing")
-
-    def line(self) -> str:
-        """Text for a terminal: the row, its status and the reason."""
-        task, reduction, ratio, selector = self.key
-        return f"{task} ({reduction}) {selector} at keep ratio {ratio:g}: {self.status}, {self.note}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All rows of a comparison, regressions first.
-
-    Attributes:
-        rows: the rows.
-        tolerance: accepted decrease of a value, where no paired test was made.
-    """
-
-    rows: tuple[RowComparison, ...]
-    tolerance: float
-
-    @property
-    def regressions(self) -> tuple[RowComparison, ...]:
-        """Rows that got worse or are missing."""
-        return tuple(row for row in self.rows if row.regression)
-
-    def markdown(self) -> str:
-        """Markdown text for a CI summary: one sentence and a table."""
-        count = len(self.regressions)
-        outcome = f"**{count} regression{'s' if count != 1 else ''}**" if count else "No regression"
-        tested = sum(row.changes is not None for row in self.rows)
-        methods = [f"{tested} by a paired bootstrap test, Holm-corrected"] if tested else []
-        methods += [f"{len(self.rows) - tested} by tolerance {self.tolerance:g}"] if tested < len(self.rows) else []
-        head = ("status", "task", "reduction", "keep ratio", "selector", *VALUES, "note")
-        lines = [
-            f"{outcome} in {len(self.rows)} rows ({', '.join(methods) or 'none'}).",
-            "",
-            "| " + " | ".join(head) + " |",
-            "|" + "|".join("---" for _ in head) + "|",
-        ]
-        for row in self.rows:
-            task, reduction, ratio, selector = row.key
-            values = [_change(row.base.get(name, math.nan), row.current.get(name, math.nan)) for name in VALUES]
-            entries = [row.status, task, reduction, f"{ratio:g}", selector, *values, row.note]
-            lines.append("| " + " | ".join(entry.replace("|", "\\|") for entry in entries) + " |")
-        return "\n".join(lines) + "\n"
-
-    def junit(self) -> bytes:
-        """JUnit XML with one test case per row; regressions fail, and rows that were not compared are skipped."""
-        from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
-
-        suite = TestSuite("ltrp-bench compare")
-        for row in self.rows:
-            task, reduction, ratio, selector = row.key
-            case = TestCase(f"{selector} at keep ratio {ratio:g}", classname=f"{task}.{reduction}", time=0.0)
-            if row.regression:
-                case.result = [Failure(f"{row.status}: {row.note}", row.status)]
-            elif row.status == "not compared":
-                case.result = [Skipped(row.note)]
-            suite.add_testcase(case)
-        document = JUnitXml()
-        document.add_testsuite(suite)
-        return bytes(document.tostring())
 
 
 def compare(base: Path, current: Path, options: CompareOptions = DEFAULT) -> Comparison:
@@ -273,7 +173,7 @@ def _compare_values(
 ) -> tuple[Status, list[str]]:
     """Status of a row, and a note for each value that changed."""
     notes, worse, better = [], False, False
-    for name in COMPARED:
+    for name in GROUPS:
         was, now = before[name], after[name]
         if math.isnan(was):
             continue
@@ -307,11 +207,3 @@ def _exact(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _values(row: dict[str, Any]) -> dict[str, float]:
     return {name: float(row[name]) for name in VALUES}
-
-
-def _change(was: float, now: float) -> str:
-    before = "-" if math.isnan(was) else f"{was:.4f}"
-    after = "-" if math.isnan(now) else f"{now:.4f}"
-    if math.isnan(was) or math.isnan(now):
-        return before if before == after else f"{before} → {after}"
-    return f"{before} → {after} ({now - was:+.4f})"

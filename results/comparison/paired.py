@@ -8,6 +8,7 @@ is significant if its one-sided p-value, after Holm's correction over all rows a
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -72,16 +73,14 @@ class PairedCells:
 
     def changes(self, rows: Sequence[tuple[Row, Row]]) -> list[dict[str, Change] | None]:
         """Group -> change, for each pair of rows (base, current); None where a cell has no resampling summary."""
-        apart = [self._differences(*pair) for pair in rows]
-        tests = [(i, group, one) for i, groups in enumerate(apart) if groups for group, one in groups.items()]
+        differences = [self._differences(*pair) for pair in rows]
+        tests = [(i, group, one) for i, groups in enumerate(differences) if groups for group, one in groups.items()]
         falls = holm([_p_fall(one) for _, _, one in tests])
         rises = holm([_p_fall(combination((-1.0, one))) for _, _, one in tests])
-        out: list[dict[str, Change] | None] = [None if groups is None else {} for groups in apart]
+        changes: dict[int, dict[str, Change]] = defaultdict(dict)
         for (i, group, one), fall, rise in zip(tests, falls, rises, strict=True):
-            held = out[i]
-            assert held is not None
-            held[group] = Change(one.point, *one.interval(), fall, rise)
-        return out
+            changes[i][group] = Change(one.point, *one.interval(), fall, rise)
+        return [None if groups is None else changes[i] for i, groups in enumerate(differences)]
 
     def _differences(self, old: Row, new: Row) -> dict[str, Estimate] | None:
         """Group -> current - base, as a mean over the seeds that both have."""
@@ -91,14 +90,14 @@ class PairedCells:
         )
         found: dict[str, list[Estimate]] = {group: [] for group in GROUPS}
         for seed in sorted(before.keys() & after.keys()):
-            groups = self._one(before[seed], after[seed])
+            groups = self._difference(before[seed], after[seed])
             if groups is None:
                 return None
             for group in GROUPS:
                 found[group].append(groups[group])
         return {group: mean(own) for group, own in found.items()} if found["all"] else None
 
-    def _one(self, before: CellRecord, after: CellRecord) -> dict[str, Estimate] | None:
+    def _difference(self, before: CellRecord, after: CellRecord) -> dict[str, Estimate] | None:
         one, other = (store.read_summary(r) for store, r in zip(self._stores, (before, after), strict=True))
         metric = before.task.headline
         if one is None or other is None or metric not in one.metrics or metric not in other.metrics:

@@ -42,8 +42,15 @@ COLUMNS: Final = (
 
 
 @dataclass(frozen=True)
-class _Key:
-    """Key of a row. Selectors and tasks have an id as well, since one name may stand for several weights."""
+class RowKey:
+    """Key of a row.
+
+    Attributes:
+        task, selector: names in tables.
+        task_id, selector_id: first digits of their identities, since one name may stand for several weights or options.
+        reduction: "drop", "fill" or "none".
+        keep_ratio: share of kept patches.
+    """
 
     task: str
     task_id: str
@@ -68,9 +75,9 @@ def aggregate_cells(
         over seeds, `*_std` the sample standard deviation over seeds (NaN for one seed), and `gap` is seen - unseen.
         Rows with `complete` False have NaN as values, and `missing` lists what they lack.
     """
-    cells: dict[_Key, dict[int, CellRecord]] = defaultdict(dict)
+    cells: dict[RowKey, dict[int, CellRecord]] = defaultdict(dict)
     for record in records:
-        key = _Key(
+        key = RowKey(
             record.task.name,
             record.task.identity.short,
             record.reduction,
@@ -80,7 +87,7 @@ def aggregate_cells(
         )
         cells[key][record.seed] = record
     rows: list[dict[str, Any]] = []
-    tables: dict[tuple[str, str, str], dict[_Key, dict[int, CellRecord]]] = defaultdict(dict)
+    tables: dict[tuple[str, str, str], dict[RowKey, dict[int, CellRecord]]] = defaultdict(dict)
     for key, by_seed in cells.items():
         tables[key.task, key.task_id, key.reduction][key] = by_seed
     for table in tables.values():
@@ -91,7 +98,7 @@ def aggregate_cells(
 
 
 def _table_rows(
-    table: dict[_Key, dict[int, CellRecord]], metric: str | None, roles: SelectorRoles
+    table: dict[RowKey, dict[int, CellRecord]], metric: str | None, roles: SelectorRoles
 ) -> list[dict[str, Any]]:
     """Rows of one task and reduction. A selector should have every keep ratio and seed that any other has there.
 
@@ -112,9 +119,9 @@ def _table_rows(
         rows.append(_row(key, by_seed, missing, metric))
     first = {(key.selector, key.selector_id): (key, by_seed) for key, by_seed in table.items()}
     for (name, _), (key, by_seed) in first.items():
-        held = {k.keep_ratio for k in table if (k.selector, k.selector_id) == (key.selector, key.selector_id)}
-        for ratio in () if roles.keeps_every_patch(name) else sorted(ratios - held):
-            empty = _Key(key.task, key.task_id, key.reduction, ratio, key.selector, key.selector_id)
+        measured = {k.keep_ratio for k in table if (k.selector, k.selector_id) == (key.selector, key.selector_id)}
+        for ratio in () if roles.keeps_every_patch(name) else sorted(ratios - measured):
+            empty = RowKey(key.task, key.task_id, key.reduction, ratio, key.selector, key.selector_id)
             rows.append(_row(empty, by_seed, [f"keep ratio {ratio:g}"], metric, absent=True))
     return rows
 
@@ -124,7 +131,7 @@ def _skipped(by_seed: dict[int, CellRecord]) -> frozenset[str]:
 
 
 def _row(
-    key: _Key, by_seed: dict[int, CellRecord], missing: Sequence[str], metric: str | None, absent: bool = False
+    key: RowKey, by_seed: dict[int, CellRecord], missing: Sequence[str], metric: str | None, absent: bool = False
 ) -> dict[str, Any]:
     records = [by_seed[seed] for seed in sorted(by_seed)]
     info, headline = records[0].selector, metric or records[0].task.headline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -53,45 +53,26 @@ _SIZES: Final = re.compile(r"(_small|_medium|_large|s|m|l)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntervalOptions:
-    """Options of the bootstrap intervals.
-
-    Attributes:
-        intervals: False leaves out all that needs resampling: intervals, ranks and areas' intervals.
-        resamples: number of bootstrap resamples of the images.
-        method: kind of interval.
-    """
-
-    intervals: bool = field(default=True, metadata={"help": "Compute bootstrap intervals and ranks."})
-    resamples: int = field(
-        default=RESAMPLES, metadata={"help": "Number of bootstrap resamples of the images.", "min": 100}
-    )
-    method: Method = field(default="bca", metadata={"help": "Kind of bootstrap interval.", "flag": "--interval"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeaderboardOptions(IntervalOptions):
+class LeaderboardOptions:
     """Options of a leaderboard.
 
     Attributes:
         metrics: metrics to show; tasks without any of them are left out. Empty shows each task's headline metric.
-        sizes: also show the headline metric on small, medium and large objects (COCO's size ranges).
+        sizes: True shows the headline metric on small, medium and large objects (COCO's size ranges) instead.
         controls: controls whose mean gap is subtracted for the adjusted gap.
-        folds: show the crossover over folds.
+        folds: True shows the crossover over folds.
+        intervals: False leaves out everything that needs resampling: intervals and ranks.
+        resamples: number of bootstrap resamples of the images.
+        method: kind of bootstrap interval.
     """
 
-    metrics: tuple[str, ...] = field(
-        default=(),
-        metadata={"help": "Metric to show instead of each task's headline metric; repeat.", "flag": "--metric"},
-    )
-    sizes: bool = field(
-        default=False, metadata={"help": "Show the headline metric on small, medium and large objects."}
-    )
-    controls: tuple[str, ...] = field(
-        default=LABEL_FREE,
-        metadata={"help": "Control whose gap is subtracted for the adjusted gap; repeat.", "flag": "--control"},
-    )
-    folds: bool = field(default=False, metadata={"help": "Show both folds of `shapes` side by side, and averaged."})
+    metrics: tuple[str, ...] = ()
+    sizes: bool = False
+    controls: tuple[str, ...] = LABEL_FREE
+    folds: bool = False
+    intervals: bool = True
+    resamples: int = RESAMPLES
+    method: Method = "bca"
 
 
 DEFAULT: Final = LeaderboardOptions()

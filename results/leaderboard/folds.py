@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ltrp_bench.results.leaderboard.aggregate import LEADING, VALUES, aggregate_cells
+from ltrp_bench.results.leaderboard.aggregate import LEADING, VALUES, RowKey, aggregate_cells
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.schema.record import CellRecord, Identity, SelectorInfo, TaskInfo
 from ltrp_bench.results.schema.rows import GROUPS
@@ -45,14 +45,9 @@ _TABLE: Final = ("task", "task_id", "reduction", "keep_ratio")
 
 @dataclass(frozen=True)
 class _Pair:
-    """Key of a row. Its ids are the same in both folds: they leave out the fold, its split and its weights."""
+    """Both folds of a row. The ids of its key leave out the fold, its split and its weights, so that they match."""
 
-    task: str
-    task_id: str
-    reduction: str
-    keep_ratio: float
-    selector: str
-    selector_id: str
+    key: RowKey
     supervision: str
     unpaired: str = ""
     """Reason why this row has no other fold to pair with; empty if it has one."""
@@ -124,7 +119,8 @@ def _pair(task: TaskInfo, selector: SelectorInfo, reduction: str, keep_ratio: fl
         name, identity = _without_fold(selector, fold)
         selector_id = identity.short
         supervision = "+".join(base if label == f"{base}/{fold}" else label for label in selector.label_sets)
-    return _Pair(task.name, task_id, reduction, keep_ratio, name, selector_id, supervision, unpaired), fold
+    key = RowKey(task.name, task_id, reduction, keep_ratio, name, selector_id)
+    return _Pair(key, supervision, unpaired), fold
 
 
 def _without_fold(selector: SelectorInfo, fold: int) -> tuple[str, Identity]:
@@ -140,29 +136,29 @@ def _without_fold(selector: SelectorInfo, fold: int) -> tuple[str, Identity]:
 
 def _row(pair: _Pair, folds: Mapping[int, Sequence[_Fold]]) -> dict[str, Any]:
     missing = [pair.unpaired] if pair.unpaired else _missing(folds)
-    held = {fold: given[0] for fold, given in folds.items() if len(given) == 1}
+    single = {fold: given[0] for fold, given in folds.items() if len(given) == 1}
     some = next(iter(folds.values()))[0].row
     row: dict[str, Any] = {
-        "task": pair.task,
-        "reduction": pair.reduction,
-        "keep_ratio": pair.keep_ratio,
-        "selector": pair.selector,
+        "task": pair.key.task,
+        "reduction": pair.key.reduction,
+        "keep_ratio": pair.key.keep_ratio,
+        "selector": pair.key.selector,
         "supervision": pair.supervision,
         "metric": some["metric"],
-        "seeds": min((int(held[fold].row["seeds"]) if fold in held else 0) for fold in FOLDS),
-        "images": min((int(held[fold].row["images"]) if fold in held else 0) for fold in FOLDS),
+        "seeds": min((int(single[fold].row["seeds"]) if fold in single else 0) for fold in FOLDS),
+        "images": min((int(single[fold].row["images"]) if fold in single else 0) for fold in FOLDS),
         "complete": not missing,
         "missing": "; ".join(missing),
-        "task_id": pair.task_id,
-        "selector_id": pair.selector_id,
+        "task_id": pair.key.task_id,
+        "selector_id": pair.key.selector_id,
         "fingerprints": " ".join(str(one.row["fingerprints"]) for fold in FOLDS for one in folds.get(fold, ())).strip(),
     }
     for name in VALUES:
         for fold in FOLDS:
-            row[f"{name}_{fold}"] = float(held[fold].row[name]) if fold in held else math.nan
+            row[f"{name}_{fold}"] = float(single[fold].row[name]) if fold in single else math.nan
         both = [row[f"{name}_{fold}"] for fold in FOLDS]
         row[name] = math.nan if missing else statistics.fmean(both)
-        seeds = [] if missing else [_average(held, seed, name) for seed in held[0].records]
+        seeds = [] if missing else [_average(single, seed, name) for seed in single[0].records]
         spread = len(seeds) > 1 and not any(math.isnan(value) for value in seeds)
         row[f"{name}_std"] = statistics.stdev(seeds) if spread else math.nan
     return row
@@ -190,9 +186,9 @@ def _missing(folds: Mapping[int, Sequence[_Fold]]) -> list[str]:
     return out
 
 
-def _average(held: Mapping[int, _Fold], seed: int, name: str) -> float:
+def _average(single: Mapping[int, _Fold], seed: int, name: str) -> float:
     """Value of one seed, averaged over the folds."""
-    return statistics.fmean(_value(held[fold].records[seed], str(held[fold].row["metric"]), name) for fold in FOLDS)
+    return statistics.fmean(_value(single[fold].records[seed], str(single[fold].row["metric"]), name) for fold in FOLDS)
 
 
 def _value(record: CellRecord, metric: str, name: str) -> float:

@@ -60,10 +60,10 @@ def rows_of(frame: pd.DataFrame, records: Iterable[CellRecord], estimates_of: Es
         values["ratios"] = f"{values['keep_ratio']:g}"
         behind = [cells[short] for short in str(values["fingerprints"]).split()] if values["complete"] else []
         found = [estimates_of(record, str(values["metric"])) for record in behind]
-        whole = [groups for groups in found if groups is not None]
+        known = [groups for groups in found if groups is not None]
         estimates = None
-        if whole and len(whole) == len(found):
-            by_group = {group: mean(groups[group] for groups in whole) for group in GROUPS}
+        if known and len(known) == len(found):
+            by_group = {group: mean(groups[group] for groups in known) for group in GROUPS}
             estimates = {**by_group, "gap": by_group["seen"] - by_group["unseen"]}
         out.append(TableRow(values, estimates))
     return out

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -44,18 +44,11 @@ class FigureOptions:
         formats: file formats.
     """
 
-    kinds: tuple[Kind, ...] = field(
-        default=(), metadata={"help": "Kind of figure; repeat. Default: all.", "flag": "--kind"}
-    )
-    tasks: tuple[str, ...] = field(default=(), metadata={"help": "Draw this task only; repeat.", "flag": "--task"})
-    selectors: tuple[str, ...] = field(
-        default=(), metadata={"help": "Draw this selector only; repeat.", "flag": "--selector"}
-    )
-    keep_ratios: tuple[float, ...] = field(
-        default=(),
-        metadata={"help": "Keep ratio of the gap figures; repeat. Default: nearest to 0.25.", "flag": "--keep-ratio"},
-    )
-    formats: tuple[Format, ...] = field(default=("png",), metadata={"help": "File format; repeat.", "flag": "--format"})
+    kinds: tuple[Kind, ...] = ()
+    tasks: tuple[str, ...] = ()
+    selectors: tuple[str, ...] = ()
+    keep_ratios: tuple[float, ...] = ()
+    formats: tuple[Format, ...] = ("png",)
 
 
 @dataclass(frozen=True)

@@ -130,12 +130,12 @@ def _bytes(groups: Groups, about: str) -> bytes:
 def _read(path: object, about: str) -> Groups | None:
     """Cached estimates; None if they are missing, damaged, or were computed with other settings."""
     try:
-        with np.load(str(path), allow_pickle=False) as held:
-            stored, key = (str(text) for text in held["about"])
+        with np.load(str(path), allow_pickle=False) as file:
+            stored, key = (str(text) for text in file["about"])
             if stored != about:
                 return None
             return {
-                group: Estimate(key, float(held[group][0]), held[group][1:], held[f"{group}_jackknife"])
+                group: Estimate(key, float(file[group][0]), file[group][1:], file[f"{group}_jackknife"])
                 for group in GROUPS
             }
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

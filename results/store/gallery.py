@@ -112,8 +112,8 @@ def read_gallery(store: RunStore, task_id: str) -> Gallery:
 
 def _read_ranks(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as held:
-            ids, grids, flat = json.loads(held["ids"].tobytes()), held["grids"], held["ranks"]
+        with np.load(path, allow_pickle=False) as file:
+            ids, grids, flat = json.loads(file["ids"].tobytes()), file["grids"], file["ranks"]
         sizes = [int(gh) * int(gw) for gh, gw in grids]
         if len(ids) != len(sizes) or sum(sizes) != len(flat):
             raise ValueError("sizes")
