@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_detectors import KINDS, write_configs
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep
 from ltrp_bench.tasks.catalog import coco_det, shapes_det
 from ltrp_bench.tasks.detection import DetectionTask
 from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, load_detector
-from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
-from ltrp_bench.tasks.models.openmmlab.models import class_names
 from ltrp_bench.tasks.splits.split import load_split
-
-# Kinds: dense with anchors, dense with padding to a square, two stages with masks, a set transformer.
-KINDS = {
-    "dense": "retinanet/retinanet_r18_fpn_1x_coco",
-    "padded": "rtmdet/rtmdet_tiny_8xb32-300e_coco",
-    "masks": "mask_rcnn/mask-rcnn_r50_fpn_1x_coco",
-    "transformer": "detr/detr_r50_8xb2-150e_coco",
-}
-# Untrained detectors are sure of nothing: let everything through.
-LOOSE = {
-    "dense": "model = dict(test_cfg=dict(score_thr=0.0))",
-    "padded": "model = dict(test_cfg=dict(nms_pre=300, score_thr=0.0, min_bbox_size=-1000))",
-    "masks": "model = dict(test_cfg=dict(rpn=dict(max_per_img=40), rcnn=dict(score_thr=0.0)))",
-}
 
 
 def wake(task: DetectionTask) -> DetectionTask:
@@ -50,7 +34,6 @@ def wake(task: DetectionTask) -> DetectionTask:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three images in COCO's format and small configs of four kinds of detectors."""
-    openmmlab.setup()
     root = tmp_path_factory.mktemp("det")
     (root / "coco" / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -70,14 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "categories": [{"id": k, "name": name} for k, name in enumerate(names, start=1)],
     }
     (root / "coco" / "instances.json").write_text(json.dumps(content))
-    for kind, base in KINDS.items():
-        square = ["dict(type='Pad', size=(160, 160), pad_val=dict(img=(114, 114, 114))),"] * (kind == "padded")
-        (root / f"{kind}.py").write_text(
-            f"_base_ = {str(openmmlab.config_root() / base) + '.py'!r}\n"
-            "pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(160, 120), keep_ratio=True),"
-            f"{''.join(square)} dict(type='PackDetInputs')]\n"
-            "test_dataloader = dict(dataset=dict(pipeline=pipeline))\n" + LOOSE.get(kind, "")
-        )
+    write_configs(root)
     return root
 
 
@@ -198,35 +174,6 @@ def test_the_oracle_sees_the_objects(tasks: dict[str, DetectionTask]) -> None:
     assert share.shape == (8, 10) and share.sum() * 16 * 16 == pytest.approx(50 * 40 * scale**2, rel=1e-3)
 
 
-class _Trap:
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return print, ("code in a checkpoint ran",)
-
-
-def test_checkpoints_of_mmengine_are_read_and_others_named(folder: Path, tmp_path: Path) -> None:
-    from mmengine.logging import HistoryBuffer
-    from mmengine.runner.checkpoint import save_checkpoint
-
-    config, weights = folder / "dense.py", tmp_path / "dense.pth"
-    random = load_detector(config, None, random_weights=5)
-    history = {"loss": HistoryBuffer([1.0, 2.0], [1, 1])}
-    content = {"meta": {"epoch": 1, "time": np.float64(3.0)}, "state_dict": random.model.state_dict()}
-    save_checkpoint({**content, "message_hub": {"log_scalars": history}}, str(weights))
-    loaded = load_detector(config, weights)
-    for a, b in zip(random.model.state_dict().values(), loaded.model.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
-    assert loaded.identity["weights"] != "" and loaded.identity["config"] == random.identity["config"]
-    with pytest.raises(InputError, match=r"weights do not fit detector padded.*unexpected.*looks like a detector") as e:
-        load_detector(folder / "padded.py", weights)
-    assert "\n" not in str(e.value) and "backbone" in str(e.value)
-    torch.save({"state_dict": _Trap()}, weights)
-    with pytest.raises(InputError, match="not a plain pickle of tensors.*print") as e:
-        load_detector(config, weights)
-    assert "\n" not in str(e.value)
-    with pytest.raises(InputError, match=r"nowhere\.pth"):
-        load_detector(config, tmp_path / "nowhere.pth")
-
-
 def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:
     data = folder / "coco"
     with pytest.raises(UsageError, match="--model-weights"):
@@ -247,32 +194,6 @@ def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:
         odd = folder / "odd.py"
         odd.write_text("_base_ = './dense.py'\nmodel = dict(bbox_head=dict(num_classes=40))\n")
         load_detector(odd, None, random_weights=0)
-
-
-def test_building_reaches_for_no_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
-        raise AssertionError("a detector reached for the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    load_detector("mask-rcnn_r50_fpn_1x_coco", None, random_weights=0)
-
-
-def test_random_weights_are_the_seeds_alone(folder: Path) -> None:
-    one, same, other = (load_detector(folder / "dense.py", None, random_weights=seed) for seed in (1, 1, 2))
-    states = [d.model.state_dict()["bbox_head.retina_cls.weight"] for d in (one, same, other)]
-    assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
-    assert one.identity == same.identity != other.identity
-
-
-def test_the_shapes_config_is_the_worlds() -> None:
-    from ltrp_bench.tasks.data.shapes import world as shapes
-
-    config = openmmlab.load_config(SHAPES_CONFIG)
-    assert class_names(config) == shapes.CATEGORIES
-    assert config.model.data_preprocessor.mean == pytest.approx([255 * v for v in shapes.MEAN])
-    assert config.model.data_preprocessor.std == pytest.approx([255 * v for v in shapes.STD])
-    detector = load_detector(SHAPES_CONFIG, None, random_weights=0)
-    assert sum(p.numel() for p in detector.model.parameters()) < 3e6
 
 
 def test_dropped_pixels_of_shapes_leak_nothing_from_the_start() -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep
 from ltrp_bench.tasks.catalog import shapes_det
-from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, SHAPES_VIT_CONFIG, load_detector
+from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, SHAPES_VIT_CONFIG
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 
 openmmlab.setup()
-from ltrp_bench.tasks.models.detectors.kept_channel import KeptPatchesPreprocessor, dropping_backbone  # noqa: E402, as above
+from ltrp_bench.tasks.models.detectors.kept_channel import dropping_backbone  # noqa: E402, as above
 from ltrp_bench.tasks.models.detectors.plain_vit import PlainViTBackbone, SimplePyramid  # noqa: E402
 
 VIT = {"image_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "heads": 3}
@@ -70,27 +68,6 @@ def test_the_token_learns() -> None:
         PlainViTBackbone(VIT, "nothing")
 
 
-def test_padding_is_never_kept() -> None:
-    from mmdet.structures import DetDataSample
-
-    preprocessor = KeptPatchesPreprocessor(8, mean=[0.0] * 3, std=[1.0] * 3, pad_size_divisor=16)
-    kept = np.zeros((3, 3), bool)
-    kept[2, 1] = True
-    samples = [
-        DetDataSample(metainfo={"img_shape": (20, 24), "kept_patches": kept}),
-        DetDataSample(metainfo={"img_shape": (20, 24)}),
-    ]
-    planes = preprocessor({"inputs": [torch.ones(3, 20, 24)] * 2, "data_samples": samples})["inputs"]
-    assert planes.shape == (2, 4, 32, 32)
-    assert planes[0, 3].sum() == 64 and planes[0, 3, 16:24, 8:16].all()
-    assert planes[1, 3, :24, :24].all() and planes[1, 3].sum() == 24 * 24
-    samples[0].set_metainfo({"kept_patches": np.ones((5, 4), bool)})
-    with pytest.raises(InputError, match="do not fit"):
-        preprocessor({"inputs": [torch.ones(3, 20, 24)] * 2, "data_samples": samples})
-    with pytest.raises(UsageError, match="must be a multiple"):
-        KeptPatchesPreprocessor(8, pad_size_divisor=12)
-
-
 def test_the_pyramid_has_the_strides_it_says() -> None:
     levels = SimplePyramid(16, 8)((torch.zeros(1, 16, 6, 4),))
     assert [tuple(level.shape[1:]) for level in levels] == [(8, 24, 16), (8, 12, 8), (8, 6, 4), (8, 3, 2)]
@@ -122,11 +99,3 @@ def test_the_task_drops_patches() -> None:
     assert detections(filled, again, whole) == detections(task, fresh, whole)
     with pytest.raises(UsageError, match="only a plain ViT detector"):
         shapes_det(images=1, model=SHAPES_CONFIG, random_weights=0, reduction="drop")
-
-
-def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
-    made = load_detector(SHAPES_VIT_CONFIG, None, random_weights=3)
-    save_safetensors(tmp_path / "d.safetensors", made.model.state_dict(), {})
-    again = load_detector(SHAPES_VIT_CONFIG, tmp_path / "d.safetensors")
-    assert all(torch.equal(value, again.model.state_dict()[key]) for key, value in made.model.state_dict().items())
-    assert "classes" in again.identity

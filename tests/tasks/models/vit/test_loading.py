@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import timm
 import torch
-from PIL import Image
-from timm.data import create_transform, resolve_data_config
+from timm.data import resolve_data_config
 
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit
-from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel, load_timm, load_vit
+from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel, check_patches, image_sides, load_timm, load_vit
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 
 OWN: dict[str, Any] = {"image_size": 48, "patch_size": 8, "embed_dim": 32, "depth": 2, "heads": 4, "classes": 5}
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    torch.manual_seed(0)
 
 
 def saved(net: torch.nn.Module, path: Path, wrap: str | None = "model") -> Path:
@@ -60,6 +63,19 @@ def test_a_file_named_after_a_timm_model_needs_no_name(tmp_path: Path) -> None:
     net = timm.create_model("test_vit")
     model = load_timm(saved(net, tmp_path / "test_vit.r160_in1k.pt"))
     assert model.identity["model"] == "test_vit.r160_in1k" and model.inputs.crop_pct == 0.95 and model.classes == 1000
+
+
+def test_sizes_of_images() -> None:
+    assert image_sides(None) is None and image_sides(96) == (96, 96) and image_sides([96, 128]) == (96, 128)
+    for bad in (0, (96,), (96, 0), (96, 9.5)):
+        with pytest.raises(UsageError, match="image_size must be one number of pixels or"):
+            image_sides(bad)  # type: ignore[arg-type]
+
+
+def test_patches_must_be_square() -> None:
+    oblong = timm.create_model("test_vit", patch_size=(8, 16), num_classes=0)
+    with pytest.raises(InputError, match=r"^the model has patches of 8x16 pixels: they must be square$"):
+        check_patches(oblong, (160, 160))
 
 
 def test_another_input_size_resamples_positions_as_timm_does(tmp_path: Path) -> None:
@@ -117,23 +133,6 @@ def test_convolutional_models_and_models_of_one_size(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="not a plain vision transformer"):
             load_vit(tmp_path / f"{name}.pth", name)
     assert not load_timm(None, "pit_ti_224", random_weights=0).any_size
-
-
-def test_the_crop_is_timms(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    image = np.asarray(Image.fromarray(rng.integers(0, 256, (9, 13, 3), np.uint8)).resize((301, 207)))
-    for size in ((160, 160), (96, 128)):
-        model = load_timm(None, "test_vit", random_weights=0, image_size=size)
-        cropped = model.inputs.crop(image)
-        assert cropped.shape == (*size, 3) and cropped.dtype == np.uint8
-        config = {**resolve_data_config(model=model.net), "input_size": (3, *size)}
-        reference = create_transform(**config)(Image.fromarray(image))
-        torch.testing.assert_close(model.inputs.normalize([cropped])[0], reference, atol=1e-6, rtol=1e-5)
-    whole = load_timm(None, "test_vit", random_weights=0, crop_pct=1.0)
-    square = np.ascontiguousarray(image[:160, :160])
-    assert np.array_equal(whole.inputs.crop(square), square)
-    mean = np.full((160, 160, 3), whole.inputs.mean_pixel, np.float32)
-    assert not whole.inputs.normalize([mean]).any()
 
 
 def test_random_weights_are_the_seeds_alone() -> None:

@@ -17,7 +17,9 @@ from ltrp_bench.tasks.models.vit.token_dropping import (
     features_kept,
     forward_kept,
     grid_of,
+    missing_tokens,
     patch_sides,
+    position_embeddings,
     scatter_tokens,
 )
 
@@ -218,6 +220,28 @@ def test_scattering_back() -> None:
         scatter_tokens(tokens, indices[:, :2], (2, 3))
     with pytest.raises(InputError, match=r"fill must be \[5\] or \[6, 5\], got \[4\]"):
         scatter_tokens(tokens, indices, (2, 3), torch.zeros(4))
+
+
+def test_position_embeddings_of_the_grid() -> None:
+    vit = vit_of("plain")
+    grid = tuple(vit.patch_embed.grid_size)
+    prefix, positions = position_embeddings(vit, grid)
+    assert torch.equal(torch.cat([prefix, positions], 1), vit.pos_embed)
+    prefix, positions = position_embeddings(vit, (2, 5))
+    assert prefix.shape[1] == vit.num_prefix_tokens and positions.shape == (1, 10, vit.embed_dim)
+    apart = vit_of("registers-apart")
+    assert position_embeddings(apart, tuple(apart.patch_embed.grid_size))[0].shape[1] == 0
+
+
+def test_missing_tokens_are_the_mask_token_at_each_place() -> None:
+    vit = vit_of("plain")
+    token = torch.arange(float(vit.embed_dim))
+    assert missing_tokens(vit, None, (2, 2)) is None
+    grid = tuple(vit.patch_embed.grid_size)
+    found = missing_tokens(vit, token, grid)
+    assert found is not None and torch.equal(found, token + vit.pos_embed[0, vit.num_prefix_tokens :])
+    vit.pos_embed = None
+    assert missing_tokens(vit, token, grid) is token
 
 
 def test_wrong_shapes_are_named() -> None:

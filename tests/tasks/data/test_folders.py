@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.folders import AnnotatedImages, absent, data_folder, either, find_devkit, images_by_stem
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_data_folder(tmp_path: Path) -> None:
+    assert data_folder(str(tmp_path), "images") == tmp_path
+    with pytest.raises(UsageError, match=r"^this task reads images: give the folder with --data DIR$"):
+        data_folder(None, "images")
+    with pytest.raises(InputError, match=r"^no folder .*/nowhere: --data must name a folder with images$"):
+        data_folder(tmp_path / "nowhere", "images")
+
+
+def test_images_by_stem(tmp_path: Path) -> None:
+    touch(tmp_path / "b.JPG", tmp_path / "a.png", tmp_path / "notes.txt")
+    assert images_by_stem(tmp_path) == {"a": tmp_path / "a.png", "b": tmp_path / "b.JPG"}
+    touch(tmp_path / "a.jpeg")
+    with pytest.raises(InputError, match=r"two images of one name: a\.jpeg and a\.png$"):
+        images_by_stem(tmp_path)
+
+
+def test_find_devkit_prefers_the_given_folder(tmp_path: Path) -> None:
+    for top in (".", "VOC2012", "VOCdevkit/VOC2007"):
+        (tmp_path / top / "JPEGImages").mkdir(parents=True)
+    assert find_devkit(tmp_path, ("JPEGImages",)) == tmp_path
+    (tmp_path / "JPEGImages").rmdir()
+    with pytest.raises(UsageError, match=r"VOC2012 and .*VOCdevkit/VOC2007: name one of them with --data"):
+        find_devkit(tmp_path, ("JPEGImages",))
+    assert find_devkit(tmp_path, ("JPEGImages",), years=("VOC2007",)) == tmp_path / "VOCdevkit" / "VOC2007"
+    with pytest.raises(
+        InputError, match=r"looked for .*/Masks, there and in VOC2010/ and below VOCdevkit/; ask mmseg$"
+    ):
+        find_devkit(tmp_path, ("JPEGImages", "Masks"), years=("VOC2010",), how_to_get="ask mmseg")
+
+
+def annotated(root: Path) -> AnnotatedImages:
+    return AnnotatedImages(
+        annotations=root / "Masks", suffix=".png", kind=("a mask", "masks"), lists=root / "Lists", how_to_get="get it"
+    )
+
+
+def test_without_lists_all_annotated_images_are_taken(tmp_path: Path) -> None:
+    touch(tmp_path / "Masks" / "a.png", tmp_path / "Masks" / "b.png", tmp_path / "Masks" / "c.txt")
+    assert sorted(annotated(tmp_path).stems("val")) == ["a", "b"]
+    (tmp_path / "Masks" / "a.png").unlink()
+    (tmp_path / "Masks" / "b.png").unlink()
+    with pytest.raises(InputError, match=r"^no masks \(\*\.png\) in .*/Masks; get it$"):
+        annotated(tmp_path).stems("val")
+
+
+def test_lists_name_the_images_of_a_subset(tmp_path: Path) -> None:
+    touch(tmp_path / "Masks" / "a.png", tmp_path / "Masks" / "b.png")
+    texts = {"val": "b\n\na\n", "cat_val": "a 1\nb -1\n", "none": "\n", "twice": "a\na\n", "bare": "a\nz\ny\n"}
+    for name, text in texts.items():
+        touch(tmp_path / "Lists" / f"{name}.txt")
+        (tmp_path / "Lists" / f"{name}.txt").write_text(text)
+    images = annotated(tmp_path)
+    assert images.stems("val") == ["b", "a"]
+    for name in ("cat_val", "test"):
+        with pytest.raises(UsageError, match=rf"^no subset '{name}' in .*/Lists: there are bare, none, twice, val$"):
+            images.stems(name)
+    for name, message in (
+        ("none", "lists no images"),
+        ("twice", "lists an image twice"),
+        ("bare", r"lists 2 images without a mask in .*/Masks, e\.g\. z; get it"),
+    ):
+        with pytest.raises(InputError, match=rf"/{name}\.txt {message}$"):
+            images.stems(name)
+
+
+def test_paths_in_messages(tmp_path: Path) -> None:
+    here, gone, lost = tmp_path, tmp_path / "x", tmp_path / "y"
+    assert absent([here, gone, lost]) == f"{gone}, {lost}"
+    assert either([gone, lost]) == f"{gone} or {lost}"

@@ -1,0 +1,56 @@
+"""Maps of a flat ImageNet-1K folder; test_imagenet.py reads whole folders with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.imagenet_lists import find_map, is_image, read_map, read_meta
+
+WNIDS = ("n01440764", "n01443537", "n01484850")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.JPEG n01443537\nb.JPEG n01440764\n", {"a": 1, "b": 0}),
+        ("val/a.JPEG 2\n\nval\\b.png 0\n", {"a": 2, "b": 0}),
+        ("ILSVRC2012_val_00000001 1\n", {"ILSVRC2012_val_00000001": 1}),
+        ("v1.5 1\n", {"v1.5": 1}),
+        ("ImageId, PredictionString\na,n01484850 1 2 3 4\n", {"a": 2}),
+    ],
+)
+def test_formats_are_recognized_by_the_first_line(tmp_path: Path, text: str, expected: dict[str, int]) -> None:
+    path = tmp_path / "map.txt"
+    path.write_text(text)
+    assert read_map(path, WNIDS) == expected
+
+
+def test_a_given_map_comes_before_the_usual_names(tmp_path: Path) -> None:
+    folder = tmp_path / "val"
+    folder.mkdir()
+    (folder / "val.txt").touch()
+    (tmp_path / "map.txt").touch()
+    assert find_map(tmp_path, folder, None) == folder / "val.txt"
+    (tmp_path / "val.txt").touch()
+    assert find_map(tmp_path, folder, None) == tmp_path / "val.txt"
+    assert find_map(tmp_path, folder, tmp_path / "map.txt") == tmp_path / "map.txt"
+    with pytest.raises(InputError, match=r"^no file .*/other\.txt with the classes of the images in .*/val$"):
+        find_map(tmp_path, folder, tmp_path / "other.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.JPEG", True), ("a.webp", True), ("a.txt", False), (".a.jpg", False), ("a", False)]
+)
+def test_images_are_what_torchvision_takes(name: str, expected: bool) -> None:
+    assert is_image(Path(name)) is expected
+
+
+def test_another_file_than_meta_mat_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "meta.mat"
+    path.write_bytes(b"x")
+    with pytest.raises(InputError, match=r"meta\.mat is not the development kit's meta\.mat") as error:
+        read_meta(path)
+    assert "\n" not in str(error.value)

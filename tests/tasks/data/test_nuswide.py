@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from toy_data import CONCEPTS, nuswide_folder
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.nuswide import NusWideDataset
+
+
+@pytest.mark.parametrize(("ground_truth", "flat"), [("Groundtruth", False), ("GroundTruth", True)])
+def test_nuswide(tmp_path: Path, ground_truth: str, flat: bool) -> None:
+    dataset = NusWideDataset(nuswide_folder(tmp_path, ground_truth, flat))
+    assert dataset.ids == ("alpha/1", "alpha/3", "beta/2") and dataset.categories == tuple(CONCEPTS)
+    assert [dataset.labels(i) for i in range(3)] == [{"airport", "concept80"}, set(), {"animal"}]
+    assert dataset.vector(0).tolist() == [1, *[0] * 79, 1] and dataset.ignored(0) == set()
+    assert dataset.pixels(2).shape == (4, 6, 3) and dataset.pixels(0).mean() == pytest.approx(10, abs=1)
+    assert dataset.index("beta/2") == 2 and NusWideDataset(tmp_path, limit=1).ids == ("alpha/1",)
+
+
+def test_nuswides_revision_follows_labels_and_images(tmp_path: Path) -> None:
+    first = NusWideDataset(nuswide_folder(tmp_path)).revision
+    path = tmp_path / "Groundtruth" / "TrainTestLabels" / "Labels_animal_Test.txt"
+    path.write_text("1\n1\n0\n")
+    second = NusWideDataset(tmp_path).revision
+    (tmp_path / "Flickr" / "beta" / "2.jpg").unlink()
+    dataset = NusWideDataset(tmp_path)
+    assert len({first, second, dataset.revision}) == 3
+    with pytest.raises(InputError, match=r"image .*beta/2\.jpg is missing"):
+        dataset.pixels(2)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("ConceptsList/Concepts81.txt", "airport\n", r"Concepts81\.txt must list 81 concepts, got 1"),
+        ("ImageList/TestImagelist.txt", "a\\1.jpg\na\\1.jpg\n", r"TestImagelist\.txt lists an image twice"),
+        ("ImageList/TestImagelist.txt", "", r"TestImagelist\.txt lists no images"),
+        (
+            "Groundtruth/TrainTestLabels/Labels_animal_Test.txt",
+            "1\n0\n",
+            r"animal_Test\.txt has 2 labels, .* images 3",
+        ),
+        ("Groundtruth/TrainTestLabels/Labels_animal_Test.txt", "1\n0\n-1\n", r"label 3 must be 0 or 1, got '-1'"),
+        ("Groundtruth/TrainTestLabels/Labels_animal_Test.txt", None, r"no NUS-WIDE in .*Labels_animal_Test\.txt; get"),
+        ("ImageList/TestImagelist.txt", None, r"looked for ImageList/TestImagelist\.txt or"),
+    ],
+)
+def test_nuswides_trouble_is_one_line(tmp_path: Path, file: str, text: str | None, message: str) -> None:
+    path = nuswide_folder(tmp_path) / file
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        NusWideDataset(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_nuswides_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--data DIR"):
+        NusWideDataset(None)
+    with pytest.raises(UsageError, match="no subset 'val': there are train, test"):
+        NusWideDataset(tmp_path, "val")
+    nuswide_folder(tmp_path)
+    (tmp_path / "Flickr").rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"no images of NUS-WIDE in .*Flickr/ or images/"):
+        NusWideDataset(tmp_path)
