@@ -53,7 +53,7 @@ def test_undefined_in_the_base_is_not_compared(make_record: MakeRecord) -> None:
     assert _status(_compare(base, [make_record(values=(0.5, 0.5, 0.1))])) == ["ok"]
 
 
-def test_rows_that_go_missing_or_turn_incomplete(make_record: MakeRecord) -> None:
+def test_rows_that_are_missing_or_incomplete(make_record: MakeRecord) -> None:
     base = [make_record("ltrp"), make_record("center")]
     absent = _compare(base, [make_record("ltrp")])
     assert _status(absent) == ["missing", "ok"] and len(absent.regressions) == 1
@@ -86,7 +86,7 @@ def test_markdown(make_record: MakeRecord) -> None:
     assert {line.count("|") for line in lines[2:]} == {11}
 
 
-def test_csvs_and_folders_mix(tmp_path: Path, make_record: MakeRecord) -> None:
+def test_csv_files_and_run_folders(tmp_path: Path, make_record: MakeRecord) -> None:
     store = RunStore(tmp_path / "runs")
     records = [make_record(), make_record("center", 0.5)]
     for record in records:

@@ -19,7 +19,7 @@ def _compare(base: Any, current: Any, **options: Any) -> Any:
     return compare(base.store.root, current.store.root, CompareOptions(**options))
 
 
-def test_the_same_again_changes_nothing(world: Any, other_world: Any) -> None:
+def test_equal_runs_have_no_change(world: Any, other_world: Any) -> None:
     for one in (world, other_world):
         one.cell("ltrp", 0.5, 0.5)
         one.cell("random", 0.5, 0.3)
@@ -50,7 +50,7 @@ def test_a_small_significant_decrease_is_found_and_noise_is_not(world: Any, othe
     assert [row.key[3] for row in by_tolerance.regressions] == ["noisy"]
 
 
-def test_images_of_one_side_alone_do_not_count(world: Any, other_world: Any) -> None:
+def test_images_of_one_side_do_not_count(world: Any, other_world: Any) -> None:
     before = world.cell("ltrp", 0.5, 0.5)
     after = other_world.cell("ltrp", 0.5, 0.5)
     fewer = [image for i, image in enumerate(world.images) if i % 3]
@@ -80,7 +80,7 @@ def test_images_of_one_side_alone_do_not_count(world: Any, other_world: Any) -> 
     assert before.fingerprint == after.fingerprint
 
 
-def test_a_new_version_of_the_code_pairs_with_the_old(world: Any, other_world: Any) -> None:
+def test_rows_of_different_code_versions_match(world: Any, other_world: Any) -> None:
     for one, version in ((world, 1), (other_world, 2)):
         one.cell("ltrp", 0.5, 0.5, version=version)
         one.cell("ltrp", 0.5, 0.4, version=version, weights="w2")
@@ -114,7 +114,7 @@ def test_junit(world: Any, other_world: Any, tmp_path: Path) -> None:
     other_world.cell("ltrp", 0.5, 0.4)
     world.cell("random", 0.5, 0.3)
     other_world.cell("random", 0.5, 0.3)
-    world.cell("gone", 0.5, 0.3)
+    world.cell("absent", 0.5, 0.3)
     root = ElementTree.fromstring(_compare(world, other_world).junit())
     suite = root.find("testsuite")
     assert suite is not None and (suite.get("tests"), suite.get("failures")) == ("3", "2")
@@ -122,4 +122,4 @@ def test_junit(world: Any, other_world: Any, tmp_path: Path) -> None:
     assert failed["random at keep ratio 0.5"] is None
     worse = failed["ltrp at keep ratio 0.5"]
     assert worse is not None and "worse: all -0.05" in str(worse.get("message"))
-    assert failed["gone at keep ratio 0.5"] is not None
+    assert failed["absent at keep ratio 0.5"] is not None

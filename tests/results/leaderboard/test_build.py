@@ -102,9 +102,9 @@ def test_folds_have_intervals_of_their_mean(world: Any) -> None:
             fingerprint = cell_fingerprint(record.selector.identity.value, what.value, 0.5, 0, "none")
             moved = replace(record, fingerprint=fingerprint, task=TaskInfo("shapes-coverage", "coverage", what))
             rows = world.store.read_images(record.fingerprint)
-            evidence = np.load(world.store.summary_path(record.fingerprint))
-            meta = json.loads(evidence["meta"].tobytes())["evidence"]
-            arrays = {**{name: evidence[name] for name in evidence.files}, "meta": meta}
+            summary = np.load(world.store.summary_path(record.fingerprint))
+            meta = json.loads(summary["meta"].tobytes())["evidence"]
+            arrays = {**{name: summary[name] for name in summary.files}, "meta": meta}
             world.store.write_cell(moved, rows, world.schema, {}, arrays)
             world.store.cell_path(record.fingerprint).unlink()
     frame = load_leaderboard(world.store.root, LeaderboardOptions(folds=True)).frame

@@ -1,4 +1,4 @@
-"""The crossover: only whole pairs are averaged, and what does not pair is shown."""
+"""The crossover: only complete pairs of folds are averaged, and the others are shown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cell(
     images: int = 10,
     skipped: tuple[str, ...] = (),
 ) -> CellRecord:
-    """A cell as `run` stores it: the fold shows in the task's label set and split, and in the selector's weights."""
+    """A cell as `run` stores it: the fold is in the task's label set and split, and in the selector's weights."""
     what: dict[str, Any] = {"name": "shapes-coverage", "data": "shapes v1", "images": images, "narrow_as": "seen"}
     if fold is None:
         what |= {"split": "hash", "label_set": "imagenet1k"}
@@ -80,7 +80,7 @@ def test_folds_are_averaged_and_shown() -> None:
 
 
 def test_a_harder_half_cancels_out() -> None:
-    """Half A is easier by 0.2 to one who knows no labels: both gaps are that, of opposite signs."""
+    """Half A is easier by 0.2 for a label-free selector: both gaps are 0.2, with opposite signs."""
     records = [cell("variance", fold, (0.5, *halves)) for fold, halves in enumerate([(0.6, 0.4), (0.4, 0.6)])]
     row = only(crossover(records), selector="variance", supervision="none")
     assert (row["gap_0"], row["gap_1"]) == (pytest.approx(0.2), pytest.approx(-0.2))
@@ -96,7 +96,7 @@ def test_a_missing_fold_is_shown_and_not_averaged() -> None:
         assert row[f"gap_{held}"] == pytest.approx(0.2)
 
 
-def test_weights_of_the_other_fold_are_no_crossover() -> None:
+def test_weights_evaluated_on_the_other_fold_do_not_pair() -> None:
     wrong = cell("vit.shapes1", 0, trained=1, weights="weights 1")
     frame = crossover([vit(0), vit(1), wrong])
     assert only(frame, selector="vit.shapes")["complete"]
@@ -116,8 +116,8 @@ def test_a_missing_keep_ratio_and_a_missing_seed() -> None:
     assert row["missing"] == "one fold lacks seed 1" and math.isnan(row["all"])
 
 
-def test_seeds_spread_after_the_average() -> None:
-    """Noise that the folds share with opposite signs is no spread of their average."""
+def test_the_deviation_over_seeds_is_that_of_the_average() -> None:
+    """Noise with opposite signs in the folds does not count as deviation of their average."""
     values = {(0, 0): 0.1, (0, 1): 0.3, (1, 0): 0.3, (1, 1): 0.1}
     records = [cell("random", f, (v, v, v), seed=s, stochastic=True) for (f, s), v in values.items()]
     row = only(crossover(records))
@@ -126,7 +126,7 @@ def test_seeds_spread_after_the_average() -> None:
     assert only(crossover(records))["all_std"] == pytest.approx(statistics.stdev([0.2, 0.4]))
 
 
-def test_other_images_do_not_pair() -> None:
+def test_folds_with_different_images_do_not_pair() -> None:
     row = only(crossover([vit(0, skipped=("7",)), vit(1)]))
     assert row["missing"] == "the folds left out different images"
     frame = crossover([vit(0, images=20), vit(1)])
@@ -136,11 +136,11 @@ def test_other_images_do_not_pair() -> None:
 def test_options_that_differ_do_not_pair() -> None:
     frame = crossover([vit(0, options={"layer": 3}), vit(1, options={"layer": 4})])
     assert len(frame) == 2 and set(frame["missing"]) == {"lacks fold 0", "lacks fold 1"}
-    # Not so the fold itself, nor a file in place of a tag.
+    # The fold itself may differ, and so may files of weights without a tag.
     for name in ("mine", "my.module:ResNet50"):
         records = [cell(name, f, trained=f, options={"fold": f}, weights=f"file {f}") for f in (0, 1)]
         assert only(crossover(records), selector=name)["complete"]
-    # Label-free ones must be the very same.
+    # Label-free selectors must be identical.
     frame = crossover([cell("ltrp.shapes", fold, weights=f"w{fold}") for fold in (0, 1)])
     assert len(frame) == 2 and not frame["complete"].any()
 
@@ -178,7 +178,7 @@ def test_tasks_without_folds_are_reported(tmp_path: Path) -> None:
     assert notices == ["tasks without folds are left out: shapes-coverage"]
 
 
-def test_the_adjusted_gap_is_less_that_of_the_controls(tmp_path: Path) -> None:
+def test_the_gap_of_the_controls_is_subtracted(tmp_path: Path) -> None:
     records = [vit(0, (0.5, 0.8, 0.4)), vit(1, (0.5, 0.6, 0.4)), vit(0, keep_ratio=0.5), vit(1, keep_ratio=0.5)]
     for fold in (0, 1):
         records += [cell("variance", fold, (0.5, 0.5, 0.6)), cell("center", fold, (0.5, 0.6, 0.4))]
@@ -192,7 +192,7 @@ def test_the_adjusted_gap_is_less_that_of_the_controls(tmp_path: Path) -> None:
 
     assert adjusted("0.25", "vit.shapes", folds=True) == pytest.approx(0.3 - 0.05)
     assert adjusted("0.25", "center", folds=True) == pytest.approx(0.15)
-    # Within its table, and only with every control there.
+    # Controls of the same table count, and all of them must be there.
     assert math.isnan(adjusted("0.5", "vit.shapes", folds=True))
     assert adjusted("0.25", "vit.shapes", folds=True, controls=("center",)) == pytest.approx(0.3 - 0.2)
     assert math.isnan(adjusted("0.25", "vit.shapes", folds=True, controls=("center", "random")))

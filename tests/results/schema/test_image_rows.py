@@ -84,7 +84,7 @@ def test_chunks(tmp_path: Path) -> None:
     "row",
     [
         {"category": "a", "score": 1.0, "n": 1},
-        {"category": "a", "score": 1.0, "n": 1, "raw": b"", "more": 1},
+        {"category": "a", "score": 1.0, "n": 1, "raw": b"", "extra": 1},
         {"category": "a", "score": None, "n": 1, "raw": b""},
         {"category": "a", "score": "high", "n": 1, "raw": b""},
     ],

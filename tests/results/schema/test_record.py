@@ -1,4 +1,4 @@
-"""Records: exact round trip, immutability, and what is refused."""
+"""Records: exact round trip, immutability, and rejection of invalid ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_canonical_form_does_not_depend_on_order() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, object(), {1, 2}])
-def test_what_is_not_plain_json_is_refused(value: Any) -> None:
+def test_other_values_than_plain_json_are_rejected(value: Any) -> None:
     with pytest.raises(ResultsError, match="not plain JSON"):
         canonical_json({"x": value})
 
@@ -63,7 +63,7 @@ def test_records_and_identities_cannot_be_changed(make_record: MakeRecord) -> No
     assert hash(record) == hash(CellRecord.from_json(record.to_json()))
 
 
-def test_the_fingerprint_is_of_results_only() -> None:
+def test_the_fingerprint_depends_on_every_part() -> None:
     base = cell_fingerprint({"name": "a"}, {"name": "t"}, 0.5, 0, "fill")
     assert base == cell_fingerprint({"name": "a"}, {"name": "t"}, 0.5, 0, "fill")
     others = [
@@ -87,12 +87,12 @@ def test_the_fingerprint_is_of_results_only() -> None:
         ({"seed": 1}, "does not match the content"),
     ],
 )
-def test_what_cannot_be_a_record(make_record: MakeRecord, change: dict[str, Any], message: str) -> None:
+def test_invalid_records_are_rejected(make_record: MakeRecord, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ResultsError, match=message):
         dataclasses.replace(make_record(), **change)
 
 
-def test_altered_and_truncated_text_is_refused_in_one_line(make_record: MakeRecord) -> None:
+def test_altered_and_truncated_text_is_rejected_in_one_line(make_record: MakeRecord) -> None:
     text = make_record().to_json()
     for bad, message in (
         (text.replace("0.6", "0.7"), "altered"),
@@ -107,7 +107,7 @@ def test_altered_and_truncated_text_is_refused_in_one_line(make_record: MakeReco
 
 
 def _forge(record: CellRecord, **change: Any) -> str:
-    """A record with a right checksum and wrong content."""
+    """A record with other content and a valid checksum."""
     data = json.loads(record.to_json())["record"]
     data.update(change)
     return json.dumps({"record": data, "sha256": digest(data)})

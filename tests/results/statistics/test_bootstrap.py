@@ -1,4 +1,4 @@
-"""The draws and the intervals: held to scipy, to duplicated images, and to the truth of simulated data."""
+"""Draws and intervals, compared with scipy, with duplicated images, and with the truth of simulated data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ltrp_bench.results.statistics.bootstrap import Draws, Estimate, area, area_
 
 
 def _estimate(values: np.ndarray, draws: Draws) -> Estimate:
-    """Of a mean over images."""
+    """Estimate of a mean over images."""
     counts = draws.weights.sum(1)
     return draws.estimate(draws.weights @ values / np.where(counts, counts, 1))
 
@@ -26,7 +26,7 @@ def _ids(count: int) -> list[str]:
     return [f"image {i}" for i in range(count)]
 
 
-def test_draws_are_of_the_ids_and_not_of_their_order() -> None:
+def test_draws_depend_on_the_ids_and_not_on_their_order() -> None:
     ids = _ids(37)
     one = Draws.of(ids, "task", 50)
     shuffled = [ids[i] for i in np.random.default_rng(0).permutation(37)]
@@ -36,7 +36,7 @@ def test_draws_are_of_the_ids_and_not_of_their_order() -> None:
     assert np.array_equal(one.weights, other.weights[:, back])
     assert (one.weights[0] == 1).all() and (one.weights[1:51].sum(1) == 37).all()
     assert (one.weights[51:].sum(1) == 36).all() and len(one.weights) == 1 + 50 + 37
-    # More resamples begin with the same ones; another task, seed or set of images draws otherwise.
+    # More resamples start with the same ones; another task, seed or set of images has other draws.
     assert np.array_equal(Draws.of(ids, "task", 80).weights[1:51], one.weights[1:51])
     for others in (Draws.of(ids, "task", 50, seed=1), Draws.of(ids, "other", 50)):
         assert others.key != one.key and not np.array_equal(others.weights[1:51], one.weights[1:51])
@@ -51,12 +51,12 @@ def test_large_sets_leave_out_groups() -> None:
 
 
 @pytest.mark.parametrize("method", ["bca", "percentile"])
-def test_intervals_are_scipys(method: str) -> None:
+def test_intervals_equal_those_of_scipy(method: str) -> None:
     rng = np.random.default_rng(3)
     values = rng.exponential(size=60)
     draws = Draws.of(_ids(60), "task", 2000)
     one = _estimate(values, draws)
-    # scipy's own interval of our draws: its point, bias and jackknife are then computed by itself.
+    # scipy's interval for our draws; scipy computes the value, the bias and the jackknife itself.
     done = SimpleNamespace(bootstrap_distribution=one.draws)
     held = stats.bootstrap(
         (values,), np.mean, n_resamples=0, bootstrap_result=done, method="BCa" if method == "bca" else "percentile"
@@ -74,7 +74,7 @@ def test_differences_are_paired() -> None:
     assert 0.09 < low < high < 0.11
     assert (one - one).interval() == (0.0, 0.0) and (one - one).p_value() == 1.0
     assert (one - other).p_value() < 1e-9
-    # Far narrower than if the two were drawn apart.
+    # Far narrower than the intervals of the single values.
     apart = _estimate(base, Draws.of(_ids(200), "another"))
     with pytest.raises(ResultsError, match="cannot combine"):
         _ = one - apart
@@ -85,7 +85,7 @@ def test_differences_are_paired() -> None:
     assert np.allclose(halved.draws, (one.draws + other.draws) / 2)
 
 
-def test_area_is_the_trapezoids() -> None:
+def test_area_by_the_trapezoidal_rule() -> None:
     ratios, values = [0.1, 0.5, 0.25, 1.0], [0.2, 0.6, 0.3, 0.9]
     order = np.argsort(ratios)
     expected = np.trapezoid(np.array(values)[order], np.array(ratios)[order]) / 0.9
@@ -98,7 +98,7 @@ def test_area_is_the_trapezoids() -> None:
             area_factors(wrong)
 
 
-def test_what_is_undefined_has_no_interval() -> None:
+def test_undefined_values_have_no_interval() -> None:
     draws = Draws.of(_ids(30), "task", 100)
     one = _estimate(np.linspace(0, 1, 30), draws)
     some = one.draws.copy()
@@ -107,7 +107,7 @@ def test_what_is_undefined_has_no_interval() -> None:
     some[:10] = math.nan
     for undefined in (replace(one, draws=some), replace(one, point=math.nan)):
         assert all(math.isnan(end) for end in undefined.interval()) and math.isnan(undefined.p_value())
-    # All draws on one side of the point: BCa has no value, the percentiles have.
+    # All draws on one side of the value: BCa is undefined, and the percentile interval is used.
     above = replace(one, point=-1.0)
     assert above.interval() == above.interval(method="percentile")
     constant = _estimate(np.full(30, 0.5), draws)
@@ -118,7 +118,7 @@ def test_what_is_undefined_has_no_interval() -> None:
 @pytest.mark.parametrize(
     ("images", "resamples"), [([], 10), (["a", "a"], 10), (["a"], 0)], ids=["none", "twice", "no resample"]
 )
-def test_what_cannot_be_drawn(images: list[str], resamples: int) -> None:
+def test_invalid_draws_and_combinations(images: list[str], resamples: int) -> None:
     with pytest.raises(ResultsError, match="cannot draw"):
         Draws.of(images, "task", resamples)
     with pytest.raises(ResultsError, match="cannot combine"):
@@ -135,13 +135,13 @@ def test_a_resample_is_a_mean_of_duplicated_images(size: int, seed: int) -> None
 
 
 def test_intervals_cover_the_truth() -> None:
-    """300 worlds of 200 images with clustered objects, each with its interval of a known mean and of a difference."""
+    """300 simulations of 200 images with clustered objects, each with intervals of a known mean and a difference."""
     rng = np.random.default_rng(11)
     worlds, size = 300, 200
     draws = Draws.of(_ids(size), "coverage", 400)
     inside = {"mean": 0, "difference": 0}
     for _ in range(worlds):
-        easy = rng.beta(2, 2, size)  # what makes an image easy for both
+        easy = rng.beta(2, 2, size)  # shared by both selectors
         one = rng.binomial(10, easy) / 10
         other = rng.binomial(10, np.clip(easy * 0.9, 0, 1)) / 10
         a, b = _estimate(one, draws), _estimate(other, draws)

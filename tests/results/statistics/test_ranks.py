@@ -24,8 +24,8 @@ def _pair(first: str, second: str, low: float, high: float, p_holm: float = 0.5)
     return Difference(first, second, (low + high) / 2, low, high, p_holm, p_holm)
 
 
-def test_those_that_are_tied_share_ranks() -> None:
-    # a beats c and d; b beats d alone: a ties with b, b with c, c with d.
+def test_tied_selectors_share_ranks() -> None:
+    # a is better than c and d, and b than d: a ties with b, b with c, c with d.
     pairs = [
         _pair("a", "b", -0.1, 0.3),
         _pair("a", "c", 0.1, 0.3, 0.01),
@@ -35,7 +35,7 @@ def test_those_that_are_tied_share_ranks() -> None:
         _pair("c", "d", 0.0, 0.2),
     ]
     assert ranks(NAMES, pairs) == {"a": Rank(1, 2), "b": Rank(1, 3), "c": Rank(2, 4), "d": Rank(3, 4)}
-    # By Holm's p only a is apart from c and d.
+    # After Holm's correction, only a differs from c and d.
     assert ranks(NAMES, pairs, corrected=True) == {"a": Rank(1, 2), "b": Rank(1, 4), "c": Rank(2, 4), "d": Rank(2, 4)}
 
 

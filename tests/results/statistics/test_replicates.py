@@ -1,4 +1,4 @@
-"""Estimates of stored cells: shared draws, and a cache that is never trusted blindly."""
+"""Estimates of stored cells: shared draws, and a cache that is checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sharing: what goes out comes in the same; what was altered does not come in at all."""
+"""Export and import: an exact round trip, and all or nothing for altered archives."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _files(root: Path) -> dict[str, bytes]:
     }
 
 
-def test_there_and_back(filled: Any, tmp_path: Path) -> None:
+def test_round_trip(filled: Any, tmp_path: Path) -> None:
     root, out = filled.store.root, tmp_path / "mine.zip"
     assert export(root, out) == 6
     export(root, tmp_path / "again.zip")
@@ -59,7 +59,7 @@ def test_there_and_back(filled: Any, tmp_path: Path) -> None:
     mine, theirs = load_leaderboard(root).frame, load_leaderboard(tmp_path / "theirs").frame
     assert mine.equals(theirs)
     assert len(read_gallery(RunStore(tmp_path / "theirs"), mine["task_id"][0]).images) in (0, 1)
-    # Again changes nothing.
+    # A second import changes nothing.
     again = import_archive(out, tmp_path / "theirs")
     assert not again.new and len(again.known) == 6 and _files(tmp_path / "theirs") == _files(root)
 
@@ -78,7 +78,7 @@ def test_two_labs_merge(filled: Any, other_world: Any, tmp_path: Path) -> None:
 
 
 def _rewritten(path: Path, change: Change, honest: bool) -> None:
-    """The archive with other content; `honest` makes the manifest's checksums fit it."""
+    """Change the content of an archive; `honest` updates the checksums of the manifest."""
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     change(files)
@@ -97,7 +97,7 @@ def _better(files: dict[str, bytes]) -> None:
 
 
 def _resigned(files: dict[str, bytes]) -> None:
-    """A record with another value and a checksum that fits: only its evidence knows."""
+    """A record with another value and a valid checksum: only its resampling summary shows it."""
     from ltrp_bench.results.schema.record import digest
 
     prints = [n[9:-4] for n in files if n.startswith("evidence/")]
@@ -129,7 +129,7 @@ def _lost(files: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "honest", "said"),
+    ("change", "honest", "message"),
     [
         (_better, False, "was altered: it does not match the manifest's checksum"),
         (_better, True, "was altered: its content does not match its checksum"),
@@ -142,17 +142,17 @@ def _lost(files: dict[str, bytes]) -> None:
         (_lost, False, "unexpected file"),
     ],
 )
-def test_what_was_altered_is_refused(filled: Any, tmp_path: Path, change: Change, honest: bool, said: str) -> None:
+def test_altered_archives_are_rejected(filled: Any, tmp_path: Path, change: Change, honest: bool, message: str) -> None:
     out, root = tmp_path / "mine.zip", tmp_path / "theirs"
     export(filled.store.root, out)
     _rewritten(out, change, honest)
     with pytest.raises(ResultsError, match="nothing was imported") as caught:
         import_archive(out, root)
-    assert said in str(caught.value) and "\n" not in str(caught.value) and str(root) not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value) and str(root) not in str(caught.value)
     assert _files(root) == {} and not (tmp_path / "outside.json").exists()
 
 
-def test_other_numbers_of_one_fingerprint_are_refused(filled: Any, other_world: Any, tmp_path: Path) -> None:
+def test_other_values_with_the_same_fingerprint_are_rejected(filled: Any, other_world: Any, tmp_path: Path) -> None:
     mine = other_world.cell("ltrp.shapes", 0.25, 0.7)
     export(filled.store.root, tmp_path / "a.zip")
     before = _files(other_world.store.root)
@@ -164,7 +164,7 @@ def test_other_numbers_of_one_fingerprint_are_refused(filled: Any, other_world: 
     assert _files(other_world.store.root) == before
 
 
-def test_links_cuts_and_strangers_are_refused(filled: Any, tmp_path: Path) -> None:
+def test_links_and_truncated_and_foreign_files_are_rejected(filled: Any, tmp_path: Path) -> None:
     out = tmp_path / "a.zip"
     export(filled.store.root, out)
     whole = out.read_bytes()

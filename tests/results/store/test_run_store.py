@@ -84,11 +84,11 @@ def test_damage_is_one_clear_line(store: RunStore, make_record: MakeRecord, dama
     assert first.fingerprint in str(caught.value)
 
 
-def test_another_cells_record_is_refused(store: RunStore, make_record: MakeRecord) -> None:
+def test_the_record_of_another_cell_is_rejected(store: RunStore, make_record: MakeRecord) -> None:
     first = store.write_cell(make_record(), IMAGES, SCHEMA, {})
     other = make_record(seed=1)
     store.cell_path(other.fingerprint).write_bytes(store.cell_path(first.fingerprint).read_bytes())
-    with pytest.raises(ResultsError, match="another cell"):
+    with pytest.raises(ResultsError, match=r"holds the record of another cell \("):
         store.read_cells()
 
 
@@ -98,7 +98,7 @@ def test_altered_rows_are_found(store: RunStore, make_record: MakeRecord) -> Non
     table = pq.read_table(path)
     # The footer, and with it the checksum, stays; one image is missing.
     pq.write_table(table.slice(0, 1), path)
-    with pytest.raises(ResultsError, match="altered"):
+    with pytest.raises(ResultsError, match="was altered: its rows do not match their checksum"):
         store.read_images(record.fingerprint)
 
 

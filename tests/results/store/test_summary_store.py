@@ -1,4 +1,4 @@
-"""Summaries on disk: the same bytes for the same summary; damage, changes and other cells are refused."""
+"""Resampling summaries on disk: equal bytes for equal summaries; damaged and foreign ones are rejected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _resaved(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
     return buffer.getvalue()
 
 
-def test_the_same_summary_is_the_same_bytes(world: Any) -> None:
+def test_equal_summaries_have_equal_bytes(world: Any) -> None:
     record = world.cell("ltrp", 0.5, 0.5)
     path = world.store.summary_path(record.fingerprint)
     first = path.read_bytes()
@@ -34,7 +34,7 @@ def test_the_same_summary_is_the_same_bytes(world: Any) -> None:
     summary = world.store.read_summary(record)
     assert summary is not None and list(summary.images) == world.images
     assert summary.measured("coverage", "seen") == pytest.approx(record.value("coverage", "seen"), abs=1e-12)
-    # A cell measured anew by a task without a summary leaves none of the old.
+    # A cell that is measured again without a summary loses the old one.
     world.cell("ltrp", 0.5, 0.5, summary=False)
     assert world.store.read_summary(record) is None
 
@@ -52,13 +52,14 @@ def _meta(arrays: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [(_value, "was altered"), (_pickle, "no resampling summary"), (_meta, "no resampling summary")]
+    ("change", "message"),
+    [(_value, "was altered"), (_pickle, "no resampling summary"), (_meta, "no resampling summary")],
 )
-def test_what_was_changed_is_refused(world: Any, change: Callable[[dict[str, Any]], None], said: str) -> None:
+def test_changes_are_found(world: Any, change: Callable[[dict[str, Any]], None], message: str) -> None:
     record = world.cell("ltrp", 0.5, 0.5)
     path = world.store.summary_path(record.fingerprint)
     path.write_bytes(_resaved(path.read_bytes(), change))
-    with pytest.raises(ResultsError, match=said) as caught:
+    with pytest.raises(ResultsError, match=message) as caught:
         world.store.read_summary(record)
     assert "\n" not in str(caught.value) and "start the same run again" in str(caught.value)
 
@@ -76,7 +77,7 @@ def test_damage_and_other_cells(world: Any, tmp_path: Path) -> None:
         from_npz(path, replace(record, records_sha256="0" * 64))
     with pytest.raises(ResultsError, match="holds other images"):
         from_npz(path, replace(record, images=3))
-    # A summary whose metrics are not the record's, checksums and all.
+    # A summary with valid checksums, but with other metrics than the record.
     halved = [replace(m, value=m.value / 2) for m in record.metrics]
     with pytest.raises(ResultsError, match=r"coverage of all is .* in its record"):
         from_npz(path, replace(record, metrics=tuple(halved)))
@@ -84,7 +85,7 @@ def test_damage_and_other_cells(world: Any, tmp_path: Path) -> None:
         to_npz({"meta": {"kind": {1, 2}}}, "x")
 
 
-def test_the_summary_of_another_cell_is_refused(world: Any) -> None:
+def test_the_summary_of_another_cell_is_rejected(world: Any) -> None:
     one, other = world.cell("good", 0.5, 0.6), world.cell("bad", 0.5, 0.1)
     data = world.store.summary_path(one.fingerprint).read_bytes()
     world.store.summary_path(other.fingerprint).write_bytes(data)
