@@ -1,4 +1,4 @@
-"""`ltrp-bench doctor`: what this machine has, so that a report of trouble can start with facts."""
+"""`ltrp-bench doctor`: facts about this machine, for bug reports."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
-from importlib.metadata import entry_points as points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Final
 
 import typer
 
-from ltrp_bench.harness.cli.lists import shipped_weights
+from ltrp_bench.harness.cli.list import bundled_weights
 
 PACKAGES: Final = (
     "ltrp-bench",
@@ -35,26 +34,26 @@ DATA_SETS: Final = {
     "COCO 2017": ("annotations/instances_val2017.json", "val2017"),
     "COCO in one folder": ("instances.json", "images"),
 }
-"""What is looked for in the folders that `data_folders` names: all of these files or folders."""
+"""Files and directories by which a data set is recognized in the directories of `data_folders`."""
 
 
-def report() -> None:
-    """Print everything; whatever cannot be found out is said in its line, and never stops the rest."""
+def doctor() -> None:
+    """Show versions, devices, compiled operators, data sets and weights found on this machine."""
     for title, lines in (
         ("system", _system()),
         ("packages", _packages()),
         ("devices", _devices()),
-        ("mmcv ops", _ops()),
-        ("installed", _installed()),
-        ("weights that ship", _weights()),
-        ("data sets", _data()),
+        ("mmcv operators", _operators()),
+        ("entry points", _entry_points()),
+        ("bundled weights", _weights()),
+        ("data sets", _data_sets()),
     ):
         typer.echo(title)
         try:
             for line in lines:
                 typer.echo(f"  {line}")
-        except Exception as error:
-            typer.echo(f"  cannot tell: {type(error).__name__}: {' '.join(str(error).split())}")
+        except Exception as error:  # a section that fails must not hide the others
+            typer.echo(f"  cannot be determined: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _system() -> Iterator[str]:
@@ -83,7 +82,7 @@ def _devices() -> Iterator[str]:
         yield "mps"
 
 
-def _ops() -> Iterator[str]:
+def _operators() -> Iterator[str]:
     from ltrp_bench.tasks.models.openmmlab.setup import available_ops
 
     found = available_ops()
@@ -93,18 +92,18 @@ def _ops() -> Iterator[str]:
             yield f"{state} ({len(names)}): {', '.join(names)}"
 
 
-def _installed() -> Iterator[str]:
+def _entry_points() -> Iterator[str]:
     for group in ("selectors", "tasks"):
-        names = sorted(point.name for point in points(group=f"ltrp_bench.{group}"))
+        names = sorted(point.name for point in entry_points(group=f"ltrp_bench.{group}"))
         yield f"{group}: {', '.join(names) or 'none'}"
 
 
 def _weights() -> Iterator[str]:
-    for room in ("selectors", "tasks"):
-        yield f"{room}: {', '.join(shipped_weights(room)) or 'none'}"
+    yield f"selectors: {', '.join(bundled_weights('selectors')) or 'none'}"
+    yield f"tasks: {', '.join(bundled_weights('tasks')) or 'none'}"
 
 
-def _data() -> Iterator[str]:
+def _data_sets() -> Iterator[str]:
     yield "shapes: built in"
     folders = data_folders()
     found = [
@@ -115,12 +114,12 @@ def _data() -> Iterator[str]:
     ]
     yield from found
     if not found:
-        looked = ", ".join(str(folder) for folder in folders) or "nowhere"
-        yield f"no COCO found (looked in {looked}); set LTRP_BENCH_DATA, or give run --data DIR"
+        searched = ", ".join(str(folder) for folder in folders) or "no directories"
+        yield f"no COCO found (searched {searched}); set LTRP_BENCH_DATA, or give --data DIR to run"
 
 
 def data_folders() -> list[Path]:
-    """Folders that may hold data sets: LTRP_BENCH_DATA's, ./data, ../shared/data, and the folders in them."""
+    """Directories searched for data sets: those in LTRP_BENCH_DATA, ./data and ../shared/data, and those within."""
     named = [Path(part) for part in os.environ.get("LTRP_BENCH_DATA", "").split(os.pathsep) if part]
     roots = [root for root in (*named, Path("data"), Path("../shared/data")) if root.is_dir()]
     inside = [child for root in roots for child in sorted(root.iterdir()) if child.is_dir()]

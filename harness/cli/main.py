@@ -1,8 +1,7 @@
-"""The command line: `ltrp-bench`. Its commands lie beside (`py`, `py`, ...).
+"""The command line `ltrp-bench`. Each command has a file of its own beside this one.
 
-Whatever goes wrong is one line on stderr and an exit code: 2 for a wrong command, 1 for anything else a
-person can mend, 130 for Ctrl-C. `--debug` adds where in the code it happened. Nothing heavy is imported
-before a command needs it.
+An error is one line on stderr and an exit code: 2 for a wrong command line, 1 for any other error that the user can
+fix, 130 for Ctrl-C. `--debug` adds a traceback. Heavy packages are imported only by the commands that need them.
 """
 
 from __future__ import annotations
@@ -17,18 +16,23 @@ from typing import Final
 import typer
 from typer.main import get_command
 
-from ltrp_bench.harness.cli.archive import results_app
 from ltrp_bench.harness.cli.audit import audit
-from ltrp_bench.harness.cli.leaderboard import compare, leaderboard
-from ltrp_bench.harness.cli.lists import data_app, list_app
+from ltrp_bench.harness.cli.compare import compare
+from ltrp_bench.harness.cli.data import export_shapes
+from ltrp_bench.harness.cli.doctor import doctor
+from ltrp_bench.harness.cli.leaderboard import leaderboard
+from ltrp_bench.harness.cli.list import list_categories, list_selectors, list_tasks
+from ltrp_bench.harness.cli.options import command_of
 from ltrp_bench.harness.cli.plot import plot
 from ltrp_bench.harness.cli.report import report
+from ltrp_bench.harness.cli.results import export_results, import_results
 from ltrp_bench.harness.cli.run import run
 from ltrp_bench.harness.cli.show import show
 from ltrp_bench.harness.cli.train import train_app
 from ltrp_bench.selectors.errors import BenchError
 
 INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as of a shell."""
 
 app = typer.Typer(
     name="ltrp-bench",
@@ -37,25 +41,33 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Does a patch selector keep what is in the image, or only what its training labels name?",
 )
-app.command("run")(run)
-app.command("leaderboard")(leaderboard)
-app.command("compare")(compare)
-app.command("plot")(plot)
-app.command("report")(report)
-app.command("audit")(audit)
-app.command("show")(show)
+app.command("run")(command_of(run))
+app.command("leaderboard")(command_of(leaderboard))
+app.command("compare")(command_of(compare))
+app.command("plot")(command_of(plot))
+app.command("report")(command_of(report))
+app.command("audit")(command_of(audit))
+app.command("show")(command_of(show))
+app.command("doctor")(doctor)
+
+list_app = typer.Typer(no_args_is_help=True, help="List selectors, tasks and categories.")
+list_app.command("selectors")(list_selectors)
+list_app.command("tasks")(list_tasks)
+list_app.command("categories")(command_of(list_categories))
 app.add_typer(list_app, name="list")
+
+data_app = typer.Typer(no_args_is_help=True, help="Work with data sets.")
+export_app = typer.Typer(no_args_is_help=True, help="Write a built-in data set to files.")
+export_app.command("shapes")(command_of(export_shapes))
+data_app.add_typer(export_app, name="export")
 app.add_typer(data_app, name="data")
+
+results_app = typer.Typer(no_args_is_help=True, help="Share results as archives.")
+results_app.command("export")(command_of(export_results))
+results_app.command("import")(command_of(import_results))
 app.add_typer(results_app, name="results")
+
 app.add_typer(train_app, name="train")
-
-
-@app.command()
-def doctor() -> None:
-    """Show versions, devices, compiled ops, data sets and weights found on this machine."""
-    from ltrp_bench.harness.cli.doctor import report
-
-    report()
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,13 +78,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+    ),
 ) -> None:
     """Options of every command."""
 
 
 def package_version() -> str:
-    """The installed version; "unknown" when run from a bare checkout."""
+    """The installed version; "unknown" in a checkout that is not installed."""
     try:
         return version("ltrp-bench")
     except PackageNotFoundError:
@@ -80,38 +94,38 @@ def package_version() -> str:
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; errors become one line on stderr."""
+    """Run one command line, by default that of the process, and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or bool(os.environ.get("LTRP_BENCH_DEBUG"))
     try:
         code = get_command(app).main(args=given, prog_name="ltrp-bench", standalone_mode=False, obj=given)
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough; keep the interpreter from complaining at exit.
+        # The reader (`| head`) has closed the pipe; keeps the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
+        _print_error("interrupted")
         return INTERRUPTED
     except BenchError as error:
         if debug:
             traceback.print_exc()
-        _say(str(error))
+        _print_error(str(error))
         return error.exit_code
     except Exception as error:
-        # Typer's own usage errors; which module holds their class differs between versions.
+        # typer's own usage errors: the module of their class differs between versions of typer.
         message = getattr(error, "format_message", None)
         if callable(message):
-            _say(f"{message()} (ltrp-bench --help)")
+            _print_error(f"{message()} (ltrp-bench --help)")
             return int(getattr(error, "exit_code", 2))
         if debug:
             traceback.print_exc()
-        hint = "" if debug else " (a fault of the program; --debug shows where)"
-        _say(f"{type(error).__name__}: {error}{hint}")
+        hint = "" if debug else " (a bug in ltrp-bench; --debug shows where)"
+        _print_error(f"{type(error).__name__}: {error}{hint}")
         return 1
 
 
-def _say(message: str) -> None:
+def _print_error(message: str) -> None:
     print("ltrp-bench: " + " ".join(message.split()), file=sys.stderr)
 
 

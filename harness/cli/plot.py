@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Literal
 
 import typer
 
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.harness.cli.option_groups import ResamplingOptions, ResultFilter, RunDirectory
+from ltrp_bench.harness.cli.terminal.messages import print_note
 
 
-def plot(
-    folder: Path = typer.Argument(Path("runs"), metavar="[DIR]", help="A run folder."),
-    csv: Path | None = typer.Option(None, metavar="FILE", help="A leaderboard's CSV in the place of a folder."),
-    kind: list[str] = typer.Option([], metavar="curves | gap | pareto", help="Which figures; repeat. All by default."),
-    task: list[str] = typer.Option([], help="Only this task; repeat."),
-    selector: list[str] = typer.Option([], help="Only this selector; repeat."),
-    keep_ratio: list[float] = typer.Option([], help="Of the gap figures; repeat. The one nearest to 0.25 by default."),
-    out: Path = typer.Option(Path("figures"), help="Folder of the figures."),
-    form: list[str] = typer.Option(["png"], "--format", metavar="png | svg | pdf", help="Repeat for several."),
-    resamples: int = typer.Option(1000, min=100, help="Resamples of the images behind each interval."),
-    debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
-) -> None:
-    """Draw the metric over keep ratios (seen beside unseen, with intervals), the gaps, and accuracy over throughput."""
-    from ltrp_bench.harness.cli.progress import tracked
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions:
+    """Figures to draw."""
+
+    csv: Path | None = field(
+        default=None,
+        metadata={"help": "Path to the CSV of a leaderboard, instead of a run directory.", "metavar": "FILE"},
+    )
+    kind: tuple[Literal["curves", "gap", "pareto"], ...] = field(
+        default=(), metadata={"help": "Type of figure; repeat for several, all by default."}
+    )
+    keep_ratio: tuple[float, ...] = field(
+        default=(), metadata={"help": "Keep ratio of the gap figures; repeat for several, closest to 0.25 by default."}
+    )
+    out: Path = field(default=Path("figures"), metadata={"help": "Directory of the figures."})
+    form: tuple[Literal["png", "svg", "pdf"], ...] = field(
+        default=("png",), metadata={"help": "File format; repeat for several.", "flag": "--format"}
+    )
+
+
+def plot(directory: RunDirectory, options: PlotOptions, selected: ResultFilter, resampling: ResamplingOptions) -> None:
+    """Draw metrics over keep ratios on seen and unseen categories, their gaps, and accuracy over throughput."""
+    from ltrp_bench.harness.cli.terminal.progress import tracked
     from ltrp_bench.results.leaderboard.build import COLUMNS, LeaderboardOptions, load_leaderboard
     from ltrp_bench.results.leaderboard.csv_files import read_all_columns
     from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES
-    from ltrp_bench.results.report import figures
+    from ltrp_bench.results.report.figures import FigureOptions, plan_figures, save_figure
 
-    for name, given, known in (("kind", kind, figures.KINDS), ("format", form, figures.FORMATS)):
-        if unknown := [one for one in given if one not in known]:
-            raise UsageError(f"--{name} {unknown[0]}: write {', '.join(known)}")
-    if csv is not None:
-        frame, roles = read_all_columns(csv, COLUMNS), BUILT_IN_ROLES
+    if options.csv is not None:
+        frame, roles = read_all_columns(options.csv, COLUMNS), BUILT_IN_ROLES
     else:
-        resampling = LeaderboardOptions(resamples=resamples)
-        board = load_leaderboard(folder, resampling, notice=_note, progress=tracked("resampling"))
+        intervals = LeaderboardOptions(resamples=resampling.resamples)
+        board = load_leaderboard(directory.folder, intervals, notice=print_note, progress=tracked("resampling"))
         frame, roles = board.frame, board.roles
-    options = figures.FigureOptions(
-        kinds=cast("tuple[figures.Kind, ...]", tuple(kind)),
-        tasks=tuple(task),
-        selectors=tuple(selector),
-        keep_ratios=tuple(keep_ratio),
-        formats=cast("tuple[figures.Format, ...]", tuple(dict.fromkeys(form))),
+    figures = FigureOptions(
+        kinds=options.kind,
+        tasks=selected.task,
+        selectors=selected.selector,
+        keep_ratios=options.keep_ratio,
+        formats=tuple(dict.fromkeys(options.form)),
     )
-    for spec in figures.plan_figures(frame, options, roles=roles, notice=_note):
-        for suffix in options.formats:
-            typer.echo(str(figures.save_figure(spec, out, suffix)))
-
-
-def _note(line: str) -> None:
-    typer.echo(f"note: {line}", err=True)
+    for figure in plan_figures(frame, figures, roles=roles, notice=print_note):
+        for suffix in figures.formats:
+            typer.echo(str(save_figure(figure, options.out, suffix)))

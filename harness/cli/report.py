@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import typer
 
+from ltrp_bench.harness.cli.option_groups import IntervalOptions, RunDirectory
+from ltrp_bench.harness.cli.terminal.messages import print_note
 
-def report(
-    folder: Path = typer.Argument(Path("runs"), metavar="[DIR]", help="A run folder."),
-    out: Path = typer.Option(Path("report.html"), help="The HTML file."),
-    resamples: int = typer.Option(1000, min=100, help="Resamples of the images behind each interval."),
-    no_intervals: bool = typer.Option(False, "--no-intervals", help="No resampling: what the records say alone."),
-    debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
-) -> None:
-    """Everything measured as one HTML file that needs no network: table, curves, categories, agreement, gallery."""
-    from ltrp_bench.harness.cli.progress import tracked
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFile:
+    """Where the report is written."""
+
+    out: Path = field(default=Path("report.html"), metadata={"help": "Path of the HTML file."})
+
+
+def report(directory: RunDirectory, file: ReportFile, intervals: IntervalOptions) -> None:
+    """Write all results to one HTML file that works offline: tables, curves, categories, agreement, example images."""
+    from ltrp_bench.harness.cli.terminal.progress import tracked
     from ltrp_bench.results.leaderboard.build import LeaderboardOptions
     from ltrp_bench.results.report.html import write_report
 
-    options = LeaderboardOptions(intervals=not no_intervals, resamples=resamples)
-    size = write_report(
-        folder,
-        out,
-        options,
-        notice=lambda line: typer.echo(f"note: {line}", err=True),
-        progress=tracked("resampling"),
-    )
-    typer.echo(f"{out}: {size / 1e6:.1f} MB", err=True)
+    options = LeaderboardOptions(intervals=not intervals.no_intervals, resamples=intervals.resamples)
+    size = write_report(directory.folder, file.out, options, notice=print_note, progress=tracked("resampling"))
+    typer.echo(f"{file.out}: {size / 1e6:.1f} MB", err=True)

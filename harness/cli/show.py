@@ -3,93 +3,172 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.harness.cli.option_groups import (
+    SELECTOR_HELP,
+    DeviceOptions,
+    ModelOptions,
+    SelectorOptions,
+)
+from ltrp_bench.harness.cli.terminal.messages import counted, print_note
+from ltrp_bench.harness.evaluation.options import Request
+from ltrp_bench.selectors.errors import UsageError
 
 if TYPE_CHECKING:
-    from ltrp_bench.harness.evaluation.options import Request
     from ltrp_bench.harness.evaluation.plan import SelectorEntry
     from ltrp_bench.harness.visualization.images import DisplayImage
     from ltrp_bench.harness.visualization.panel_grid import PanelGrid
 
-_SUFFIXES = (".png", ".svg", ".pdf")
-_DATA = "Where the task's data set lies."
+SUFFIXES: Final = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFiles:
+    """Images from files."""
+
+    image: list[Path] | None = field(
+        default=None, metadata={"help": "Image files.", "metavar": "[IMAGE]...", "argument": True}
+    )
+    grid: str | None = field(
+        default=None,
+        metadata={
+            "help": "Number of patches along each side of an image file; 14 by default.",
+            "metavar": "N | ROWSxCOLUMNS",
+        },
+    )
+    truth: tuple[Path, ...] = field(
+        default=(),
+        metadata={
+            "help": "Ground-truth mask of an image file, a PNG with 0 for background; repeat, one for each image.",
+            "metavar": "FILE",
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskImages(ModelOptions):
+    """Images of a task."""
+
+    task: str | None = field(
+        default=None, metadata={"help": "Task whose images, patch grid and objects to show, instead of image files."}
+    )
+    index: tuple[int, ...] = field(
+        default=(),
+        metadata={"help": "Index of an image of the task; repeat for several; 0 by default.", "min": 0},
+    )
+    data: str | None = field(default=None, metadata={"help": "Directory of the task's data set.", "metavar": "DIR"})
+    task_option: tuple[str, ...] = field(
+        default=(), metadata={"help": "Option of the task; repeat for several.", "metavar": "key=value"}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """Score maps and kept patches."""
+
+    selector: tuple[str, ...] = field(default=(), metadata={"help": SELECTOR_HELP})
+    keep_ratio: tuple[float, ...] = field(
+        default=(), metadata={"help": "Share of patches to keep, in (0, 1]; repeat for several; 0.25 by default."}
+    )
+    by: Literal["score", "rank"] = field(default="score", metadata={"help": "Color patches by score or by rank."})
+    layout: Literal["row", "block"] | None = field(
+        default=None,
+        metadata={
+            "help": "All panels of an image in one row (default up to 8 panels), or kept patches below the scores."
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionOptions:
+    """Reconstructions instead of score maps."""
+
+    reconstruct: bool = field(
+        default=False,
+        metadata={"help": "Show a masked autoencoder's reconstructions with and without single visible patches."},
+    )
+    remove: tuple[int, ...] = field(
+        default=(),
+        metadata={
+            "help": "Number of a visible patch to remove; repeat for several; by default of highest and lowest score.",
+            "min": 0,
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureFile:
+    """Figure file."""
+
+    seed: int = field(
+        default=0, metadata={"help": "Seed of stochastic selectors and of the visible patches.", "min": 0}
+    )
+    out: Path = field(default=Path("show.png"), metadata={"help": "Path of the figure: a .png, .svg or .pdf file."})
+    width: float | None = field(
+        default=None,
+        metadata={"help": "Width of the figure in inches; by default 7, or as the panels need.", "min": 1, "max": 40},
+    )
+    dpi: int = field(default=200, metadata={"help": "Resolution in pixels per inch.", "min": 40, "max": 1200})
+    dark: bool = field(default=False, metadata={"help": "Draw for a dark background."})
+
+    @property
+    def theme(self) -> Literal["light", "dark"]:
+        """Theme of the figure."""
+        return "dark" if self.dark else "light"
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the file in lower case; `UsageError` for an unknown one."""
+        suffix = self.out.suffix.lower()
+        if suffix not in SUFFIXES:
+            raise UsageError(f"--out {self.out}: name a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
+        return suffix
 
 
 def show(
-    image: list[Path] | None = typer.Argument(None, metavar="[IMAGE]...", help="Images of your own."),
-    selector: list[str] = typer.Option([], help="A selector; repeat. `ltrp-bench list selectors` shows them."),
-    keep_ratio: list[float] = typer.Option([], help="Share of the patches kept, in (0, 1]; repeat.  [default: 0.25]"),
-    task: str | None = typer.Option(None, help="Pictures, patch grid and objects of this task instead of files."),
-    index: list[int] = typer.Option([], min=0, help="Which of the task's images; repeat.  [default: 0]"),
-    data: str | None = typer.Option(None, metavar="DIR", help=_DATA),
-    model: str | None = typer.Option(None, help="Model of a task that has one: its resize makes the patch grid."),
-    model_weights: Path | None = typer.Option(None, help="Checkpoint of that model."),
-    task_option: list[str] = typer.Option([], metavar="key=value", help="Option of the task; repeat."),
-    weights: list[str] = typer.Option([], metavar="FILE | NAME=FILE", help="Weights of a selector; repeat."),
-    selector_option: list[str] = typer.Option([], metavar="NAME.key=value", help="Option of a selector; repeat."),
-    grid: str | None = typer.Option(
-        None, metavar="N | ROWSxCOLUMNS", help="Patches of files, over the whole image.  [default: 14]"
-    ),
-    truth: list[Path] = typer.Option([], metavar="FILE", help="A mask for each file: a PNG, 0 where no object is."),
-    reconstruct: bool = typer.Option(
-        False, "--reconstruct", help="A masked autoencoder's reconstruction with and without a visible patch."
-    ),
-    remove: list[int] = typer.Option(
-        [], min=0, help="Which visible patch is taken away; repeat.  [default: of the highest and the lowest score]"
-    ),
-    seed: int = typer.Option(0, min=0, help="Of selectors with chance, and of the visible patches."),
-    layout: str | None = typer.Option(
-        None, metavar="row | block", help="All of an image in a row, or kept patches below scores.  [default: fitting]"
-    ),
-    by: str = typer.Option("score", metavar="score | rank", help="What colours the maps."),
-    dark: bool = typer.Option(False, "--dark", help="For a dark page."),
-    width: float | None = typer.Option(None, min=1, max=40, help="Inches.  [default: a paper's text, 7, or fitting]"),
-    dpi: int = typer.Option(200, min=40, max=1200, help="Pixels an inch."),
-    out: Path = typer.Option(Path("show.png"), help="A .png, .svg or .pdf."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1, ..."),
-    debug: bool = typer.Option(False, "--debug", help="Show where an error came from."),
+    files: ImageFiles,
+    images: TaskImages,
+    scores: ScoreOptions,
+    selectors: SelectorOptions,
+    reconstruction: ReconstructionOptions,
+    figure: FigureFile,
+    compute: DeviceOptions,
 ) -> None:
-    """Draw score maps and kept patches of images side by side, as a run would score and keep them."""
+    """Draw score maps and kept patches of images side by side, computed as in `ltrp-bench run`."""
     from ltrp_bench.harness.evaluation.environment import usable_device
-    from ltrp_bench.harness.evaluation.options import Request
     from ltrp_bench.results.schema.atomic_io import atomic_write
 
-    files = image or []
-    _check_dataset(files, task, index, data, model, model_weights, task_option, grid, truth)
-    _check_kind(reconstruct, selector, keep_ratio, remove, layout, by, grid, truth)
-    suffix = out.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise UsageError(f"--out {out}: name a {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]} file")
+    _check_image_options(files, images)
+    _check_figure_options(files, scores, reconstruction)
+    suffix = figure.suffix
     request = Request(
-        selectors=tuple(selector or ["ltrp-teacher"]),
-        tasks=() if task is None else (task,),
-        weights=tuple(weights),
-        selector_options=tuple(selector_option),
-        data=() if data is None else (data,),
-        task_options=tuple(task_option),
-        shared={"model": model, "model_weights": model_weights},
-        device=usable_device(device),
+        selectors=scores.selector or ("ltrp-teacher",),
+        tasks=() if images.task is None else (images.task,),
+        weights=selectors.weights,
+        selector_options=selectors.selector_option,
+        data=() if images.data is None else (images.data,),
+        task_options=images.task_option,
+        shared={"model": images.model, "model_weights": images.model_weights},
+        device=usable_device(compute.device),
     )
-    entries, images = _built(request, files, index or [0], grid, truth)
-    page = "dark" if dark else "light"
-    if reconstruct:
-        figure = _removals(request, entries, images, remove, seed, page, width)
+    entries, display_images = _load(request, files, images)
+    if reconstruction.reconstruct:
+        panels = _reconstruction_figure(request, entries[0], display_images, reconstruction, figure)
     else:
-        figure = _scores(request, entries, images, keep_ratio or [0.25], seed, layout, by, page, width)
-    atomic_write(out, figure.encode(suffix, dpi))
-    count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
-    typer.echo(f"{out}: {count}, {', '.join(entry.info.name for entry in entries)}", err=True)
+        panels = _score_figure(request, entries, display_images, scores, figure)
+    atomic_write(figure.out, panels.encode(suffix, figure.dpi))
+    names = ", ".join(entry.info.name for entry in entries)
+    typer.echo(f"{figure.out}: {counted(len(display_images), 'image')}, {names}", err=True)
 
 
-def _built(
-    request: Request, files: list[Path], indices: list[int], grid: str | None, truth: list[Path]
-) -> tuple[list[SelectorEntry], list[DisplayImage]]:
-    """The selectors and the images."""
+def _load(request: Request, files: ImageFiles, images: TaskImages) -> tuple[list[SelectorEntry], list[DisplayImage]]:
+    """Build the selectors and load the images."""
     from ltrp_bench.harness.visualization.images import FILES_GRID, load_image_files, load_task_images
     from ltrp_bench.harness.visualization.selections import (
         build_selectors,
@@ -97,117 +176,99 @@ def _built(
         needs_oracle_scores,
     )
 
-    if not request.tasks:
-        # Before any weights are read: an image that is not there is found at once.
-        images = load_image_files(files, (FILES_GRID, FILES_GRID) if grid is None else _grid(grid), truth)
-        return build_selectors(request), images
-    entries, task = build_selectors_and_task(request, lambda line: typer.echo(f"note: {line}", err=True))
-    return entries, load_task_images(task.task, indices, with_oracle_scores=needs_oracle_scores(entries))
+    if images.task is None:
+        # Before any weights are read, so that a missing image is reported at once.
+        grid = (FILES_GRID, FILES_GRID) if files.grid is None else _parse_grid(files.grid)
+        loaded = load_image_files(files.image or [], grid, files.truth)
+        return build_selectors(request), loaded
+    entries, task = build_selectors_and_task(request, print_note)
+    with_oracle_scores = needs_oracle_scores(entries)
+    return entries, load_task_images(task.task, images.index or (0,), with_oracle_scores=with_oracle_scores)
 
 
-def _scores(
+def _score_figure(
     request: Request,
     entries: list[SelectorEntry],
     images: list[DisplayImage],
-    keep_ratios: list[float],
-    seed: int,
-    layout: str | None,
-    by: str,
-    page: str,
-    width: float | None,
+    scores: ScoreOptions,
+    figure: FigureFile,
 ) -> PanelGrid:
     from ltrp_bench.harness.evaluation.plan import check_ratios
     from ltrp_bench.harness.visualization.score_figure import ScoreFigureOptions, score_figure
     from ltrp_bench.harness.visualization.selections import select_patches
 
-    ratios = check_ratios(keep_ratios)
-    selections = [select_patches(entry, images, ratios, seed=seed, device=request.device) for entry in entries]
-    options = ScoreFigureOptions(layout=layout, color_by=by, theme=page, width=width)  # type: ignore[arg-type]
+    ratios = check_ratios(scores.keep_ratio or (0.25,))
+    selections = [select_patches(entry, images, ratios, seed=figure.seed, device=request.device) for entry in entries]
+    options = ScoreFigureOptions(layout=scores.layout, color_by=scores.by, theme=figure.theme, width=figure.width)
     return score_figure(images, selections, options)
 
 
-def _removals(
+def _reconstruction_figure(
     request: Request,
-    entries: list[SelectorEntry],
+    entry: SelectorEntry,
     images: list[DisplayImage],
-    remove: list[int],
-    seed: int,
-    page: str,
-    width: float | None,
+    options: ReconstructionOptions,
+    figure: FigureFile,
 ) -> PanelGrid:
     from ltrp_bench.harness.visualization.reconstruction import reconstruct
     from ltrp_bench.harness.visualization.reconstruction_figure import reconstruction_figure
     from ltrp_bench.selectors.ltrp.selector import LTRPTeacher
 
-    teacher = entries[0].selector
+    teacher = entry.selector
     if not isinstance(teacher, LTRPTeacher):
-        raise UsageError(f"--reconstruct shows a masked autoencoder: --selector ltrp-teacher, not {entries[0].name}")
-    rebuilt = reconstruct(teacher, images, remove, seed=seed, device=request.device)
-    return reconstruction_figure(images, rebuilt, theme=page, width=width)  # type: ignore[arg-type]
+        raise UsageError(f"--reconstruct needs a masked autoencoder: --selector ltrp-teacher, not {entry.name}")
+    reconstructions = reconstruct(teacher, images, options.remove, seed=figure.seed, device=request.device)
+    return reconstruction_figure(images, reconstructions, theme=figure.theme, width=figure.width)
 
 
-def _check_dataset(
-    files: list[Path],
-    task: str | None,
-    index: list[int],
-    data: str | None,
-    model: str | None,
-    model_weights: Path | None,
-    task_option: list[str],
-    grid: str | None,
-    truth: list[Path],
-) -> None:
-    """`UsageError` unless images come from one place, with options of that place alone."""
-    if files and task is not None:
-        raise UsageError("give images or --task, not both")
-    if not files and task is None:
-        raise UsageError("what is to be shown? name images, or a task: --task shapes-coverage --index 3")
-    of_task = {
-        "--index": index,
-        "--data": data,
-        "--model": model,
-        "--model-weights": model_weights,
-        "--task-option": task_option,
-    }
-    of_files = {"--grid": grid, "--truth": truth}
-    for flag, value in (of_task if task is None else of_files).items():
-        if value not in (None, []):
-            where = "needs --task" if task is None else "is for images of your own: a task brings its own"
-            raise UsageError(f"{flag} {where}")
-    if model_weights is not None and not model_weights.is_file():
-        raise InputError(f"--model-weights {model_weights}: no such file")
+def _check_image_options(files: ImageFiles, images: TaskImages) -> None:
+    """Raises `UsageError` unless images come either from files or from a task, with options for that only."""
+    if files.image and images.task is not None:
+        raise UsageError("give image files or --task, not both")
+    if not files.image and images.task is None:
+        raise UsageError("no images: name image files, or a task: --task shapes-coverage --index 3")
+    if images.task is None:
+        _refuse(
+            {
+                "--index": images.index,
+                "--data": images.data,
+                "--model": images.model,
+                "--model-weights": images.model_weights,
+                "--task-option": images.task_option,
+            },
+            "needs --task",
+        )
+    else:
+        _refuse({"--grid": files.grid, "--truth": files.truth}, "is for image files: a task has its own")
+    images.check_files()
 
 
-def _check_kind(
-    reconstruct: bool,
-    selector: list[str],
-    keep_ratio: list[float],
-    remove: list[int],
-    layout: str | None,
-    by: str,
-    grid: str | None,
-    truth: list[Path],
-) -> None:
-    """`UsageError` for options of the other figure."""
-    if layout not in (None, "row", "block"):
-        raise UsageError(f"--layout {layout}: write row or block")
-    if by not in ("score", "rank"):
-        raise UsageError(f"--by {by}: write score or rank")
-    if not reconstruct and remove:
-        raise UsageError("--remove goes with --reconstruct")
-    if not reconstruct and not selector:
-        raise UsageError("give at least one --selector; `ltrp-bench list selectors` shows them")
-    if not reconstruct:
+def _check_figure_options(files: ImageFiles, scores: ScoreOptions, reconstruction: ReconstructionOptions) -> None:
+    """Raises `UsageError` for options of the other type of figure."""
+    if not reconstruction.reconstruct:
+        _refuse({"--remove": reconstruction.remove}, "needs --reconstruct")
+        if not scores.selector:
+            raise UsageError("give at least one --selector; `ltrp-bench list selectors` lists them")
         return
-    others = {"--keep-ratio": keep_ratio, "--layout": layout, "--grid": grid, "--truth": truth}
-    for flag, value in others.items():
-        if value not in (None, []):
-            raise UsageError(f"{flag} does not go with --reconstruct: it shows the masked autoencoder alone")
-    if len(set(selector)) > 1:
+    others = {
+        "--keep-ratio": scores.keep_ratio,
+        "--layout": scores.layout,
+        "--grid": files.grid,
+        "--truth": files.truth,
+    }
+    _refuse(others, "does not go with --reconstruct, which shows a masked autoencoder only")
+    if len(set(scores.selector)) > 1:
         raise UsageError("--reconstruct shows one masked autoencoder: give one --selector, or none")
 
 
-def _grid(text: str) -> tuple[int, int]:
+def _refuse(options: Mapping[str, object], reason: str) -> None:
+    """Raises `UsageError` if any of the options was given."""
+    for flag, value in options.items():
+        if value is not None and value != ():
+            raise UsageError(f"{flag} {reason}")
+
+
+def _parse_grid(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     if found is None or int(found[1]) < 1 or int(found[2] or 1) < 1:
         raise UsageError(f"--grid {text}: write a number of patches along each side, or ROWSxCOLUMNS")

@@ -30,7 +30,7 @@ from ltrp_bench.results.store.run_store import RunStore
 
 
 class Progress(Protocol):
-    """Receives the progress of a sweep (`harness/cli/progress.py` shows it)."""
+    """Receives the progress of a sweep (`harness/cli/terminal/progress.py` shows it)."""
 
     def start(self, total: int) -> None:
         """Called first, with the number of images summed over all groups."""

@@ -54,7 +54,7 @@ def test_running_again_adds_resampling_summaries_and_measures_nothing(
     line = ["run", "--out", str(tmp_path), "--task", "shapes-coverage", "--limit", "8", "--device", "cpu"]
     own = ["--selector", "random", "--selector", "variance", "--selector", "center", "--selector", "oracle"]
     assert run_command([*line, *own, "--seed", "0", "--seed", "1", "--keep-ratio", "0.25", "--keep-ratio", "0.5"]) == 0
-    assert "10 cells, 0 images measured now" in capsys.readouterr().err
+    assert "10 cells, 0 images evaluated now" in capsys.readouterr().err
     frame = load_leaderboard(tmp_path).frame
     known = frame[frame["selector"].isin(["random", "variance", "center", "oracle"]) & (frame["task"] != "shapes-det")]
     assert len(known) == 4 * 3 and known["all_low"].notna().all()

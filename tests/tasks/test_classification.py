@@ -237,7 +237,7 @@ def test_class_folders_of_ones_own_need_a_split_and_a_model_of_theirs(tmp_path: 
 
 
 def test_the_whole_way_with_selectors(tmp_path: Path) -> None:
-    from ltrp_bench.harness.cli.progress import RunProgress
+    from ltrp_bench.harness.cli.terminal.progress import RunProgress
     from ltrp_bench.harness.evaluation.options import Request, SweepOptions
     from ltrp_bench.harness.evaluation.plan import plan
     from ltrp_bench.harness.evaluation.request import resolve_request

@@ -194,7 +194,7 @@ def test_commands(filled: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run_command(["results", "export", out, root, "--task", "shapes-coverage"]) == 0
     assert "4 cells in" in capsys.readouterr().err
     assert run_command(["results", "import", out, str(tmp_path / "new")]) == 0
-    assert "4 cells are new" in capsys.readouterr().err
+    assert "4 new cells in" in capsys.readouterr().err
     _rewritten(Path(out), _better, True)
     assert run_command(["results", "import", out, str(tmp_path / "other")]) == 1
     err = capsys.readouterr().err

@@ -1,34 +1,24 @@
-"""`list categories --task` and `run --split`: what they print, where, and with which exit code."""
+"""`ltrp-bench list`: installed selectors and tasks, and categories with their states."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from command_lines import SHAPES_HALF, Run
 
-from ltrp_bench.harness.cli.main import run_command
-from ltrp_bench.tasks.data.shapes.world import CATEGORIES
 from ltrp_bench.tasks.splits.split import load_split
 
-Run = Callable[..., tuple[int, str, str]]
-SHAPES = ("run", "--selector", "random", "--task", "shapes-coverage", "--task-option", "images=12")
-SHAPES = (*SHAPES, "--keep-ratio", "0.5", "--device", "cpu")
 
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run("list", ...)` in an empty folder -> (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_command([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+def test_installed_selectors_tasks_and_categories(run: Run) -> None:
+    code, out, _ = run("list", "selectors")
+    assert code == 0 and re.search(r"^random +ltrp_bench", out, re.M) and "package.module:Class" in out
+    code, out, _ = run("list", "tasks")
+    assert code == 0 and re.search(r"^toy-coverage +toy_bench:ToyTask", out, re.M)
+    code, out, _ = run("list", "categories")
+    assert code == 0 and "80 categories" in out and re.search(r"^giraffe +unseen", out, re.M)
 
 
 def write(path: Path, states: dict[str, str], columns: str = "category,state") -> Path:
@@ -64,7 +54,7 @@ def test_every_wnid_is_in_the_json_and_the_text_counts_the_rest(run: Run) -> Non
     assert f"{birds[0]} {birds[1]} +{len(birds) - 2}  " in line and birds[2] not in line
 
 
-def test_a_split_of_ones_own_is_shown_instead(run: Run, tmp_path: Path) -> None:
+def test_a_split_of_the_users_own_is_shown_instead(run: Run, tmp_path: Path) -> None:
     mine = write(tmp_path / "mine_toys.csv", {"ball": "seen", "kite": "narrow"})
     for form in (("--split", mine), (mine,), ("--task", "coco-det", "--split", mine)):
         code, out, err = run("list", "categories", *form)
@@ -106,50 +96,9 @@ def test_mistakes_are_one_line(run: Run, tmp_path: Path, arguments: tuple[str, .
     (tmp_path / "folder.csv").mkdir()
     shown = [("list", "categories", *arguments)]
     if "--task" not in arguments and arguments[0] == "--split":
-        shown.append((*SHAPES, *arguments))
+        shown.append((*SHAPES_HALF, *arguments))
     for line in shown:
         got, out, err = run(*line)
-        told = [text for text in err.splitlines() if text.startswith("ltrp-bench: ")]
-        assert got == code and len(told) == 1 and message in told[0] and out == "", err
+        errors = [text for text in err.splitlines() if text.startswith("ltrp-bench: ")]
+        assert got == code and len(errors) == 1 and message in errors[0] and out == "", err
         assert "Traceback" not in err and not (tmp_path / "runs").exists()
-
-
-def groups(run: Run, name: str, *arguments: object) -> dict[str, float]:
-    """all, seen, unseen of the one row of a run."""
-    code, _, err = run(*SHAPES, *arguments, "--out", name)
-    assert code == 0, err
-    assert run("leaderboard", name, "--csv", f"{name}.csv")[0] == 0
-    (row,) = pd.read_csv(f"{name}.csv").to_dict("records")
-    return {group: row[group] for group in ("all", "seen", "unseen")}
-
-
-def test_run_takes_a_split_of_ones_own(run: Run, tmp_path: Path) -> None:
-    first = dict(load_split("shapes/0").states)
-    swapped = write(tmp_path / "swapped.csv", {n: "unseen" if s == "seen" else "seen" for n, s in first.items()})
-    plain, turned = groups(run, "plain"), groups(run, "turned", "--split", swapped)
-    assert plain["seen"] != plain["unseen"]
-    assert turned == {"all": plain["all"], "seen": plain["unseen"], "unseen": plain["seen"]}
-    assert groups(run, "named", "--split", "shapes/1") == turned
-    narrow = write(tmp_path / "narrow.csv", {n: "narrow" if s == "unseen" else "seen" for n, s in first.items()})
-    assert groups(run, "strict", "--split", narrow, "--narrow-as", "unseen") == plain
-    assert pd.isna(groups(run, "lenient", "--split", narrow)["unseen"])
-
-
-def test_an_edited_split_is_measured_anew_and_an_equal_one_is_not(run: Run, tmp_path: Path) -> None:
-    states = {name: "seen" if i % 3 else "unseen" for i, name in enumerate(CATEGORIES)}
-    mine = write(tmp_path / "mine.csv", states)
-    measured = []
-    for edit in ({}, {}, {CATEGORIES[0]: "seen"}):
-        write(mine, {**states, **edit})
-        code, _, err = run(*SHAPES, "--split", mine)
-        assert code == 0
-        measured.append("1 cells, 12 images measured now" in err)
-    assert measured == [True, False, True]
-
-
-def test_a_split_that_lacks_categories_is_one_line(run: Run, tmp_path: Path) -> None:
-    mine = write(tmp_path / "mine.csv", dict.fromkeys(CATEGORIES[2:], "seen"))
-    code, out, err = run(*SHAPES, "--split", mine)
-    assert code == 1 and out == "" and err.count("ltrp-bench: ") == 1
-    assert "shapes-coverage: " in err and "not in the split 'mine' (14 categories)" in err
-    assert all(name in err for name in CATEGORIES[:2])

@@ -1,4 +1,4 @@
-"""How far a run is: a live bar in a terminal, plain lines elsewhere."""
+"""Progress of a run: a live bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.text import Text
 
-PLAIN_EVERY: Final = 15.0
+LINE_INTERVAL: Final = 15.0
 """Seconds between lines where there is no terminal."""
 
-PLAIN_WIDTH: Final = 400
+FILE_WIDTH: Final = 400
+"""Width of tables in characters where there is no terminal."""
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that does not cut tables short when its output goes to a file."""
+    """A console on stdout or stderr that does not cut tables short when its output goes to a file."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else PLAIN_WIDTH, soft_wrap=False)
+    return Console(stderr=stderr, width=None if stream.isatty() else FILE_WIDTH, soft_wrap=False)
 
 
 class RunProgress:
-    """Tells a person how far a sweep is, on stderr; a `sweep.Progress`.
+    """Shows the progress of a sweep on stderr; a `sweep.Progress`, used as a context manager.
 
-    Use as a context manager. In a terminal: one bar over all images of all cells, with the current cell,
-    images a second and the time left. Elsewhere: a line every `PLAIN_EVERY` seconds and at each new cell.
+    In a terminal it is one bar over the images of all groups of cells, with the current group, images per second and
+    the time left. Elsewhere it is a line every `LINE_INTERVAL` seconds and at the start of each group.
+
+    Args:
+        live: True for the bar, False for lines; by default the bar in a terminal.
     """
 
     def __init__(self, live: bool | None = None) -> None:
@@ -45,7 +49,7 @@ class RunProgress:
         )
         self._task = self._bar.add_task("starting", total=None, rate="")
         self._label, self._total, self._done, self._worked = "", 0, 0, 0
-        self._began = self._told = time.monotonic()
+        self._began = self._printed = time.monotonic()
 
     def __enter__(self) -> RunProgress:
         self._bar.start()
@@ -57,40 +61,40 @@ class RunProgress:
         self._bar.stop()
 
     def start(self, total: int) -> None:
-        """`total` images, over all groups, are ahead."""
+        """Begin a sweep of `total` images, summed over all groups."""
         self._total, self._began = total, time.monotonic()
         self._bar.update(self._task, total=total)
 
     def current(self, label: str) -> None:
-        """This group is being worked on."""
+        """Begin a group."""
         self._label = label
         self._bar.update(self._task, description=label)
         if not self.live:
-            self._line()
+            self._print_line()
 
     def advance(self, images: int, worked: bool) -> None:
-        """So many images are done; those found done do not count towards the rate."""
+        """Count images as done; those that were done before (`worked` is False) do not count towards the rate."""
         self._done += images
         self._worked += images if worked else 0
         self._bar.update(self._task, advance=images, rate=self._rate())
-        if not self.live and time.monotonic() - self._told >= PLAIN_EVERY:
-            self._line()
+        if not self.live and time.monotonic() - self._printed >= LINE_INTERVAL:
+            self._print_line()
 
     def notice(self, line: str) -> None:
-        """Print a line without breaking the bar."""
+        """Print a note above the bar."""
         self.console.print(Text(f"note: {line}"), soft_wrap=True)
 
     @property
     def worked(self) -> int:
-        """Images measured in this run, summed over groups."""
+        """Number of images evaluated in this run, summed over groups."""
         return self._worked
 
     def _rate(self) -> str:
         seconds = time.monotonic() - self._began
         return f"{self._worked / seconds:.1f} images/s" if self._worked and seconds > 0 else ""
 
-    def _line(self) -> None:
-        self._told = time.monotonic()
+    def _print_line(self) -> None:
+        self._printed = time.monotonic()
         parts = [f"{self._done}/{self._total} images", self._label]
         if rate := self._rate():
             left = (self._total - self._done) * (time.monotonic() - self._began) / self._worked
@@ -103,11 +107,15 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
-def tracked(what: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
-    """Wraps a list so that going through it shows a bar on a terminal's stderr; elsewhere nothing is shown."""
+def tracked(description: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    """Returns a function that wraps a sequence so that iterating over it shows a progress bar in a terminal.
+
+    Args:
+        description: text before the bar.
+    """
 
     def wrap(items: Sequence[Any]) -> Iterable[Any]:
         own = console(stderr=True)
-        return track(items, what, console=own, transient=True, disable=not own.is_terminal)
+        return track(items, description, console=own, transient=True, disable=not own.is_terminal)
 
     return wrap

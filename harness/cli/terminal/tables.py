@@ -1,4 +1,4 @@
-"""The leaderboard and the crossover for a terminal."""
+"""Leaderboards and crossovers as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from ltrp_bench.harness.cli.terminal.messages import counted
 from ltrp_bench.results.leaderboard.export import rank_text
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ class _Column:
 
 
 def results_table(frame: pd.DataFrame) -> Table:
-    """A leaderboard or crossover, as any of `results/` makes it; columns that say nothing in any row are left out.
+    """Table of a leaderboard or crossover of `results/leaderboard`, without columns that are empty in every row.
 
-    Incomplete rows are dim and say what is missing instead of values.
+    Incomplete rows are dim and name what is missing.
     """
     rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
     mixed = {
@@ -40,13 +41,13 @@ def results_table(frame: pd.DataFrame) -> Table:
     table.add_column("")
     previous: Any = None
     for row in rows:
-        kind = (row["task"], row["task_id"], row["reduction"], row["metric"], _ratio(row))
-        if previous is not None and kind != previous:
+        section = (row["task"], row["task_id"], row["reduction"], row["metric"], _ratio(row))
+        if previous is not None and section != previous:
             table.add_section()
-        previous = kind
+        previous = section
         notes = [] if row["complete"] else ["incomplete: lacks " + str(row["missing"]).removeprefix("lacks ")]
         if row.get("skipped"):
-            notes.append(f"{row['skipped']} images left out")
+            notes.append(f"{counted(row['skipped'], 'image')} left out")
         table.add_row(*(one.text(row) for one in columns), "; ".join(notes), style=None if row["complete"] else "dim")
     return table
 
@@ -68,7 +69,7 @@ def _columns(mixed: set[str]) -> list[_Column]:
         _Column("adjusted", _value("gap_adjusted", "+.4f")),
         *(_Column(f"gap {fold}", _value(f"gap_{fold}", "+.4f")) for fold in (0, 1)),
         _Column("rank", lambda row: rank_text(row, "")),
-        _Column("unseen rank", lambda row: rank_text(row, "unseen_")),
+        _Column("rank on unseen", lambda row: rank_text(row, "unseen_")),
         _Column("as random at", _value("break_even_random", ".2f")),
         _Column("images/s", _value("images_per_second", ".1f")),
         _Column("seeds", lambda row: str(row["seeds"])),
@@ -81,7 +82,7 @@ def _ratio(row: Row) -> str:
 
 
 def _value(name: str, form: str = ".4f", interval: bool = True) -> Callable[[Row], str]:
-    """A value with its interval, or else its deviation over seeds; "-" if undefined."""
+    """Formatter of a value with its interval, or else its standard deviation over seeds; "-" if undefined."""
 
     def text(row: Row) -> str:
         value = float(row.get(name, math.nan))

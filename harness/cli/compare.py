@@ -1,0 +1,73 @@
+"""`ltrp-bench compare`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """The two results to compare."""
+
+    base: Path = field(
+        metadata={
+            "help": "Reference results: a run directory, or the CSV of a leaderboard.",
+            "metavar": "BASE",
+            "argument": True,
+        }
+    )
+    current: Path = field(
+        metadata={
+            "help": "Results to check: a run directory, or the CSV of a leaderboard.",
+            "metavar": "CURRENT",
+            "argument": True,
+        }
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionOptions:
+    """What counts as a regression."""
+
+    test: Literal["auto", "paired", "tolerance"] = field(
+        default="auto",
+        metadata={"help": "Paired bootstrap test, fixed tolerance, or the paired test wherever results allow it."},
+    )
+    tolerance: float = field(
+        default=0.005, metadata={"help": "Largest decrease of a value that is accepted, absolute.", "min": 0.0}
+    )
+    resamples: int = field(
+        default=1000, metadata={"help": "Number of bootstrap resamples of the paired test.", "min": 100}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFiles:
+    """Files to write beside the printed table."""
+
+    out: Path | None = field(default=None, metadata={"help": "Path of a Markdown file for the table."})
+    junit: Path | None = field(default=None, metadata={"help": "Path of a JUnit XML file for the table."})
+
+
+def compare(sides: Sides, options: RegressionOptions, files: ReportFiles) -> None:
+    """Compare two sets of results: print a Markdown table, exit with code 1 if any value regressed."""
+    from ltrp_bench.results.comparison.compare import CompareOptions
+    from ltrp_bench.results.comparison.compare import compare as compare_tables
+    from ltrp_bench.results.schema.atomic_io import atomic_write
+
+    settings = CompareOptions(tolerance=options.tolerance, test=options.test, resamples=options.resamples)
+    comparison = compare_tables(sides.base, sides.current, settings)
+    text = comparison.markdown()
+    typer.echo(text, nl=False)
+    if files.out is not None:
+        atomic_write(files.out, text.encode())
+    if files.junit is not None:
+        atomic_write(files.junit, comparison.junit())
+    for row in comparison.regressions:
+        typer.echo(f"regression: {row.line()}", err=True)
+    if comparison.regressions:
+        raise typer.Exit(1)

@@ -1,0 +1,131 @@
+"""`ltrp-bench list selectors`, `list tasks` and `list categories`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import typer
+
+from ltrp_bench.harness.cli.terminal.messages import print_note
+from ltrp_bench.selectors.errors import UsageError
+
+if TYPE_CHECKING:
+    from ltrp_bench.tasks.splits.split import CategorySplit
+
+DEFAULT_SPLIT: Final = "imagenet1k_coco80"
+
+_WNIDS_SHOWN = 2  # ImageNet ids per category in the table
+
+
+def list_selectors() -> None:
+    """List names for --selector, and bundled weights."""
+    # Entry points only: importing every selector would take seconds.
+    _print_entry_points("ltrp_bench.selectors")
+    if weights := bundled_weights("selectors"):
+        typer.echo("bundled weights: " + ", ".join(weights))
+    typer.echo("your own: --selector package.module:Class")
+
+
+def list_tasks() -> None:
+    """List names for --task."""
+    _print_entry_points("ltrp_bench.tasks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoryOptions:
+    """Split of categories to show."""
+
+    name: str | None = field(
+        default=None,
+        metadata={
+            "help": "Name of a bundled split, or path to a CSV; the same as --split.",
+            "metavar": "[SPLIT]",
+            "argument": True,
+        },
+    )
+    task: str | None = field(default=None, metadata={"help": "Show the split that this task uses by default."})
+    split: str | None = field(
+        default=None,
+        metadata={
+            "help": f"Name of a bundled split, or path to a CSV; {DEFAULT_SPLIT} by default.",
+            "metavar": "FILE",
+        },
+    )
+    as_json: bool = field(
+        default=False, metadata={"help": "Print JSON, with every ImageNet id (wnid).", "flag": "--json"}
+    )
+
+
+def list_categories(options: CategoryOptions) -> None:
+    """List categories with their state: seen, narrow or unseen in the label set of a selector's training, and why."""
+    from ltrp_bench.tasks.splits.split import load_split, shipped_splits
+
+    if options.name is not None and options.split is not None:
+        raise UsageError(f"two splits: {options.name} and --split {options.split}; give one")
+    note, chosen = "", options.split if options.split is not None else options.name
+    if options.task is not None:
+        from ltrp_bench.tasks.registry import default_split
+
+        default, about = default_split(options.task)  # checks the task's name, also where --split is given
+        if chosen is None:
+            chosen, note = default, about
+        if chosen is None:
+            raise UsageError(f"{options.task}: {note}; give --split FILE, or one of {', '.join(shipped_splits())}")
+    chosen = chosen or DEFAULT_SPLIT
+    split = load_split(chosen)
+    typer.echo(_split_json(split, options.task, chosen) if options.as_json else _split_table(split))
+    if note:
+        print_note(note)
+
+
+def _split_table(split: CategorySplit) -> str:
+    """One line per category, then the number of categories in each state."""
+    width = max((len(name) for name in split.states), default=0)
+    wnids_width = 10 * _WNIDS_SHOWN + 4
+    lines = []
+    for name, state in split.states.items():
+        wnids = split.wnids.get(name, ())
+        hidden = len(wnids) - _WNIDS_SHOWN
+        shown = " ".join(wnids[:_WNIDS_SHOWN]) + (f" +{hidden}" if hidden > 0 else "")
+        lines.append(f"{name:{width}}  {state:6}  {shown:{wnids_width}}  {split.reasons.get(name, '')}".rstrip())
+    counts = ", ".join(f"{count} {state}" for state, count in split.counts().items())
+    return "\n".join([*lines, f"{len(split.states)} categories under {split.label_set}: {counts}"])
+
+
+def _split_json(split: CategorySplit, task: str | None, name: str) -> str:
+    categories = [
+        {
+            "category": category,
+            "state": state,
+            "wnids": list(split.wnids.get(category, ())),
+            "reason": split.reasons.get(category, ""),
+        }
+        for category, state in split.states.items()
+    ]
+    content = {
+        "task": task,
+        "split": name,
+        "label_set": split.label_set,
+        "counts": split.counts(),
+        "categories": categories,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def _print_entry_points(group: str) -> None:
+    points = sorted(entry_points(group=group), key=lambda point: point.name)
+    width = max((len(point.name) for point in points), default=0)
+    for point in points:
+        typer.echo(f"{point.name:{width}}  {point.value}")
+    if not points:
+        typer.echo(f"no entry points {group!r} are installed: reinstall ltrp-bench")
+
+
+def bundled_weights(room: Literal["selectors", "tasks"]) -> list[str]:
+    """Names of bundled weights files, such as "ltrp.shapes", in alphabetical order."""
+    folder = Path(__file__).resolve().parents[2] / room / "weights"
+    return sorted(path.name.removesuffix(".safetensors") for path in folder.glob("*.safetensors"))

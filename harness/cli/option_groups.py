@@ -1,0 +1,84 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ltrp_bench.selectors.errors import InputError
+
+SELECTOR_HELP: Final = "Selector, see `ltrp-bench list selectors`; repeat for several."
+TASK_HELP: Final = "Task, see `ltrp-bench list tasks`; repeat for several."
+KEEP_RATIO_HELP: Final = "Share of patches to keep, in (0, 1]; repeat for several."
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """Where models run."""
+
+    device: str = field(default="auto", metadata={"help": "Device of models: auto, cpu, cuda, cuda:1, ..."})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectorOptions:
+    """Weights and constructor arguments of selectors."""
+
+    weights: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "Path to weights of a selector; repeat for several.", "metavar": "FILE | NAME=FILE"},
+    )
+    selector_option: tuple[str, ...] = field(
+        default=(), metadata={"help": "Option of a selector; repeat for several.", "metavar": "NAME.key=value"}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Model of a task."""
+
+    model: str | None = field(
+        default=None, metadata={"help": "Model of the task: a timm name, or name or path of an OpenMMLab config."}
+    )
+    model_weights: Path | None = field(default=None, metadata={"help": "Path to the model's checkpoint."})
+
+    def check_files(self) -> None:
+        """Raises `InputError` if the checkpoint does not exist."""
+        if self.model_weights is not None and not self.model_weights.is_file():
+            raise InputError(f"--model-weights {self.model_weights}: no such file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDirectory:
+    """Results to read."""
+
+    folder: Path = field(
+        default=Path("runs"),
+        metadata={"help": "Directory with results of `ltrp-bench run`.", "metavar": "[DIR]", "argument": True},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFilter:
+    """Which results are used."""
+
+    task: tuple[str, ...] = field(default=(), metadata={"help": "Only this task; repeat for several."})
+    selector: tuple[str, ...] = field(default=(), metadata={"help": "Only this selector; repeat for several."})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResamplingOptions:
+    """Bootstrap over images."""
+
+    resamples: int = field(
+        default=1000, metadata={"help": "Number of bootstrap resamples of the images per interval.", "min": 100}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalOptions(ResamplingOptions):
+    """Bootstrap over images, or none."""
+
+    no_intervals: bool = field(
+        default=False, metadata={"help": "Skip bootstrap intervals and ranks, which take the most time."}
+    )

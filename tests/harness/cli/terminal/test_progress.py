@@ -1,0 +1,41 @@
+"""Progress of a run where there is no terminal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ltrp_bench.harness.cli.terminal import progress as cli_progress
+from ltrp_bench.harness.cli.terminal.progress import RunProgress, tracked
+
+
+def test_lines_have_the_rate_and_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(float(second) for second in range(0, 1000, 20))
+    monkeypatch.setattr(cli_progress.time, "monotonic", lambda: next(clock))
+    with RunProgress(live=False) as progress:
+        progress.start(1000)
+        progress.current("ltrp on shapes-det, seed 0")
+        progress.advance(500, worked=True)
+        progress.notice("something [odd]")
+    err = capsys.readouterr().err
+    assert "0/1000 images · ltrp on shapes-det, seed 0" in err
+    assert re.search(r"500/1000 images · ltrp on shapes-det, seed 0 · [\d.]+ images/s · about \d+:\d\d left", err)
+    assert "note: something [odd]" in err and progress.worked == 500
+
+
+def test_images_that_were_done_before_do_not_count(capsys: pytest.CaptureFixture[str]) -> None:
+    with RunProgress(live=False) as progress:
+        progress.start(10)
+        progress.advance(6, worked=False)
+        progress.current("center on shapes-cls, seed 0")
+        progress.advance(4, worked=True)
+    assert capsys.readouterr().err == "6/10 images · center on shapes-cls, seed 0\n"
+    assert progress.worked == 4
+
+
+def test_tracked_passes_every_item_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(tracked("resampling")(["a", "b"])) == ["a", "b"]
+    assert capsys.readouterr() == ("", "")  # no terminal, no bar
