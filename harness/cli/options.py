@@ -1,6 +1,6 @@
 """Typer commands derived from option dataclasses, so that an option is declared once and shared between commands.
 
-A command is a function whose parameters are frozen, keyword-only dataclasses. Every field with a help text becomes an
+A command is a function of frozen, keyword-only dataclasses. Every field with a help text becomes an
 option; fields without one keep their default and are not shown:
 
     @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -16,6 +17,7 @@ from ltrp_bench.harness.training.options.tasks import (
     ClassifierOptions,
     DetectorOptions,
     DetectorTrainingOptions,
+    FineTuningOptions,
     MultiLabelOptions,
     SegmentorOptions,
     TaskTrainingOptions,
@@ -26,6 +28,8 @@ from ltrp_bench.selectors.errors import UsageError
 if TYPE_CHECKING:
     from ltrp_bench.harness.training.data.labelled import TrainingSet
 
+Recipe = TypeVar("Recipe", bound=FineTuningOptions)
+
 
 def classifier(
     context: typer.Context,
@@ -35,15 +39,12 @@ def classifier(
     export: ExportOptions,
 ) -> None:
     """Train a plain ViT with one label per image, by the recipe of MAE's fine-tuning."""
-    from ltrp_bench.harness.training.fine_tuning import initial_weights
     from ltrp_bench.harness.training.patch_policy import patch_policy
     from ltrp_bench.harness.training.recipes.classifier import classifier_data, train_classifier
 
     export.use_threads()
-    data: str = options.given["data"]
-    recipe = options.build(**(SHAPES_CLASSIFIER if data == SHAPES else {}))
-    policy = patch_policy(patches, patches.domain(data))
-    recipe = replace(recipe, init=initial_weights(recipe.init, data == SHAPES))
+    policy = patch_policy(patches, patches.domain(options.given["data"]))
+    recipe = _recipe(options, SHAPES_CLASSIFIER)
     dataset = classifier_data(recipe)
     loop = _loop(training, dataset)
     made = train_classifier(dataset, recipe, loop, policy, notice=typer.echo)
@@ -58,15 +59,12 @@ def multilabel(
     export: ExportOptions,
 ) -> None:
     """Train a plain ViT with an ML-Decoder that predicts every category in an image."""
-    from ltrp_bench.harness.training.fine_tuning import initial_weights
     from ltrp_bench.harness.training.patch_policy import patch_policy
     from ltrp_bench.harness.training.recipes.multilabel import multilabel_data, train_multilabel
 
     export.use_threads()
-    data: str = options.given["data"]
-    recipe = options.build(**(SHAPES_MULTILABEL if data == SHAPES else {}))
-    policy = patch_policy(patches, patches.domain(data))
-    recipe = replace(recipe, init=initial_weights(recipe.init, data == SHAPES))
+    policy = patch_policy(patches, patches.domain(options.given["data"]))
+    recipe = _recipe(options, SHAPES_MULTILABEL)
     dataset = multilabel_data(recipe)
     loop = _loop(training, dataset)
     made = train_multilabel(dataset, recipe, loop, policy, notice=typer.echo)
@@ -100,7 +98,7 @@ def detector(
     training: DetectorTrainingOptions,
     export: ExportOptions,
 ) -> None:
-    """Train a detector of `shapes-det`: RTMDet, half of whose images have patches filled, or a ViT that drops them."""
+    """Train a detector of `shapes-det`: RTMDet on partly filled images, or a plain ViT that drops patches."""
     from ltrp_bench.harness.training.patch_policy import patch_policy
     from ltrp_bench.harness.training.recipes import detector as rtmdet
     from ltrp_bench.harness.training.recipes import vit_detector
@@ -118,6 +116,15 @@ def detector(
     if export.export is not None:
         rtmdet.export_detector(state, export.export, record, config)
         write_card(export.export, "detector", {"what": "detector", **record}, training.out, context.obj)
+
+
+def _recipe(options: Overrides[Recipe], on_shapes: Mapping[str, Any]) -> Recipe:
+    """Options of the recipe, with the defaults of the data and the weights to start from."""
+    from ltrp_bench.harness.training.fine_tuning import initial_weights
+
+    shapes = options.given["data"] == SHAPES
+    recipe = options.build(**(on_shapes if shapes else {}))
+    return replace(recipe, init=initial_weights(recipe.init, shapes))
 
 
 def _loop(training: Overrides[TaskTrainingOptions], dataset: TrainingSet) -> TaskTrainingOptions:

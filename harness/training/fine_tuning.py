@@ -38,7 +38,7 @@ class ModelRequest:
     Attributes:
         classes: names of the outputs.
         head: further arguments of `build_vit` or `build_multilabel_vit`, for the head.
-        synthetic: True for the built-in world, whose mean and deviation are taken if the weights do not know theirs.
+        synthetic: True for the built-in world, the source of mean and deviation if the weights do not name theirs.
         image_size: side in pixels; None for that of the weights. Position embeddings are resampled (bicubic).
         stem: patch embedding; None for that of the weights.
     """
@@ -232,7 +232,7 @@ def _plain(group: dict[str, Any]) -> dict[str, Any]:
 
 @MODELS.register_module(force=True)
 class RampedAverage(ExponentialMovingAverage):
-    """Moving average of the weights whose momentum falls with step t as 9 / (10 + t), down to `momentum`.
+    """Moving average of the weights with a momentum that falls with step t as 9 / (10 + t), down to `momentum`.
 
     Without the ramp, the average of a training much shorter than 1 / momentum would still be its initial weights.
     """

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ltrp_bench.harness.training.augmentation import Augmentation, FlipsAndTurns, PhotoAugmentation, seeded
 from ltrp_bench.harness.training.data.labelled import LabelledStream, TrainingSet
-from ltrp_bench.harness.training.fine_tuning import averaged, layer_decay
+from ltrp_bench.harness.training.fine_tuning import ModelRequest, averaged, layer_decay
 from ltrp_bench.harness.training.loop import LoopExtras, train, use_device
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.tasks import FineTuningOptions, TaskTrainingOptions
@@ -57,6 +57,17 @@ def with_epochs(
     length = iterations or math.ceil((options.epochs or EPOCHS) * per_epoch)
     rate = LR_PER_256 * together * options.accumulate / 256 if lr is None else lr
     return replace(options, iterations=length, lr=rate, warmup=max(1, round(WARMUP_EPOCHS * per_epoch)))
+
+
+def model_request(dataset: TrainingSet, options: FineTuningOptions, head: Mapping[str, Any]) -> ModelRequest:
+    """The model to make for a training set; `head` are further arguments that build its head."""
+    return ModelRequest(
+        classes=dataset.categories,
+        head=head,
+        synthetic=dataset.synthetic,
+        image_size=options.image_size,
+        stem=options.stem,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

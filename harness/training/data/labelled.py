@@ -43,7 +43,7 @@ class TrainingSet:
         count: number of images.
         revision: identifies the images; a training does not resume on other images.
         sample: index -> [h, w, 3] uint8, and the label (int64 scalar) or [C] int8 of 1 present, 0 absent, -1 ignored.
-        synthetic: True for the built-in world, whose images are drawn rather than read, and kept in memory.
+        synthetic: True for the built-in world: its images are drawn rather than read, and kept in memory.
     """
 
     name: str

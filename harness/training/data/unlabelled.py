@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -90,6 +91,15 @@ def open_stream(data: str, size: int, length: int, seed: int, num_images: int) -
             raise UsageError(f"images of shapes are {SIZE} pixels wide, --size {size} does not fit")
         return ShapesStream(num_images, length, seed)
     return FolderStream(Path(data), size, length, seed)
+
+
+def image_record(data: str, stream: TrainingStream) -> dict[str, Any]:
+    """Entries of a training's record about its images: data, number of different images, revision."""
+    return {
+        "data": "shapes" if data == "shapes" else "images",
+        "pictures": min(stream.order.num_images, len(stream)),
+        "revision": stream.revision,
+    }
 
 
 def _random_crop(width: int, height: int, rng: np.random.Generator) -> tuple[float, float, float, float]:

@@ -79,7 +79,7 @@ class CropOptions:
     jitter: float = 0.4
     """Strength of the changes of brightness, contrast and saturation; hue turns a quarter as far."""
     jitter_chance: float = 0.8
-    """Share of the views whose colors are jittered."""
+    """Share of the views with jittered colors."""
     grey_chance: float = 0.2
     """Share of the views turned to grayscale."""
 
@@ -89,7 +89,7 @@ class DinoOptions(ImageOptions):
     """Options of DINO's self-distillation (Caron et al., ICCV 2021)."""
 
     mae: str = field(
-        default="mae.shapes", metadata={"help": "Masked autoencoder from whose encoder the training starts."}
+        default="mae.shapes", metadata={"help": "Masked autoencoder; the training starts from its encoder."}
     )
     momentum: float = 0.99
     """Momentum of the teacher's moving average at the start; it rises to 1 by a cosine."""

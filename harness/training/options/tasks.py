@@ -122,7 +122,7 @@ SHAPES_MULTILABEL: Final[Mapping[str, Any]] = {**SHAPES_TUNING, "dim": 128, "hea
 
 @dataclass(frozen=True, kw_only=True)
 class TaskTrainingOptions(TrainingOptions):
-    """Options of the loop of classifiers, whose length may be given in epochs."""
+    """Options of the loop of classifiers, with a length in iterations or epochs."""
 
     epochs: int | None = field(
         default=None, metadata={"help": "Passes over the images, instead of --iterations; 100 on photos.", "min": 1}

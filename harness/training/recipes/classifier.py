@@ -20,7 +20,6 @@ from ltrp_bench.harness.training.augmentation import FlipsAndTurns
 from ltrp_bench.harness.training.data.labelled import LabelledStream, TrainingSet, class_folders, labelled_shapes
 from ltrp_bench.harness.training.data.order import batches
 from ltrp_bench.harness.training.fine_tuning import (
-    ModelRequest,
     build_with_drop_path,
     fill_from,
     initial_state,
@@ -31,7 +30,7 @@ from ltrp_bench.harness.training.options.tasks import ClassifierOptions
 from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
 from ltrp_bench.harness.training.patch_policy import WHOLE, PatchPolicy
 from ltrp_bench.harness.training.pixels import normalize_bytes
-from ltrp_bench.harness.training.task_tuning import FineTuning, Mix, fine_tune
+from ltrp_bench.harness.training.task_tuning import FineTuning, Mix, fine_tune, model_request
 from ltrp_bench.harness.training.training_folder import TrainedModel
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
@@ -68,14 +67,7 @@ def train_classifier(
     """
     torch.manual_seed(training.seed)
     init = initial_weights(options.init, dataset.synthetic)
-    request = ModelRequest(
-        classes=dataset.categories,
-        head={"fc_norm": True},
-        synthetic=dataset.synthetic,
-        image_size=options.image_size,
-        stem=options.stem,
-    )
-    config, state = initial_state(init, request)
+    config, state = initial_state(init, model_request(dataset, options, {"fc_norm": True}))
     vit = build_with_drop_path(config, options.drop_path)
     notice(fill_from(vit, state))
     job = FineTuning(

@@ -1,7 +1,7 @@
 """`ltrp-bench train detector`: the small detectors of `shapes-det`, on the built-in world.
 
-RTMDet sees half of the images with patches filled (see `data.detection`). How the plain ViT that drops patches is
-trained stands in `vit_detector`.
+RTMDet is trained on images half of which have patches filled (see `data.detection`); `vit_detector` trains the plain
+ViT that drops patches.
 """
 
 from __future__ import annotations

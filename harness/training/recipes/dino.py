@@ -18,11 +18,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.harness.training.data.multi_crop import views
-from ltrp_bench.harness.training.data.unlabelled import open_stream
+from ltrp_bench.harness.training.data.unlabelled import image_record, open_stream
 from ltrp_bench.harness.training.loop import train
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.pretraining import CropOptions, DinoOptions
-from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
+from ltrp_bench.harness.training.options.training import TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of, strip_prefix
 from ltrp_bench.selectors.class_attention import tokens_of_any_size
@@ -191,9 +191,7 @@ def train_dino(options: DinoOptions, training: TrainingOptions, crops: CropOptio
     stream = open_stream(options.data, config["image_size"], training.images_drawn, training.seed, options.num_images)
     record = {
         "what": "dino",
-        "data": "shapes" if options.data == SHAPES else "images",
-        "pictures": min(stream.order.num_images, training.images_drawn),
-        "revision": stream.revision,
+        **image_record(options.data, stream),
         "mae_sha256": sha256_of(resolve(options.mae)),
         # Lists as JSON keeps them: the card and the folder's own record must agree.
         "crops": {

@@ -26,8 +26,8 @@ from ltrp_bench.selectors.pruning_stages import quarter_stages
 def train_dynamicvit(options: SupervisedOptions, training: TrainingOptions, *, eval_images: int = 1000) -> TrainedModel:
     """Train a DynamicViT; its config is for `DynamicViT`.
 
-    A ViT that it starts from is its teacher, too, as published; there is no teacher if it starts from an autoencoder,
-    whose classifier is new.
+    The ViT that it starts from is also its teacher, as published. If it starts from an autoencoder there is no teacher,
+    since the classifier is untrained.
 
     Args:
         options: options of the recipe.

@@ -163,7 +163,7 @@ def load_initial_vit(init: str | Path, fold: int) -> InitialViT:
 
 
 def make_gfnet(start: InitialViT, options: GFNetOptions) -> GFNet:
-    """A GFNet for `shapes` whose encoders start from a plain ViT's weights.
+    """A GFNet for `shapes`; its encoders start from a plain ViT's weights.
 
     The glance shows the whole image, so its position embeddings are the ViT's, interpolated; a crop is a part of the
     image at its own scale, so its position embeddings are those of the middle of the ViT's grid.

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ltrp_bench.harness.training.data.unlabelled import open_stream
+from ltrp_bench.harness.training.data.unlabelled import image_record, open_stream
 from ltrp_bench.harness.training.loop import train
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.pretraining import LtrpOptions
-from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
+from ltrp_bench.harness.training.options.training import TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.checkpoints import resolve, sha256_of
 from ltrp_bench.selectors.ltrp.mae import MAE
@@ -57,9 +57,7 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
     stream = open_stream(options.data, teacher.image_size[0], training.images_drawn, training.seed, options.num_images)
     record = {
         "what": "ltrp",
-        "data": "shapes" if options.data == SHAPES else "images",
-        "pictures": min(stream.order.num_images, training.images_drawn),
-        "revision": stream.revision,
+        **image_record(options.data, stream),
         "mae_sha256": sha256_of(resolve(options.mae)),
         "size": options.ranker,
         "loss": options.loss,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ltrp_bench.harness.training.data.unlabelled import open_stream
+from ltrp_bench.harness.training.data.unlabelled import image_record, open_stream
 from ltrp_bench.harness.training.loop import train
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.pretraining import MaeOptions
@@ -88,9 +88,7 @@ def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
     stream = open_stream(options.data, options.size, training.images_drawn, training.seed, options.num_images)
     record: dict[str, Any] = {
         "what": "mae",
-        "data": "shapes" if options.data == SHAPES else "images",
-        "pictures": min(stream.order.num_images, training.images_drawn),
-        "revision": stream.revision,
+        **image_record(options.data, stream),
         "mask_ratio": options.mask_ratio,
         "init_sha256": None if options.init is None else sha256_of(resolve(options.init)),
         **training.recipe(),

@@ -17,7 +17,6 @@ from ltrp_bench.harness.training.augmentation import FlipsAndTurns
 from ltrp_bench.harness.training.data.labelled import LabelledStream, TrainingSet, labelled_shapes, multilabel_files
 from ltrp_bench.harness.training.data.order import batches
 from ltrp_bench.harness.training.fine_tuning import (
-    ModelRequest,
     fill_from,
     initial_state,
     initial_weights,
@@ -29,7 +28,7 @@ from ltrp_bench.harness.training.options.tasks import MultiLabelOptions
 from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
 from ltrp_bench.harness.training.patch_policy import WHOLE, PatchPolicy
 from ltrp_bench.harness.training.pixels import normalize_bytes
-from ltrp_bench.harness.training.task_tuning import FineTuning, fine_tune
+from ltrp_bench.harness.training.task_tuning import FineTuning, fine_tune, model_request
 from ltrp_bench.harness.training.training_folder import TrainedModel
 from ltrp_bench.tasks.metrics.multilabel import average_precision
 from ltrp_bench.tasks.models.vit.multilabel_models import build_multilabel_vit
@@ -65,19 +64,12 @@ def train_multilabel(
     Raises:
         UsageError, InputError: options, images or weights do not fit.
     """
-    # The mean over images rather than the published sum: AdamW does not tell them apart, but clipping does.
+    # The mean over images rather than the published sum: equal for AdamW, but not for gradient clipping.
     loss = AsymmetricLoss(options.gamma_neg, options.gamma_pos, options.shift, "mean", focus_gradient=False)
     torch.manual_seed(training.seed)
     init = initial_weights(options.init, dataset.synthetic)
     decoder = {"dim": options.dim, "heads": options.heads, "hidden": options.hidden}
-    request = ModelRequest(
-        classes=dataset.categories,
-        head={"decoder": decoder},
-        synthetic=dataset.synthetic,
-        image_size=options.image_size,
-        stem=options.stem,
-    )
-    config, state = initial_state(init, request)
+    config, state = initial_state(init, model_request(dataset, options, {"decoder": decoder}))
     vit = build_multilabel_vit(config)
     set_drop_path(vit, options.drop_path)
     notice(fill_from(vit, state))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
-from ltrp_bench.harness.training.data.geometry import turned, turned_box
 from ltrp_bench.harness.training.data.single_label import CLASSES, LabelledShapes, seen_accuracy
 from ltrp_bench.tasks.data.shapes.world import SIZE, WORLD_SEEDS, ShapesWorld
 
@@ -28,16 +26,6 @@ def test_items_depend_on_the_position_alone() -> None:
     back = [other[i] for i in reversed(range(8))][::-1]
     assert all((a[0] == b[0]).all() and a[1] == b[1] for a, b in zip(forth, back, strict=True))
     assert any((forth[i][0] != forth[j][0]).any() for i in range(4) for j in range(4, 8))
-
-
-@pytest.mark.parametrize("turns", range(4))
-@pytest.mark.parametrize("mirror", [False, True])
-def test_boxes_turn_with_their_images(turns: int, mirror: bool) -> None:
-    mask = np.zeros((SIZE, SIZE), bool)
-    mask[10:22, 50:90] = True
-    x, y, w, h = turned_box(np.array([50, 10, 40, 12]), turns, mirror)
-    ys, xs = np.nonzero(turned(mask, turns, mirror))
-    assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x, y, x + w, y + h)
 
 
 @pytest.mark.parametrize("answers", [(), (3,)])

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from ltrp_bench.harness.cli.main import run_command
-from ltrp_bench.harness.training.data.semantic import IGNORE_INDEX, SemanticFiles, SemanticShapes, semantic_files
 from ltrp_bench.harness.training.options.tasks import SegmentorOptions
 from ltrp_bench.harness.training.options.training import PatchOptions, TrainingOptions
 from ltrp_bench.harness.training.patch_policy import patch_policy
@@ -29,14 +28,6 @@ PLAIN = SegmentorOptions(stem_loss=0.5, num_images=4)
 
 def options(out: Path, iterations: int = 4) -> TrainingOptions:
     return TrainingOptions(out=out, iterations=iterations, batch_size=2, lr=1e-3, workers=0, save_every=2, device="cpu")
-
-
-def test_items_are_the_worlds_own() -> None:
-    stream, world = SemanticShapes(3, 9, 0), ShapesWorld(1)
-    image, classes = stream[4]
-    turned = [np.rot90(p.semantic, t)[:, ::m] for p in map(world.image, range(3)) for t in range(4) for m in (1, -1)]
-    assert any(np.array_equal(classes.numpy(), one) for one in turned)
-    assert image.shape == (3, 96, 96) and torch.equal(stream[4][0], image)
 
 
 def test_a_training_that_was_cut_ends_like_a_whole_one(tmp_path: Path) -> None:
@@ -103,19 +94,6 @@ def write_ade20k(root: Path) -> Path:
         mask[: h // 2] = 0
         Image.fromarray(mask).save(root / "annotations" / "training" / f"{i}.png")
     return root
-
-
-def test_files_are_cut_alike_and_by_position(tmp_path: Path) -> None:
-    source = semantic_files(write_ade20k(tmp_path), "ade20k")
-    stream = SemanticFiles(source, 48, (0.5, 0.5, 0.5), 12, 0)
-    seen = set()
-    for position in range(12):
-        image, classes = stream[position]
-        assert image.shape == (3, 48, 48) and classes.shape == (48, 48) and image.dtype == torch.uint8
-        seen |= set(classes.unique().tolist())
-    assert seen == {2, IGNORE_INDEX}
-    again = SemanticFiles(source, 48, (0.5, 0.5, 0.5), 12, 0)
-    assert torch.equal(again[7][0], stream[7][0]) and torch.equal(again[7][1], stream[7][1])
 
 
 def test_the_command_on_files_and_its_wrong_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,10 +29,8 @@ from ltrp_bench.harness.training.options.training import PatchOptions
 from ltrp_bench.harness.training.patch_policy import PatchPolicy, patch_policy
 from ltrp_bench.harness.training.recipes.classifier import train_classifier
 from ltrp_bench.harness.training.recipes.multilabel import train_multilabel
-from ltrp_bench.harness.training.task_tuning import mixed, with_epochs
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state, save_safetensors
-from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES
 from ltrp_bench.tasks.models.vit.loading import load_timm
@@ -197,31 +195,6 @@ def test_genuine_photos(shared_dir: Path, init: Path, tmp_path: Path) -> None:
     more = ["--data", str(shared_dir / "data" / "coco"), "--keep-ratio", "random", "--dim", "32", "--heads", "2"]
     assert run_command([*arguments("multilabel", init, tmp_path / "b", *more), "--export", str(weights)]) == 0
     assert load_multilabel(weights).classes == 80
-
-
-def test_scores_are_mixed_as_their_images() -> None:
-    from timm.data import Mixup
-
-    images = torch.zeros(4, 3, 32, 32)
-    scores = torch.arange(4.0)[:, None, None].expand(4, 4, 4).contiguous()
-    images += scores.mean((1, 2)).view(4, 1, 1, 1)
-    for mix in (Mixup(1.0, 0.0, num_classes=4), Mixup(0.0, 1.0, num_classes=4)):
-        pixels, targets, after = mixed(mix, images.clone(), torch.arange(4), scores)
-        assert after is not None and pixels.shape == (4, 3, 32, 32) and targets.shape == (4, 4)
-        expected = torch.nn.functional.adaptive_avg_pool2d(pixels[:, 0], (4, 4))
-        torch.testing.assert_close(after, expected)
-
-
-def test_length_and_rate_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = with_epochs(training(tmp_path, batch_size=128, accumulate=2), 1_281_167)
-    assert made.lr == pytest.approx(5e-4) and made.iterations == 1_000_912 and made.warmup == 50_046
-    made = with_epochs(training(tmp_path), 100, iterations=7, lr=0.1)
-    assert (made.iterations, made.lr) == (7, 0.1)
-    monkeypatch.setenv("WORLD_SIZE", "8")
-    made = with_epochs(training(tmp_path, batch_size=128, epochs=3), 1024)
-    assert made.iterations == 3 and made.lr == pytest.approx(2e-3)
-    with pytest.raises(UsageError, match="not both"):
-        with_epochs(training(tmp_path, epochs=2), 100, iterations=7)
 
 
 @pytest.mark.parametrize(

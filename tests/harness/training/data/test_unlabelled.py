@@ -1,0 +1,65 @@
+"""Streams of unlabeled images: random access, and errors of folders and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ltrp_bench.harness.training.data.unlabelled import FolderStream, ShapesStream, image_record, open_stream
+from ltrp_bench.selectors.errors import InputError, UsageError
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos" / "deep"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        pixels = rng.integers(0, 255, (40 + 3 * i, 52, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder.parent
+
+
+def test_missing_folder_empty_folder_and_corrupt_image(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder of training images"):
+        FolderStream(tmp_path / "nowhere", 96, 10, 0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no images"):
+        FolderStream(tmp_path / "empty", 96, 10, 0)
+    (photos / "a.png").write_bytes(b"not an image")
+    stream = FolderStream(photos, 96, 7, 0)
+    with pytest.raises(InputError, match=r"cannot read training image .*a\.png"):
+        [stream[i] for i in range(7)]
+
+
+def test_streams_depend_on_position_alone(photos: Path) -> None:
+    for make in (lambda: FolderStream(photos, 64, 40, 3), lambda: ShapesStream(5, 40, 3)):
+        forth, back = make(), make()
+        seen = {i: back[i] for i in reversed(range(12))}
+        for i in range(12):
+            item = forth[i]
+            assert item.dtype == torch.uint8 and item.shape[0] == 3 and torch.equal(item, seen[i])
+    assert not torch.equal(forth[0], ShapesStream(5, 40, 4)[0]) or not torch.equal(forth[1], ShapesStream(5, 40, 4)[1])
+
+
+def test_mirrored_crops_of_a_folder_have_the_size(photos: Path) -> None:
+    stream = open_stream(str(photos), 64, 9, 0, num_images=1)
+    assert isinstance(stream, FolderStream)
+    assert (len(stream), stream.order.num_images) == (9, 6)
+    assert stream[8].shape == (3, 64, 64)
+
+
+def test_shapes_have_one_size() -> None:
+    assert isinstance(open_stream("shapes", 96, 4, 0, num_images=2), ShapesStream)
+    with pytest.raises(UsageError, match="--size 64 does not fit"):
+        open_stream("shapes", 64, 4, 0, num_images=2)
+
+
+def test_the_record_counts_images_that_are_drawn() -> None:
+    assert image_record("shapes", ShapesStream(5, 40, 0))["pictures"] == 5
+    record = image_record("shapes", ShapesStream(40, 5, 0))
+    assert record == {"data": "shapes", "pictures": 5, "revision": "shapes 1, seed 1"}
