@@ -1,4 +1,4 @@
-"""A real task and real selectors, as small as the contracts allow, for the sweep's tests."""
+"""A task and selectors as small as their interfaces allow, for tests of the sweep."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class ToyTask(Task):
 
 
 class SlowToyTask(ToyTask):
-    """As `ToyTask`, slow enough to be killed on the way."""
+    """A `ToyTask` slow enough to be killed while it runs."""
 
     def __init__(self) -> None:
         super().__init__(images=400, pause=0.002)
@@ -128,7 +128,7 @@ class NetSelector(Selector):
 
 
 class PlainSelector:
-    """What a third party may hand in: no base class, no context, its own input size."""
+    """A third-party selector: no base class, no context, its own input size."""
 
     name = "plain"
     supervision = Supervision.none()
@@ -142,7 +142,7 @@ class PlainSelector:
 
 
 class BrokenSelector(PlainSelector):
-    """Gives NaN for the brightest images' batch."""
+    """Scores are NaN."""
 
     name = "broken"
 
@@ -151,11 +151,11 @@ class BrokenSelector(PlainSelector):
 
 
 class Recorder:
-    """A `Progress` that remembers; may be told to interrupt after so many chunks."""
+    """A `Progress` that records its calls and raises `error` after `interrupt_after` further spans."""
 
     def __init__(self, interrupt_after: int | None = None, error: type[BaseException] = KeyboardInterrupt) -> None:
         self.notices: list[str] = []
-        self.total = self.done = self.worked = self.chunks = 0
+        self.total = self.done = self.worked = self.spans = 0
         self.interrupt_after, self.error = interrupt_after, error
 
     def start(self, total: int) -> None:
@@ -168,9 +168,9 @@ class Recorder:
         self.done += images
         if worked:
             self.worked += images
-            if self.chunks == self.interrupt_after:
+            if self.spans == self.interrupt_after:
                 raise self.error
-            self.chunks += 1
+            self.spans += 1
 
     def notice(self, line: str) -> None:
         self.notices.append(line)
@@ -211,7 +211,7 @@ def load(task: Task, first: int, end: int) -> LoadedSpan:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """Every file that counts as a result, by its path."""
+    """Bytes of every file that is part of a result, by path."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for folder in ("cells", "records")

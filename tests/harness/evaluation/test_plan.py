@@ -1,4 +1,4 @@
-"""Which cells a run has."""
+"""Cells of a run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ltrp_bench.selectors.errors import UsageError
 
 
 def _cells(notices: list[str] | None = None, **options: object) -> list[tuple[str, int, float]]:
-    told: list[str] = [] if notices is None else notices
-    groups = toy.toy_groups(notice=told.append, **options)  # type: ignore[arg-type]
+    lines: list[str] = [] if notices is None else notices
+    groups = toy.toy_groups(notice=lines.append, **options)  # type: ignore[arg-type]
     return [(group.selector.name, group.seed, cell.keep_ratio) for group in groups for cell in group.cells]
 
 
-def test_seeds_are_for_selectors_with_chance() -> None:
+def test_only_stochastic_selectors_run_with_several_seeds() -> None:
     cells = _cells(selectors=[toy.NetSelector(), RandomControl(8)], ratios=[0.5, 0.25, 0.5], seeds=[3, 1, 3])
     assert cells == [
         ("net", 3, 0.25),
@@ -28,28 +28,28 @@ def test_seeds_are_for_selectors_with_chance() -> None:
     ]
 
 
-def test_full_runs_at_one() -> None:
-    told: list[str] = []
-    assert _cells(told, selectors=[FullControl(8)]) == [("full", 0, 1.0)]
-    assert told == ["full keeps every patch: it runs at keep ratio 1 only"]
-    told.clear()
-    assert _cells(told, selectors=[FullControl(8)], ratios=[1.0]) == [("full", 0, 1.0)] and not told
+def test_a_selector_that_keeps_every_patch_runs_at_ratio_1() -> None:
+    lines: list[str] = []
+    assert _cells(lines, selectors=[FullControl(8)]) == [("full", 0, 1.0)]
+    assert lines == ["full keeps every patch: it runs at keep ratio 1 only"]
+    lines.clear()
+    assert _cells(lines, selectors=[FullControl(8)], ratios=[1.0]) == [("full", 0, 1.0)] and not lines
 
 
-def test_downsample_only_where_it_can_be() -> None:
-    told: list[str] = []
-    assert len(_cells(told, selectors=[DownsampleControl(8)])) == 2 and not told
+def test_downsample_runs_on_tasks_that_support_it() -> None:
+    lines: list[str] = []
+    assert len(_cells(lines, selectors=[DownsampleControl(8)])) == 2 and not lines
     task = toy.ToyTask()
     task.supports_downsample = False
-    assert _cells(told, task=task, selectors=[DownsampleControl(8)]) == []
-    assert told == ["downsample is left out on toy-coverage: it cannot shrink its images"]
+    assert _cells(lines, task=task, selectors=[DownsampleControl(8)]) == []
+    assert lines == ["downsample is left out on toy-coverage: it cannot shrink its images"]
 
 
 def test_equal_cells_run_once() -> None:
     pairs = toy.entries(toy.ToyTask(), OracleControl(8), OracleControl(8))
     groups = plan(pairs, [0.5], [0], print)
     assert len(groups) == 1
-    # What differs in the task's identity is another cell.
+    # Another identity of the task makes another cell.
     other = toy.entries(toy.ToyTask(images=7), OracleControl(8))
     assert len(plan([*pairs, *other], [0.5], [0], print)) == 2
 

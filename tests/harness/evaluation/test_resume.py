@@ -1,4 +1,4 @@
-"""Interrupted anywhere and started again, a run ends with the same bytes."""
+"""A run that is interrupted anywhere and started again ends with the same bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return toy.contents(out)
 
 
-def test_a_run_stores_every_cell_and_leaves_no_rest(reference: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_run_stores_every_cell_and_leaves_nothing_else(reference: dict[str, bytes], tmp_path: Path) -> None:
     records = toy.sweep(tmp_path)
     # net 2, random 2 x 2 seeds, oracle 2, full 1, plain 2
     assert len(records) == 11 and len(reference) == 22
@@ -33,16 +33,16 @@ def test_a_run_stores_every_cell_and_leaves_no_rest(reference: dict[str, bytes],
     assert not [path for path in (tmp_path / "partial").iterdir() if path.is_dir()]
 
 
-@pytest.mark.parametrize("chunks", range(0, 18, 2))
-def test_interrupted_after_any_chunk(reference: dict[str, bytes], tmp_path: Path, chunks: int) -> None:
+@pytest.mark.parametrize("spans", range(0, 18, 2))
+def test_interrupted_after_any_span(reference: dict[str, bytes], tmp_path: Path, spans: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        toy.sweep(tmp_path, toy.Recorder(interrupt_after=chunks))
+        toy.sweep(tmp_path, toy.Recorder(interrupt_after=spans))
     again = toy.Recorder()
     toy.sweep(tmp_path, again)
     assert toy.contents(tmp_path) == reference
-    # 6 groups of 150 images in chunks of 64; the interrupt came after the chunk was stored.
+    # 6 groups of 150 images in spans of 64; the interrupt came after the span was stored.
     assert again.done == again.total == 900
-    finished = sum(min(150 - 64 * (i % 3), 64) for i in range(chunks + 1))
+    finished = sum(min(150 - 64 * (i % 3), 64) for i in range(spans + 1))
     assert again.worked == 900 - finished
 
 
@@ -72,12 +72,12 @@ def test_a_second_run_does_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == times
 
 
-def test_a_damaged_chunk_is_done_again(reference: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_damaged_span_is_measured_again(reference: dict[str, bytes], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         toy.sweep(tmp_path, toy.Recorder(interrupt_after=1))
-    chunks = sorted((tmp_path / "partial").rglob("*.parquet"))
-    assert len(chunks) == 2
-    chunks[0].write_bytes(chunks[0].read_bytes()[:-20])
+    files = sorted((tmp_path / "partial").rglob("*.parquet"))
+    assert len(files) == 2
+    files[0].write_bytes(files[0].read_bytes()[:-20])
     recorder = toy.Recorder()
     toy.sweep(tmp_path, recorder)
     assert recorder.worked == 900 - 64
@@ -93,7 +93,7 @@ def test_an_altered_record_stops_the_run(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value) and path.name in str(caught.value)
 
 
-def test_a_full_disk_keeps_what_is_finished(
+def test_a_full_disk_keeps_finished_cells(
     reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = 0

@@ -1,4 +1,4 @@
-"""The whole way on the built-in world: the command, a kill by exception, the same bytes."""
+"""A sweep on the built-in data set, interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _groups() -> list[object]:
 
 def test_shapes_coverage_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     records = toy.sweep(tmp_path / "whole", groups=_groups())
-    for chunks in (0, 1, 2):
+    for finished in (0, 1, 2):
         with pytest.raises(KeyboardInterrupt):
-            toy.sweep(tmp_path / "parts", toy.Recorder(interrupt_after=chunks), groups=_groups(), workers=chunks)
+            toy.sweep(tmp_path / "parts", toy.Recorder(interrupt_after=finished), groups=_groups(), workers=finished)
     toy.sweep(tmp_path / "parts", groups=_groups(), batch_size=3)
     assert toy.contents(tmp_path / "whole") == toy.contents(tmp_path / "parts")
 

@@ -77,5 +77,5 @@ def test_rows_that_do_not_fit_the_schema_name_their_image() -> None:
         def predict(self, samples: Any, reductions: Any) -> list[list[Row]]:
             return [[{"category": "a"}] for _ in samples]
 
-    with pytest.raises(ResultsError, match="task 'toy-coverage', image 'toy 1': a row's columns differ"):
+    with pytest.raises(ResultsError, match="task 'toy-coverage', image 'toy 1': the columns of a row differ"):
         TaskStage(OddRows(), CostMeter("cpu", print), 8).rows(HALF, toy.load(toy.ToyTask(), 1, 3), None)
