@@ -69,7 +69,7 @@ class PairedCells:
     def __init__(self, base: RunStore, current: RunStore, resamples: int = RESAMPLES) -> None:
         self._resamples = resamples
         self._stores = base, current
-        self._cells = tuple({r.fingerprint[:16]: r for r in store.read_cells()} for store in self._stores)
+        self._cells = tuple({r.short_fingerprint: r for r in store.read_cells()} for store in self._stores)
 
     def changes(self, rows: Sequence[tuple[Row, Row]]) -> list[dict[str, Change] | None]:
         """Group -> change, for each pair of rows (base, current); None where a cell has no resampling summary."""

@@ -10,7 +10,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.store.run_store import RunStore
 
 VALUES: Final = (*GROUPS, "gap")
+"""Columns of values; the gap is seen - unseen."""
 
 LEADING: Final = ("task", "reduction", "keep_ratio", "selector", "supervision", "metric", *VALUES)
 """First columns of this table and of the crossover."""
@@ -106,24 +107,30 @@ def _table_rows(
     """
     ratios = {key.keep_ratio for key in table if not roles.keeps_every_patch(key.selector)}
     seeds = {seed for by_seed in table.values() for seed, record in by_seed.items() if record.selector.stochastic}
-    fewest = {_skipped(by_seed) for by_seed in table.values()}
-    least_skipped = min(fewest, key=lambda ids: (len(ids), sorted(ids)))
-    rows = []
+    skipped = min((_skipped(by_seed) for by_seed in table.values()), key=lambda ids: (len(ids), sorted(ids)))
+    rows = [_row(key, by_seed, _missing(by_seed, seeds, skipped), metric) for key, by_seed in table.items()]
+    measured: dict[RowKey, set[float]] = defaultdict(set)
+    example: dict[RowKey, dict[int, CellRecord]] = {}
     for key, by_seed in table.items():
-        missing = []
-        some = next(iter(by_seed.values()))
-        if some.selector.stochastic and (lacking := sorted(seeds - by_seed.keys())):
-            missing.append("seed " + " ".join(str(seed) for seed in lacking))
-        if extra := sorted(_skipped(by_seed) - least_skipped):
-            missing.append(f"{len(extra)} images that others have")
-        rows.append(_row(key, by_seed, missing, metric))
-    first = {(key.selector, key.selector_id): (key, by_seed) for key, by_seed in table.items()}
-    for (name, _), (key, by_seed) in first.items():
-        measured = {k.keep_ratio for k in table if (k.selector, k.selector_id) == (key.selector, key.selector_id)}
-        for ratio in () if roles.keeps_every_patch(name) else sorted(ratios - measured):
-            empty = RowKey(key.task, key.task_id, key.reduction, ratio, key.selector, key.selector_id)
-            rows.append(_row(empty, by_seed, [f"keep ratio {ratio:g}"], metric, absent=True))
+        curve = replace(key, keep_ratio=0.0)  # one key for all keep ratios of a selector
+        measured[curve].add(key.keep_ratio)
+        example[curve] = by_seed
+    for curve, own_ratios in measured.items():
+        for ratio in () if roles.keeps_every_patch(curve.selector) else sorted(ratios - own_ratios):
+            key = replace(curve, keep_ratio=ratio)
+            rows.append(_row(key, example[curve], [f"keep ratio {ratio:g}"], metric, absent=True))
     return rows
+
+
+def _missing(by_seed: dict[int, CellRecord], seeds: set[int], skipped: frozenset[str]) -> list[str]:
+    """What a row lacks compared with the other rows of its table: seeds, and images that they have."""
+    out = []
+    stochastic = any(record.selector.stochastic for record in by_seed.values())
+    if stochastic and (lacking := sorted(seeds - by_seed.keys())):
+        out.append("seed " + " ".join(str(seed) for seed in lacking))
+    if extra := _skipped(by_seed) - skipped:
+        out.append(f"{len(extra)} images that others have")
+    return out
 
 
 def _skipped(by_seed: dict[int, CellRecord]) -> frozenset[str]:
@@ -131,11 +138,11 @@ def _skipped(by_seed: dict[int, CellRecord]) -> frozenset[str]:
 
 
 def _row(
-    key: RowKey, by_seed: dict[int, CellRecord], missing: Sequence[str], metric: str | None, absent: bool = False
+    key: RowKey, by_seed: dict[int, CellRecord], missing: Sequence[str], metric: str | None, *, absent: bool = False
 ) -> dict[str, Any]:
     records = [by_seed[seed] for seed in sorted(by_seed)]
     info, headline = records[0].selector, metric or records[0].task.headline
-    values = [_values(record, headline) for record in records]
+    values = [record_values(record, headline) for record in records]
     row: dict[str, Any] = {
         "task": key.task,
         "reduction": key.reduction,
@@ -150,7 +157,7 @@ def _row(
         "missing": ", ".join(missing),
         "task_id": key.task_id,
         "selector_id": key.selector_id,
-        "fingerprints": "" if absent else " ".join(record.fingerprint[:16] for record in records),
+        "fingerprints": "" if absent else " ".join(record.short_fingerprint for record in records),
     }
     for name in VALUES:
         column = [value[name] for value in values]
@@ -160,8 +167,9 @@ def _row(
     return row
 
 
-def _values(record: CellRecord, headline: str) -> dict[str, float]:
-    values = {group: record.value(headline, group) for group in GROUPS}
+def record_values(record: CellRecord, metric: str) -> dict[str, float]:
+    """Values of one cell, for each of `VALUES`."""
+    values = {group: record.value(metric, group) for group in GROUPS}
     return {**values, "gap": values["seen"] - values["unseen"]}
 
 

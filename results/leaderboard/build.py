@@ -148,7 +148,7 @@ def build_leaderboard(
         raise ResultsError(f"no cell has the metric {' or '.join(options.metrics)}; known metrics: {', '.join(known)}")
     pairs = add_statistics(rows, options.controls, options.method, roles)
     if not options.folds:
-        add_cost(rows, [record.fingerprint for record in records], store.read_provenance)
+        add_cost(rows, records, store.read_provenance)
         add_break_even(rows, roles)
     return Leaderboard(_frame(rows, FOLD_TABLE_COLUMNS if options.folds else COLUMNS), _pairs_frame(pairs), roles)
 
@@ -156,11 +156,11 @@ def build_leaderboard(
 def _with_folds(records: Sequence[CellRecord], notice: Notice) -> list[CellRecord]:
     """Records of tasks that have folds."""
     folded = set(" ".join(crossover(records)["fingerprints"]).split())
-    if others := sorted({r.task.name for r in records if r.fingerprint[:16] not in folded}):
+    if others := sorted({r.task.name for r in records if r.short_fingerprint not in folded}):
         notice(f"tasks without folds are left out: {', '.join(others)}")
     if not folded:
         notice("no finished cell of a task with folds; run both with --task-option fold=0 and fold=1")
-    return [record for record in records if record.fingerprint[:16] in folded]
+    return [record for record in records if record.short_fingerprint in folded]
 
 
 def _resample(

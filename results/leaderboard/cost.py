@@ -10,28 +10,26 @@ from typing import Any, Final
 
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import TASK, TableRow, group_rows
+from ltrp_bench.results.schema.record import CellRecord
 
 BREAK_EVEN_CONTROLS: Final = ("random", "downsample")
 BREAK_EVEN: Final = tuple(f"break_even_{name}" for name in BREAK_EVEN_CONTROLS)
 COST: Final = ("selector_ms", "selector_gflops", "model_ms", "images_per_second", "machine")
 """Columns that `add_cost` fills in."""
 
-_PREFIX: Final = 16
-"""Digits of a fingerprint that tables show."""
-
 ProvenanceOf = Callable[[str], Mapping[str, Any]]
 """Fingerprint -> provenance of a cell (`RunStore.read_provenance`)."""
 
 
-def add_cost(rows: Sequence[TableRow], fingerprints: Iterable[str], provenance_of: ProvenanceOf) -> None:
+def add_cost(rows: Sequence[TableRow], records: Iterable[CellRecord], provenance_of: ProvenanceOf) -> None:
     """Fill the columns `COST`: means over the cells of a row; empty for areas and where a cell has no measured cost.
 
     Args:
         rows: all rows of a leaderboard.
-        fingerprints: full fingerprints of all cells.
+        records: all cells behind the rows.
         provenance_of: provenance of a cell.
     """
-    full = {fingerprint[:_PREFIX]: fingerprint for fingerprint in fingerprints}
+    full = {record.short_fingerprint: record.fingerprint for record in records}
     for row in rows:
         is_area = math.isnan(row.values["keep_ratio"])
         shorts = [] if is_area else str(row.values["fingerprints"]).split()

@@ -18,10 +18,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ltrp_bench.results.leaderboard.aggregate import LEADING, VALUES, RowKey, aggregate_cells
+from ltrp_bench.results.leaderboard.aggregate import LEADING, VALUES, RowKey, aggregate_cells, record_values
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.schema.record import CellRecord, Identity, SelectorInfo, TaskInfo
-from ltrp_bench.results.schema.rows import GROUPS
 
 FOLDS: Final = (0, 1)
 
@@ -85,7 +84,7 @@ def crossover(
     kept = [record for record in records if _task_fold(record.task) is not None]
     tasks = {(r.task.name, r.task.identity.short): r.task for r in kept}
     selectors = {(r.selector.name, r.selector.identity.short): r.selector for r in kept}
-    cells = {record.fingerprint[:16]: record for record in kept}
+    cells = {record.short_fingerprint: record for record in kept}
     pairs: dict[_Pair, dict[int, list[_Fold]]] = defaultdict(lambda: defaultdict(list))
     for row in aggregate_cells(kept, metric, roles).to_dict("records"):
         task = tasks[str(row["task"]), str(row["task_id"])]
@@ -188,10 +187,5 @@ def _missing(folds: Mapping[int, Sequence[_Fold]]) -> list[str]:
 
 def _average(single: Mapping[int, _Fold], seed: int, name: str) -> float:
     """Value of one seed, averaged over the folds."""
-    return statistics.fmean(_value(single[fold].records[seed], str(single[fold].row["metric"]), name) for fold in FOLDS)
-
-
-def _value(record: CellRecord, metric: str, name: str) -> float:
-    if name in GROUPS:
-        return record.value(metric, name)
-    return record.value(metric, "seen") - record.value(metric, "unseen")
+    records = [(single[fold].records[seed], str(single[fold].row["metric"])) for fold in FOLDS]
+    return statistics.fmean(record_values(record, metric)[name] for record, metric in records)

@@ -53,7 +53,7 @@ def rows_of(frame: pd.DataFrame, records: Iterable[CellRecord], estimates_of: Es
         records: all cells that the table was made from.
         estimates_of: estimates of a cell.
     """
-    cells = {record.fingerprint[:16]: record for record in records}
+    cells = {record.short_fingerprint: record for record in records}
     out = []
     for given in frame.to_dict("records"):
         values = {str(name): value for name, value in given.items()}

@@ -63,7 +63,7 @@ def report_data(source: ReportSource) -> dict[str, Any]:
         "rows": [[_json_value(row[name]) for name in SHOWN] for row in frame.to_dict("records")],
         "tasks": [_task(source, key) for key in _task_keys(frame)],
         "styles": {name: _style(name) for name in legend_order(frame["selector"], roles)},
-        "cells": {r.fingerprint[:16]: _cell(source.store, r, shared) for r in source.records},
+        "cells": {r.short_fingerprint: _cell(source.store, r, shared) for r in source.records},
         "shared": list(shared),
     }
 
@@ -121,7 +121,7 @@ def _extremes(records: Sequence[CellRecord]) -> list[dict[str, Any]]:
                 "keep_ratio": ratio,
                 "metric": metric,
                 "count": len(rows),
-                "cell": record.fingerprint[:16],
+                "cell": record.short_fingerprint,
                 "best": [_rounded(row) for row in best],
                 "worst": [_rounded(row) for row in worst],
             }

@@ -180,6 +180,11 @@ class CellRecord:
         if self.fingerprint != expected:
             raise ResultsError(f"fingerprint {self.fingerprint[:16]} does not match the content ({expected[:16]})")
 
+    @property
+    def short_fingerprint(self) -> str:
+        """First 16 hex digits of the fingerprint, as in tables."""
+        return self.fingerprint[:16]
+
     def value(self, metric: str, group: str) -> float:
         """Value of a metric over all categories of a group; NaN if the record has none."""
         for row in self.metrics:

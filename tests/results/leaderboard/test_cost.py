@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -11,8 +11,10 @@ import pytest
 from ltrp_bench.results.leaderboard.cost import add_break_even, add_cost
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import TableRow
+from ltrp_bench.results.schema.record import CellRecord
 
-FULL = {"a" * 16: "a" * 64, "b" * 16: "b" * 64}
+Provenance = Mapping[str, Any]
+MakeRecord = Callable[..., CellRecord]
 
 
 def _row(selector: str, ratio: float, value: float, selector_id: str = "i", cells: str = "") -> TableRow:
@@ -22,25 +24,34 @@ def _row(selector: str, ratio: float, value: float, selector_id: str = "i", cell
     )
 
 
-def _cost(provenance: Mapping[str, Mapping[str, Any]], cells: str, ratio: float = 0.5) -> dict[str, Any]:
-    row = _row("ltrp", ratio, 0.5, cells=cells)
-    add_cost([row], FULL.values(), lambda fingerprint: provenance[fingerprint])
+@pytest.fixture
+def records(make_record: MakeRecord) -> list[CellRecord]:
+    return [make_record("random", seed=seed, stochastic=True) for seed in (0, 1)]
+
+
+def _cost(records: list[CellRecord], provenance: list[Provenance], ratio: float = 0.5) -> dict[str, Any]:
+    by_cell = dict(zip((record.fingerprint for record in records), provenance, strict=False))
+    row = _row("ltrp", ratio, 0.5, cells=" ".join(fingerprint[:16] for fingerprint in by_cell))
+    add_cost([row], records, by_cell.__getitem__)
     return row.values
 
 
-def test_cost_is_a_mean_over_cells() -> None:
-    one = {"machine": "box", "device": "cpu", "cost": {"selector_ms": 1.0, "selector_gflops": 2.0, "model_ms": 9.0}}
-    two = {"machine": "box", "device": "cuda", "cost": {"selector_ms": 3.0, "selector_gflops": None, "model_ms": 27.0}}
-    both = _cost({"a" * 64: one, "b" * 64: two}, " ".join(FULL))
+ONE = {"machine": "box", "device": "cpu", "cost": {"selector_ms": 1.0, "selector_gflops": 2.0, "model_ms": 9.0}}
+TWO = {"machine": "box", "device": "cuda", "cost": {"selector_ms": 3.0, "selector_gflops": None, "model_ms": 27.0}}
+
+
+def test_cost_is_a_mean_over_cells(records: list[CellRecord]) -> None:
+    both = _cost(records, [ONE, TWO])
     assert (both["selector_ms"], both["model_ms"], both["images_per_second"]) == (2.0, 18.0, 50.0)
     assert math.isnan(both["selector_gflops"]) and both["machine"] == "box, cpu; box, cuda"
-    assert _cost({"a" * 64: one}, "a" * 16)["selector_gflops"] == 2.0
+    assert _cost(records, [ONE])["selector_gflops"] == 2.0
 
 
-@pytest.mark.parametrize(("cells", "ratio"), [(" ".join(FULL), 0.5), ("", 0.5), ("a" * 16, math.nan)])
-def test_no_cost_of_areas_empty_rows_and_cells_without_it(cells: str, ratio: float) -> None:
-    cost = {"selector_ms": 1.0, "selector_gflops": 2.0, "model_ms": 9.0}
-    values = _cost({"a" * 64: {"cost": cost}, "b" * 64: {}}, cells, ratio)
+@pytest.mark.parametrize(("provenance", "ratio"), [([ONE, {}], 0.5), ([], 0.5), ([ONE], math.nan)])
+def test_no_cost_of_areas_empty_rows_and_cells_without_it(
+    records: list[CellRecord], provenance: list[Provenance], ratio: float
+) -> None:
+    values = _cost(records, provenance, ratio)
     assert math.isnan(values["selector_ms"]) and math.isnan(values["images_per_second"]) and values["machine"] == ""
 
 

@@ -30,7 +30,7 @@ def test_round_trip_is_exact(make_record: MakeRecord) -> None:
     text = record.to_json()
     again = CellRecord.from_json(text)
     assert again == record and again.to_json() == text
-    assert again.value("coverage", "all") == 1 / 3
+    assert again.value("coverage", "all") == 1 / 3 and again.short_fingerprint == record.fingerprint[:16]
     assert again.value("coverage", "unseen") == 5e-324
     assert math.isnan(again.value("coverage", "seen"))
     assert math.isnan(again.value("no such metric", "all"))
