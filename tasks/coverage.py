@@ -76,7 +76,7 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         masks = truth.masks()
         areas = np.array([patch_areas(mask, *edges).ravel() for mask in masks])
         areas = areas.reshape(len(masks), self._grid[0] * self._grid[1])
-        return areas, self._oracle_scores(areas, covered_share(truth.union_mask(), *edges))
+        return areas, self._oracle_scores(areas, covered_share(truth.union_of(masks), *edges))
 
     def _oracle_scores(self, areas: np.ndarray, covered: np.ndarray) -> np.ndarray:
         """[gh, gw] oracle scores: here `covered`, the share of each patch that any object covers."""
