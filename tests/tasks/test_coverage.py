@@ -79,7 +79,7 @@ def test_size_buckets_hold_a_third_each(small: CoverageTask) -> None:
     assert len(counts) == 3 and min(counts) > 0.2 * sum(counts)
 
 
-def test_a_subset_of_images_is_summed_up_alone(small: CoverageTask) -> None:
+def test_metrics_of_a_subset_of_images(small: CoverageTask) -> None:
     sample = small.load(3)
     rows = small.predict([sample], [Keep(np.eye(12, dtype=bool))])[0]
     assert rows[0]["category"] == "" and rows[0]["kept"] == pytest.approx(1 / 12)
@@ -99,7 +99,7 @@ def test_wrong_grid_and_downsampling_are_refused(small: CoverageTask) -> None:
     assert not small.supports_downsample
 
 
-def test_identity_names_what_makes_the_numbers() -> None:
+def test_identity_holds_what_results_depend_on() -> None:
     one = shapes_coverage(images=10)
     assert one.identity() == shapes_coverage(images=10).identity()
     for other in (shapes_coverage(images=11), shapes_coverage(images=10, fold=1), shapes_coverage(images=10, seed=1)):

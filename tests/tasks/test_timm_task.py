@@ -48,9 +48,12 @@ def test_images_of_equal_selections_share_a_batch(monkeypatch: pytest.MonkeyPatc
     task = make()
     sizes: list[int] = []
     logits = task._logits
-    monkeypatch.setattr(
-        task, "_logits", lambda kind, samples, reduced: sizes.append(len(samples)) or logits(kind, samples, reduced)
-    )
+
+    def watched(kind: Any, samples: Any, reduced: Any) -> Any:
+        sizes.append(len(samples))
+        return logits(kind, samples, reduced)
+
+    monkeypatch.setattr(task, "_logits", watched)
     samples = [task.load(i) for i in range(4)]
     grid = task.grid(samples[0])
     masks = [np.arange(grid[0] * grid[1]).reshape(grid) < k for k in (10, 20, 10)]

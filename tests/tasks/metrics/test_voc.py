@@ -140,7 +140,7 @@ def test_a_recall_of_three_tenths_reaches_the_fourth_point() -> None:
     assert evaluate_voc([image], found, ["cat"]).metric() == pytest.approx(0.3, abs=1e-12)
 
 
-def test_nothing_found_and_boxes_without_an_area() -> None:
+def test_no_detections_and_boxes_without_an_area() -> None:
     assert evaluate_voc(BY_HAND, {}, ["cat"]).metric() == 0.0
     assert evaluate_voc(BY_HAND, {"a": [row("cat", 0.9, 3, 3, 0, -1)]}, ["cat"]).metric() == 0.0
 
