@@ -15,8 +15,8 @@ from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
-from ltrp_bench.tasks.data.annotations import ImageAnnotations
-from ltrp_bench.tasks.data.objects import SIZES, ObjectDataset
+from ltrp_bench.tasks.data.annotations import SIZES, ImageAnnotations
+from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.averages import mean_and_count
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas

@@ -67,7 +67,11 @@ def true_images(data: CocoFolder) -> list[ImageAnnotations]:
             image.width,
             [
                 ObjectAnnotation(
-                    data.categories[o.category_id], o.box, o.area, o.crowd, o.rle(image.height, image.width)
+                    data.categories[o.category_id],
+                    o.box,
+                    o.area,
+                    crowd=o.crowd,
+                    rle=o.rle(image.height, image.width),
                 )
                 for o in data.objects.get(image.id, [])
             ],
@@ -147,7 +151,7 @@ def test_equal_to_pycocotools_on_random_worlds(world: tuple[dict[str, Any], list
             200,
             200,
             [
-                ObjectAnnotation(str(a["category_id"]), tuple(a["bbox"]), a["area"], bool(a["iscrowd"]))
+                ObjectAnnotation(str(a["category_id"]), tuple(a["bbox"]), a["area"], crowd=bool(a["iscrowd"]))
                 for a in truth["annotations"]
                 if a["image_id"] == image["id"]
             ],

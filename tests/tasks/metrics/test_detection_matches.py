@@ -48,7 +48,7 @@ def _world(seed: int, images: int = 40) -> tuple[list[ImageAnnotations], Records
             category = str(rng.choice(CATEGORIES))
             # The area of a mask is less than its box's, and may lie in another size.
             area = side * side * float(rng.choice([1.0, 0.8]))
-            objects.append(ObjectAnnotation(category, (x, y, side, side), area, bool(rng.random() < 0.15)))
+            objects.append(ObjectAnnotation(category, (x, y, side, side), area, crowd=bool(rng.random() < 0.15)))
             for _ in range(int(rng.integers(0, 4))):
                 dx, dy = (float(v) for v in rng.choice([0.0, 0.0, 4.0, 12.0], 2))
                 rows.append(_row(rng, category, x + dx, y + dy, side))

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
-from ltrp_bench.tasks.metrics.multilabel import METRICS, SIZES, MultiLabel, average_precision, pack, unpack
+from ltrp_bench.tasks.data.annotations import SIZES
+from ltrp_bench.tasks.metrics.multilabel import METRICS, MultiLabel, average_precision, pack, unpack
 
 CATEGORIES = ("cat", "dog", "kite", "fork", "none of these")
 SEEN, UNSEEN = ("cat", "dog", "none of these"), ("kite", "fork")

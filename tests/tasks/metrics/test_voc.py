@@ -27,7 +27,7 @@ def world(seed: int) -> tuple[list[ImageAnnotations], dict[str, list[dict[str, A
     for name, count in zip(NAMES, COUNTED, strict=True):
         for difficult in [False] * count + [True] * (count // 3 + 1):
             place, box = int(rng.integers(5)), rng.uniform(10, 90, 4)
-            objects[place].append(ObjectAnnotation(name, tuple(box.tolist()), float(box[2] * box[3]), difficult))
+            objects[place].append(ObjectAnnotation(name, tuple(box.tolist()), float(box[2] * box[3]), crowd=difficult))
             for _ in range(int(rng.integers(4))):
                 near = box + rng.normal(0, 6, 4)
                 guess = name if rng.random() < 0.9 else str(rng.choice(NAMES))
