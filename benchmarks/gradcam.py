@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import copy
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 import timm
 import torch
 from pytorch_grad_cam import GradCAM
-from timing import processor
+from timing import lowest_times, processor
 from torch import Tensor
 
 from ltrp_bench.selectors.gradcam.selector import GradCAMSelector, ViTLayer
@@ -45,20 +44,6 @@ class PackageCAM(GradCAM):
         (activation,), (gradient,) = self.activations_and_grads.activations, self.activations_and_grads.gradients
         cam = self.get_cam_image(args[0], None, args[1], activation.numpy(), gradient.numpy())
         return [np.maximum(cam, 0)[:, None]]
-
-
-def timed(run: Callable[[], np.ndarray], repeats: int, device: torch.device) -> tuple[float, float, np.ndarray]:
-    """Lowest wall and processor time in seconds after one warm-up, and the result."""
-    out = run()
-    best, busy = float("inf"), float("inf")
-    for _ in range(repeats):
-        start, work = time.perf_counter(), time.process_time()
-        out = run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-        busy = min(busy, time.process_time() - work)
-    return best, busy, out
 
 
 def random_weights(seed: int) -> Path:
@@ -112,7 +97,10 @@ def main() -> None:
             "(b) the same, maps not resized": lambda: package(True),
             "(c) ltrp-bench": lambda: selector.scores(images).cpu().numpy(),
         }
-        results = {name: timed(run, options.repeats, device) for name, run in variants.items()}
+        results = {}
+        for name, run in variants.items():
+            run()  # warm-up
+            results[name] = lowest_times(run, options.repeats, device)
     reference = results["(a) the grad-cam package"]
     size = float(np.abs(reference[2]).max())
     print(f"{'':31}{'images/s':>9}{'ratio':>7}{'CPU s':>8}{'ratio':>7}  largest difference / largest value")

@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import resource
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from timing import processor
+from timing import lowest_times, processor
 from torch import Tensor
 
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
@@ -108,21 +107,6 @@ class PeakMemory:
             self.thread.join()
 
 
-def timed(run: Callable[[], Tensor], repeats: int, device: torch.device) -> tuple[float, float, float, Tensor]:
-    """Lowest wall and processor time in seconds, peak memory in MB, and the result."""
-    best, busy, peak, out = float("inf"), float("inf"), 0.0, torch.empty(0)
-    for _ in range(repeats):
-        with PeakMemory(device) as memory:
-            start, work = time.perf_counter(), time.process_time()
-            out = run()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            best = min(best, time.perf_counter() - start)
-            busy = min(busy, time.process_time() - work)
-        peak = max(peak, memory.peak)
-    return best, busy, peak, out
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--batch", type=int, default=2)
@@ -163,7 +147,9 @@ def main() -> None:
     for name, run in variants.items():
         if device.type == "cuda" or options.repeats > 1:
             run()  # warm-up
-        results[name] = timed(run, options.repeats, device)
+        with PeakMemory(device) as memory:
+            seconds, busy, scores = lowest_times(run, options.repeats, device)
+        results[name] = seconds, busy, memory.peak, scores
     reference = results["(a) the paper's loop"]
     print(f"{'':31}{'seconds':>8}{'ratio':>7}{'CPU s':>8}{'ratio':>7}{'peak MB':>9}  largest difference, ranks")
     for name, (seconds, busy, peak, scores) in results.items():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+R = TypeVar("R")
 
 
 class Clock:
@@ -59,3 +61,16 @@ def processor(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return platform.processor() or platform.machine()
+
+
+def lowest_times(run: Callable[[], R], repeats: int, device: torch.device) -> tuple[float, float, R]:
+    """Lowest wall time and lowest processor time of several calls, in seconds, and the result of the last call."""
+    wall, busy = [], []
+    for _ in range(repeats):
+        start, work = time.perf_counter(), time.process_time()
+        result = run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        wall.append(time.perf_counter() - start)
+        busy.append(time.process_time() - work)
+    return min(wall), min(busy), result

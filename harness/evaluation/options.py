@@ -18,16 +18,10 @@ class SweepOptions:
         skip_bad_images: True to leave out and report unreadable images instead of stopping.
     """
 
-    batch_size: int = field(
-        default=16, metadata={"help": "Largest batch on a GPU; on a CPU images are processed one by one.", "min": 1}
-    )
-    workers: int = field(
-        default=2, metadata={"help": "Threads that read images. Affects speed, not results.", "min": 0}
-    )
-    device: str = field(default="cpu", metadata={"help": "auto, cpu, cuda, cuda:1, ..."})
-    skip_bad_images: bool = field(
-        default=False, metadata={"help": "Leave out and report unreadable images instead of stopping."}
-    )
+    batch_size: int = 16
+    workers: int = 2
+    device: str = "cpu"
+    skip_bad_images: bool = False
 
     @property
     def effective_batch_size(self) -> int:
@@ -51,30 +45,12 @@ class Request:
         batch_size: images per batch for tasks with a model.
     """
 
-    selectors: tuple[str, ...] = field(
-        metadata={"help": "Selector; repeatable. `ltrp-bench list selectors` lists them.", "flag": "--selector"}
-    )
-    tasks: tuple[str, ...] = field(
-        metadata={"help": "Task; repeatable. `ltrp-bench list tasks` lists them.", "flag": "--task"}
-    )
-    weights: tuple[str, ...] = field(
-        default=(), metadata={"help": "Weights of a selector; repeatable.", "metavar": "FILE | NAME=FILE"}
-    )
-    selector_options: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            "help": "Option of a selector; repeatable.",
-            "metavar": "NAME.key=value",
-            "flag": "--selector-option",
-        },
-    )
-    data: tuple[str, ...] = field(
-        default=(), metadata={"help": "Folder of the data set; repeatable.", "metavar": "DIR | TASK=DIR"}
-    )
-    task_options: tuple[str, ...] = field(
-        default=(),
-        metadata={"help": "Option of a task; repeatable.", "metavar": "[TASK.]key=value", "flag": "--task-option"},
-    )
+    selectors: tuple[str, ...]
+    tasks: tuple[str, ...]
+    weights: tuple[str, ...] = ()
+    selector_options: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    task_options: tuple[str, ...] = ()
     shared: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     batch_size: int = 16

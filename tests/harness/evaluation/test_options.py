@@ -20,7 +20,3 @@ def test_options_are_frozen_and_keyword_only() -> None:
     with pytest.raises(FrozenInstanceError):
         SweepOptions().workers = 3  # type: ignore[misc]
     assert all(field.kw_only for kind in (SweepOptions, Request) for field in fields(kind))
-
-
-def test_every_sweep_option_has_a_help_text() -> None:
-    assert [field.name for field in fields(SweepOptions) if not field.metadata.get("help")] == []
