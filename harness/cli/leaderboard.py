@@ -77,7 +77,8 @@ def leaderboard(directory: RunDirectory, content: TableContent, intervals: Table
     )
     board = load_leaderboard(directory.folder, options, notice=print_note, progress=tracked("resampling"))
     if len(board.frame):
-        console().print(results_table(board.frame))
+        terminal = console()
+        terminal.print(results_table(board.frame, terminal.width))
     if files.csv is not None:
         write_table(board.frame, files.csv, ".csv")
     for file in files.out:

@@ -38,7 +38,7 @@ class SweepGrid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskOptions(ModelOptions):
+class TaskOptions:
     """Data and options of the tasks."""
 
     data: tuple[str, ...] = field(
@@ -86,7 +86,12 @@ class Output:
 
 
 def run(
-    grid: SweepGrid, selectors: SelectorOptions, tasks: TaskOptions, compute: ComputeOptions, output: Output
+    grid: SweepGrid,
+    selectors: SelectorOptions,
+    tasks: TaskOptions,
+    models: ModelOptions,
+    compute: ComputeOptions,
+    output: Output,
 ) -> None:
     """Evaluate selectors on tasks at several keep ratios. Repeat the command to resume an interrupted run."""
     from ltrp_bench.harness.cli.terminal.progress import RunProgress, console
@@ -100,7 +105,7 @@ def run(
     from ltrp_bench.results.store.run_store import RunStore
 
     ratios = check_ratios(grid.keep_ratio)
-    tasks.check_files()
+    models.check_files()
     compute = replace(compute, device=usable_device(compute.device))
     options = SweepOptions(
         batch_size=compute.batch_size,
@@ -117,8 +122,8 @@ def run(
         task_options=tasks.task_option,
         shared={
             "limit": tasks.limit,
-            "model": tasks.model,
-            "model_weights": tasks.model_weights,
+            "model": models.model,
+            "model_weights": models.model_weights,
             "narrow_as": tasks.narrow_as,
             "split": tasks.split,
         },
@@ -137,7 +142,8 @@ def run(
             kept = f"{counted(cells, 'finished cell')} kept in {output.out}"
             progress.notice(f"interrupted: {kept}; repeat the command to resume")
             raise typer.Exit(130) from None
-    console().print(results_table(aggregate_cells(records)))
+    terminal = console()
+    terminal.print(results_table(aggregate_cells(records), terminal.width))
     if line := _skipped_line(records, lambda record, image: skip_reason(store, record, image)):
         typer.echo(f"note: {line}", err=True)
     done = f"{counted(len(records), 'cell')}, {counted(progress.worked, 'image')} evaluated now"

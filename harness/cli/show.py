@@ -52,7 +52,7 @@ class ImageFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskImages(ModelOptions):
+class TaskImages:
     """Images of a task."""
 
     task: str | None = field(
@@ -96,7 +96,8 @@ class ReconstructionOptions:
     remove: tuple[int, ...] = field(
         default=(),
         metadata={
-            "help": "Number of a visible patch to remove; repeat for several; by default of highest and lowest score.",
+            "help": "Number of a visible patch to remove; repeat for several; by default those with the highest and "
+            "the lowest score.",
             "min": 0,
         },
     )
@@ -132,10 +133,11 @@ class FigureFile:
 
 
 def show(
-    files: ImageFiles,
-    images: TaskImages,
     scores: ScoreOptions,
     selectors: SelectorOptions,
+    files: ImageFiles,
+    images: TaskImages,
+    models: ModelOptions,
     reconstruction: ReconstructionOptions,
     figure: FigureFile,
     compute: DeviceOptions,
@@ -144,7 +146,7 @@ def show(
     from ltrp_bench.harness.evaluation.environment import usable_device
     from ltrp_bench.results.schema.atomic_io import atomic_write
 
-    _check_image_options(files, images)
+    _check_image_options(files, images, models)
     _check_figure_options(files, scores, reconstruction)
     suffix = figure.suffix
     request = Request(
@@ -154,7 +156,7 @@ def show(
         selector_options=selectors.selector_option,
         data=() if images.data is None else (images.data,),
         task_options=images.task_option,
-        shared={"model": images.model, "model_weights": images.model_weights},
+        shared={"model": models.model, "model_weights": models.model_weights},
         device=usable_device(compute.device),
     )
     entries, display_images = _load(request, files, images)
@@ -221,7 +223,7 @@ def _reconstruction_figure(
     return reconstruction_figure(images, reconstructions, theme=figure.theme, width=figure.width)
 
 
-def _check_image_options(files: ImageFiles, images: TaskImages) -> None:
+def _check_image_options(files: ImageFiles, images: TaskImages, models: ModelOptions) -> None:
     """Raises `UsageError` unless images come either from files or from a task, with options for that only."""
     if files.image and images.task is not None:
         raise UsageError("give image files or --task, not both")
@@ -232,15 +234,15 @@ def _check_image_options(files: ImageFiles, images: TaskImages) -> None:
             {
                 "--index": images.index,
                 "--data": images.data,
-                "--model": images.model,
-                "--model-weights": images.model_weights,
+                "--model": models.model,
+                "--model-weights": models.model_weights,
                 "--task-option": images.task_option,
             },
             "needs --task",
         )
     else:
         _refuse({"--grid": files.grid, "--truth": files.truth}, "is for image files: a task has its own")
-    images.check_files()
+    models.check_files()
 
 
 def _check_figure_options(files: ImageFiles, scores: ScoreOptions, reconstruction: ReconstructionOptions) -> None:

@@ -13,8 +13,8 @@ from ltrp_bench.results.leaderboard.build import load_leaderboard
 from ltrp_bench.results.store.run_store import RunStore
 
 
-def printed(frame: object, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    Console(width=400).print(results_table(frame))  # type: ignore[arg-type]
+def printed(frame: object, capsys: pytest.CaptureFixture[str], width: int = 400) -> list[str]:
+    Console(width=width).print(results_table(frame, width))  # type: ignore[arg-type]
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -47,3 +47,17 @@ def test_incomplete_rows_name_what_is_missing(runs: Path, capsys: pytest.Capture
     _, *rows = printed(aggregate_cells(records), capsys)
     (line,) = [line for line in rows if " center " in line and " 0.5 " in line]
     assert line.endswith("incomplete: lacks keep ratio 0.5")
+
+
+def test_a_narrow_terminal_gets_headings_and_fewer_columns(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = load_leaderboard(runs).frame
+    row = frame[frame["selector"] == "variance"].iloc[0]
+    interval = f"{row['all']:.4f} [{row['all_low']:.4f} {row['all_high']:.4f}]"
+    for width, intervals in ((100, True), (80, True), (60, False)):
+        heading, header, *rows = printed(frame, capsys, width)
+        assert heading == "shapes-coverage, none, coverage"
+        assert header.split()[:5] == ["keep", "selector", "all", "seen", "unseen"]
+        assert max(map(len, [header, *rows])) <= width and not any("…" in line for line in rows)
+        assert f"left out to fit {width} columns: images, seeds, supervision" in " ".join(rows)
+        (line, *_) = [line for line in rows if " variance " in line]
+        assert (interval in line) is intervals and f"{row['all']:.4f}" in line
