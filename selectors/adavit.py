@@ -1,8 +1,8 @@
-"""AdaViT: which patches, heads and layers each block uses, by the image (Meng et al., CVPR 2022): `adavit`.
+"""AdaViT: each block decides per image which patches, heads and layers it uses (Meng et al., CVPR 2022).
 
-Section 3 of the paper. A decision network in each block reads the tokens that enter it: a patch is kept if its
-probability is above 0.6, a head or a layer if its is above 0.5. Both published models are read: Ada-T2T-ViT-19 and
-Ada-DeiT-S. Parameter names follow the published files.
+In each block a decision network reads the incoming tokens (section 3 of the paper): a patch is kept if its probability
+is above 0.6, a head or a layer if its probability is above 0.5. The selector ranks patches by the decisions of the last
+blocks. Both published models can be loaded, Ada-T2T-ViT-19 and Ada-DeiT-S; parameter names follow their files.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_content, load_into, load_state, mismatch
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
-from ltrp_bench.selectors.vit.backbones import taught_by
+from ltrp_bench.selectors.option_checks import check_value, check_whole
+from ltrp_bench.selectors.vit.backbones import supervision_of
 from ltrp_bench.selectors.vit.tokens_to_token import TokensToToken
 
 TOKEN_THRESHOLD = 0.6
@@ -30,7 +31,7 @@ Rule = Literal["decisions", "probability"]
 
 
 class Decision(nn.Module):
-    """A linear layer whose sigmoid is the probability that something is used."""
+    """Linear layer and sigmoid: the probability that a part is used."""
 
     def __init__(self, dim: int, outputs: int) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class Decision(nn.Module):
 
 
 class AdaAttention(nn.Module):
-    """Attention of the kept tokens among themselves, in the heads that are used."""
+    """Self-attention of the kept tokens, in the heads that are used."""
 
     def __init__(self, dim: int, heads: int, bias: bool, selects_tokens: bool) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class AdaAttention(nn.Module):
     def forward(self, x: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 1 + L, D] normalised tokens, [B, heads] of 0 and 1 -> ([B, 1 + L, D], [B, L] probability of each patch).
 
-        A token that is not kept is nobody's key and gathers nothing.
+        A token that is not kept is no key for others, and its output is 0.
         """
         shape = x.shape[0], x.shape[1] - 1
         sure = torch.ones(shape, device=x.device)
@@ -73,7 +74,7 @@ def kept_tokens(probability: Tensor) -> Tensor:
 
 
 class AdaMlp(nn.Module):
-    """Linear, GELU, linear; channels of heads that are not used do not come in."""
+    """Linear, GELU, linear; input channels of unused heads are set to 0."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -86,7 +87,7 @@ class AdaMlp(nn.Module):
 
 
 class AdaBlock(nn.Module):
-    """A transformer block that decides what of itself to use; `parts` are those its file has decisions for."""
+    """Transformer block with decision networks for the parts of itself in `parts`."""
 
     def __init__(self, config: Mapping[str, Any], parts: frozenset[str]) -> None:
         super().__init__()
@@ -101,27 +102,28 @@ class AdaBlock(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 1 + L, D] -> the same after the block, and [B, L]: the probability with which it keeps each patch."""
-        asked = x[:, 0] if self.norm_policy is None else self.norm_policy(x[:, 0])
-        used = self._decide(self.head_select, asked, self.heads)
-        layers = self._decide(self.layer_select, asked, 2)[..., None, None]
+        class_token = x[:, 0] if self.norm_policy is None else self.norm_policy(x[:, 0])
+        used = self._decide(self.head_select, class_token, self.heads)
+        layers = self._decide(self.layer_select, class_token, 2)[..., None, None]
         gathered, probability = self.attn(self.norm1(x), used)
         x = x + layers[:, 0] * gathered
         return x + layers[:, 1] * self.mlp(self.norm2(x), used) * kept_tokens(probability).unsqueeze(-1), probability
 
     @staticmethod
-    def _decide(by: Decision | None, asked: Tensor, outputs: int) -> Tensor:
+    def _decide(by: Decision | None, class_token: Tensor, outputs: int) -> Tensor:
         if by is None:
-            return asked.new_ones(len(asked), outputs)
-        return (by(asked) > THRESHOLD).to(asked)
+            return class_token.new_ones(len(class_token), outputs)
+        return (by(class_token) > THRESHOLD).to(class_token)
 
 
 class AdaViT(nn.Module):
-    """The whole model, built from what `adavit_config` reads off a state dict."""
+    """AdaViT, built from the configuration that `adavit_config` infers from a state dict."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         dim = config["embed_dim"]
-        if config["t2t"]:
+        self.t2t = bool(config["t2t"])
+        if self.t2t:
             self.tokens_to_token = TokensToToken(dim, config["token_dim"], config["features"])
         else:
             self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, dim, config["patch_size"], config["patch_size"])})
@@ -133,10 +135,7 @@ class AdaViT(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 3, H, W] -> logits [B, classes] and each block's probabilities of keeping each patch [B, blocks, L]."""
-        if hasattr(self, "tokens_to_token"):
-            x = self.tokens_to_token(images)
-        else:
-            x = self.patch_embed["proj"](images).flatten(2).transpose(1, 2)
+        x = self.tokens_to_token(images) if self.t2t else self.patch_embed["proj"](images).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
         probabilities = []
         for block in self.blocks:
@@ -146,14 +145,14 @@ class AdaViT(nn.Module):
 
 
 class AdaViTSelector(Selector):
-    """AdaViT's decisions about patches, over the last blocks.
+    """Ranks patches by AdaViT's decisions in the last blocks.
 
     Args:
-        weights: file with the published keys.
+        weights: a published file.
         rule: "decisions" (how many blocks keep the patch, then its mean probability) or "probability" (the mean alone).
-        last_blocks: how many blocks, counted from the end, are asked; 6 in LTRP's comparison.
-        heads: attention heads, where the file has no decisions about heads to tell.
-        label_set: what it was taught with, where the number of classes does not tell.
+        last_blocks: number of blocks, counted from the end, that are taken into account; 6 in the LTRP paper.
+        heads: number of attention heads; only needed if the file has no decisions about heads.
+        label_set: label set of the training; only needed if the number of classes does not identify it.
     """
 
     name = "adavit"
@@ -162,6 +161,7 @@ class AdaViTSelector(Selector):
     def __init__(
         self,
         weights: str | Path,
+        *,
         rule: Rule = "decisions",
         last_blocks: int = 6,
         heads: int | None = None,
@@ -169,32 +169,29 @@ class AdaViTSelector(Selector):
     ) -> None:
         state = _averaged_state(Path(weights))
         config = adavit_config(state, heads)
-        if rule not in get_args(Rule):
-            raise UsageError(f"selector 'adavit': no rule {rule!r}; there are {', '.join(get_args(Rule))}")
-        if not 1 <= last_blocks <= len(config["parts"]):
-            raise UsageError(f"selector 'adavit': last_blocks is 1 to {len(config['parts'])}, got {last_blocks}")
+        check_value("selector 'adavit'", "rule", rule, Rule)
+        check_whole("selector 'adavit'", "last_blocks", last_blocks, 1, len(config["parts"]))
         if not all("token_select" in parts for parts in config["parts"][-last_blocks:]):
             raise InputError(f"AdaViT: not all of the last {last_blocks} blocks of {weights} decide about patches")
         self.model = AdaViT(config)
         load_into(self.model, state, "AdaViT")
         self.model.eval().requires_grad_(False)
-        self.supervision = taught_by(None, {}, config["classes"], label_set)
+        self.supervision = supervision_of(None, {}, config["classes"], label_set)
         self.patch_size = int(config["patch_size"])
         self.input_size = (config["side"] * self.patch_size,) * 2
         self.rule, self.last_blocks = rule, last_blocks
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
         probabilities = self.model(images)[1][:, -self.last_blocks :]
         scores = probabilities.mean(1)
         if self.rule == "decisions":
-            # A probability that rounds to 1 must not count as one more block.
+            # A mean probability that rounds to 1 must not count as one more block.
             scores = (probabilities > TOKEN_THRESHOLD).sum(1) + scores * 0.999
-        return scores.unflatten(1, grid)
+        return scores.unflatten(1, self.grid_of(images))
 
 
 def adavit_config(state: Mapping[str, Tensor], heads: int | None = None) -> dict[str, Any]:
-    """What `AdaViT` is built from; `InputError` for another model's state dict."""
+    """Infer the configuration of an AdaViT from its state dict; `InputError` for another model's state dict."""
     t2t = "tokens_to_token.project.weight" in state
     first = "tokens_to_token.attention1.w" if t2t else "patch_embed.proj.weight"
     needed = (first, "cls_token", "pos_embed", "blocks.0.attn.query.weight", "blocks.0.mlp.fc1.weight", "head.weight")
@@ -206,7 +203,7 @@ def adavit_config(state: Mapping[str, Tensor], heads: int | None = None) -> dict
         raise mismatch("AdaViT", state, missing)
     width = int(state["pos_embed"].shape[-1])
     decided = [state[k] for i in range(depth) if (k := f"blocks.{i}.head_select.mlp_head.weight") in state]
-    # Where no decision tells: 64 channels a head, as in T2T-ViT-19 and DeiT.
+    # Without decisions about heads: 64 channels per head, as in T2T-ViT-19 and DeiT.
     heads = heads or (len(decided[0]) if decided else width // 64)
     if heads < 1 or width % heads:
         raise InputError(f"AdaViT: {heads} attention heads do not divide its {width} channels; give heads=N")
@@ -237,7 +234,7 @@ def _parts(state: Mapping[str, Tensor], block: int) -> frozenset[str]:
 
 
 def _averaged_state(path: Path) -> dict[str, Tensor]:
-    """A file's tensors; the averaged ones ("state_dict_ema") where it holds both, as the published code takes them."""
+    """Tensors of a file; the averaged ones ("state_dict_ema") if it holds both, as in the published code."""
     content = load_content(path) if path.suffix != ".safetensors" else None
     if isinstance(content, Mapping) and isinstance(averaged := content.get("state_dict_ema"), Mapping):
         tensors = {str(k).removeprefix("module."): v for k, v in averaged.items() if isinstance(v, Tensor)}

@@ -142,6 +142,10 @@ class Selector(ABC):
             out = self._scores(images, context)
         return check_scores(out, len(images), self.name, context)
 
+    def grid_of(self, images: Tensor) -> tuple[int, int]:
+        """Patch grid (gh, gw) of [B, 3, H, W] images."""
+        return images.shape[2] // self.patch_size, images.shape[3] // self.patch_size
+
     def prepare(
         self, images: Sequence[np.ndarray], grid: tuple[int, int], device: torch.device | str = "cpu"
     ) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reading and writing weights: plain tensors only, one clear line when a file is not what it should be."""
+"""Reading and writing of weights: plain tensors only, with an error of one line for any other file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
 WRAPPERS = ("model", "state_dict", "teacher", "model_state_dict", "model_ema", "module", "net")
 
-# Tell-tale keys, most particular first, for the "looks like" of an error message.
+# Keys that identify a kind of model, most specific first, for the "looks like" of error messages.
 SIGNS: tuple[tuple[str, str], ...] = (
     (r"^score_net\.", "an LTRP ranker (official wrapping)"),
     (r"^score_head\.", "an LTRP ranker of ltrp-bench"),
@@ -43,7 +43,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
 
 
 def shipped(tag: str) -> Path:
-    """The file of the weights that ship under `tag` ("ltrp.shapes"); InputError names those that do."""
+    """File of the weights that ship under a tag, e.g. "ltrp.shapes"; `InputError` for an unknown tag."""
     path = WEIGHTS / f"{tag}.safetensors"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
@@ -52,15 +52,15 @@ def shipped(tag: str) -> Path:
 
 
 def resolve(path_or_tag: str | Path) -> Path:
-    """A file as given, else the shipped weights of that name; InputError when there is neither."""
+    """Resolve a path or the tag of weights that ship to a file; `InputError` for an unknown tag."""
     path = Path(path_or_tag).expanduser()
-    if path.exists() or path.suffix in (".pth", ".pt", ".bin", ".safetensors", ".ckpt") or "/" in str(path_or_tag):
+    if path.exists() or path.suffix in SUFFIXES or "/" in str(path_or_tag):
         return path
     return shipped(str(path_or_tag))
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Hex SHA-256 of the bytes of a file."""
     digest = hashlib.sha256()
     try:
         with Path(path).open("rb") as file:
@@ -72,7 +72,7 @@ def sha256_of(path: str | Path) -> str:
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a safetensors file; empty for any other kind of file."""
+    """Metadata of a safetensors file; empty for any other kind of file."""
     path = Path(path)
     if path.suffix != ".safetensors":
         return {}
@@ -85,11 +85,13 @@ def load_metadata(path: str | Path) -> dict[str, str]:
 
 
 def load_state(path: str | Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint, on the CPU, by key.
+    """Load all tensors of a checkpoint, on the CPU, by key.
 
-    Reads safetensors and torch pickles of plain tensors (never code: `weights_only`), and unwraps what the
-    official files wrap theirs in ("model", "state_dict", "teacher", …) and a leading "module.".
-    Raises InputError in one line for a file that is missing, corrupt, or holds anything but plain weights.
+    Reads safetensors and torch pickles of plain tensors (`weights_only`, never code), without the wrappers of official
+    files ("model", "state_dict", "teacher", …) and without a leading "module.".
+
+    Raises:
+        InputError: the file is missing, corrupt, or holds anything but plain weights.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -103,35 +105,40 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_content(path: str | Path) -> Any:
-    """What a torch file holds, as it was saved, for those whose state dicts come several to a file.
+    """Load the content of a torch file as it was saved, for files with several state dicts.
 
-    Plain data only, never code (`weights_only`). Raises InputError as `load_state` does.
+    Plain data only, never code (`weights_only`). Errors as in `load_state`.
     """
     path = Path(path)
     _must_be_file(path)
     try:
-        # Official EViT and MAE files carry their command line: a Namespace, plain data.
+        # Official EViT and MAE files contain their command line as a Namespace, which is plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         if found:
             raise InputError(
-                f"cannot read weights {path}: not a plain pickle of tensors, it asks for {found[1]}; "
+                f"cannot read weights {path}: not a plain pickle of tensors, it needs {found[1]}; "
                 "re-save its state dict alone"
             ) from None
         raise InputError(f"cannot read weights {path}: corrupt, or no torch file") from None
     except Exception as error:
-        # What the unpickler raises on other bytes (a KeyError's bare number, say) tells a person nothing.
+        # On other bytes the unpickler raises errors without meaning, e.g. KeyError with a bare number.
         why = f" ({_short(error)})" if isinstance(error, (OSError, RuntimeError)) else ""
         raise InputError(f"cannot read weights {path}: corrupt or not a torch file{why}") from None
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model") -> None:
-    """Load `state` into `module`, every key and shape required.
+    """Load a state dict into a module; all keys and shapes must match.
 
-    Raises InputError naming the keys that are missing, unexpected or of another shape, and what the weights
-    look like instead. `what` says what was asked for, e.g. "LTRP ranker from ltrp.pth".
+    Args:
+        module: module to load into.
+        state: tensors by key.
+        what: description of the module for the error, e.g. "LTRP ranker from ltrp.pth".
+
+    Raises:
+        InputError: keys are missing, unexpected or of another shape; the message says what the weights look like.
     """
     own = module.state_dict()
     missing = [key for key in own if key not in state]
@@ -153,7 +160,7 @@ def mismatch(
     unexpected: list[str] | None = None,
     shapes: list[str] | None = None,
 ) -> InputError:
-    """The error for weights of another model, in one line."""
+    """Error for weights of another model, in one line."""
     parts = [
         f"{len(keys)} {name}: {', '.join(keys[:4])}{', …' if len(keys) > 4 else ''}"
         for name, keys in (
@@ -167,7 +174,7 @@ def mismatch(
 
 
 def looks_like(state: Mapping[str, Tensor]) -> str:
-    """A guess, for people, at which model a state dict belongs to."""
+    """Guess, for error messages, which model a state dict belongs to."""
     for pattern, name in SIGNS:
         if any(re.search(pattern, key) for key in state):
             return name
@@ -175,14 +182,20 @@ def looks_like(state: Mapping[str, Tensor]) -> str:
 
 
 def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries whose key starts with `prefix`, without it."""
+    """Entries with keys that start with `prefix`, under keys without it."""
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
 def save_safetensors(path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
-    """Write weights atomically: the file is either the old one or wholly the new one.
+    """Write weights as safetensors, atomically: the file is either the old or the complete new one.
 
-    Metadata values that are not strings are stored as JSON. InputError when the disk refuses.
+    Args:
+        path: file to write.
+        state: tensors by key.
+        metadata: entries by name; values that are not strings are stored as JSON.
+
+    Raises:
+        InputError: the file cannot be written.
     """
     path = Path(path)
     text = {k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()}
@@ -205,7 +218,7 @@ def save_safetensors(path: str | Path, state: Mapping[str, Tensor], metadata: Ma
 
 
 def _ordered(data: bytes) -> bytes:
-    """The same safetensors file with its header in order: the library's own order varies from run to run."""
+    """The same safetensors file with a sorted header: the order of the library varies from run to run."""
     size = int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True).encode()
     header += b" " * (-len(header) % 8)

@@ -1,4 +1,6 @@
-"""What the class token of a self-supervised vision transformer attends to: `dino` and `moco`.
+"""Class attention of a self-supervised ViT: selectors `dino` and `moco`.
+
+Patches are ranked by the attention of the class token to them in the last block.
 
 Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021 (DINO); Chen et al., "An
 Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021 (MoCo v3).
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,7 @@ from torch import Tensor
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.option_checks import check_value
 from ltrp_bench.selectors.vit.backbones import TAGS, blocks_until, class_attention, load_backbone, name_of_file
 from ltrp_bench.selectors.vit.stem import ConvStem
 
@@ -26,15 +29,16 @@ Rule = Literal["mean", "head", "mass"]
 
 
 class ClassAttentionSelector(Selector):
-    """Attention from the class token to the patches in the last block.
+    """Ranks patches by the attention of the class token in the last block.
 
     Args:
-        weights: official file or ours.
+        weights: an official file or one of ours.
         rule: how the heads become one score: "mean" of the heads, one "head", or "mass" (see `mass_ranking`).
-        head: which head, from 0 on; only with `rule="head"`.
-        mass: share of the attention's mass that the mass rule keeps.
-        heads: attention heads, where they are not the published ones.
-        any_size: take images of any whole number of patches, positions interpolated, instead of the training size only.
+        head: index of the head, from 0 on; only with `rule="head"`.
+        mass: share of the attention's mass that the mass rule keeps, in (0, 1].
+        heads: number of attention heads; only needed if it is not the published one.
+        any_size: accept images of any whole number of patches, with interpolated positions, not only of the training
+            size.
     """
 
     supervision = Supervision.self_supervised()
@@ -44,6 +48,7 @@ class ClassAttentionSelector(Selector):
     def __init__(
         self,
         weights: str | Path,
+        *,
         rule: Rule = "mean",
         head: int | None = None,
         mass: float = 0.6,
@@ -55,8 +60,7 @@ class ClassAttentionSelector(Selector):
         self.model = backbone.model
         check_layout(self.model, self.name)
         count = int(self.model.blocks[-1].attn.num_heads)
-        if rule not in get_args(Rule):
-            raise UsageError(f"selector {self.name!r}: no rule {rule!r}; there are {', '.join(get_args(Rule))}")
+        check_value(f"selector {self.name!r}", "rule", rule, Rule)
         if (rule == "head") != (head is not None) or (head is not None and not 0 <= head < count):
             raise UsageError(
                 f"selector {self.name!r}: rule=head takes head=0 to {count - 1}, others none; "
@@ -64,15 +68,15 @@ class ClassAttentionSelector(Selector):
             )
         if not 0 < mass <= 1:
             raise UsageError(f"selector {self.name!r}: mass must be in (0, 1], got {mass}")
-        self.mean, self.std = backbone.mean, backbone.std
-        self.patch_size = backbone.patch_size
-        self.input_size = None if any_size else backbone.image_size
+        backbone.configure(self)
+        if any_size:
+            self.input_size = None
         self.rule, self.head, self.mass = rule, head, mass
 
     def attention(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] normalised images -> [B, heads, L]: of the last block's class token, class token left out.
+        """[B, 3, H, W] normalized images -> [B, heads, L] attention of the class token in the last block.
 
-        A softmax over class token and patches, so the L values of a head sum to a little less than 1.
+        The softmax includes the class token, so the L values of a head sum to a little less than 1.
         """
         x = tokens_of_any_size(self.model, images)
         last = len(self.model.blocks) - 1
@@ -80,17 +84,16 @@ class ClassAttentionSelector(Selector):
         return class_attention(self.model.blocks[last], x)[..., 1:]
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
         attention = self.attention(images).float()
         if self.rule == "mass":
             scores = mass_ranking(attention, self.mass)
         else:
             scores = attention.mean(1) if self.head is None else attention[:, self.head]
-        return scores.unflatten(1, grid)
+        return scores.unflatten(1, self.grid_of(images))
 
 
 class DinoSelector(ClassAttentionSelector):
-    """DINO: class attention of a ViT taught by self-distillation."""
+    """DINO: class attention of a ViT trained by self-distillation."""
 
     name = "dino"
     weights_family = "dino"
@@ -98,7 +101,7 @@ class DinoSelector(ClassAttentionSelector):
 
 
 class MocoSelector(ClassAttentionSelector):
-    """MoCo v3: class attention of a ViT taught by contrast. Its published ViT-S and ViT-B have 12 heads both."""
+    """MoCo v3: class attention of a ViT trained by contrastive learning. Published ViT-S and ViT-B have 12 heads."""
 
     name = "moco"
     weights_family = "moco"
@@ -108,36 +111,39 @@ class MocoSelector(ClassAttentionSelector):
     def __init__(
         self,
         weights: str | Path,
+        *,
         rule: Rule = "mean",
         head: int | None = None,
         mass: float = 0.6,
         heads: int = 12,
         any_size: bool = False,
     ) -> None:
-        super().__init__(weights, rule, head, mass, heads, any_size)
+        super().__init__(weights, rule=rule, head=head, mass=mass, heads=heads, any_size=any_size)
 
 
 def refuse_labels(path: Path, name: str, probes: bool) -> None:
-    """Raise `InputError` for weights that were taught labels: such a selector would be called label-free and is not.
+    """Raise `InputError` for weights that were trained with labels, since the selector is reported as label-free.
 
     Args:
-        path: their file.
-        name: the selector's.
-        probes: a classifier is no sign of it: published files hold one that was trained on the frozen backbone.
+        path: file of the weights.
+        name: name of the selector.
+        probes: accept a classifier; published files hold one that was trained on the frozen backbone.
     """
-    told = json.loads(load_metadata(path).get("config", "{}")).get("label_set")
+    labels = json.loads(load_metadata(path).get("config", "{}")).get("label_set")
     model = name_of_file(path)
-    # Of timm's tags only those of self-supervised weights name no label set.
-    told = told or next((part for part in (model or "").partition(".")[2].split("_") if part in TAGS), None)
+    # Among timm's tags only those of self-supervised weights name no label set.
+    labels = labels or next((part for part in (model or "").partition(".")[2].split("_") if part in TAGS), None)
     heads = [v for k, v in load_state(path).items() if k.endswith("head.weight") and v.ndim == 2 and v.shape[0] > 1]
-    if told is None and heads and not probes:
-        told = f"a classifier of {heads[0].shape[0]} classes"
-    if told is not None:
-        raise InputError(f"{path.name} was taught with labels ({told}); selector {name!r} reads weights taught without")
+    if labels is None and heads and not probes:
+        labels = f"a classifier of {heads[0].shape[0]} classes"
+    if labels is not None:
+        raise InputError(
+            f"{path.name} was trained with labels ({labels}); selector {name!r} needs weights trained without"
+        )
 
 
 def check_layout(model: VisionTransformer, name: str) -> None:
-    """Raise `InputError` unless a ViT's tokens are one class token and the patches, with a position for each."""
+    """Raise `InputError` unless the tokens of a ViT are one class token and the patches, each with a position."""
     positions, patches = int(model.pos_embed.shape[1]), int(model.patch_embed.num_patches)
     if model.num_prefix_tokens != 1 or model.cls_token is None or positions != 1 + patches:
         raise InputError(
@@ -147,24 +153,24 @@ def check_layout(model: VisionTransformer, name: str) -> None:
 
 
 def mass_ranking(attention: Tensor, mass: float) -> Tensor:
-    """The published mass rule, summed over heads, as a full ranking.
+    """Full ranking by the published mass rule, summed over heads.
 
-    A head keeps its strongest patches until they hold the share `mass` of its attention to patches. A patch scores
-    the number of heads that keep it; between patches of as many heads decides the mean over heads of the share of mass
-    that a patch and all weaker ones hold (1 for a head's strongest patch), which is finer than the count.
+    A head keeps its strongest patches until they hold the share `mass` of its attention to patches. Patches are ranked
+    by the number of heads that keep them. Ties are broken by the mean over heads of the share of attention that a patch
+    and all weaker ones hold (1 for the strongest patch of a head).
 
     Args:
         attention: [B, heads, L], not negative.
-        mass: in (0, 1].
+        mass: share of attention that is kept, in (0, 1].
 
     Returns:
-        [B, L]: whole part the number of heads that keep the patch, fraction the mean share, below 1.
+        [B, L]: the integer part is the number of heads that keep the patch, the fraction is the mean share, below 1.
     """
     share = attention / attention.sum(-1, keepdim=True).clamp_min(torch.finfo(attention.dtype).tiny)
     # Sums in double: which patch crosses the threshold must not depend on the order of additions.
     ordered, order = share.double().sort(dim=-1, stable=True)
     held = ordered.cumsum(-1)
-    # From the weakest on: those up to 1 - mass are left out.
+    # From the weakest on: patches are dropped up to a share of 1 - mass.
     kept = (held > 1 - mass).double() if mass < 1 else torch.ones_like(held)
     back = order.argsort(dim=-1)
     count, level = (x.gather(-1, back) for x in (kept, held))
@@ -172,7 +178,7 @@ def mass_ranking(attention: Tensor, mass: float) -> Tensor:
 
 
 def tokens_of_any_size(model: VisionTransformer, images: Tensor) -> Tensor:
-    """[B, 3, H, W] -> [B, 1 + L, D]: class token and patches with positions, interpolated where the grid is another."""
+    """[B, 3, H, W] -> [B, 1 + L, D]: class token and patches with positions, interpolated to the grid of the images."""
     side = int(model.patch_embed.patch_size[0])
     grid = int(images.shape[2]) // side, int(images.shape[3]) // side
     stem = isinstance(model.patch_embed, ConvStem)
@@ -182,10 +188,10 @@ def tokens_of_any_size(model: VisionTransformer, images: Tensor) -> Tensor:
 
 
 def dino_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """A square grid's [1, 1 + L, D] position embedding at another grid, as official DINO does: [1, 1 + gh*gw, D].
+    """Interpolate the [1, 1 + L, D] position embedding of a square grid to [1, 1 + gh*gw, D], as official DINO does.
 
-    Bicubic, at the scale (cells + 0.1) / old cells along each side. The 0.1 was put there against rounding, but is part
-    of the scale that samples are taken at, so it moves them all a little.
+    Bicubic, with a scale of (new size + 0.1) / old size along each side. The 0.1 was meant against rounding, but shifts
+    all sampling points a little; it is kept for equal numbers.
     """
     side = math.isqrt(positions.shape[1] - 1)
     if grid == (side, side):

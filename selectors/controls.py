@@ -1,4 +1,4 @@
-"""Controls: selectors that are not methods, against which methods are read."""
+"""Controls and references: baselines without a model, and bounds, that methods are compared with."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Role, Selector, Supervision
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.normalization import channelwise
+from ltrp_bench.selectors.option_checks import check_whole
 from ltrp_bench.selectors.topk import tie_keys
 
 
 class Control(Selector):
-    """A control on the task's own patch grid: no weights, no labels."""
+    """Base class of controls on the task's own patch grid, without weights or labels.
+
+    Args:
+        patch_size: side of a patch in pixels."""
 
     role: Role = "control"
     supervision = Supervision.none()
     task_patch = True
 
     def __init__(self, patch_size: int = 16) -> None:
-        if not isinstance(patch_size, int) or isinstance(patch_size, bool) or patch_size < 1:
-            raise UsageError(f"selector {self.name!r}: patch_size is a whole number from 1 on, got {patch_size!r}")
+        check_whole(f"selector {self.name!r}", "patch_size", patch_size, 1)
         self.patch_size = patch_size
 
     def _grid(self, images: Tensor, context: BatchContext | None) -> tuple[int, int]:
         if context is not None and context.grid is not None:
             return context.grid
-        return images.shape[2] // self.patch_size, images.shape[3] // self.patch_size
+        return self.grid_of(images)
 
 
 class FullControl(Control):
-    """Every patch scores the same; only meaningful at keep ratio 1, the upper reference."""
+    """Equal scores for all patches; only meaningful at keep ratio 1, as the reference of the whole image."""
 
     name = "full"
     role = "reference"
@@ -44,7 +48,7 @@ class FullControl(Control):
 
 
 class RandomControl(Control):
-    """Uniform random order, by (image id, seed); without ids, by the image's content."""
+    """Uniformly random order, a hash of image id and seed; without ids a hash of the pixels."""
 
     name = "random"
     stochastic = True
@@ -56,16 +60,16 @@ class RandomControl(Control):
         else:
             content = images.float().cpu().contiguous()
             ids, seed = [hashlib.sha256(x.numpy().tobytes()).hexdigest() for x in content], 0
-        # Another stream than the tie-break's, or random would be what a constant score map gives.
+        # Keys other than those of the tie-break: constant scores must not give the same order.
         keys = tie_keys([f"random:{i}" for i in ids], gh * gw, seed)
         ranks = np.argsort(np.argsort(keys, axis=1), axis=1).astype(np.float32)
         return torch.from_numpy(ranks).view(-1, gh, gw).to(images.device)
 
 
 class CenterControl(Control):
-    """Nearness to the image's centre: photographers put their subject there.
+    """Nearness to the center of the image, where photographers put their subject.
 
-    Patches equally far from it tie exactly, and are ordered as ties are.
+    Patches at equal distance tie exactly.
     """
 
     name = "center"
@@ -77,31 +81,30 @@ class CenterControl(Control):
 
 
 def centre_map(grid: tuple[int, int]) -> np.ndarray:
-    """[gh, gw] int64 nearness of each patch to the centre: minus its squared distance, on a square image.
+    """[gh, gw] int64 nearness of each patch to the center: minus its squared distance, on a square image.
 
-    Whole numbers, so that mirrored patches are equally near to the last bit.
+    Integers, so that mirrored patches tie exactly.
     """
     gh, gw = grid
     common = math.gcd(gh, gw)
-    # Twice the steps from the centre, both in units that go into either side.
+    # Twice the steps from the center, in a unit that divides both sides.
     y, x = (2 * np.arange(gh) + 1 - gh) * (gw // common), (2 * np.arange(gw) + 1 - gw) * (gh // common)
     return -(y[:, None] ** 2 + x[None] ** 2)
 
 
 class VarianceControl(Control):
-    """Variance of a patch's pixels, mean of the channels in RGB units: plain local contrast."""
+    """Variance of the pixels of a patch, averaged over the RGB channels: local contrast."""
 
     name = "variance"
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         p = self.patch_size
         patches = images.float().unfold(2, p, p).unfold(3, p, p)
-        std = torch.tensor(self.std, device=images.device)
-        return (patches.var(dim=(-1, -2), unbiased=False) * std.view(1, 3, 1, 1) ** 2).mean(1)
+        return (patches.var(dim=(-1, -2), unbiased=False) * channelwise(self.std, patches) ** 2).mean(1)
 
 
 class OracleControl(Control):
-    """Share of a patch that annotated objects cover: ranks by ground truth, the ceiling of coverage."""
+    """Ranks patches by the ground truth of the task (`Task.oracle_scores`): an upper bound."""
 
     name = "oracle"
     role = "reference"
@@ -114,9 +117,9 @@ class OracleControl(Control):
 
 
 class DownsampleControl(Control):
-    """A smaller image with as many patches as were to be kept; the task makes it, so scores are all alike.
+    """A smaller image with as many patches as would be kept; the scores are constant and not used.
 
-    Tasks that allow it hand the model an image shrunk by sqrt(keep ratio) along each side.
+    Tasks that support it give the model the whole image, shrunk by sqrt(keep ratio) along each side.
     """
 
     name = "downsample"

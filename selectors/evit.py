@@ -1,7 +1,8 @@
-"""EViT: token reorganisation by class attention (Liang et al., "Not All Patches are What You Need", ICLR 2022).
+"""EViT: token reorganization by class attention (Liang et al., "Not All Patches are What You Need", ICLR 2022).
 
-Section 3 of the paper: inside a block, between attention and MLP, the tokens that the class token looks at most
-are kept, and the others are summed into one token, weighted by that attention.
+Inside some blocks, between attention and MLP, the tokens with the highest attention from the class token are kept, and
+the others are fused into one token, weighted by that attention (section 3 of the paper). The selector ranks patches by
+the stage they survived to. A fused token is tracked as no patch; in the published code its index aliases patch 0.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from torch import Tensor, nn
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_content, load_metadata, resolve, save_safetensors
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.pruning_stages import Stage, check_rate, check_stages, quarter_stages, staged_scores
 from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.vit.blocks import (
     attend,
@@ -33,19 +33,20 @@ from ltrp_bench.selectors.vit.blocks import (
     token_layout,
 )
 from ltrp_bench.selectors.vit.layers import take
+from ltrp_bench.selectors.vit.pruning_stages import Stage, check_rate, check_stages, quarter_stages, staged_scores
 
 KEEP_RATE = 0.7
 
 
 class EViT(nn.Module):
-    """A ViT that drops inattentive tokens in some of its blocks. It has no weights beyond the ViT's.
+    """A ViT that drops inattentive tokens in some of its blocks, without further weights.
 
     Args:
-        vit: timm ViT with a class token; held, not copied. Its state dict is what official files hold.
-        stages: blocks (from 0) that drop.
-        keep_rate: share of the tokens entering a stage that it keeps, rounded up. May be changed between steps
+        vit: timm ViT with a class token; not copied. Official files hold its state dict.
+        stages: indices (from 0) of the blocks that drop tokens.
+        keep_rate: share of the incoming tokens that a stage keeps, rounded up. May be changed between training steps
             (`shrinking_keep_rate`).
-        fuse: sum what is dropped into one token, else forget it.
+        fuse: fuse the dropped tokens into one; otherwise they are discarded.
     """
 
     def __init__(
@@ -64,24 +65,24 @@ class EViT(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a file's metadata must say to build this again."""
+        """Configuration for the metadata of a file, from which the model can be built again."""
         return {**config_of(self.vit), "stages": list(self.stages), "keep_rate": self.keep_rate, "fuse": self.fuse}
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] normalised -> [B, classes] logits, differentiable."""
+        """[B, 3, H, W] normalized images -> [B, classes] logits, differentiable."""
         return self.trace(images)[0]
 
     def trace(self, images: Tensor) -> tuple[Tensor, list[Stage]]:
-        """[B, 3, H, W] normalised -> logits [B, classes], and what each stage kept.
+        """[B, 3, H, W] normalized images -> logits [B, classes] and the stages.
 
-        A stage's scores are the class attentions (mean of heads) of the tokens that entered; a fused token is -1
-        in `entered` and `kept`, so that it never stands for a patch.
+        The scores of a stage are the class attentions (mean of the heads) of its incoming tokens. A fused token is -1
+        in `entered` and `kept`, so that it is never taken for a patch.
         """
         x, stages = self._run(images, len(self.vit.blocks))
         return self.vit.forward_head(self.vit.norm(x)), stages
 
     def prune(self, images: Tensor) -> list[Stage]:
-        """`trace` without what follows the last stage."""
+        """The stages alone: `trace` without the computation after the last stage."""
         return self._run(images, self.stages[-1] + 1)[1]
 
     def _run(self, images: Tensor, last: int) -> tuple[Tensor, list[Stage]]:
@@ -98,35 +99,36 @@ class EViT(nn.Module):
         return x, found
 
     def _drop(self, block: Any, x: Tensor, patches: Tensor, prefix: int) -> tuple[Tensor, Stage]:
-        """One dropping block: [B, prefix + n, D] and [B, n] patches -> fewer tokens, and what happened."""
+        """A block that drops tokens: [B, prefix + n, D] tokens and [B, n] patches -> fewer tokens, and the stage."""
         attn = block.attn
         q, k, v = qkv_of(attn, block.norm1(x))
-        looks = ((q[:, :, :1] * attn.scale) @ k.transpose(-2, -1)).float().softmax(-1)[:, :, 0, prefix:].mean(1)
+        attention = ((q[:, :, :1] * attn.scale) @ k.transpose(-2, -1)).float().softmax(-1)[:, :, 0, prefix:].mean(1)
         x = close_attention(block, x, attend(q, k, v, attn))
-        count = looks.shape[1]
+        count = attention.shape[1]
         keep = math.ceil(self.keep_rate * count)
         kept = patches
         if keep < count:
-            order = looks.argsort(dim=1, descending=True, stable=True)
+            order = attention.argsort(dim=1, descending=True, stable=True)
             rest, best = x[:, prefix:], order[:, :keep]
             parts, kept = [x[:, :prefix], take(rest, best)], patches.gather(1, best)
             if self.fuse:
                 others = order[:, keep:]
-                weights = looks.gather(1, others).unsqueeze(-1).to(x.dtype)
+                weights = attention.gather(1, others).unsqueeze(-1).to(x.dtype)
                 parts.append((take(rest, others) * weights).sum(1, keepdim=True))
                 kept = torch.cat([kept, kept.new_full((len(kept), 1), -1)], dim=1)
             x = torch.cat(parts, dim=1)
-        return feed_forward(block, x), Stage(patches, looks, kept)
+        return feed_forward(block, x), Stage(patches, attention, kept)
 
 
 def shrinking_keep_rate(
     progress: float, keep_rate: float = KEEP_RATE, start: float = 10 / 300, end: float = 110 / 300
 ) -> float:
-    """Keep rate at a point of training: 1 at first, then a cosine down to `keep_rate`, as published.
+    """Keep rate at a point of the training: 1 at first, then a cosine decay to `keep_rate`, as published.
 
     Args:
-        progress: share of training done, in [0, 1].
-        start, end: shares between which it falls; published: epochs 10 and 110 of 300.
+        progress: share of the training that is done, in [0, 1].
+        keep_rate: final keep rate.
+        start, end: shares of the training between which it decays; published: epochs 10 and 110 of 300.
     """
     share = min(1.0, max(0.0, (progress - start) / (end - start)))
     return keep_rate + (1 - keep_rate) * 0.5 * (1 + math.cos(math.pi * share))
@@ -136,16 +138,18 @@ def save_evit(path: str | Path, module: EViT, config: Mapping[str, Any] | None =
     """Write a trained EViT as safetensors under the official keys.
 
     Args:
-        config: what the module does not know: "label_set", "mean", "std", "classes" (names), also a "keep_rate"
-            other than the module's of this moment.
+        path: file to write.
+        module: the trained model.
+        config: entries that the module does not know: "label_set", "mean", "std", "classes" (names); also a
+            "keep_rate" other than the current one of the module.
         metadata: further entries, e.g. curve= or command=.
     """
     full = {**module.config, **(config or {})}
     save_safetensors(path, module.vit.state_dict(), {"kind": "evit", "config": full, **metadata})
 
 
-def _told(path: Path) -> dict[str, Any]:
-    """What a file says of its stages, rate and fusion: our metadata, or an official file's command line (`args`)."""
+def _stored_options(path: Path) -> dict[str, Any]:
+    """Stages, keep rate and fusion from the metadata of our files, or the command line (`args`) of official files."""
     if path.suffix == ".safetensors":
         return dict(json.loads(load_metadata(path).get("config", "{}")))
     content = load_content(path)
@@ -153,30 +157,27 @@ def _told(path: Path) -> dict[str, Any]:
         vars(content["args"]) if isinstance(content, dict) and isinstance(content.get("args"), Namespace) else {}
     )
     names = {"base_keep_rate": "keep_rate", "fuse_token": "fuse", "drop_loc": "stages"}
-    told = {ours: arguments[theirs] for theirs, ours in names.items() if arguments.get(theirs) is not None}
-    if isinstance(told.get("stages"), str):
-        # As on their command line: "(3, 6, 9)".
-        told["stages"] = [int(number) for number in re.findall(r"\d+", told["stages"])]
-    return told
+    stored = {ours: arguments[theirs] for theirs, ours in names.items() if arguments.get(theirs) is not None}
+    if isinstance(stored.get("stages"), str):
+        # As on the official command line: "(3, 6, 9)".
+        stored["stages"] = [int(number) for number in re.findall(r"\d+", stored["stages"])]
+    return stored
 
 
 class EViTSelector(Selector):
-    """EViT's ranking: by the stage a patch survived to, then by the class attention at the stage that dropped it.
+    """Ranks patches by the stage they survived to, then by the class attention at the stage that dropped them.
 
-    Given the weights of a plain ViT it is training-free EViT.
+    With the weights of a plain ViT this is training-free EViT.
 
     Args:
-        weights: official EViT file, one of ours, or any timm ViT's with a class token.
-        model: timm model name, where the file does not tell.
-        heads: attention heads, where neither file nor width tells.
-        label_set: what the weights were taught with, where neither file nor number of classes tells.
-        keep_rate: share kept at each stage; None: the file's own, else the published 0.7.
-        target_keep_ratio: keep r^(1/3) (with n stages: r^(1/n)) at each stage instead, for this one ratio r: the
-            protocol of the LTRP comparison, which asks the method anew for each ratio.
-        stages: blocks (from 0) that drop; None: the file's own, else a quarter, a half and three quarters of the
-            depth (3, 6, 9 of 12).
-        fuse: sum dropped tokens into one that goes on; None: the file's own, else yes.
-        supervised: False for weights that were taught without labels (DINO, MAE, MoCo).
+        weights: an official EViT file, one of ours, or a file of any timm ViT with a class token.
+        model, heads, label_set, supervised: as in `load_backbone`.
+        keep_rate: share that each stage keeps; None takes that of the file, else the published 0.7.
+        target_keep_ratio: keep r^(1/3) (with n stages: r^(1/n)) at each stage instead, for this one ratio r. This is
+            the protocol of the LTRP paper, which runs the method once per ratio.
+        stages: indices (from 0) of the blocks that drop tokens; None takes those of the file, else a quarter, a half
+            and three quarters of the depth (3, 6, 9 of 12).
+        fuse: fuse dropped tokens into one; None takes the setting of the file, else True.
     """
 
     name = "evit"
@@ -185,6 +186,7 @@ class EViTSelector(Selector):
     def __init__(
         self,
         weights: str | Path,
+        *,
         model: str | None = None,
         heads: int | None = None,
         label_set: str | None = None,
@@ -196,7 +198,7 @@ class EViTSelector(Selector):
     ) -> None:
         path = resolve(weights)
         backbone = load_backbone(path, model, heads, label_set, supervised)
-        known = _told(path)
+        known = _stored_options(path)
         if stages is None:
             stages = known.get("stages") or quarter_stages(len(backbone.model.blocks))
         if target_keep_ratio is not None:
@@ -205,12 +207,11 @@ class EViTSelector(Selector):
             keep_rate = check_rate("target_keep_ratio", target_keep_ratio) ** (1 / len(stages))
         rate = known.get("keep_rate", KEEP_RATE) if keep_rate is None else keep_rate
         self.net = EViT(backbone.model, stages, rate, known.get("fuse", True) if fuse is None else fuse).eval()
-        self.supervision, self.mean, self.std = backbone.supervision, backbone.mean, backbone.std
-        self.input_size, self.patch_size, self.grid = backbone.image_size, backbone.patch_size, backbone.grid
+        backbone.configure(self)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        gh, gw = self.grid
-        # Attention has a long tail; its logarithm, of the same order, keeps small ones apart in float32.
+        gh, gw = self.grid_of(images)
+        # The logarithm keeps the order, and keeps small attentions apart in float32.
         tiny = torch.finfo(torch.float32).tiny
         stages = [replace(stage, scores=stage.scores.clamp_min(tiny).log()) for stage in self.net.prune(images)]
         return staged_scores(stages, gh * gw).view(-1, gh, gw)

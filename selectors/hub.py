@@ -11,12 +11,18 @@ from ltrp_bench.selectors.vit.backbones import timm_name
 
 
 def timm_file(name: str, selector: str) -> Path:
-    """The file of a timm model's pretrained weights, "timm:vit_small_patch16_224.augreg_in21k_ft_in1k".
+    """Download the pretrained weights of a timm model, or find them in the cache.
 
-    `selector` is named in errors.
+    Args:
+        name: e.g. "timm:vit_small_patch16_224.augreg_in21k_ft_in1k".
+        selector: name of the selector, for error messages.
+
+    Returns:
+        The file.
 
     Raises:
-        UsageError: timm has no such model, or no weights for it. InputError: no network, and not in the cache.
+        UsageError: timm has no such model, or no weights for it.
+        InputError: no network, and the file is not in the cache.
     """
     from huggingface_hub import hf_hub_download
     from timm.models._hub import download_cached_file
@@ -30,7 +36,7 @@ def timm_file(name: str, selector: str) -> Path:
             return Path(hf_hub_download(known.hf_hub_id, known.hf_hub_filename or "model.safetensors"))
         return Path(download_cached_file(known.url, progress=False))
     except Exception as error:
-        # Whatever the hub's many layers raise: what a person can do about it is the same.
+        # The hub raises errors of many kinds; the remedy is the same for all.
         raise InputError(
             f"cannot fetch the weights of timm:{bare} ({type(error).__name__}); without a network give the file, under "
             f"the model's name: --weights {selector}={bare}.safetensors"

@@ -1,8 +1,8 @@
-"""IA-RED²: interpretability-aware redundancy reduction (Pan et al., NeurIPS 2021): `iared2`.
+"""IA-RED²: interpretability-aware redundancy reduction (Pan et al., NeurIPS 2021).
 
-A DeiT whose blocks stand in groups; before each group a multi-head interpreter says how informative each patch is
-(section 3.2 of the paper). The comparison in LTRP (CVPR 2024) ranks patches by the first interpreter, which sees
-nothing but the embedded patches; so does this selector unless told otherwise.
+A DeiT with its blocks in groups; before each group a multi-head interpreter predicts how informative each patch is
+(section 3.2 of the paper). As in the comparison of LTRP (CVPR 2024), patches are ranked by the first interpreter, which
+sees only the embedded patches; option `policies` takes more of them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from torch import Tensor, nn
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.pruning_stages import Stage, staged_scores
+from ltrp_bench.selectors.option_checks import check_whole
 from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward
+from ltrp_bench.selectors.vit.pruning_stages import Stage, staged_scores
 
 INTERPRETER_HEADS = 6
 THRESHOLD = 0.5
 
 
 class Interpreter(nn.Module):
-    """The multi-head interpreter: a sigmoid of the class token's query against each token's key, mean of the heads.
+    """Multi-head interpreter: sigmoid of the class token's query times the key of each patch, averaged over heads.
 
-    Its one linear layer makes queries, keys and a third part that nothing reads, as in the published files.
+    Its linear layer computes queries, keys and a third part that is not used, as in the published files.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -50,12 +51,12 @@ class Interpreter(nn.Module):
 
 
 class IARed2(nn.Module):
-    """A DeiT in groups of blocks with an interpreter before each.
+    """A DeiT with an interpreter before each group of blocks.
 
     Args:
         vit: timm ViT with a class token.
-        groups: blocks a group, e.g. (4, 4, 4).
-        interpreter_heads: of each interpreter.
+        groups: number of blocks per group, e.g. (4, 4, 4).
+        interpreter_heads: number of heads of each interpreter.
     """
 
     def __init__(self, vit: VisionTransformer, groups: tuple[int, ...], interpreter_heads: int) -> None:
@@ -65,9 +66,9 @@ class IARed2(nn.Module):
         self.agents = nn.ModuleList(Interpreter(int(vit.embed_dim), interpreter_heads) for _ in groups)
 
     def policies(self, images: Tensor, last: int) -> list[tuple[Tensor, Tensor]]:
-        """[B, 3, H, W] -> for groups 0 to `last`: informativeness [B, L] and the patches that go on [B, L] (0 or 1).
+        """[B, 3, H, W] -> for groups 0 to `last`: informativeness [B, L] and the kept patches [B, L] (0 or 1).
 
-        A patch goes on if it came in and its informativeness is above 0.5; dropped ones never come back.
+        A patch is kept if it entered the group and its informativeness is above 0.5; dropped patches do not come back.
         """
         x = tokens(self.vit, images)
         alive = torch.ones(x.shape[:2], device=x.device)
@@ -81,7 +82,7 @@ class IARed2(nn.Module):
         return out
 
     def _run_group(self, x: Tensor, alive: Tensor, number: int) -> Tensor:
-        """The blocks of one group; dropped tokens are nobody's keys, and nobody reads them afterwards."""
+        """Run the blocks of one group; dropped tokens are masked as keys, and their own values are not used later."""
         hidden = torch.zeros_like(alive).masked_fill(alive == 0, -torch.inf)[:, None, None]
         start = sum(self.groups[:number])
         for block in self.vit.blocks[start : start + self.groups[number]]:
@@ -93,15 +94,16 @@ class IARed2(nn.Module):
 
 
 class IARed2Selector(Selector):
-    """Informativeness by IA-RED²'s interpreters.
+    """Ranks patches by the interpreters of IA-RED².
 
     Args:
-        weights: file with the published keys.
-        policies: how many of the interpreters decide, from the first on. 1: the first one's informativeness, as in
-            LTRP's comparison. More: first by the interpreters survived, then by the last one's informativeness.
-        interpreter_heads: of the interpreters; no file tells.
-        heads: of the ViT, where its width is not a published one.
-        label_set: what it was taught with, where the number of classes does not tell.
+        weights: a published file.
+        policies: number of interpreters that decide, from the first on. With 1, patches are ranked by the
+            informativeness of the first, as in the LTRP paper; with more, by the interpreters they survived, then by
+            the informativeness of the last.
+        interpreter_heads: number of heads of the interpreters, which no file holds.
+        heads: number of heads of the ViT; only needed if its width is not a published one.
+        label_set: label set of the training; only needed if the number of classes does not identify it.
     """
 
     name = "iared2"
@@ -110,6 +112,7 @@ class IARed2Selector(Selector):
     def __init__(
         self,
         weights: str | Path,
+        *,
         policies: int = 1,
         interpreter_heads: int = INTERPRETER_HEADS,
         heads: int | None = None,
@@ -121,21 +124,17 @@ class IARed2Selector(Selector):
         self.model = IARed2(backbone.model, _groups(state, len(backbone.model.blocks)), interpreter_heads)
         load_into(self.model.agents, agents, "IA-RED2's interpreters")
         self.model.eval().requires_grad_(False)
-        if not 1 <= policies <= len(self.model.groups):
-            raise UsageError(f"selector 'iared2': policies is 1 to {len(self.model.groups)}, got {policies}")
+        check_whole("selector 'iared2'", "policies", policies, 1, len(self.model.groups))
         self.policies = policies
-        self.supervision = backbone.supervision
-        self.mean, self.std = backbone.mean, backbone.std
-        self.patch_size, self.input_size = backbone.patch_size, backbone.image_size
+        backbone.configure(self)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
         found = self.model.policies(images, self.policies - 1)
-        return (found[0][0] if self.policies == 1 else _by_survival(found)).unflatten(1, grid)
+        return (found[0][0] if self.policies == 1 else _by_survival(found)).unflatten(1, self.grid_of(images))
 
 
 def _by_survival(found: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """[B, L]: interpreters survived, then informativeness at the last one that a patch came to."""
+    """[B, L] scores by the interpreters survived, then by the informativeness at the last one that a patch reached."""
     places = torch.arange(found[0][0].shape[1], device=found[0][0].device).expand_as(found[0][0])
     stages, entered = [], places
     for informative, alive in found:
@@ -146,7 +145,7 @@ def _by_survival(found: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def _agent_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`N.qk.weight` and so on of the interpreters; `InputError` for a file that has none."""
+    """State dict of the interpreters ("0.qk.weight", …); `InputError` for a file that has none."""
     agents = {f"{m[1]}.{m[2]}": v for k, v in state.items() if (m := re.fullmatch(r"groups\.(\d+)\.agent\.(.+)", k))}
     if not agents:
         raise mismatch("IA-RED2", state, ["groups.0.agent.qk.weight", "groups.0.agent.qk.bias"])
@@ -154,13 +153,13 @@ def _agent_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _groups(state: Mapping[str, Tensor], depth: int) -> tuple[int, ...]:
-    """Blocks a group. Files hold each block twice, in `blocks` and in its group: the two must be the same."""
+    """Number of blocks per group. Files hold each block twice, in `blocks` and in its group; both must be equal."""
     count = 1 + max(int(m[1]) for k in state if (m := re.match(r"groups\.(\d+)\.agent\.", k)))
     members = {m[0] for k in state if (m := re.match(r"groups\.\d+\.block_list\.\d+\.", k))}
     sizes = tuple(sum(m.startswith(f"groups.{g}.") for m in members) for g in range(count))
     if not members:
         if depth % count:
-            raise InputError(f"IA-RED2: cannot tell how {depth} blocks stand in {count} groups: no groups.0.block_list")
+            raise InputError(f"IA-RED2: cannot infer how {depth} blocks form {count} groups: no groups.0.block_list")
         return (depth // count,) * count
     if sum(sizes) != depth or 0 in sizes:
         raise InputError(f"IA-RED2: groups of {list(sizes)} blocks do not make a ViT of {depth} blocks")

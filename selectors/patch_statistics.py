@@ -1,4 +1,4 @@
-"""Plain baselines: how big, how edgy or how varied a patch is. They read pixels; `patch-norm` may read features."""
+"""Baselines from statistics of a patch: edge energy, entropy, and norm of pixels or features."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.normalization import denormalize
+from ltrp_bench.selectors.option_checks import check_whole
 from ltrp_bench.selectors.vit.backbones import blocks_until, load_backbone, tokens
 from ltrp_bench.selectors.vit.layers import patchify
 
-# Luma of ITU-R BT.601, and the same in 16-bit fixed point as Pillow's "L" has it.
+# Luma of ITU-R BT.601, and the same in 16-bit fixed point as in Pillow's mode "L".
 LUMA = (0.299, 0.587, 0.114)
 LUMA_16BIT = (19595, 38470, 7471)
 MAE_ONLY = ("decoder", "mask_token")
-"""Keys of a MAE that its encoder does without."""
+"""Prefixes of the keys of a MAE that do not belong to its encoder."""
 
 
 class PlainSelector(Selector):
-    """A baseline on the task's own patch grid: no weights, no labels.
+    """Base class of baselines on the task's own patch grid, without weights or labels.
 
     Args:
-        patch_size: pixels along the side of a patch.
+        patch_size: side of a patch in pixels.
     """
 
     supervision = Supervision.none()
     task_patch = True
 
     def __init__(self, patch_size: int = 16) -> None:
-        if not isinstance(patch_size, int) or isinstance(patch_size, bool) or patch_size < 1:
-            raise UsageError(f"selector {self.name!r}: patch_size is a whole number from 1 on, got {patch_size!r}")
+        check_whole(f"selector {self.name!r}", "patch_size", patch_size, 1)
         self.patch_size = patch_size
 
     def rgb(self, images: Tensor) -> Tensor:
-        """Normalised images back to RGB in [0, 1], float32."""
-        mean, std = (images.new_tensor(x, dtype=torch.float32).view(3, 1, 1) for x in (self.mean, self.std))
-        return images.float() * std + mean
+        """Normalized images -> RGB in [0, 1], float32."""
+        return denormalize(images.float(), self.mean, self.std)
 
     def cut(self, plane: Tensor) -> Tensor:
-        """[B, H, W] -> [B, gh, gw, P*P], the values of each patch."""
+        """[B, H, W] -> [B, gh, gw, P*P], the values in each patch."""
         p = self.patch_size
         return plane.unfold(1, p, p).unfold(2, p, p).flatten(3)
 
@@ -49,7 +49,7 @@ class PlainSelector(Selector):
 class EdgeEnergySelector(PlainSelector):
     """Mean Sobel gradient magnitude of a patch's luminance (BT.601, in [0, 1]).
 
-    Kernels 1-2-1 by 1-0-(-1) without a factor; outside the image its border pixels go on.
+    Kernels 1-2-1 by 1-0-(-1) without a factor; the image is padded by its border pixels.
     """
 
     name = "edge-energy"
@@ -62,16 +62,15 @@ class EntropySelector(PlainSelector):
     """Shannon entropy, in bits, of the histogram of a patch's 8-bit luminance (Shannon 1948, section 6).
 
     Args:
-        patch_size: pixels along the side of a patch.
-        bins: of the histogram, 2 to 256, equally wide over 0..255. A patch of n pixels has at most log2(n) bits.
+        patch_size: side of a patch in pixels.
+        bins: number of equal bins over 0..255, from 2 to 256. A patch of n pixels has at most log2(n) bits.
     """
 
     name = "entropy"
 
-    def __init__(self, patch_size: int = 16, bins: int = 256) -> None:
+    def __init__(self, patch_size: int = 16, *, bins: int = 256) -> None:
         super().__init__(patch_size)
-        if not isinstance(bins, int) or isinstance(bins, bool) or not 2 <= bins <= 256:
-            raise UsageError(f"selector {self.name!r}: bins is a whole number from 2 to 256, got {bins!r}")
+        check_whole(f"selector {self.name!r}", "bins", bins, 2, 256)
         self.bins = bins
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
@@ -83,13 +82,13 @@ class EntropySelector(PlainSelector):
 
 
 class PatchNormSelector(PlainSelector):
-    """L2 norm of patches: of their pixels less the image's mean colour or, with weights, of a ViT's output tokens.
+    """L2 norm of patches: of their pixels minus the mean color of the image or, with weights, of a ViT's output tokens.
 
     Args:
-        weights: ViT whose last block's patch tokens are measured, before the final norm (which would make all
-            tokens nearly as long); None: pixels, in RGB units of [0, 1].
-        patch_size: pixels along the side of a patch; with weights theirs holds.
-        model, heads, label_set: as in `load_backbone`; only with weights. The supervision is the weights' own.
+        weights: ViT whose patch tokens after the last block are measured, before the final norm (which would make all
+            norms nearly equal); None measures pixels, in RGB units of [0, 1].
+        patch_size: side of a patch in pixels; ignored with weights, which have their own.
+        model, heads, label_set: as in `load_backbone`; only with weights, whose supervision the selector has.
     """
 
     name = "patch-norm"
@@ -97,6 +96,7 @@ class PatchNormSelector(PlainSelector):
     def __init__(
         self,
         weights: str | Path | None = None,
+        *,
         patch_size: int = 16,
         model: str | None = None,
         heads: int | None = None,
@@ -105,21 +105,19 @@ class PatchNormSelector(PlainSelector):
         super().__init__(patch_size)
         self.model = None
         if weights is None:
-            no_weights_no_options(self.name, model=model, heads=heads, label_set=label_set)
+            refuse_options_without_weights(self.name, model=model, heads=heads, label_set=label_set)
             return
         backbone = load_backbone(weights, model, heads, label_set, drop=MAE_ONLY)
-        self.model, self.mean, self.std = backbone.model, backbone.mean, backbone.std
-        self.patch_size, self.input_size = backbone.patch_size, backbone.image_size
-        self.supervision = backbone.supervision
+        self.model = backbone.model
+        backbone.configure(self)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
         if self.model is not None:
             x = blocks_until(self.model, tokens(self.model, images), len(self.model.blocks))
-            return x[:, self.model.num_prefix_tokens :].float().norm(dim=-1).unflatten(1, grid)
+            return x[:, self.model.num_prefix_tokens :].float().norm(dim=-1).unflatten(1, self.grid_of(images))
         rgb = self.rgb(images)
-        away = rgb - rgb.mean(dim=(-1, -2), keepdim=True)
-        return patchify(away, self.patch_size).norm(dim=-1).unflatten(1, grid)
+        centered = rgb - rgb.mean(dim=(-1, -2), keepdim=True)
+        return patchify(centered, self.patch_size).norm(dim=-1).unflatten(1, self.grid_of(images))
 
 
 def luminance(rgb: Tensor) -> Tensor:
@@ -135,7 +133,7 @@ def luminance_8bit(rgb: Tensor) -> Tensor:
 
 
 def sobel_magnitude(plane: Tensor) -> Tensor:
-    """[B, H, W] -> [B, H, W], length of the Sobel gradient; the border pixels go on outside."""
+    """[B, H, W] -> [B, H, W], magnitude of the Sobel gradient; padded by the border pixels."""
     # Sums of slices, not a convolution: autocast must not round the differences.
     x = F.pad(plane[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     rows = x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]
@@ -143,8 +141,8 @@ def sobel_magnitude(plane: Tensor) -> Tensor:
     return torch.hypot(rows[..., 2:] - rows[..., :-2], columns[:, 2:] - columns[:, :-2])
 
 
-def no_weights_no_options(name: str, **options: object) -> None:
-    """`UsageError` where an option that belongs to weights is given without any."""
+def refuse_options_without_weights(name: str, **options: object) -> None:
+    """Raise `UsageError` if an option of the weights is given without weights."""
     given = [key for key, value in options.items() if value is not None]
     if given:
         raise UsageError(f"selector {name!r}: {', '.join(given)} only with weights, and none are given")

@@ -17,7 +17,8 @@ from typing import Any
 
 from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
-from ltrp_bench.selectors.errors import InputError, UsageError, option_error, unknown_name
+from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
+from ltrp_bench.selectors.option_checks import check_options, option_names
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
@@ -26,13 +27,13 @@ TIMM = "timm:"
 
 @dataclass(frozen=True)
 class SelectorSpec:
-    """A selector before it is built: what its results depend on.
+    """A selector before it is built, with all that its scores depend on.
 
     Attributes:
-        name: as asked for, with the tag of the weights that were found ("ltrp.shapes").
-        factory: the class or function that builds it.
-        weights: file of its weights, or None.
-        options: keyword arguments beside the weights.
+        name: name with the tag of the weights that ship, e.g. "ltrp.shapes".
+        factory: class or function that builds the selector.
+        weights: file of the weights, or None.
+        options: keyword arguments other than the weights.
     """
 
     name: str
@@ -41,33 +42,18 @@ class SelectorSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def create(self) -> Selector:
-        """Build it; `UsageError` for options or values it does not take, `InputError` for weights that do not fit."""
-        arguments = dict(self.options)
-        self._check_flags()
-        if self.weights is not None:
-            arguments["weights"] = self.weights
-        try:
-            inspect.signature(self.factory).bind(**arguments)
-        except TypeError as error:
-            known = ", ".join(option_names(self.factory)) or "none"
-            raise UsageError(f"selector {self.name!r}: {error}; its options: {known}") from error
-        try:
-            selector = self.factory(**arguments)
-        except (TypeError, ValueError) as error:
-            if not self.options:
-                raise
-            raise UsageError(option_error("selector", self.name, self.options, error)) from error
-        return as_selector(selector, self.name)
+        """Build the selector.
 
-    def _check_flags(self) -> None:
-        """`UsageError` for text where true or false belongs: every text would count as true."""
-        for p in inspect.signature(self.factory).parameters.values():
-            value = self.options.get(p.name)
-            if "bool" in str(p.annotation) and not isinstance(value, (bool, type(None))):
-                raise UsageError(f"selector {self.name!r}: option {p.name} is true or false, got {value!r}")
+        Raises:
+            UsageError: an unknown option, or a value of the wrong type or out of range.
+            InputError: weights that do not fit.
+        """
+        arguments = dict(self.options) if self.weights is None else {**self.options, "weights": self.weights}
+        check_options(f"selector {self.name!r}", self.factory, arguments)
+        return as_selector(self.factory(**arguments), self.name)
 
     def identity(self) -> dict[str, Any]:
-        """What its scores depend on, for the fingerprint: name, options with defaults, weights' hash, version."""
+        """What the scores depend on, for the fingerprint: name, options with defaults, hash of the weights, version."""
         defaults = {
             p.name: p.default
             for p in inspect.signature(self.factory).parameters.values()
@@ -88,14 +74,15 @@ def resolve(
 
     Args:
         name: "random", "ltrp", "ltrp.photos" or "package.module:Class".
-        weights: file of weights, or "timm:MODEL" (from the hub or its cache); None takes those that ship under the
+        weights: file of weights, or "timm:MODEL" (from the hub or its cache); None takes weights that ship, under the
             tag or for the domain.
-        domain: the task's, "shapes" or "photos"; or several tags, of which the first that ships is taken
-            (("shapes", "shapes0"): supervised weights ship for each fold).
+        domain: domain of the task, "shapes" or "photos"; or several tags, of which the first with weights is taken,
+            e.g. ("shapes", "shapes0"), since supervised weights ship per fold.
         options: keyword arguments of the selector.
 
     Raises:
-        UsageError: unknown name or tag. InputError: a missing file of weights.
+        UsageError: an unknown name or tag.
+        InputError: a missing file of weights.
     """
     base, tag = (name, None) if ":" in name else _split_tag(name)
     factory = _import(name) if ":" in name else _load(base)
@@ -103,8 +90,8 @@ def resolve(
     domains = (domain,) if isinstance(domain, str) else tuple(domain or ())
     path: Path | None = None
     if weights is not None:
-        path = _given(name, str(weights))
-        if "weights" not in option_names(factory, everything=True):
+        path = _weights_file(name, str(weights))
+        if "weights" not in inspect.signature(factory).parameters:
             raise UsageError(f"selector {name!r} takes no weights, got {weights}")
         if str(weights).startswith(TIMM) and "model" in option_names(factory):
             options.setdefault("model", str(weights))
@@ -120,7 +107,7 @@ def resolve(
 
 
 def create_selector(name: str, weights: str | Path | None = None, **options: Any) -> Selector:
-    """Build a selector by name; see `resolve` for names, weights and errors (`domain=` is understood too)."""
+    """Build a selector by name; arguments, including `domain`, and errors as in `resolve`."""
     return resolve(name, weights, options.pop("domain", None), **options).create()
 
 
@@ -130,7 +117,7 @@ def identity(
     options: Mapping[str, Any] | None = None,
     domain: str | Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """What a selector's scores depend on, JSON-able; see `SelectorSpec.identity`."""
+    """What the scores of a selector depend on, for JSON; see `SelectorSpec.identity`."""
     return resolve(name, weights, domain, **dict(options or {})).identity()
 
 
@@ -145,11 +132,6 @@ def shipped_tags(name: str) -> list[str]:
     return sorted(p.stem.split(".", 1)[1] for p in WEIGHTS.glob(f"{family}.*.safetensors")) if family else []
 
 
-def option_names(factory: Any, everything: bool = False) -> list[str]:
-    """Names of a factory's keyword arguments (`everything`: "weights" too)."""
-    return [p for p in inspect.signature(factory).parameters if everything or p != "weights"]
-
-
 def _declared(factory: Any, attribute: str) -> Any:
     """Class attribute of a selector before it is built; `Selector`'s default for functions and third-party classes."""
     return getattr(factory, attribute, getattr(Selector, attribute))
@@ -160,8 +142,8 @@ def _installed() -> dict[str, EntryPoint]:
     return {e.name: e for e in entry_points(group=GROUP)}
 
 
-def _given(name: str, weights: str) -> Path:
-    """The file that `weights` names; `InputError` where there is none."""
+def _weights_file(name: str, weights: str) -> Path:
+    """File of the weights; `InputError` if it does not exist."""
     if weights.startswith(TIMM):
         # Imported here: timm takes seconds, and few commands need it.
         from ltrp_bench.selectors.hub import timm_file
@@ -174,7 +156,7 @@ def _given(name: str, weights: str) -> Path:
 
 
 def _shipping_tag(name: str, base: str, tag: str | None, domains: Sequence[str]) -> str:
-    """The tag to take of the weights that ship."""
+    """Tag of the weights that ship: the one given, else the first of `domains` that has weights."""
     tags = shipped_tags(base)
     there = f"those that ship: {', '.join(tags) or 'none'}"
     if tag is not None and tag not in tags:
@@ -204,7 +186,7 @@ def _load(name: str) -> Any:
 
 
 def _import(name: str) -> Any:
-    """The object that `package.module:Class` names."""
+    """Import the object named by `package.module:Class`."""
     if not re.fullmatch(r"[\w.]+:\w+", name):
         raise UsageError(f"{name!r} is not of the form package.module:Class")
     module, _, attribute = name.partition(":")
@@ -213,7 +195,7 @@ def _import(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise UsageError(f"selector {name!r}: cannot import {error.name!r}; is it on the Python path?") from error
     except (Exception, SystemExit) as error:
-        # Somebody's own file: whatever its code raises is theirs to read, in one line.
+        # Third-party code may raise anything; its author needs to see it, in one line.
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UsageError(f"selector {name!r}: importing module {module!r} failed: {why}") from error
     try:
@@ -223,7 +205,7 @@ def _import(name: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON keeps it; other objects by their text."""
+    """A value as JSON stores it; other objects as text."""
     if isinstance(value, (str, int, float, bool, type(None))):
         return value
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""From scores to kept patches: the only place where scores become indices."""
+"""Selection of patches by their scores: the only place where scores become indices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PatchSelection:
     Attributes:
         indices: [B, k] int64, raster order, unique per row, in [0, gh * gw).
         grid: (gh, gw).
-        keep_ratio: share of patches asked for, in (0, 1].
+        keep_ratio: share of patches to keep, in (0, 1].
     """
 
     indices: Tensor

@@ -1,4 +1,4 @@
-"""The published losses of DynamicViT (Rao et al., NeurIPS 2021, section 3.4).
+"""Losses of DynamicViT as published (Rao et al., NeurIPS 2021, section 3.4).
 
 Total, with the published weights: cross-entropy + 2 * ratio + 0.5 * KL of logits + 0.5 * distance of tokens.
 """
@@ -12,28 +12,28 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from ltrp_bench.selectors.dynamicvit.selector import Training
+from ltrp_bench.selectors.dynamicvit.model import TrainingOutput
 from ltrp_bench.selectors.vit.backbones import tokens
 
 RATIO_WEIGHT, DISTILL_WEIGHT = 2.0, 0.5
 
 
 def ratio_loss(decisions: Sequence[Tensor], token_ratio: Sequence[float]) -> Tensor:
-    """Mean over stages and images of (share kept - target)²; decisions [B, L] of 0 and 1 per stage."""
+    """Mean over stages and images of (share kept - target)²; decisions are [B, L] of 0 and 1, one per stage."""
     pairs = zip(decisions, token_ratio, strict=True)
     return torch.stack([((kept.mean(1) - ratio) ** 2).mean() for kept, ratio in pairs]).mean()
 
 
 def logits_distillation(logits: Tensor, teacher: Tensor) -> Tensor:
-    """KL divergence of the student's classes from the teacher's, logits [B, classes], mean over images."""
+    """KL divergence between the class distributions of teacher and student; logits [B, classes], mean over images."""
     student, target = logits.float().log_softmax(-1), teacher.float().log_softmax(-1)
     return F.kl_div(student, target, reduction="batchmean", log_target=True)
 
 
 def token_distillation(tokens: Tensor, teacher: Tensor, kept: Tensor) -> Tensor:
-    """Mean squared difference of [B, L, D] tokens to the teacher's, over those that the last stage kept ([B, L]).
+    """Mean squared difference of [B, L, D] tokens to those of the teacher, over those that the last stage kept.
 
-    The paper's sum over kept tokens, divided by their number and by the channels.
+    The sum over kept tokens ([B, L], 0 or 1) of the paper, divided by their number and by the number of channels.
     """
     mask = (kept.detach() > 0.5).to(tokens.dtype)
     squares = ((tokens - teacher) ** 2).mean(-1)
@@ -42,7 +42,7 @@ def token_distillation(tokens: Tensor, teacher: Tensor, kept: Tensor) -> Tensor:
 
 @torch.no_grad()
 def teacher_outputs(vit: VisionTransformer, images: Tensor) -> tuple[Tensor, Tensor]:
-    """A whole ViT's logits [B, classes] and patch tokens [B, L, D] after its last norm, without gradients."""
+    """Logits [B, classes] and patch tokens [B, L, D] after the last norm of an unpruned ViT, without gradients."""
     x = tokens(vit, images)
     for block in vit.blocks:
         x = block(x)
@@ -51,18 +51,18 @@ def teacher_outputs(vit: VisionTransformer, images: Tensor) -> tuple[Tensor, Ten
 
 
 def dynamicvit_loss(
-    out: Training,
+    out: TrainingOutput,
     labels: Tensor,
     token_ratio: Sequence[float],
     teacher: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """The terms of the published objective, weighted, by name; their sum is what to minimise.
+    """Weighted terms of the published objective, by name; their sum is the loss.
 
     Args:
-        out: of `DynamicViT.training_forward`.
-        labels: [B] class numbers.
-        token_ratio: the module's.
-        teacher: of `teacher_outputs`; None leaves distillation out.
+        out: output of `DynamicViT.training_forward`.
+        labels: [B] class indices.
+        token_ratio: target shares of the model.
+        teacher: output of `teacher_outputs`; None leaves distillation out.
     """
     terms = {
         "classes": F.cross_entropy(out.logits.float(), labels),

@@ -1,4 +1,4 @@
-"""GFNet files: the released ones (`*.pth.tar`, four state dicts beside one another) and our safetensors."""
+"""GFNet checkpoints: the released files (`*.pth.tar`, with four state dicts) and our safetensors."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ from ltrp_bench.selectors.gfnet.policy import CONVOLVED, ENCODED
 
 PARTS = ("model_prime_state_dict", "model_state_dict", "policy", "fc")
 CROPS = {9.0: 96, 16.0: 128}
-"""Places of a feature map to pixels of the published crops that alone give so many (144 gives 25, as 160 would)."""
+"""Positions of a feature map -> the only published crop size that has so many (25 are ambiguous: 144 or 160)."""
 
 
 def load_gfnet(
     path_or_tag: str | Path, model: str | None = None, crop: int | None = None, glances: int | None = None
 ) -> GFNet:
-    """A GFNet from a file or a shipped tag ("gfnet.shapes0"), in evaluation mode, parameters frozen.
+    """Load a GFNet, in evaluation mode and frozen.
 
     Args:
-        path_or_tag: a released file, a checkpoint of the authors' training, or ours.
-        model: backbone, where the file has no `model_name` (checkpoints of the authors' training have none).
-        crop: side of a crop in pixels, where the file has no `patch_size`.
-        glances: looks in all, where the file has no `flops` (one for each look): 5 otherwise.
+        path_or_tag: a released file, a checkpoint of the official training, one of our files, or the tag of weights
+            that ship ("gfnet.shapes0").
+        model: backbone; needed if the file has no `model_name`, as checkpoints of the official training.
+        crop: side of a crop in pixels; needed if the file has no `patch_size`.
+        glances: number of glimpses; None takes that of the file (the length of `flops`), else 5.
 
     Raises:
-        InputError: a missing, corrupt or foreign file, one without a policy, one whose parts do not fit one another.
+        InputError: a missing, corrupt or foreign file, one without a policy, or with parts that do not fit together.
         UsageError: an unknown `model`.
     """
     path = resolve(path_or_tag)
@@ -57,7 +58,7 @@ def load_gfnet(
 
 
 def save_gfnet(path: str | Path, net: GFNet, **metadata: Any) -> None:
-    """Write a GFNet as safetensors, atomically, with all that `load_gfnet` needs; extra metadata as given."""
+    """Write a GFNet as safetensors, atomically, with all that `load_gfnet` needs and further `metadata`."""
     save_safetensors(path, net.state_dict(), {"kind": "gfnet", "config": net.config, **metadata})
 
 
@@ -82,8 +83,8 @@ def _from_released(
         known = ", ".join(PUBLISHED)
         if model:
             raise UsageError(f"no GFNet backbone {name!r}; there are {known}")
-        said = f"the unknown backbone {name!r}" if name else "no model_name"
-        raise InputError(f"{path.name} has {said}: give model=NAME, one of {known}")
+        found = f"the unknown backbone {name!r}" if name else "no model_name"
+        raise InputError(f"{path.name} has {found}: give model=NAME, one of {known}")
     published = PUBLISHED[name]
     first, recurrent = policy["state_encoder.0.weight"], "rnn.weight_hh_l0" in fc
     convolution = first.ndim == 4
@@ -115,12 +116,12 @@ def _from_released(
 
 
 def patch_for(image_size: int) -> int:
-    """Side of the patches to rank: 16 where it divides the image's side, else 20 (260 and 300 pixels)."""
+    """Side of the patches to rank: 16 if it divides the side of the images, else 20 (for 260 and 300 pixels)."""
     return 16 if image_size % 16 == 0 else 20
 
 
 def _part(content: Mapping[str, Any], part: str, path: Path) -> dict[str, Tensor]:
-    """One of the four state dicts, without "module."; `InputError` where it is none or lacks what tells its size."""
+    """One of the four state dicts, without "module."; `InputError` if it is none or its size cannot be inferred."""
     found = content[part]
     if part == "policy" and found is None:
         raise InputError(f"{path.name} holds no policy (a checkpoint of stage 1): take one of stage 2 or 3")
@@ -137,7 +138,7 @@ def _part(content: Mapping[str, Any], part: str, path: Path) -> dict[str, Tensor
 
 
 def _crop_from(policy: Mapping[str, Tensor], channels: int, path: Path) -> int:
-    """The crop that the policy's first linear layer was made for; `InputError` where several sizes share it."""
+    """Infer the crop size from the first linear layer of the policy; `InputError` if it is ambiguous."""
     first = policy["state_encoder.0.weight"]
     places = policy["state_encoder.3.weight"].shape[1] / CONVOLVED if first.ndim == 4 else first.shape[1] / channels
     if places in CROPS:
@@ -146,7 +147,7 @@ def _crop_from(policy: Mapping[str, Tensor], channels: int, path: Path) -> int:
 
 
 def _foreign(content: Any, path: Path) -> InputError:
-    """The error for a torch file that is no GFNet: what is missing, and what it looks like."""
+    """Error for a torch file that is no GFNet: what is missing, and what it looks like."""
     state = load_state(path)
     there = content if isinstance(content, Mapping) else {}
     return mismatch(f"a GFNet ({path.name})", state, [part for part in PARTS if part not in there])

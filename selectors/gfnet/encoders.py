@@ -1,4 +1,4 @@
-"""What looks at a crop in GFNet: convolutional networks (the published ones) and plain ViTs, behind one interface."""
+"""Encoders of the crops in GFNet: the published convolutional networks and plain ViTs, behind one interface."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Pool = Literal["avg", "max", "token"]
 
 
 class Encoder(nn.Module, ABC):
-    """Features of crops.
+    """Base class of encoders of crops.
 
     Attributes:
-        channels: of the feature map, which the policy reads.
-        width: of the pooled features, which the classifier reads.
+        channels: number of channels of the feature map, the input of the policy.
+        width: size of the pooled features, the input of the classifier.
     """
 
     channels: int
@@ -32,11 +32,11 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 3, S, S] normalised -> pooled features [B, width] and feature map [B, channels, h, w]."""
+        """[B, 3, S, S] normalized crops -> pooled features [B, width] and feature map [B, channels, h, w]."""
 
     @abstractmethod
     def classify(self, pooled: Tensor) -> Tensor:
-        """[B, width] -> [B, classes] logits of the encoder's own classifier."""
+        """[B, width] -> [B, classes] logits of the classifier of this encoder alone."""
 
     def map_size(self, crop: int) -> tuple[int, int]:
         """(h, w) of the feature map of crops of `crop` pixels."""
@@ -49,14 +49,14 @@ class Encoder(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Published:
-    """How the authors built GFNet on one backbone (their released configuration).
+    """Released configuration of GFNet on one backbone.
 
     Attributes:
         image_size: side of the images in pixels.
-        glance: how the image is shrunk for the first look.
-        convolution: the policy begins with a 1x1 convolution, for want of room for a linear layer.
-        recurrent: the classifier is a GRU, else one linear layer for each length of the sequence.
-        own_first: the first look is classified by the prime encoder's own classifier.
+        glance: interpolation that shrinks the image for the first glimpse.
+        convolution: True if the policy starts with a 1x1 convolution instead of a linear layer.
+        recurrent: True if the classifier is a GRU; False for one linear layer per length of the sequence.
+        own_first: True if the first glimpse is classified by the classifier of the prime encoder.
     """
 
     image_size: int = 224
@@ -83,26 +83,31 @@ PUBLISHED: Mapping[str, Published] = {
     "regnety_800m": _REGNET,
     "regnety_1.6g": _REGNET,
 }
-"""The backbones of the released files, by the files' `model_name`."""
+"""Backbones of the released files, by their `model_name`."""
 
 TIMM_NAMES = {"regnety_600m": "regnety_006", "regnety_800m": "regnety_008", "regnety_1.6g": "regnety_016"}
 
 
 class CnnEncoder(Encoder):
-    """One of the published convolutional backbones, as timm builds it; classes as given (1,000 in released files)."""
+    """One of the published convolutional backbones, built by timm.
+
+    Args:
+        name: key of `PUBLISHED`.
+        classes: number of outputs of its classifier.
+    """
 
     def __init__(self, name: str, classes: int = 1000) -> None:
         super().__init__()
         if name not in PUBLISHED:
             raise UsageError(f"no GFNet backbone {name!r}; there are {', '.join(PUBLISHED)}")
         if name == "mobilenetv3_large_125":
-            # The one width that timm has no name for.
+            # The only width without a name in timm.
             net = _gen_mobilenet_v3("mobilenetv3_large_100", 1.25, pretrained=False, num_classes=classes)
         else:
             net = timm.create_model(TIMM_NAMES.get(name, name), pretrained=False, num_classes=classes)
         self.net = net
         self.width = int(net.get_classifier().in_features)
-        # MobileNetV3 pools before its last convolution: the map is narrower than the features.
+        # MobileNetV3 pools before its last convolution: the feature map has fewer channels than the features.
         self.channels = int(net.num_features)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,12 +121,12 @@ class CnnEncoder(Encoder):
 
 
 class VitEncoder(Encoder):
-    """A plain ViT on crops: the map is its patch tokens.
+    """A plain ViT on crops, with its patch tokens as the feature map.
 
     Args:
-        config: `backbones.build_vit`'s words; `image_size` is the crop's side.
-        classes: outputs of its own classifier.
-        pool: what the classifier reads: mean ("avg") or greatest ("max") of the patch tokens, or the class token.
+        config: as in `build_vit`; `image_size` is the side of a crop.
+        classes: number of outputs of its classifier.
+        pool: input of the classifier: mean ("avg") or maximum ("max") of the patch tokens, or the class token.
     """
 
     def __init__(self, config: Mapping[str, Any], classes: int, pool: Pool = "avg") -> None:
@@ -147,14 +152,14 @@ class VitEncoder(Encoder):
 
 
 def make_encoder(config: Mapping[str, Any], classes: int) -> Encoder:
-    """From a configuration: {"backbone": published name} or {"backbone": "vit", "pool": …, and `build_vit`'s words}."""
+    """Build an encoder from {"backbone": name of `PUBLISHED`} or {"backbone": "vit", "pool": …, as in `build_vit`}."""
     name = str(config["backbone"])
     if name == "vit":
         return VitEncoder(config, classes, config.get("pool", "avg"))
     return CnnEncoder(name, classes)
 
 
-# pycls' names of a bottleneck's parts, and timm's.
+# Names of the parts of a bottleneck in pycls, and in timm.
 _PYCLS = (
     (r"\.f\.([abc])\.", lambda m: f".conv{'abc'.index(m[1]) + 1}.conv."),
     (r"\.f\.([abc])_bn\.", lambda m: f".conv{'abc'.index(m[1]) + 1}.bn."),
@@ -167,7 +172,7 @@ _PYCLS = (
 
 
 def timm_keys(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A released backbone's state dict under timm's keys: RegNets are pycls', a DenseNet's classifier may be `fc`."""
+    """State dict of a released backbone under timm's keys (RegNets are from pycls; `fc` is a DenseNet's classifier)."""
     if name.startswith("regnety"):
         renamed = dict(state)
         for pattern, into in _PYCLS:

@@ -1,7 +1,7 @@
-"""GFNet: a glance at the whole image shrunk, then a sequence of crops.
+"""GFNet: a glance at the whole, shrunk image, then a sequence of crops.
 
-Wang et al., "Glance and Focus", NeurIPS 2020, section 3.1. Two encoders (of the glance and of the crops), a
-classifier over the sequence, and the policy that places the crops.
+Wang et al., "Glance and Focus", NeurIPS 2020, section 3.1: two encoders (of the glance and of the crops), a classifier
+of the sequence, and a policy that places the crops.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from ltrp_bench.selectors.gfnet.encoders import Encoder, make_encoder
 from ltrp_bench.selectors.gfnet.policy import ENCODED, PatchProposal, cut, top_left
 
 LONGEST_CASCADE = 5
-"""Looks that the released files without a GRU have classifiers for."""
+"""Greatest number of glimpses that released files without a GRU have classifiers for."""
 
 Place = Callable[[int, Tensor], Tensor]
-"""(step >= 1, [B, 2] mean action) -> the [B, 2] action that is taken."""
+"""Takes the step (>= 1) and the [B, 2] mean action; returns the [B, 2] action to take."""
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What GFNet did with a batch; T looks, of which the first is the glance.
+class Glimpses:
+    """Actions and outputs of GFNet on a batch, with T glimpses, of which the first is the glance.
 
     Attributes:
-        actions: [B, T - 1, 2] places of the crops, (row, column) in [0, 1].
+        actions: [B, T - 1, 2] positions of the crops, (row, column) in [0, 1].
         corners: [B, T - 1, 2] int64 first pixels of the crops.
-        logits: [B, T, classes] after each look.
-        own: [B, T, classes] of the encoders' own classifiers, each look alone.
-        states: [T - 1, B, C, h, w] feature maps that the policy was shown.
+        logits: [B, T, classes] after each glimpse.
+        own: [B, T, classes] logits of the classifiers of the encoders, from each glimpse alone.
+        states: [T - 1, B, C, h, w] feature maps, the inputs of the policy.
     """
 
     actions: Tensor
@@ -46,7 +46,13 @@ class Looks:
 
 
 class SequenceClassifier(nn.Module):
-    """The classifier over the looks so far: a GRU, or one linear layer for each length (names as released)."""
+    """Classifier of the glimpses so far: a GRU, or one linear layer per number of glimpses (names as released).
+
+    Args:
+        width: size of the features of a glimpse.
+        classes: number of outputs.
+        hidden: width of the GRU; None takes linear layers.
+    """
 
     def __init__(self, width: int, classes: int, hidden: int | None) -> None:
         super().__init__()
@@ -55,38 +61,38 @@ class SequenceClassifier(nn.Module):
             self.rnn = nn.GRU(width, hidden)
             self.fc = nn.Linear(hidden, classes)
         else:
-            for looks in range(2, LONGEST_CASCADE + 1):
-                self.add_module(f"fc_{looks}", nn.Linear(width * looks, classes))
+            for count in range(2, LONGEST_CASCADE + 1):
+                self.add_module(f"fc_{count}", nn.Linear(width * count, classes))
 
     def forward(self, features: Tensor, memory: Tensor | None) -> tuple[Tensor | None, Tensor]:
-        """[B, F] features of a look and the memory of those before -> logits [B, classes] and memory.
+        """[B, F] features of a glimpse and the memory of those before -> logits [B, classes] and memory.
 
-        Without a GRU the first look has no logits here: the encoder's own classifier is asked.
+        Without a GRU there are no logits of the first glimpse: the classifier of its encoder gives them.
         """
         if self.hidden is not None:
             out, memory = self.rnn(features.unsqueeze(0), memory)
             return self.fc(out[0]), memory
         memory = features if memory is None else torch.cat([memory, features], dim=1)
-        looks = memory.shape[1] // features.shape[1]
-        return (None if looks == 1 else self.get_submodule(f"fc_{looks}")(memory)), memory
+        count = memory.shape[1] // features.shape[1]
+        return (None if count == 1 else self.get_submodule(f"fc_{count}")(memory)), memory
 
 
 class GFNet(nn.Module):
     """Glance and focus.
 
     Args:
-        encoder: configuration of both encoders, see `encoders.make_encoder`.
-        classes: how many categories, or their names.
+        encoder: configuration of both encoders, see `make_encoder`.
+        classes: number of categories, or their names.
         crop: side of a crop in pixels; the glance is the whole image at this size.
-        glances: looks in all, the glance and `glances` - 1 crops (T of the paper).
-        policy_hidden, policy_convolution, policy_encoded: of the policy, see `PatchProposal`.
-        fc_hidden: width of the classifier's GRU; None: one linear layer for each length.
-        own_first: the glance is classified by the prime encoder's own classifier.
-        glance: "bicubic" or "bilinear" (corners aligned), how the image is shrunk.
-        image_size: side of the images it was trained on.
-        patch_size: side of the patches that it ranks by default.
-        mean, std: normalisation of the images, per channel of RGB in [0, 1].
-        label_set: name of the categories' set.
+        glances: number of glimpses, T of the paper: the glance and T - 1 crops.
+        image_size: side of the training images in pixels.
+        policy_hidden, policy_convolution, policy_encoded: see `PatchProposal`.
+        fc_hidden: width of the GRU of the classifier; None takes one linear layer per number of glimpses.
+        own_first: classify the glance by the classifier of its encoder.
+        glance: interpolation that shrinks the image, "bicubic" or "bilinear" (corners aligned).
+        patch_size: side of the patches that are ranked by default, in pixels.
+        mean, std: normalization of the images, per channel of RGB in [0, 1].
+        label_set: name of the label set.
     """
 
     def __init__(
@@ -111,7 +117,7 @@ class GFNet(nn.Module):
         if crop > image_size:
             raise UsageError(f"a crop of {crop} pixels does not fit into images of {image_size}")
         if fc_hidden is None and not own_first:
-            raise UsageError("without a GRU the glance needs the encoder's own classifier: own_first")
+            raise UsageError("without a GRU the glance needs the classifier of its encoder: own_first")
         self.config: dict[str, Any] = {
             "encoder": dict(encoder),
             "classes": classes,
@@ -141,18 +147,18 @@ class GFNet(nn.Module):
         )
         self.fc = SequenceClassifier(self.local.width, count, fc_hidden)
 
-    def forward(self, images: Tensor, glances: int | None = None, place: Place | None = None) -> Looks:
+    def forward(self, images: Tensor, glances: int | None = None, place: Place | None = None) -> Glimpses:
         """Glance, then focus `glances` - 1 times.
 
         Args:
-            images: [B, 3, H, W] normalised, H and W no smaller than the crop.
-            glances: looks in all; None takes the training's. A classifier without a GRU ends at 5.
-            place: turns the policy's mean action into the one taken; None takes the mean, as at inference. The
-                policy's gradient is not wanted here: actions are detached.
+            images: [B, 3, H, W] normalized, H and W not smaller than the crop.
+            glances: number of glimpses; None takes that of the training. At most 5 without a GRU.
+            place: chooses the action, given the mean action of the policy; None takes the mean, as at inference. No
+                gradient flows through the actions.
         """
         total = self.glances if glances is None else glances
         if self.fc.hidden is None and total > LONGEST_CASCADE:
-            raise UsageError(f"a GFNet without a GRU classifies at most {LONGEST_CASCADE} looks, not {total}")
+            raise UsageError(f"a GFNet without a GRU classifies at most {LONGEST_CASCADE} glimpses, not {total}")
         size = (int(images.shape[-2]), int(images.shape[-1]))
         view = F.interpolate(images, (self.crop, self.crop), mode=self.glance, align_corners=True)
         pooled, state = self.prime(view)
@@ -162,11 +168,11 @@ class GFNet(nn.Module):
         actions: list[Tensor] = []
         corners: list[Tensor] = []
         states: list[Tensor] = []
-        thought: Tensor | None = None
+        policy_memory: Tensor | None = None
         for step in range(1, total):
             states.append(state.detach())
             with torch.no_grad():
-                action, thought = self.policy(state, thought)
+                action, policy_memory = self.policy(state, policy_memory)
                 action = action if place is None else place(step, action)
             corner = top_left(action, size, self.crop)
             pooled, state = self.local(cut(images, corner, self.crop))
@@ -174,18 +180,18 @@ class GFNet(nn.Module):
             assert out is not None
             for kept, new in ((actions, action), (corners, corner), (logits, out), (own, self.local.classify(pooled))):
                 kept.append(new)
-        return Looks(_stack(actions), _stack(corners), _stack(logits), _stack(own), torch.stack(states))
+        return Glimpses(_stack(actions), _stack(corners), _stack(logits), _stack(own), torch.stack(states))
 
     def focus(self, images: Tensor, glances: int | None = None) -> Tensor:
-        """[B, 3, H, W] -> [B, T - 1, 2] first pixels (row, column) of the crops, for those who need no more."""
+        """[B, 3, H, W] -> [B, T - 1, 2] first pixels (row, column) of the crops, as in `forward`."""
         size = (int(images.shape[-2]), int(images.shape[-1]))
         view = F.interpolate(images, (self.crop, self.crop), mode=self.glance, align_corners=True)
-        state, thought = self.prime(view)[1], None
+        state, policy_memory = self.prime(view)[1], None
         corners: list[Tensor] = []
         for step in range(1, self.glances if glances is None else glances):
             if step > 1:
                 state = self.local(cut(images, corners[-1], self.crop))[1]
-            action, thought = self.policy(state, thought)
+            action, policy_memory = self.policy(state, policy_memory)
             corners.append(top_left(action, size, self.crop))
         return _stack(corners)
 

@@ -1,4 +1,4 @@
-"""Where GFNet looks next: the patch proposal network (Wang et al., NeurIPS 2020, section 3.1)."""
+"""Patch proposal network of GFNet: the position of the next glimpse (Wang et al., NeurIPS 2020, section 3.1)."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor, nn
 
 CONVOLVED = 32
-"""Channels that the 1x1 convolution leaves of a feature map (as released)."""
+"""Output channels of the 1x1 convolution (as released)."""
 ENCODED = 2048
-"""Width of the first linear layer where there is no convolution (as released)."""
+"""Width of the first linear layer without a convolution (as released)."""
 
 
 class PatchProposal(nn.Module):
-    """A GRU over feature maps; its mean action is the place of the next crop, its critic the return it expects.
+    """GRU over feature maps: the actor gives the mean action, the position of the next crop; the critic the return.
 
     Parameter names follow the released files.
 
     Args:
-        channels: of the feature map.
+        channels: number of channels of the feature map.
         size: (h, w) of the feature map.
         hidden: width of the GRU.
-        convolution: begin with a 1x1 convolution to 32 channels, without bias; else with a linear layer to `encoded`.
+        convolution: start with a 1x1 convolution to 32 channels, without bias, instead of a linear layer to `encoded`.
         encoded: width of that linear layer.
     """
 
@@ -50,8 +50,8 @@ class PatchProposal(nn.Module):
         """One step.
 
         Args:
-            state: [B, C, h, w] map of the crop looked at last.
-            memory: [1, B, hidden] of the step before, None at the first.
+            state: [B, C, h, w] feature map of the last glimpse.
+            memory: [1, B, hidden] state of the GRU after the step before; None at the first step.
 
         Returns:
             [B, 2] mean action (row, column) in [0, 1], and the memory for the next step.

@@ -1,4 +1,7 @@
-"""GFNet as a selector: what it would look at, as a ranking of all patches."""
+"""GFNet, Glance and Focus (Wang et al., NeurIPS 2020): patches are ranked by the glimpses of its policy.
+
+The paper selects crops, not patches; the ranking of all patches from the glimpses is not in it.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,15 @@ from ltrp_bench.selectors.gfnet.glimpse_ranking import glimpse_ranking
 
 
 class GFNetSelector(Selector):
-    """Glance and Focus (Wang et al., NeurIPS 2020): the policy's mean actions place the glimpses, as at inference.
+    """Ranks patches by the glimpses that the mean actions of the policy place, as at inference.
 
     Args:
-        weights: released GFNet file, ours, or the name of weights that ship ("gfnet.shapes0").
-        patch_size: side of the patches to rank in pixels; None takes the file's (16 at 224 pixels).
-        glances: looks in all, the glance among them; None takes as many as in training. The policy goes on as long
-            as it is asked to.
-        model: backbone, where the file does not name it.
-        crop: side of a crop in pixels, where the file does not say it.
-        label_set: what it was taught, where the file does not say it.
+        weights: a released file, one of ours, or the tag of weights that ship ("gfnet.shapes0").
+        patch_size: side of the patches to rank in pixels; None takes that of the file (16 at 224 pixels).
+        glances: number of glimpses, including the glance; None takes that of the training. The policy can make more.
+        model: backbone; needed if the file does not name it.
+        crop: side of a crop in pixels; needed if the file does not give it.
+        label_set: label set of the training; needed if the file does not give it.
     """
 
     name = "gfnet"
@@ -31,6 +33,7 @@ class GFNetSelector(Selector):
     def __init__(
         self,
         weights: str | Path,
+        *,
         patch_size: int | None = None,
         glances: int | None = None,
         model: str | None = None,
@@ -44,13 +47,13 @@ class GFNetSelector(Selector):
             raise UsageError(f"glances must be at least 2 (a glance and a crop), got {self.glances}")
         if self.patch_size < 1 or self.net.image_size % self.patch_size:
             raise UsageError(f"patch_size {self.patch_size} does not divide images of {self.net.image_size} pixels")
-        taught = label_set or self.net.config["label_set"]
-        if not taught:
+        labels = label_set or self.net.config["label_set"]
+        if not labels:
             raise InputError(f"{weights} does not say what its labels are: give label_set=NAME")
-        self.supervision = Supervision.labels(*str(taught).split("+"))
+        self.supervision = Supervision.labels(*str(labels).split("+"))
         self.mean, self.std = self.net.mean, self.net.std
         self.input_size = (self.net.image_size, self.net.image_size)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        grid = (images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size)
-        return glimpse_ranking(self.net.focus(images, self.glances), self.net.crop, grid, self.patch_size)
+        corners = self.net.focus(images, self.glances)
+        return glimpse_ranking(corners, self.net.crop, self.grid_of(images), self.patch_size)

@@ -1,4 +1,4 @@
-"""Classifying ResNets from timm's or torchvision's checkpoints, for the methods that read one."""
+"""ResNet classifiers from checkpoints of timm or torchvision."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Sup
 from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
-from ltrp_bench.selectors.vit.backbones import name_of_file, taught_by, timm_name
+from ltrp_bench.selectors.vit.backbones import name_of_file, supervision_of, timm_name
 
 STRIDE = 32
-"""Pixels along the side of a cell of the last stage's feature grid."""
+"""Stride of the feature map of the last stage in pixels, and so the patch size."""
 
 
 @dataclass
 class ResNetBackbone:
-    """A frozen ResNet and what its weights ask for; attributes as in `backbones.Backbone`."""
+    """A frozen ResNet, and how its images are normalized; attributes as in `Backbone`."""
 
     model: ResNet
     mean: Channels
@@ -32,18 +32,24 @@ class ResNetBackbone:
 
 
 def is_resnet(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of a classifying ResNet (timm and torchvision name its tensors alike)."""
+    """True for the state dict of a ResNet classifier (timm and torchvision use the same names)."""
     return {"conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight", "fc.weight"} <= set(state)
 
 
 def load_resnet(weights: str | Path, model: str | None = None, label_set: str | None = None) -> ResNetBackbone:
-    """A ResNet from a file.
+    """Load a ResNet.
 
-    The architecture is told by `model` (a timm name), else a file name that is a timm model's, else the tensors:
-    plain ResNets (18 to 152, stride in the 3x3 convolution) of any depth and number of classes.
+    The architecture is that of `model`, else of the timm model that the file is named after, else it is inferred from
+    the tensors: plain ResNets (18 to 152, stride in the 3x3 convolution) of any depth and number of classes.
+
+    Args:
+        weights: file, or tag of weights that ship.
+        model: name of a timm model.
+        label_set: label set of the classifier; only needed if neither file nor number of classes identifies it.
 
     Raises:
-        InputError: a missing, corrupt or foreign file. UsageError: an unknown timm model, or one that is no ResNet.
+        InputError: a missing, corrupt or foreign file.
+        UsageError: an unknown timm model, or one that is no ResNet.
     """
     path = resolve(weights)
     state = {k: v.float() if v.is_floating_point() else v for k, v in load_state(path).items()}
@@ -54,14 +60,14 @@ def load_resnet(weights: str | Path, model: str | None = None, label_set: str | 
     net = timm.create_model(name, num_classes=classes) if name else _from_state(state, classes)
     if not isinstance(net, ResNet):
         raise UsageError(f"timm's {name} is a {type(net).__name__}, not a ResNet")
-    # Counters that only training reads; old files lack them.
+    # Counters for training only; old files lack them.
     counters = {k: v for k, v in net.state_dict().items() if k.endswith("num_batches_tracked")}
     load_into(net, {**counters, **state}, f"the ResNet {name or path.name}")
     net.eval().requires_grad_(False)
     known = timm.get_pretrained_cfg(name) if name else None
     mean, std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)
     return ResNetBackbone(
-        net, cast(Channels, tuple(mean)), cast(Channels, tuple(std)), taught_by(name, {}, classes, label_set)
+        net, cast(Channels, tuple(mean)), cast(Channels, tuple(std)), supervision_of(name, {}, classes, label_set)
     )
 
 

@@ -1,14 +1,15 @@
-"""Grad-CAM on vision transformers and ResNets: where a classifier's score comes from.
+"""Grad-CAM on vision transformers and ResNets: where the score of a classifier comes from.
 
+Patches are ranked by the channels of a late layer, weighted by their mean gradient with respect to the class score.
 Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
-equations 1 and 2. On a ViT the layer is the last block's first norm, as in the `grad-cam` package's examples.
+equations 1 and 2. On a ViT the layer is the first norm of the last block, as in the examples of the `grad-cam` package.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import torch
 from timm.models.resnet import ResNet
@@ -19,6 +20,7 @@ from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_state, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gradcam.resnet import STRIDE, is_resnet, load_resnet
+from ltrp_bench.selectors.option_checks import check_value
 from ltrp_bench.selectors.vit.backbones import blocks_until, load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward
 
@@ -26,7 +28,7 @@ Combine = Literal["sum", "max"]
 
 
 class ViTLayer(nn.Module):
-    """A ViT cut in two at its last block's first norm."""
+    """A ViT, split at the first norm of its last block."""
 
     def __init__(self, vit: VisionTransformer) -> None:
         super().__init__()
@@ -34,40 +36,40 @@ class ViTLayer(nn.Module):
         self.vit = vit
 
     def enter(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] normalised -> [B, N, D] tokens entering the last block."""
+        """[B, 3, H, W] normalized images -> [B, N, D] input of the last block."""
         return blocks_until(self.vit, tokens(self.vit, images), len(self.vit.blocks) - 1)
 
     def layer(self, x: Tensor) -> Tensor:
-        """What `enter` gives -> the layer's output, [B, N, D]."""
+        """Output of `enter` -> [B, N, D] output of the layer."""
         return cast(Tensor, self.vit.blocks[-1].norm1(x))
 
     def logits(self, x: Tensor, layer: Tensor) -> Tensor:
-        """What `enter` and `layer` give -> [B, classes]."""
+        """Outputs of `enter` and `layer` -> [B, classes] logits."""
         block = self.vit.blocks[-1]
         q, k, v = qkv_of(block.attn, layer)
-        # A classifier on the class token never sees what the last block makes of the patches.
+        # A classifier on the class token does not use the patches after the last block.
         seen = self.vit.num_prefix_tokens if self.vit.global_pool == "token" else x.shape[1]
         x = close_attention(block, x[:, :seen], attend(q[:, :, :seen], k, v, block.attn))
         return self.vit.forward_head(self.vit.norm(feed_forward(block, x)))
 
     def patches(self, layer: Tensor) -> Tensor:
-        """The layer's output, or its gradient, without class token: [B, L, D]."""
+        """Output of the layer, or its gradient, without the class token: [B, L, D]."""
         return layer[:, self.vit.num_prefix_tokens :]
 
 
 class ResNetLayer(nn.Module):
-    """A ResNet cut in two after its last stage; methods as in `ViTLayer`."""
+    """A ResNet, split after its last stage; methods as in `ViTLayer`."""
 
     def __init__(self, resnet: ResNet) -> None:
         super().__init__()
         self.resnet = resnet
 
     def enter(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] normalised -> [B, C, H/32, W/32] output of the last stage."""
+        """[B, 3, H, W] normalized images -> [B, C, H/32, W/32] output of the last stage."""
         return self.resnet.forward_features(images)
 
     def layer(self, x: Tensor) -> Tensor:
-        """What `enter` gives is the layer."""
+        """The output of `enter` itself."""
         return x
 
     def logits(self, x: Tensor, layer: Tensor) -> Tensor:
@@ -80,22 +82,20 @@ class ResNetLayer(nn.Module):
 
 
 class GradCAMSelector(Selector):
-    """The channels of a layer, weighted by their mean gradient: where the score of a class comes from.
+    """Ranks patches by the channels of a layer, weighted by their mean gradient.
 
-    Batched; gradients run from the logits back to the layer and no farther.
+    Batched; the backward pass ends at the layer.
 
     Args:
-        weights: ViT with a class token (timm's, official, ours, or a tag such as "vit.shapes0") or ResNet (timm's or
-            torchvision's state dict), with its classifier.
-        model: a timm model name, where file and tensors do not tell.
-        heads: attention heads of a ViT, where neither file nor width tells.
-        label_set: of the classifier, where neither file nor number of outputs tells.
+        weights: a ViT with a class token (a file of timm, official or of ours, or a tag such as "vit.shapes0") or a
+            ResNet (state dict of timm or torchvision), with its classifier.
+        model, heads, label_set: as in `load_backbone`; a ResNet has no heads.
         target: "predicted" (the greatest logit), a class index, or "top-N" (the N greatest logits).
-        combine: of "top-N": "sum" is Grad-CAM of the sum of the logits; "max" makes each class's own map, divides it
-            by its greatest value, and takes the greatest of them at each patch.
-        relu: cut negative values to zero, as published. Then patches that speak against the class tie, and `top_k`
-            breaks ties at random; without, they are ranked too.
-        image_size: side of the square images that a ResNet scores, a multiple of 32; None: 224. A ViT has its own.
+        combine: how "top-N" combines classes: "sum" takes the Grad-CAM of the sum of the logits; "max" divides the map
+            of each class by its maximum and takes the maximum over classes.
+        relu: clip negative values to 0, as published. Patches that speak against the class then tie, and `top_k`
+            breaks ties by a hash; without the ReLU they are ranked too.
+        image_size: side of the square images of a ResNet, a multiple of 32; None takes 224. A ViT has its own size.
     """
 
     name = "gradcam"
@@ -104,6 +104,7 @@ class GradCAMSelector(Selector):
     def __init__(
         self,
         weights: str | Path,
+        *,
         model: str | None = None,
         heads: int | None = None,
         label_set: str | None = None,
@@ -114,17 +115,16 @@ class GradCAMSelector(Selector):
     ) -> None:
         self.net: ViTLayer | ResNetLayer
         if is_resnet(load_state(resolve(weights))):
-            self._take_resnet(weights, model, label_set, image_size)
+            self._load_resnet(weights, model, label_set, image_size)
         else:
-            self._take_vit(weights, model, heads, label_set, image_size)
+            self._load_vit(weights, model, heads, label_set, image_size)
         self.target, self.count = self._parse(target)
-        if combine not in get_args(Combine):
-            raise UsageError(f"selector 'gradcam': no combine {combine!r}; there are {', '.join(get_args(Combine))}")
+        check_value("selector 'gradcam'", "combine", combine, Combine)
         if combine == "max" and (self.count is None or not relu):
             raise UsageError("selector 'gradcam': combine=max needs target=top-N and relu")
         self.combine, self.relu = combine, bool(relu)
 
-    def _take_vit(
+    def _load_vit(
         self, weights: str | Path, model: str | None, heads: int | None, label_set: str | None, size: int | None
     ) -> None:
         backbone = load_backbone(weights, model, heads, label_set)
@@ -133,10 +133,9 @@ class GradCAMSelector(Selector):
         if size is not None and (size, size) != backbone.image_size:
             raise UsageError(f"selector 'gradcam': image_size is a ResNet's; this ViT takes {backbone.image_size}")
         self.net, self.classes = ViTLayer(backbone.model), backbone.classes
-        self.mean, self.std, self.supervision = backbone.mean, backbone.std, backbone.supervision
-        self.patch_size, self.input_size = backbone.patch_size, backbone.image_size
+        backbone.configure(self)
 
-    def _take_resnet(self, weights: str | Path, model: str | None, label_set: str | None, size: int | None) -> None:
+    def _load_resnet(self, weights: str | Path, model: str | None, label_set: str | None, size: int | None) -> None:
         backbone = load_resnet(weights, model, label_set)
         side = 224 if size is None else size
         if not isinstance(side, int) or isinstance(side, bool) or side < STRIDE or side % STRIDE:
@@ -146,7 +145,7 @@ class GradCAMSelector(Selector):
         self.patch_size, self.input_size = STRIDE, (side, side)
 
     def _parse(self, target: str | int) -> tuple[int | None, int | None]:
-        """(class index, None), (None, N of top-N), or (None, None) for the predicted class."""
+        """(class index, None), (None, N) for "top-N", or (None, None) for the predicted class."""
         text = str(target).strip()
         if text == "predicted":
             return None, None
@@ -161,27 +160,26 @@ class GradCAMSelector(Selector):
         return (None, number) if found[1] else (number, None)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
         x = self.net.enter(images)
-        # Only what follows the layer is differentiated, in float32 whatever precision came before.
+        # Only the part after the layer is differentiated, in float32 under any autocast.
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
-            x = x.float().clone()  # outside inference mode a clone is a tensor that autograd may keep
+            x = x.float().clone()  # a clone outside inference mode can be saved by autograd
             layer = self.net.layer(x).detach().requires_grad_()
             targets = self._targets(self.net.logits(x, layer))
             maps = [self._map(layer, t, t is not targets[-1]) for t in targets]
         if self.combine == "max":
             maps = [m / m.amax(dim=1, keepdim=True).clamp(min=torch.finfo(m.dtype).tiny) for m in maps]
-        return torch.stack(maps).amax(0).unflatten(1, grid)
+        return torch.stack(maps).amax(0).unflatten(1, self.grid_of(images))
 
     def _targets(self, logits: Tensor) -> list[Tensor]:
-        """What is differentiated, one scalar an image: each entry [B]."""
+        """Scores to differentiate, each [B]."""
         if self.target is not None:
             return [logits[:, self.target]]
         best = logits.topk(self.count or 1, dim=1).values
         return list(best.unbind(1)) if self.combine == "max" else [best.sum(1)]
 
     def _map(self, layer: Tensor, target: Tensor, again: bool) -> Tensor:
-        """[B, L]: the layer's channels weighted by the mean over patches of their gradient; images do not mix."""
+        """[B, L] map of one score; `again` keeps the graph for another one. Images do not mix."""
         (gradient,) = torch.autograd.grad(target.sum(), layer, retain_graph=again)
         weights = self.net.patches(gradient).mean(dim=1)
         cam = (self.net.patches(layer.detach()) @ weights.unsqueeze(-1)).squeeze(-1)

@@ -1,18 +1,20 @@
-"""How far one reconstruction is from another, over the masked patches; greater is always farther.
+"""Distances between two reconstructions over the masked patches; greater always means farther.
 
-The sources are LTRP (Luo et al., CVPR 2024, section 3.1 and table 6) and torchmetrics for SSIM, PSNR and LPIPS.
+Sources: LTRP (Luo et al., CVPR 2024, section 3.1 and table 6) and torchmetrics for SSIM, PSNR and LPIPS.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.normalization import denormalize
+from ltrp_bench.selectors.option_checks import check_value
 from ltrp_bench.selectors.vit.layers import patchify, take
 
 Distance = Literal["l1", "l2", "ssim", "psnr", "lpips"]
@@ -20,9 +22,8 @@ ON_PIXELS = ("ssim", "psnr", "lpips")
 
 
 def check_distance(name: str) -> None:
-    """UsageError for a distance that does not exist."""
-    if name not in get_args(Distance):
-        raise UsageError(f"no distance {name!r}; choose one of {', '.join(get_args(Distance))}")
+    """Raise `UsageError` unless the distance exists."""
+    check_value("semantic density", "distance", name, Distance)
 
 
 def patch_distance(pred: Tensor, anchor: Tensor, name: Distance) -> Tensor:
@@ -35,15 +36,15 @@ def patch_distance(pred: Tensor, anchor: Tensor, name: Distance) -> Tensor:
 class PixelDistance:
     """SSIM, PSNR or LPIPS between two whole images: visible patches as they are, masked ones as predicted.
 
-    Both images share their visible pixels, so only the masked patches differ. Predictions of normalised
-    patches are brought back to pixels by the mean and spread of the true patch, and pixels to [0, 1] by the
-    MAE's channel normalisation. SSIM and PSNR are similarities and come back negated.
+    Both images share their visible pixels, so only the masked patches differ. Predictions of normalized
+    patches are converted to pixels by mean and standard deviation of the true patch, and pixels to [0, 1] by the
+    normalization of the MAE. SSIM and PSNR are similarities and are negated.
 
     Args:
         mae: the model that predicts.
-        images: [B, 3, H, W], normalised as the MAE wants them.
+        images: [B, 3, H, W], normalized for the MAE.
         visible, masked: patch indices, [B, n] and [B, M].
-        anchor: [B, M, P*P*3] predictions without a removal.
+        anchor: [B, M, P*P*3] predictions from all visible patches.
         name: "ssim", "psnr" or "lpips".
     """
 
@@ -53,10 +54,8 @@ class PixelDistance:
         self.mae, self.name, self.masked = mae, name, masked
         self.patches = patchify(images, mae.patch_size).float()
         truth = take(self.patches, masked)
-        self.centre = truth.mean(dim=-1, keepdim=True)
+        self.center = truth.mean(dim=-1, keepdim=True)
         self.spread = (truth.var(dim=-1, keepdim=True) + 1e-6).sqrt()
-        self.mean = images.new_tensor(mae.mean, dtype=torch.float32).view(1, 3, 1, 1)
-        self.std = images.new_tensor(mae.std, dtype=torch.float32).view(1, 3, 1, 1)
         self.network = _lpips_network(images.device) if name == "lpips" else None
         self.reference = self.image(anchor, torch.arange(len(images), device=images.device))
 
@@ -64,10 +63,10 @@ class PixelDistance:
         """[R, M, P*P*3] predictions for the images `rows` [R] -> images [R, 3, H, W] in [0, 1]."""
         pred = pred.float()
         if self.mae.norm_pix_loss:
-            pred = pred * self.spread[rows] + self.centre[rows]
+            pred = pred * self.spread[rows] + self.center[rows]
         index = self.masked[rows].unsqueeze(-1).expand_as(pred)
         pixels = self.mae.unpatchify(self.patches[rows].scatter(1, index, pred))
-        return (pixels * self.std + self.mean).clamp(0, 1)
+        return denormalize(pixels, self.mae.mean, self.mae.std).clamp(0, 1)
 
     def __call__(self, pred: Tensor, rows: Tensor) -> Tensor:
         """[R, M, P*P*3] predictions after a removal in images `rows` -> distances [R]."""
@@ -78,7 +77,7 @@ class PixelDistance:
                 changed, reference = (F.interpolate(x, size=(64, 64)) for x in (changed, reference))
             return self.network(changed, reference, normalize=True).flatten()
         if self.name == "psnr":
-            # Minus the PSNR; torchmetrics' own is infinite for equal images, scores must be finite.
+            # Minus the PSNR, clamped: that of torchmetrics is infinite for equal images, but scores must be finite.
             error = (changed - reference).square().mean(dim=(1, 2, 3))
             return 10 * error.clamp_min(1e-12).log10()
         from torchmetrics.functional.image import structural_similarity_index_measure
@@ -89,11 +88,11 @@ class PixelDistance:
 
 
 def _lpips_network(device: torch.device) -> torch.nn.Module:
-    """LPIPS (AlexNet) from torchmetrics; torchvision fetches the backbone once. InputError where it cannot."""
+    """LPIPS (AlexNet) from torchmetrics; torchvision downloads the backbone once. `InputError` if it cannot."""
     try:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-        # The inner network gives one value an image; the metric around it only their mean.
+        # The inner network returns one value per image, the metric around it only their mean.
         return LearnedPerceptualImagePatchSimilarity("alex").net.to(device).eval()
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

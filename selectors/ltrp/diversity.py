@@ -1,7 +1,7 @@
-"""Diversity: the best 70 % by score, the rest by density-peak clusters, so that no region is left out.
+"""Diverse ranking: the best 70 % by score, the rest by density-peak clusters, so that no region is left out.
 
-Source: LTRP (Luo et al., CVPR 2024), the clustering it adds after ranking; the clusters are DPC-KNN (Du et al.,
-2016) as in TCFormer (Zeng et al., CVPR 2022, section 3.2).
+The clustering that LTRP (Luo et al., CVPR 2024) adds after ranking: DPC-KNN (Du et al., 2016) as in TCFormer (Zeng et
+al., CVPR 2022, section 3.2).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ SHARE_BY_SCORE = 0.7
 def density_peaks(
     features: Tensor, neighbours: int = 5, noise: float = 0.0, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """How much each patch is the peak of a cluster.
+    """Degree to which each patch is the center of a cluster.
 
-    A patch's density is exp(-mean squared distance to its nearest patches, itself among them); its isolation
-    the distance to the nearest denser patch (the greatest distance of all for the densest). A peak has much of
-    both: the value is their product.
+    The density of a patch is exp(-mean squared distance to its nearest patches, itself included). Its isolation is the
+    distance to the nearest denser patch (for the densest, the greatest distance of all). A center has high values of
+    both; the result is their product.
 
     Args:
         features: [B, L, C].
-        neighbours: how many nearest patches make the density.
-        noise: size of the uniform noise that separates equal densities (1e-6 as published); the same for every
-            image, so that a batch does not change an image's clusters.
-        generator: of the noise.
+        neighbours: number of nearest patches that determine the density.
+        noise: amplitude of the uniform noise that separates equal densities (1e-6 as published); the same for every
+            image, so that the clusters do not depend on the batch.
+        generator: generator of the noise.
 
     Returns:
         Peak values [B, L], and distances between all patches [B, L, L] (divided by sqrt(C)).
     """
-    # In double precision: the noise must show, and a patch be at distance zero of its likes.
+    # In double precision, so that the noise has an effect and equal patches are at distance 0.
     features = features.double()
     distance = torch.cdist(features, features) / features.shape[-1] ** 0.5
     nearest = distance.topk(min(neighbours, features.shape[1]), dim=-1, largest=False).values
@@ -53,16 +53,16 @@ def dpc_knn(
     noise: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Density-peak clusters: [B, L, C] features -> cluster of every patch [B, L], numbered by falling peak.
+    """Density-peak clusters: [B, L, C] features -> cluster of each patch [B, L], numbered by descending peak.
 
-    The `clusters` greatest peaks are centres; every patch joins the nearest. Arguments as in `density_peaks`.
+    The `clusters` greatest peaks are centers; every patch joins the nearest. Arguments as in `density_peaks`.
     """
     peaks, distance = density_peaks(features, neighbours, noise, generator)
-    centres = peaks.topk(min(clusters, features.shape[1]), dim=-1).indices
+    centers = peaks.topk(min(clusters, features.shape[1]), dim=-1).indices
     rows = torch.arange(len(features), device=features.device)[:, None]
-    cluster = distance[rows, centres].argmin(dim=1)
-    own = torch.arange(centres.shape[1], device=features.device).expand_as(centres)
-    return cluster.scatter(1, centres, own)
+    cluster = distance[rows, centers].argmin(dim=1)
+    own = torch.arange(centers.shape[1], device=features.device).expand_as(centers)
+    return cluster.scatter(1, centers, own)
 
 
 def diverse_ranking(
@@ -77,11 +77,11 @@ def diverse_ranking(
 
     With `keep_ratio` r (as published, for one k = round(r*L)): first the 0.7*k best by score; then, of k
     clusters, the best patch of each cluster that none of the patches so far belongs to, best first, until k
-    are kept (k clusters always leave enough of them); then all others by score.
+    are kept (k clusters always suffice); then all others by score.
 
     Without, one ranking for every keep ratio: of each ten places seven go to the best remaining patch by
-    score and three to the next greatest density peak that is still free. The centres of C clusters are the C
-    greatest peaks for every C, so at any k the three tenths are centres of the k-cluster partition.
+    score and three to the next greatest density peak that is still free. The centers of C clusters are the C
+    greatest peaks for every C, so at any k the three tenths are centers of the k-cluster partition.
     """
     batch, patches = scores.shape
     order = scores.argsort(dim=1, descending=True, stable=True)
@@ -103,7 +103,7 @@ def _interleave(by_score: list[int], by_peak: list[int]) -> list[int]:
     streams = (iter(by_score), iter(by_peak))
     due = 0
     for place in range(len(by_score)):
-        # Whole numbers: the place where 3/10 * (place + 1) reaches the next integer goes to a peak.
+        # A peak takes each place at which 3/10 * (place + 1) reaches the next integer.
         owed = (place + 1) * 3 // 10
         stream = streams[1] if owed > due else streams[0]
         due = owed

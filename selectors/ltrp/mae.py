@@ -1,8 +1,8 @@
 """Masked autoencoder (He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022).
 
-State-dict keys are those of the official implementation, so its checkpoints load as they are. The decoder's
-sequence is ordered class token, visible patches, masked patches: attention does not care about order, and so
-the masked positions are one contiguous tail, which the last block may compute alone.
+State-dict keys are those of the official implementation, so its checkpoints load without renaming. The sequence of the
+decoder is class token, visible patches, masked patches: attention does not depend on the order, and the last block can
+compute the masked patches alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ltrp_bench.selectors.vit.layers import (
 
 
 def count_visible(mask_ratio: float, patches: int) -> int:
-    """How many of `patches` stay visible: int(L * (1 - ratio)) as the official code, at least 1.
+    """Number of visible patches: int(L * (1 - ratio)) as in the official code, at least 1.
 
     The product is rounded to 9 digits first: 1 - 0.9 is a little less than 0.1 in floating point.
     """
@@ -43,8 +43,8 @@ def random_visible(
 ) -> Tensor:
     """`keep` of `patches` indices for each of `batch` images, uniformly and without repeats: [B, keep].
 
-    In raster order unless not `ordered`. Drawn on the generator's own device (the CPU without one), so that a
-    seed means the same anywhere.
+    In raster order if `ordered`. Drawn on the device of the generator (the CPU without one), so that a seed gives the
+    same indices on every device.
     """
     source = generator.device if generator is not None else torch.device("cpu")
     noise = torch.rand(batch, patches, generator=generator, device=source)
@@ -53,17 +53,16 @@ def random_visible(
 
 
 def complement(visible: Tensor, patches: int) -> Tensor:
-    """The indices that `visible` [B, n] leaves out, in raster order: [B, L - n]."""
+    """Indices that are not in `visible` [B, n], in raster order: [B, L - n]."""
     seen = torch.zeros(visible.shape[0], patches, dtype=torch.uint8, device=visible.device)
-    # A stable sort instead of nonzero(): no wait for the device.
+    # A stable sort instead of nonzero(), which would synchronize with the device.
     return seen.scatter_(1, visible, 1).argsort(dim=1, stable=True)[:, : patches - visible.shape[1]]
 
 
 class MAE(nn.Module):
-    """Encoder over the visible patches, light decoder over all of them, pixels of the masked ones as target.
+    """Encoder of the visible patches and light decoder of all patches, which predicts the pixels of the masked ones.
 
-    `mean` and `std` are the per-channel normalisation the images come in (RGB in [0, 1]); the model never
-    uses them itself, distances on pixels do.
+    `mean` and `std` normalize the images, per channel of RGB in [0, 1]; only distances on pixels use them.
     """
 
     def __init__(
@@ -125,7 +124,7 @@ class MAE(nn.Module):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def patchify(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, L, P*P*3]; ValueError for an image of another size than the model's."""
+        """[B, 3, H, W] -> [B, L, P*P*3]; `ValueError` for images of another size than the model's."""
         if tuple(images.shape[-2:]) != self.image_size:
             got, want = "x".join(map(str, images.shape[-2:])), "x".join(map(str, self.image_size))
             raise ValueError(f"this MAE takes images of {want} pixels, not {got}")
@@ -136,7 +135,7 @@ class MAE(nn.Module):
         return unpatchify(patches, self.grid, self.patch_size)
 
     def random_visible(self, batch: int, patches: int, keep: int, generator: torch.Generator | None = None) -> Tensor:
-        """See the function of the same name; the indices come back on the model's device."""
+        """As the function of the same name, on the device of the model."""
         return random_visible(batch, patches, keep, generator, self.cls_token.device)
 
     def embed(self, images: Tensor, visible: Tensor) -> Tensor:
@@ -180,7 +179,7 @@ class MAE(nn.Module):
         return torch.empty_like(x).scatter_(1, order.unsqueeze(-1).expand_as(x), x)
 
     def target(self, patches: Tensor) -> Tensor:
-        """What is to be predicted of [B, n, P*P*3] patches: the pixels, normalised per patch if asked."""
+        """Targets of [B, n, P*P*3] patches: their pixels, normalized per patch with `norm_pix_loss`."""
         if not self.norm_pix_loss:
             return patches
         mean = patches.mean(dim=-1, keepdim=True)
@@ -189,7 +188,7 @@ class MAE(nn.Module):
     def draw(
         self, images: Tensor, mask_ratio: float, generator: torch.Generator | None, visible: Tensor | None
     ) -> Tensor:
-        """The visible patches to use: those given, or random ones at the mask ratio."""
+        """The given visible patches, or random ones at the mask ratio: [B, n]."""
         if visible is not None:
             return visible
         keep = count_visible(mask_ratio, self.patches)
@@ -202,7 +201,7 @@ class MAE(nn.Module):
         generator: torch.Generator | None = None,
         visible: Tensor | None = None,
     ) -> Tensor:
-        """The loss alone (scalar): mean squared error over masked patches, which alone are predicted."""
+        """Scalar loss: mean squared error over the masked patches, the only ones that are predicted."""
         visible = self.draw(images, mask_ratio, generator, visible)
         masked = complement(visible, self.patches)
         pred = self.decode_masked(self.encode(images, visible), visible, masked)

@@ -22,7 +22,7 @@ from ltrp_bench.selectors.checkpoints import (
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae import MAE
 
-# A state dict does not show the number of heads; these are the published widths (Ti, S, B, L, H; decoder 512).
+# Heads by width, which a state dict does not hold: the published sizes Ti, S, B, L, H, and the decoder of width 512.
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 DECODER_HEADS = {512: 16}
 NEEDED = (
@@ -38,7 +38,7 @@ NEEDED = (
 
 
 def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
-    """How many blocks `prefix.0`, `prefix.1`, … a state dict holds."""
+    """Number of blocks `prefix.0`, `prefix.1`, … in a state dict."""
     found = [int(m[1]) for key in state if (m := re.match(rf"{re.escape(prefix)}\.(\d+)\.", key))]
     return max(found) + 1 if found else 0
 
@@ -46,11 +46,13 @@ def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
 def mae_config_from_state(
     state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, **overrides: Any
 ) -> dict[str, Any]:
-    """The constructor arguments of the MAE a state dict belongs to.
+    """Infer the configuration of a MAE from its state dict.
 
-    All sizes are read off the shapes; the numbers of heads come from `overrides`, else from the `config` in
-    our files' metadata, else from the published widths. Raises InputError for a state dict of another model
-    and where the heads cannot be told.
+    Sizes follow from shapes; numbers of heads from `overrides`, else the `config` in the metadata of our files, else
+    the published widths.
+
+    Raises:
+        InputError: a state dict of another model, or an unknown number of heads.
     """
     missing = [key for key in NEEDED if key not in state]
     if missing:
@@ -73,16 +75,16 @@ def mae_config_from_state(
     config.update(overrides)
     for name, size in (("heads", width), ("decoder_heads", decoder_width)):
         if config[name] is None:
-            raise InputError(f"cannot tell the MAE's {name} from its width {size}: pass {name}=N")
+            raise InputError(f"cannot infer the {name} of the MAE from its width {size}: pass {name}=N")
     return config
 
 
 def load_mae(path_or_tag: str | Path, **overrides: Any) -> MAE:
-    """A MAE from a file or a shipped tag ("mae.shapes"), in evaluation mode, parameters frozen.
+    """Load a MAE from a file or the tag of weights that ship ("mae.shapes"), in evaluation mode and frozen.
 
-    `overrides` replace what the file says of itself (constructor arguments, e.g. `heads`). Official
-    `mae_visualize_*` files were trained on plain pixels and the others on normalised ones. The file does not
-    say so, and only distances on pixels ask for it: told from the file's name unless overridden.
+    `overrides` replace parts of the configuration, e.g. `heads`. Official `mae_visualize_*` files were trained on plain
+    pixels and the others on normalized ones, which only distances on pixels depend on. It follows from the file name
+    unless overridden.
     """
     path = resolve(path_or_tag)
     state = load_state(path)
@@ -95,5 +97,5 @@ def load_mae(path_or_tag: str | Path, **overrides: Any) -> MAE:
 
 
 def save_mae(path: str | Path, mae: MAE, **metadata: Any) -> None:
-    """Write a MAE as safetensors, atomically, with all that `load_mae` needs; extra metadata as given."""
+    """Write a MAE as safetensors, atomically, with all that `load_mae` needs and further `metadata`."""
     save_safetensors(path, mae.state_dict(), {"kind": "mae", "config": mae.config, **metadata})

@@ -1,9 +1,9 @@
-"""The ranker's training objective: order the visible patches as their semantic density does (LTRP, section 3)."""
+"""Training objective of the ranker: order visible patches by their semantic density (LTRP, CVPR 2024, section 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,22 +14,24 @@ from ltrp_bench.selectors.ltrp.mae import MAE, count_visible, random_visible
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 from ltrp_bench.selectors.ltrp.ranking_losses import Loss, ranking_loss
 from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density, semantic_density
+from ltrp_bench.selectors.normalization import denormalize, normalize
+from ltrp_bench.selectors.option_checks import check_value
 
 
 class RankingObjective(nn.Module):
-    """Loss of a ranker on a batch, against pseudo scores from a frozen MAE.
+    """Loss of a ranker on a batch, with pseudo scores from a frozen MAE as targets.
 
-    The MAE is not a submodule: it is neither trained nor saved with the ranker, but moves with it.
+    The MAE is no submodule, so that it is neither trained nor saved with the ranker; it is moved with it.
 
     Args:
-        mae: the reconstructor; its patch grid must be the ranker's.
+        mae: reconstructs the images; its patch grid must equal that of the ranker.
         ranker: the network to train.
         loss: "list_mle", "list_net", "rank_net", "focused_rank" or "pointwise".
         distance, mask_ratio, hide, max_memory_mb: as in `semantic_density`.
-        sublist: ListMLE over this many random entries of a list; None for the whole list.
-        asymmetric: the ranker sees the visible patches only; otherwise the whole image, supervised at them.
-        visits: 0 (the paper): the visible patches' scores come from their own masking. V >= 1: from the average
-            over V maskings in which each patch of the image is visible; less noisy, some ten times V dearer.
+        sublist: number of random entries of a list that ListMLE uses; None for the whole list.
+        asymmetric: the ranker gets the visible patches only; otherwise the whole image, with a loss at these patches.
+        visits: 0 (the paper) takes the scores of the visible patches from their own masking. V >= 1 averages over V
+            maskings in which each patch is visible; less noise, at about 10 V times the cost.
     """
 
     def __init__(
@@ -51,11 +53,10 @@ class RankingObjective(nn.Module):
                 f"the MAE cuts images into {mae.grid} patches of {mae.patch_size} pixels, "
                 f"the ranker into {ranker.grid} of {ranker.patch_size}"
             )
-        if loss not in get_args(Loss):
-            raise UsageError(f"no ranking loss {loss!r}; choose one of {', '.join(get_args(Loss))}")
+        check_value("ranking objective", "loss", loss, Loss)
         check_distance(distance)
         self.ranker = ranker
-        self._frozen = (mae.eval().requires_grad_(False),)  # in a tuple, unseen by nn.Module
+        self._frozen = (mae.eval().requires_grad_(False),)  # in a tuple, hidden from nn.Module
         self.loss, self.sublist, self.asymmetric, self.visits = loss, sublist, asymmetric, visits
         self.mask_ratio = mask_ratio
         self.density: dict[str, Any] = {"hide": hide, "distance": distance, "max_memory_mb": max_memory_mb}
@@ -65,9 +66,9 @@ class RankingObjective(nn.Module):
         return super()._apply(fn, recurse)
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Scalar loss of [B, 3, H, W] images normalised by the ranker's mean and std.
+        """Scalar loss of [B, 3, H, W] images, normalized by the mean and std of the ranker.
 
-        All randomness (visible patches, sub-lists) comes from `generator`.
+        Visible patches and sub-lists are drawn from `generator`.
         """
         visible, true = self.pseudo_scores(images, generator)
         pred = self.ranker(images, visible) if self.asymmetric else self.ranker(images).gather(1, visible)
@@ -79,18 +80,15 @@ class RankingObjective(nn.Module):
         mae = self._frozen[0]
         keep = count_visible(self.mask_ratio, mae.patches)
         visible = random_visible(len(images), mae.patches, keep, generator, images.device)
-        images = renormalise(images, self.ranker, mae)
+        images = renormalize(images, self.ranker, mae)
         if self.visits == 0:
             return semantic_density(mae, images, visible, **self.density)
         scores = average_density(mae, images, self.visits, self.mask_ratio, generator=generator, **self.density)
         return visible, scores.flatten(1).gather(1, visible)
 
 
-def renormalise(images: Tensor, old: Ranker | MAE, new: Ranker | MAE) -> Tensor:
-    """Images normalised for one model, as another wants them."""
+def renormalize(images: Tensor, old: Ranker | MAE, new: Ranker | MAE) -> Tensor:
+    """Images normalized for one model -> normalized for another."""
     if old.mean == new.mean and old.std == new.std:
         return images
-    a_mean, a_std, b_mean, b_std = (
-        images.new_tensor(x).view(1, 3, 1, 1) for x in (old.mean, old.std, new.mean, new.std)
-    )
-    return (images * a_std + a_mean - b_mean) / b_std
+    return normalize(denormalize(images, old.mean, old.std), new.mean, new.std)

@@ -1,8 +1,8 @@
-"""The ranking network: a vision transformer that scores patches in one pass (LTRP, section 3.2).
+"""Ranking network: a vision transformer that scores patches in one pass (LTRP, CVPR 2024, section 3.2).
 
-Two heads. `patch` reads a score off each patch token, works on any subset of patches and at any image size.
-`class_token` is the published one: the class token alone gives a score for every patch of the training grid
-(196 at 224/16), and so it must be used at that size.
+There are two heads. `patch` computes a score from each patch token, for any subset of patches and any image size.
+`class_token`, the published one, computes the scores of all patches of the training grid (196 at 224/16) from the class
+token, and so works at the training size only.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
 
 
 class Ranker(nn.Module):
-    """Scores of patches from an image, or from some of its patches alone.
+    """Scores patches from an image, or from some of its patches alone.
 
-    `mean` and `std` are the per-channel normalisation the images come in (RGB in [0, 1]).
+    `mean` and `std` normalize the images, per channel of RGB in [0, 1].
     """
 
     def __init__(
@@ -95,10 +95,10 @@ class Ranker(nn.Module):
         """Scores from the whole image, or from the visible patches alone.
 
         Args:
-            images: [B, 3, H, W] normalised; any multiple of the patch size with the `patch` head (position
+            images: [B, 3, H, W] normalized; any multiple of the patch size with the `patch` head (position
                 embeddings are interpolated), the training size with the `class_token` head.
-            visible: [B, n] raster indices: the transformer sees these patches only (the paper's asymmetric
-                training) and their scores alone are returned.
+            visible: [B, n] raster indices; the transformer gets these patches only (the asymmetric training of the
+                paper), and only their scores are returned.
 
         Returns:
             [B, n] scores, or [B, L] of all patches in raster order.
@@ -126,9 +126,10 @@ class Ranker(nn.Module):
 def ranker_config_from_state(
     state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, **overrides: Any
 ) -> dict[str, Any]:
-    """The constructor arguments of the ranker a state dict (without "score_net.") belongs to.
+    """Infer the configuration of a ranker from its state dict (without "score_net.").
 
-    Raises InputError for a state dict of another model, and where the number of heads cannot be told.
+    Raises:
+        InputError: a state dict of another model, or an unknown number of heads.
     """
     needed = ("cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight", "norm.weight")
     missing = [key for key in needed if key not in state]
@@ -158,15 +159,15 @@ def ranker_config_from_state(
     config.update(json.loads((metadata or {}).get("config", "{}")))
     config.update(overrides)
     if config["heads"] is None:
-        raise InputError(f"cannot tell the ranker's number of heads from its width {width}: pass heads=N")
+        raise InputError(f"cannot infer the number of heads of the ranker from its width {width}: pass heads=N")
     return config
 
 
 def load_ranker(path_or_tag: str | Path, **overrides: Any) -> Ranker:
-    """A ranker from an official file, ours, or a shipped tag ("ltrp.shapes"); evaluation mode, frozen.
+    """Load a ranker from a file or the tag of weights that ship ("ltrp.shapes"), in evaluation mode and frozen.
 
-    Official files hold {"model": {"score_net.…"}}, with the reconstructor beside it or not. `overrides` replace
-    what the file says of itself (constructor arguments, e.g. `heads`).
+    Official files hold {"model": {"score_net.…"}}, with or without the MAE. `overrides` replace parts of the
+    configuration, e.g. `heads`.
     """
     path = resolve(path_or_tag)
     state = load_state(path)
@@ -177,5 +178,5 @@ def load_ranker(path_or_tag: str | Path, **overrides: Any) -> Ranker:
 
 
 def save_ranker(path: str | Path, ranker: Ranker, **metadata: Any) -> None:
-    """Write a ranker as safetensors, atomically, with all that `load_ranker` needs; extra metadata as given."""
+    """Write a ranker as safetensors, atomically, with all that `load_ranker` needs and further `metadata`."""
     save_safetensors(path, ranker.state_dict(), {"kind": "ltrp-ranker", "config": ranker.config, **metadata})

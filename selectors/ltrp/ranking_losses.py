@@ -1,4 +1,4 @@
-"""Losses that teach an order: predicted scores [B, n] against pseudo scores [B, n], greater = ranked higher.
+"""Ranking losses: predicted scores [B, n] and target scores [B, n], greater = ranked higher.
 
 LTRP (Luo et al., CVPR 2024, section 3.2, table 5) compares these and trains with ListMLE. All are written with
 log-sum-exp, so that they stay finite for any finite scores.
@@ -7,13 +7,13 @@ log-sum-exp, so that they stay finite for any finite scores.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.option_checks import check_value
 
 Loss = Literal["list_mle", "list_net", "rank_net", "focused_rank", "pointwise"]
 
@@ -23,8 +23,8 @@ def list_mle(
 ) -> Tensor:
     """ListMLE (Xia et al., ICML 2008): minus the log-likelihood of the true order under Plackett-Luce.
 
-    Summed over a list, mean over the batch. With `sublist` = k it is taken over k entries drawn at random from
-    each list (LTRP's k = 20), which keeps late positions from dominating; k >= n means the whole list.
+    Summed over a list, averaged over the batch. With `sublist` = k it is computed on k random entries of each list (20
+    in LTRP), so that late positions do not dominate; k >= n means the whole list.
     """
     if sublist is not None and sublist < pred.shape[1]:
         source = generator.device if generator is not None else torch.device("cpu")
@@ -32,7 +32,7 @@ def list_mle(
         drawn = noise.argsort(dim=1)[:, :sublist]
         pred, true = pred.gather(1, drawn), true.gather(1, drawn)
     ordered = pred.gather(1, true.argsort(dim=1, descending=True, stable=True))
-    # log sum of exp over each entry and all those ranked after it
+    # log-sum-exp over each entry and all entries ranked after it
     tails = ordered.flip(1).logcumsumexp(dim=1).flip(1)
     return (tails - ordered).sum(dim=1).mean()
 
@@ -52,17 +52,17 @@ def pairwise(pred: Tensor, true: Tensor, threshold: float = 0.0, sigma: float = 
 def rank_net(pred: Tensor, true: Tensor, threshold: float = 0.0, sigma: float = 1.0) -> Tensor:
     """RankNet (Burges et al., ICML 2005): logistic loss, mean over the pairs whose order is known.
 
-    Pairs whose true scores differ by `threshold` or less do not count; without any pair the loss is 0.
+    Pairs with true scores that differ by at most `threshold` do not count; without pairs the loss is 0.
     """
     pairs = ((true.unsqueeze(2) - true.unsqueeze(1)) > threshold).sum()
     return pairwise(pred, true, threshold, sigma).sum() / pairs.clamp_min(1)
 
 
 def focused_rank(pred: Tensor, true: Tensor, top: int = 10, threshold: float = 0.001, sigma: float = 1.0) -> Tensor:
-    """FocusedRank, LTRP's list-and-pair hybrid: ListMLE among the `top` best, each of them against the rest.
+    """FocusedRank, the hybrid of list and pair losses in LTRP: ListMLE among the `top` best, and pairs with the rest.
 
-    The second term is the logistic loss of (best, rest) pairs whose true scores differ by more than
-    `threshold`, averaged over all such pairs of places and halved.
+    The second term is the logistic loss of (best, rest) pairs with true scores that differ by more than `threshold`,
+    averaged over all (best, rest) pairs and halved.
     """
     order = true.argsort(dim=1, descending=True, stable=True)
     pred, true = pred.gather(1, order), true.gather(1, order)
@@ -91,9 +91,8 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 def ranking_loss(
     name: str, pred: Tensor, true: Tensor, sublist: int | None = None, generator: torch.Generator | None = None
 ) -> Tensor:
-    """The loss called `name`; `sublist` and `generator` concern ListMLE only. UsageError for no such loss."""
-    if name not in LOSSES:
-        raise UsageError(f"no ranking loss {name!r}; choose one of {', '.join(get_args(Loss))}")
+    """Compute a loss by its name; `sublist` and `generator` are for ListMLE only. `UsageError` for an unknown name."""
+    check_value("ranking objective", "loss", name, Loss)
     if name == "list_mle":
         return list_mle(pred, true, sublist, generator)
     return LOSSES[name](pred, true)

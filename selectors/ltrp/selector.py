@@ -1,4 +1,8 @@
-"""LTRP as selectors: the trained ranker, the ranker with diversity, and the teacher that taught it."""
+"""LTRP (Luo et al., "Learning to Rank Patches for Unbiased Image Redundancy Reduction", CVPR 2024): three selectors.
+
+`ltrp` is the trained ranker, `ltrp-cluster` the ranker with diversity, and `ltrp-teacher` the pseudo scores from which
+the ranker is trained. Beyond the paper, the diverse ranking is nested over keep ratios unless one ratio is given.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,26 @@ from ltrp_bench.selectors.ltrp.diversity import diverse_ranking
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
 from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density
+from ltrp_bench.selectors.normalization import denormalize
+from ltrp_bench.selectors.option_checks import check_value, check_whole
 from ltrp_bench.selectors.vit.layers import patchify
+
+Normalise = Literal["none", "rank"]
 
 
 class LTRPSelector(Selector):
-    """The ranking network of LTRP (Luo et al., CVPR 2024): one pass, a score a patch, no labels anywhere.
+    """Ranking network of LTRP: one forward pass, trained without labels.
 
     Args:
-        weights: official LTRP file, ours, or the name of weights that ship ("ltrp.shapes").
-        heads: attention heads, where neither the file nor its width tells.
+        weights: an official LTRP file, one of ours, or the tag of weights that ship ("ltrp.shapes").
+        heads: number of attention heads; only needed if neither file nor width identifies it.
         diversity: rank by score and density-peak clusters together (`ltrp-cluster`).
-        cluster_keep_ratio: the one keep ratio that clusters are made for, as published; None: a ranking that
-            keeps 30 % of cluster centres at every ratio. Only with `diversity`.
-        neighbours: of the density-peak clustering.
-        any_size: take images of any size, position embeddings interpolated, instead of the training size only.
-            Not with the published class-token head.
-        seed: of the noise that separates equal densities.
+        cluster_keep_ratio: the only keep ratio that clusters are made for, as published; None gives a ranking with 30 %
+            cluster centers at every ratio. Only with `diversity`.
+        neighbours: number of nearest patches in the density-peak clustering.
+        any_size: accept images of any size, with interpolated position embeddings, not only of the training size. Not
+            with the published class-token head.
+        seed: seed of the noise that separates equal densities.
     """
 
     weights_family = "ltrp"
@@ -41,6 +49,7 @@ class LTRPSelector(Selector):
     def __init__(
         self,
         weights: str | Path,
+        *,
         heads: int | None = None,
         diversity: bool = False,
         cluster_keep_ratio: float | None = None,
@@ -62,7 +71,6 @@ class LTRPSelector(Selector):
         self.neighbours, self.seed = neighbours, seed
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        grid = (images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size)
         scores = self.ranker(images)
         if self.diversity:
             scores = diverse_ranking(
@@ -72,39 +80,47 @@ class LTRPSelector(Selector):
                 self.neighbours,
                 generator=torch.Generator().manual_seed(self.seed),
             )
-        return scores.view(-1, *grid)
+        return scores.view(-1, *self.grid_of(images))
 
 
 class LTRPClusterSelector(LTRPSelector):
-    """`LTRPSelector` with diversity: 70 % by score, 30 % from density-peak clusters of the patches' pixels."""
+    """`LTRPSelector` with diversity: 70 % by score, 30 % from density-peak clusters of the pixels of the patches."""
 
     version = 2
 
     def __init__(
         self,
         weights: str | Path,
+        *,
         heads: int | None = None,
         cluster_keep_ratio: float | None = None,
         neighbours: int = 5,
         any_size: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__(weights, heads, True, cluster_keep_ratio, neighbours, any_size, seed)
+        super().__init__(
+            weights,
+            heads=heads,
+            diversity=True,
+            cluster_keep_ratio=cluster_keep_ratio,
+            neighbours=neighbours,
+            any_size=any_size,
+            seed=seed,
+        )
 
 
 class LTRPTeacher(Selector):
-    """The pseudo scores themselves: semantic density averaged over maskings in which each patch is visible.
+    """Pseudo scores from which the ranker is trained: semantic density, averaged over maskings.
 
-    Slow (about visits / (1 - mask_ratio) maskings an image, each with all its removals), and what the ranker
-    learns to imitate. The maskings of an image are drawn from its pixels and the seed, so that its scores do not
-    depend on its batch.
+    Slow: about visits / (1 - mask_ratio) maskings per image, each with a removal of every visible patch. The maskings
+    of an image are drawn from its pixels and the seed, so that its scores do not depend on its batch.
 
     Args:
-        weights: MAE file, or the name of weights that ship ("mae.shapes").
-        visits: how often each patch is scored.
+        weights: a MAE file, or the tag of weights that ship ("mae.shapes").
+        visits: number of maskings in which each patch is visible.
         mask_ratio, hide, distance, max_memory_mb: as in `semantic_density`.
         normalise: average raw scores ("none") or ranks within each masking ("rank").
-        seed: of the maskings.
+        seed: seed of the maskings.
     """
 
     weights_family = "mae"
@@ -114,19 +130,18 @@ class LTRPTeacher(Selector):
     def __init__(
         self,
         weights: str | Path,
+        *,
         visits: int = 3,
         mask_ratio: float = 0.9,
         hide: Hide = "decoder",
         distance: Distance = "l1",
-        normalise: Literal["none", "rank"] = "none",
+        normalise: Normalise = "none",
         max_memory_mb: float | None = None,
         seed: int = 0,
     ) -> None:
         check_distance(distance)
-        if visits < 1:
-            raise UsageError(f"visits must be at least 1, got {visits}")
-        if normalise not in ("none", "rank"):
-            raise UsageError(f"normalise must be 'none' or 'rank', got {normalise!r}")
+        check_whole(f"selector {self.name!r}", "visits", visits, 1)
+        check_value(f"selector {self.name!r}", "normalise", normalise, Normalise)
         self.mae = load_mae(weights)
         self.mean = cast(Channels, self.mae.mean)
         self.std = cast(Channels, self.mae.std)
@@ -148,8 +163,7 @@ class LTRPTeacher(Selector):
         )
 
     def _orders(self, image: Tensor) -> Tensor:
-        """[visits, L] permutations drawn from the image's 8-bit pixels and the seed."""
-        mean, std = (image.new_tensor(x).view(3, 1, 1) for x in (self.mean, self.std))
-        pixels = ((image * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        """[visits, L] permutations, drawn from the 8-bit pixels of the image and the seed."""
+        pixels = (denormalize(image, self.mean, self.std) * 255).round().clamp(0, 255).to(torch.uint8)
         rng = np.random.default_rng([self.seed, zlib.crc32(pixels.cpu().numpy().tobytes())])
         return torch.from_numpy(np.stack([rng.permutation(self.mae.patches) for _ in range(self.visits)]))

@@ -1,22 +1,21 @@
-"""Semantic density: how much a reconstruction changes when one visible patch is taken away.
+"""Semantic density: the change of a reconstruction when one visible patch is removed (LTRP, CVPR 2024, section 3.1).
 
-Source: LTRP (Luo et al., CVPR 2024), section 3.1. A masked autoencoder rebuilds the masked patches from a few
-visible ones (the anchor); each visible patch in turn is hidden, and put back before the next. The farther the
-reconstruction of the masked patches moves, the more that patch told.
+A masked autoencoder reconstructs the masked patches from a few visible ones (the anchor). Each visible patch is then
+hidden in turn. The more the reconstruction of the masked patches changes, the more informative is the patch.
 
-Two ways to take a patch away, as the reference has them. `decoder`: the encoder sees it, no decoder block does.
-`encoder_decoder`: in every encoder block it neither asks nor answers, its own attention gathering zero, and the
-decoder is handed all latents, this one now ignorant of the others and they of it.
+A patch is hidden in one of two ways, as in the published code. `decoder`: from all blocks of the decoder, but not from
+the encoder. `encoder_decoder`: in every block of the encoder, the patch neither attends nor is attended to, and its own
+attention output is 0; the decoder gets all latents.
 
-The published code hides a token with an N x N mask, one decoder pass a removal. Here the token is left out of
-the sequence, which is the same thing computed on fewer tokens; removals of all images run in common batches;
-what no removal can change (the first block's norm, queries, keys and values of the other tokens) is computed
-once; and the last block computes masked positions only.
+The published code hides a token by an N x N mask, with one decoder pass per removal. Here the token is left out of the
+sequence, which gives the same result on fewer tokens; removals of all images share batches; parts that no removal
+changes (norm, queries, keys and values of the other tokens in the first block) are computed once; and the last block
+computes masked positions only.
 """
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -24,6 +23,7 @@ from torch import Tensor
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.distances import ON_PIXELS, Distance, PixelDistance, check_distance, patch_distance
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
+from ltrp_bench.selectors.option_checks import check_value
 from ltrp_bench.selectors.vit.layers import Block
 
 Hide = Literal["decoder", "encoder_decoder"]
@@ -39,34 +39,33 @@ def semantic_density(
     max_memory_mb: float | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Score each visible patch by how much the reconstruction changes without it.
+    """Score each visible patch by the change of the reconstruction without it.
 
     Args:
-        mae: the reconstructor.
-        images: [B, 3, H, W], normalised by the MAE's mean and std.
-        visible: [B, n] indices of the visible patches; random ones at `mask_ratio` if None.
-        mask_ratio: share of patches masked, in (0, 1).
-        hide: cut the patch off in the decoder's blocks (the paper's default) or in the encoder's; see above.
+        mae: reconstructs the images.
+        images: [B, 3, H, W], normalized by the mean and std of the MAE.
+        visible: [B, n] indices of the visible patches; None draws them at `mask_ratio`.
+        mask_ratio: share of masked patches, in (0, 1).
+        hide: hide the patch in the decoder (the default of the paper) or in the encoder; see above.
         distance: l1, l2 (on predictions) or ssim, psnr, lpips (on images), over the masked patches.
-        max_memory_mb: rough ceiling for the working memory; None: 64 on a CPU (its caches), 4096 on a GPU.
-        generator: for the random visible patches.
+        max_memory_mb: rough limit of the working memory; None takes 64 on a CPU (for its caches), 4096 on a GPU.
+        generator: generator of the random visible patches.
 
     Returns:
         The visible indices [B, n] and their float32 scores [B, n] in the same order; greater = more is lost.
         The scores do not depend on `max_memory_mb` or on the other images beyond float rounding.
 
     Raises:
-        UsageError: an unknown distance or `hide`, or no masked patch to look at.
+        UsageError: an unknown `distance` or `hide`, or no masked patch.
         InputError: LPIPS without its weights.
     """
     check_distance(distance)
-    if hide not in get_args(Hide):
-        raise UsageError(f"no way to hide {hide!r}; choose one of {', '.join(get_args(Hide))}")
+    check_value("semantic density", "hide", hide, Hide)
     if visible is None:
         keep = count_visible(mask_ratio, mae.patches)
         visible = random_visible(len(images), mae.patches, keep, generator, images.device)
     if visible.shape[1] >= mae.patches:
-        raise UsageError("semantic density looks at masked patches: mask at least one")
+        raise UsageError("semantic density needs masked patches: mask at least one")
     if max_memory_mb is None:
         max_memory_mb = 64.0 if images.device.type == "cpu" else 4096.0
     images = images.to(mae.cls_token.dtype)
@@ -95,11 +94,11 @@ def average_density(
 ) -> Tensor:
     """Semantic density of every patch, averaged over random maskings: [B, gh, gw] float32.
 
-    Each visit cuts a random order of the patches into disjoint visible sets, so that every patch is visible
-    once (the last set is filled up from the first; its patches' extra scores are averaged in).
+    Each visit splits a random order of the patches into disjoint visible sets, so that every patch is visible once (the
+    last set is filled up from the first; the extra scores are averaged in).
 
     Args:
-        visits: how often each patch is scored at least.
+        visits: least number of scores per patch.
         normalise: average raw scores, or ranks within each visible set, in [0, 1].
         orders: [B, visits, L] permutations of the patches to use instead of random ones.
         mae, images, mask_ratio, hide, distance, max_memory_mb, generator: as in `semantic_density`.
@@ -126,7 +125,7 @@ def average_density(
 
 
 def _elements(mae: MAE, seen: int, distance: Distance) -> tuple[int, int]:
-    """Numbers held for each image, and at most alive for each removal: rough counts of tensor elements."""
+    """Rough number of tensor elements in memory per image, and per removal."""
     width, pixels = mae.decoder_embed.out_features, mae.decoder_pred.out_features
     tokens, masked = mae.patches, mae.patches - seen
     shared = 4 * tokens * width + masked * pixels
@@ -148,7 +147,7 @@ def _density(mae: MAE, images: Tensor, visible: Tensor, hide: Hide, distance: Di
     for block in encoder:
         latent = block(latent)
     known = _known(mae, mae.norm(latent), visible)
-    # A mask token differs by its place only: one table serves all images and removals.
+    # Mask tokens differ by their position only: one table for all images and removals.
     blank = mae.mask_token[0] + mae.decoder_pos_embed[0, 1:]
     blank_qkv = first.qkv(blank)[masked]
     blank = blank[masked]
@@ -190,7 +189,7 @@ def _density(mae: MAE, images: Tensor, visible: Tensor, hide: Hide, distance: Di
 
 
 def _known(mae: MAE, latent: Tensor, visible: Tensor) -> Tensor:
-    """The decoder's tokens that are not blank: class token and visible patches at their places."""
+    """Decoder tokens that are not masked: class token and visible patches, with positions."""
     places = torch.nn.functional.pad(visible + 1, (1, 0))
     return mae.decoder_embed(latent) + mae.decoder_pos_embed[0][places]
 

@@ -1,7 +1,7 @@
-"""Plain vision transformers from any checkpoint: timm's, DeiT-like official files, and those that ship.
+"""Plain vision transformers from checkpoints of timm, DeiT-like official files, and weights that ship.
 
-Everything that reads attention, gradients or features of a ViT starts here, so that each method is judged on the
-same weights, at their own normalisation and input size, with the label sets they were taught with.
+Methods that use attention, gradients or features of a ViT all load it here, so that they are compared on the same
+weights, with the normalization, input size and label sets that belong to them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import timm
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Supervision
+from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, mismatch, resolve, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.stem import ConvStem, stem_patch_size
 
 LABEL_SETS: Mapping[int, str] = {1000: "imagenet1k", 21841: "imagenet21k", 21843: "imagenet21k", 11221: "imagenet21k"}
-"""What the number of a classifier's outputs says about its labels."""
+"""Number of outputs of a classifier -> its label set."""
 
 TAGS: Mapping[str, str] = {
     "in1k": "imagenet1k",
@@ -33,22 +33,22 @@ TAGS: Mapping[str, str] = {
     "in21k": "imagenet21k",
     "in22k": "imagenet21k",
 }
-"""Parts of timm's tags that name label sets."""
+"""Part of a timm tag -> label set."""
 
 CAPTIONED = ("laion", "openai", "clip", "datacomp", "webli", "dfn")
-"""Parts of timm's tags that name collections of captioned images."""
+"""Parts of timm tags that name data sets of captioned images."""
 
 
 @dataclass
 class Backbone:
-    """A frozen ViT and what its weights ask for.
+    """A frozen ViT, and how its images are prepared.
 
     Attributes:
-        model: timm's `VisionTransformer` in evaluation mode, float32, without gradients.
+        model: timm `VisionTransformer` in evaluation mode, float32, without gradients.
         mean, std: per channel of RGB in [0, 1].
-        image_size: (H, W) it was trained at.
-        patch_size: pixels along the side of a patch.
-        supervision: what it was taught with.
+        image_size: (H, W) of the training.
+        patch_size: side of a patch in pixels.
+        supervision: label sets of the training.
     """
 
     model: VisionTransformer
@@ -60,12 +60,17 @@ class Backbone:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(gh, gw) of the training size."""
+        """Patch grid (gh, gw) at the training size."""
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+    def configure(self, selector: Selector) -> None:
+        """Give a selector the normalization, sizes and supervision of these weights."""
+        selector.mean, selector.std, selector.supervision = self.mean, self.std, self.supervision
+        selector.input_size, selector.patch_size = self.image_size, self.patch_size
 
     @property
     def classes(self) -> int:
-        """Outputs of the classifier; 0 where there is none."""
+        """Number of outputs of the classifier; 0 without a classifier."""
         return int(self.model.num_classes)
 
 
@@ -77,24 +82,24 @@ def load_backbone(
     supervised: bool = True,
     drop: tuple[str, ...] = (),
 ) -> Backbone:
-    """A ViT from a file.
+    """Load a ViT.
 
-    The architecture is told by, in this order: `model`; the file's own metadata (weights made here); a file name
-    that is a timm model's ("vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"); the tensors' names and shapes.
+    The architecture is, in this order, that of `model`; of the metadata of our own files; of the timm model that the
+    file is named after ("vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"); or inferred from names and shapes of tensors.
 
     Args:
-        weights: torch or safetensors file; official wrappings ("model", "state_dict", "teacher") are taken off. Or
-            the name of weights that ship ("vit.shapes0").
-        model: a timm model name, with or without "timm:"; without a tag it means timm's default weights.
-        heads: attention heads, where neither file nor width tells.
-        label_set: what the classifier's labels are, where neither file nor number of outputs tells; "self" for
-            weights that saw none.
-        supervised: the method learns from labels; else the supervision is "self" and a classifier is not needed.
-        drop: prefixes of keys that belong to another part of the method and are left out here.
+        weights: torch or safetensors file, with or without the official wrappers ("model", "state_dict", "teacher"), or
+            the tag of weights that ship ("vit.shapes0").
+        model: name of a timm model, with or without "timm:"; without a tag it means timm's default weights.
+        heads: number of attention heads; only needed if neither file nor width identifies it.
+        label_set: label set of the classifier; only needed if neither file nor number of outputs identifies it. "self"
+            for weights that were trained without labels.
+        supervised: False if the weights were trained without labels (DINO, MAE, MoCo); no classifier is needed then.
+        drop: prefixes of keys to leave out, which belong to another part of the method.
 
     Raises:
-        InputError: a missing, corrupt or foreign file (its keys and what it looks like are named). UsageError: an
-        unknown timm model.
+        InputError: a missing, corrupt or foreign file; the message names its keys and what it looks like.
+        UsageError: an unknown timm model.
     """
     path = resolve(weights)
     state = {k: v.float() if v.is_floating_point() else v for k, v in _bare(load_state(path)).items()}
@@ -108,7 +113,9 @@ def load_backbone(
     )
     load_into(net, state, f"the ViT {name or path.name}")
     net.eval().requires_grad_(False)
-    taught = taught_by(name, config, int(net.num_classes), label_set) if supervised else Supervision.self_supervised()
+    supervision = (
+        supervision_of(name, config, int(net.num_classes), label_set) if supervised else Supervision.self_supervised()
+    )
     known = timm.get_pretrained_cfg(name) if name and not config else None
     mean, std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)
     size, patch = net.patch_embed.img_size, net.patch_embed.patch_size
@@ -118,36 +125,47 @@ def load_backbone(
         cast(Channels, tuple(config.get("std", std))),
         (int(size[0]), int(size[1])),
         int(patch[0]),
-        taught,
+        supervision,
     )
 
 
-def taught_by(name: str | None, config: Mapping[str, Any], classes: int, label_set: str | None) -> Supervision:
-    """The label sets of a classifier's weights; `InputError` where nothing tells and `label_set` is not given."""
+def supervision_of(name: str | None, config: Mapping[str, Any], classes: int, label_set: str | None) -> Supervision:
+    """Supervision of the weights of a classifier.
+
+    Args:
+        name: name of the timm model with its tag, which lists the label sets; None if unknown.
+        config: metadata of our own files.
+        classes: number of outputs.
+        label_set: overrides all others: label sets joined by "+", or "self".
+
+    Raises:
+        InputError: the label set cannot be inferred, and `label_set` is not given.
+    """
     if label_set is not None:
         return Supervision.self_supervised() if label_set == "self" else Supervision.labels(*label_set.split("+"))
     if config.get("label_set"):
         return Supervision.labels(str(config["label_set"]))
     tag = (name or "").partition(".")[2]
     if classes in LABEL_SETS and not any(text in tag for text in CAPTIONED):
-        # timm's tags tell the order of training: augreg_in21k_ft_in1k.
-        told = [TAGS[part] for part in tag.split("_") if part in TAGS]
-        return Supervision.labels(*dict.fromkeys([*told, LABEL_SETS[classes]]))
+        # timm tags list the label sets in the order of training: augreg_in21k_ft_in1k.
+        listed = [TAGS[part] for part in tag.split("_") if part in TAGS]
+        return Supervision.labels(*dict.fromkeys([*listed, LABEL_SETS[classes]]))
     if tag and any(text in tag for text in CAPTIONED):
         raise InputError(
-            f"the weights {tag!r} were taught captions too, which are no label set here: give label_set=NAME "
+            f"the weights {tag!r} were trained with captions too, which are no label set here: give label_set=NAME "
             "(captions+imagenet1k, …)"
         )
     raise InputError(
-        f"cannot tell which labels a classifier of {classes} outputs was taught with: give label_set=NAME "
-        "(imagenet1k, imagenet21k+imagenet1k, …; self where it saw none)"
+        f"cannot tell which labels a classifier of {classes} outputs was trained with: give label_set=NAME "
+        "(imagenet1k, imagenet21k+imagenet1k, …; self for none)"
     )
 
 
 def timm_name(name: str) -> str:
-    """A timm model name without "timm:" and with its tag (timm's default one where none is given).
+    """Name of a timm model without "timm:" and with its tag, timm's default if none is given.
 
-    `UsageError` for a model or tag that timm does not have.
+    Raises:
+        UsageError: timm does not have the model or the tag.
     """
     bare = name.removeprefix("timm:")
     base, _, tag = bare.partition(".")
@@ -164,9 +182,9 @@ def timm_name(name: str) -> str:
 
 
 def name_of_file(path: Path) -> str | None:
-    """The timm model name that a file is named after, tag and all; None for any other file name.
+    """Name of the timm model, with its tag, that a file is named after; None for any other file name.
 
-    Without a tag a name tells nothing of the weights: many an official file is called after its architecture.
+    A name without a tag does not identify weights: many official files are named after their architecture alone.
     """
     stem = path.name.removesuffix(path.suffix)
     if "." not in stem:
@@ -178,7 +196,7 @@ def name_of_file(path: Path) -> str | None:
 
 
 def _from_timm(name: str, state: Mapping[str, Tensor], heads: int | None, path: Path) -> VisionTransformer:
-    """Built with the classifier that the file holds, which need not be the one timm's own weights have."""
+    """A timm model with a classifier of the size in the file, which may differ from that of timm's weights."""
     if "blocks.0.attn.qkv.weight" not in state:
         raise mismatch(f"a plain ViT ({path.name})", state, ["blocks.0.attn.qkv.weight"])
     classes = int(state["head.weight"].shape[0]) if "head.weight" in state else 0
@@ -189,7 +207,7 @@ def _from_timm(name: str, state: Mapping[str, Tensor], heads: int | None, path: 
 
 
 def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefixes that self-supervised files put before a backbone's keys."""
+    """State dict without the prefixes that self-supervised files put before the keys of a backbone."""
     for prefix in ("module.backbone.", "backbone.", "module.base_encoder.", "base_encoder.", "module.", "encoder."):
         if any(key.startswith(prefix + "blocks.0.") for key in state):
             return strip_prefix(state, prefix)
@@ -197,7 +215,11 @@ def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dict[str, Any]:
-    """Size of the ViT that a state dict belongs to; `InputError` for another model, or an unknown number of heads."""
+    """Infer the configuration of a ViT from its state dict.
+
+    Raises:
+        InputError: a state dict of another model, or an unknown number of heads.
+    """
     needed = (
         "cls_token",
         "pos_embed",
@@ -229,7 +251,7 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
 
 
 def build_vit(config: Mapping[str, Any]) -> VisionTransformer:
-    """timm's ViT from `vit_config`'s words (also those in the metadata of weights made here)."""
+    """Build a timm ViT from a configuration as in `vit_config` and in the metadata of our own files."""
     classes = config.get("classes", 0)
     net = VisionTransformer(
         img_size=config["image_size"],
@@ -257,20 +279,20 @@ def _from_state(
 def tokens(model: VisionTransformer, images: Tensor) -> Tensor:
     """[B, 3, H, W] -> [B, 1 + L, D]: class token and patches with positions, before the first block.
 
-    Other sizes than the training's need interpolated positions: see `resample_positions`.
+    For images of the training size; others need interpolated positions, see `resample_positions`.
     """
     return embedded(model, model.patch_embed(images))
 
 
 def embedded(model: VisionTransformer, patches: Tensor) -> Tensor:
-    """Patch embeddings -> tokens as `tokens` gives them: class token before, positions added."""
+    """[B, L, D] patch embeddings -> [B, 1 + L, D] tokens as returned by `tokens`."""
     return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
 
 
 def class_attention(block: nn.Module, x: Tensor) -> Tensor:
-    """[B, N, D] tokens entering a timm block -> [B, heads, N]: what the class token looks at there (softmaxed).
+    """[B, N, D] input of a timm block -> [B, heads, N] attention of the class token, after the softmax.
 
-    Computed anew in this block alone: fused attention keeps no weights, and hooks never see them.
+    Recomputed, since fused attention does not expose its weights, not even to hooks.
     """
     attn = cast(Any, block).attn
     q, k, _ = qkv_of(attn, cast(Any, block).norm1(x))
@@ -278,14 +300,14 @@ def class_attention(block: nn.Module, x: Tensor) -> Tensor:
 
 
 def attention_of(block: nn.Module, x: Tensor) -> Tensor:
-    """[B, N, D] tokens entering a timm block -> [B, heads, N, N]: row i is what token i looks at (sums to 1)."""
+    """[B, N, D] input of a timm block -> [B, heads, N, N] attention; row i is that of token i and sums to 1."""
     attn = cast(Any, block).attn
     q, k, _ = qkv_of(attn, cast(Any, block).norm1(x))
     return ((q * attn.scale) @ k.transpose(-2, -1)).softmax(dim=-1)
 
 
 def qkv_of(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[B, N, D] normalised tokens -> queries, keys, values [B, heads, N, D/heads] of a timm attention."""
+    """[B, N, D] tokens after the norm -> queries, keys, values [B, heads, N, D/heads] of a timm attention."""
     b, n, _ = x.shape
     q, k, v = attn.qkv(x).reshape(b, n, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     return attn.q_norm(q), attn.k_norm(k), v

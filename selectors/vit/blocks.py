@@ -1,4 +1,4 @@
-"""timm's transformer block taken apart, for the methods that drop, mask or merge tokens inside a ViT."""
+"""Parts of timm's transformer block, for methods that drop, mask or merge tokens inside a ViT."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from ltrp_bench.selectors.vit.backbones import vit_config
 
 
 def check_plain(vit: VisionTransformer, method: str, class_token: bool = True) -> None:
-    """Raise `InputError` unless `vit` has plain pre-norm blocks with softmax attention, and a class token if asked."""
+    """Raise `InputError` unless a ViT has plain pre-norm blocks and, with `class_token`, a class token."""
     if class_token and vit.cls_token is None:
         raise InputError(f"{method} needs a ViT with a class token, which these weights do not have")
     for block in vit.blocks:
-        attn = getattr(block, "attn", None)
+        attn = dict(block.named_children()).get("attn")
         if not isinstance(block, Block) or type(attn) is not Attention or cast(Any, attn).gate is not None:
             inner = "" if attn is None else f" with {type(attn).__name__}"
             raise InputError(f"{method} needs timm's plain blocks, these weights have {type(block).__name__}{inner}")
 
 
 def token_layout(vit: VisionTransformer, batch: int, device: torch.device) -> tuple[int, Tensor]:
-    """How many tokens come before the patches, and [B, L] raster indices of the patches behind them."""
+    """Number of tokens before the patches, and [B, L] raster indices of the patches."""
     patches = torch.arange(vit.patch_embed.num_patches, device=device)
     return int(vit.num_prefix_tokens), patches.expand(batch, -1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, attn: Any, bias: Tensor | None = None) -> Tensor:
-    """Fused attention [B, heads, N, d] with the block's own dropout; `bias` [B, 1, 1, N] is added to the logits."""
+    """Fused attention on [B, heads, N, d] with the dropout of the block; `bias` [B, 1, 1, N] is added to the logits."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=attn.attn_drop.p if attn.training else 0.0)
 
 
 def close_attention(block: Any, x: Tensor, gathered: Tensor) -> Tensor:
-    """Residual of a block's attention: [B, N, D] tokens and [B, heads, N, d] gathered values -> [B, N, D]."""
+    """Residual of a block's attention: [B, N, D] tokens and [B, heads, N, d] weighted values -> [B, N, D]."""
     attn = block.attn
     out = attn.proj_drop(attn.proj(attn.norm(gathered.transpose(1, 2).flatten(2))))
     return x + block.drop_path1(block.ls1(out))
 
 
 def feed_forward(block: Any, x: Tensor) -> Tensor:
-    """The second half of a block, [B, N, D] -> [B, N, D]."""
+    """Second half of a block, the MLP and its residual: [B, N, D] -> [B, N, D]."""
     return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
 
 
 def config_of(vit: VisionTransformer) -> dict[str, Any]:
-    """`build_vit`'s words for a ViT at hand, for the metadata of a file."""
+    """Configuration of a ViT as in `build_vit`, for the metadata of a file."""
     first = cast(Any, vit.blocks[0])
     config = vit_config(vit.state_dict(), int(first.attn.num_heads), "a ViT")
     return {**config, "layer_norm_eps": float(first.norm1.eps)}

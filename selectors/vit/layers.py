@@ -1,8 +1,7 @@
-"""The parts that every plain vision transformer here is built from.
+"""Layers of the vision transformers that are implemented here: MAE and LTRP's ranker.
 
-Parameter names follow timm and the official MAE, so that published checkpoints load without renaming.
-Attention is always the fused `scaled_dot_product_attention`; nothing here ever builds an N x N mask: a token
-that must not be seen is left out of the sequence instead.
+Parameter names follow timm and the official MAE, so that published checkpoints load without renaming. Attention is
+always the fused `scaled_dot_product_attention`, without masks: a hidden token is left out of the sequence instead.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches of P x P pixels to tokens: the usual strided convolution, done as one product.
+    """Linear embedding of patches of P x P pixels: the usual strided convolution as one matrix product.
 
-    Takes flattened patches rather than images, so that patches nobody looks at cost nothing.
+    Takes flattened patches rather than images, so that masked patches cost nothing.
     """
 
     def __init__(self, patch_size: int, embed_dim: int) -> None:
@@ -28,7 +27,7 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; the queries may be a tail of the sequence only."""
+    """Multi-head self-attention; queries may be restricted to the end of the sequence."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -43,11 +42,11 @@ class Attention(nn.Module):
         return x.unflatten(-1, (-1, self.heads, self.proj.in_features // self.heads)).permute(2, 0, 3, 1, 4)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Queries, keys and values by head -> [B, N, D]."""
+        """Queries, keys and values [B, heads, N, D/heads] -> [B, N, D]."""
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor, first_query: int = 0) -> Tensor:
-        """[B, N, D] -> [B, N - first_query, D]: what the tokens from `first_query` on gather from all."""
+        """[B, N, D] -> [B, N - first_query, D]: outputs of the tokens from `first_query` on, which attend to all."""
         if first_query == 0:
             q, k, v = self.heads_of(self.qkv(x)).unbind(0)
         else:
@@ -69,7 +68,7 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
         hidden = self.fc1(x)
-        # In place where no gradient needs the input: the widest tensor of a block is not held twice.
+        # In place without gradients: the widest tensor of a block is not held twice.
         hidden = F.gelu(hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden)
         return self.fc2(hidden)
 
@@ -85,28 +84,28 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor, first_query: int = 0) -> Tensor:
-        """[B, N, D] -> [B, N - first_query, D]; leading tokens are then keys and values only."""
+        """[B, N, D] -> [B, N - first_query, D]; tokens before `first_query` are keys and values only."""
         x = x[:, first_query:] + self.attn(self.norm1(x), first_query)
         return x + self.mlp(self.norm2(x))
 
     def qkv(self, x: Tensor) -> Tensor:
-        """[..., D] -> [..., 3*D]: the part of the block that looks at each token alone."""
+        """[..., D] -> [..., 3*D] queries, keys and values: the first part of the block, separate for each token."""
         return self.attn.qkv(self.norm1(x))
 
     def after_qkv(self, x: Tensor, qkv: Tensor) -> Tensor:
-        """The rest of the block, for those who have `qkv(x)` already."""
+        """Rest of the block after `qkv(x)`."""
         q, k, v = self.attn.heads_of(qkv).unbind(0)
         x = x + self.attn.mix(q, k, v)
         return x + self.mlp(self.norm2(x))
 
     def alone(self, x: Tensor) -> Tensor:
-        """[..., D] -> [..., D]: tokens cut off from all others and themselves; their attention gathers zero."""
+        """[..., D] -> [..., D]: tokens that attend to nothing, so that their attention is 0."""
         x = x + self.attn.proj.bias
         return x + self.mlp(self.norm2(x))
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
-    """[B, 3, H, W] -> [B, L, P*P*3], patches in raster order, within one (row, column, channel)."""
+    """[B, 3, H, W] -> [B, L, P*P*3], patches in raster order, values in the order (row, column, channel)."""
     b, c, h, w = images.shape
     p = patch_size
     if h % p or w % p:
@@ -116,7 +115,7 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 
 
 def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int) -> Tensor:
-    """The inverse of `patchify`: [B, L, P*P*3] -> [B, 3, gh*P, gw*P]."""
+    """Inverse of `patchify`: [B, L, P*P*3] -> [B, 3, gh*P, gw*P]."""
     b = patches.shape[0]
     (gh, gw), p = grid, patch_size
     x = patches.reshape(b, gh, gw, p, p, -1).permute(0, 5, 1, 3, 2, 4)
@@ -154,7 +153,7 @@ def resample_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, 
 
 
 def init_vit(module: nn.Module) -> None:
-    """MAE's initialisation: Xavier for linear layers (and the patch projection as one), identity norms."""
+    """Initialization as in MAE: Xavier for linear layers, including the patch projection; for `Module.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -1,4 +1,4 @@
-"""A convolutional stem in the place of a ViT's patch projection (Xiao et al., NeurIPS 2021, "Early convolutions")."""
+"""Convolutional stem instead of the patch projection of a ViT (Xiao et al., "Early convolutions", NeurIPS 2021)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ PREFIX = "patch_embed.stem."
 
 
 class ConvStem(nn.Module):
-    """Images to patch tokens: a 4x4 convolution of stride 2 for each halving of the patch, one of 3x3, one of 1x1.
+    """Images to patch tokens: 4x4 convolutions of stride 2 down to one position per patch, then one 3x3 and one 1x1.
 
-    Kernels of four, not of three, so that a token's field is centred on its patch; it reaches some pixels beyond it.
-    Channels double up to the ViT's width; all but the last convolution are followed by batch normalisation and ReLU.
+    The kernels are 4x4, not 3x3, so that the receptive field is centered on the patch; it extends a few pixels beyond.
+    Channels double up to the width of the ViT; all but the last convolution are followed by batch norm and ReLU.
 
     Args:
-        image_size: side of the images, in pixels.
-        patch_size: of a patch; a power of 2 from 2 on.
-        embed_dim: of the tokens.
+        image_size: side of the images in pixels.
+        patch_size: side of a patch in pixels, a power of 2 from 2 on.
+        embed_dim: width of the tokens.
     """
 
     def __init__(self, image_size: int, patch_size: int, embed_dim: int) -> None:
@@ -41,19 +41,19 @@ class ConvStem(nn.Module):
             for i, (before, after) in enumerate(itertools.pairwise(widths))
         )
         self.proj = nn.Conv2d(embed_dim, embed_dim, 1)
-        # What timm's ViT asks of its patch embedding.
+        # Attributes that timm's ViT needs from its patch embedding.
         self.img_size, self.patch_size = (image_size, image_size), (patch_size, patch_size)
         self.grid_size = (image_size // patch_size, image_size // patch_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] normalised -> [B, L, D] tokens in raster order."""
+        """[B, 3, H, W] normalized images -> [B, L, D] tokens in raster order."""
         for layer in self.stem:
             images = layer(images)
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
 def stem_patch_size(state: Mapping[str, Tensor]) -> int | None:
-    """The patch size of the stem in a ViT's state dict; None where it has a plain projection."""
+    """Patch size of the stem in the state dict of a ViT; None if it has a plain projection."""
     layers = {key[len(PREFIX) :].partition(".")[0] for key in state if key.startswith(PREFIX)}
     return 2 ** (len(layers) - 1) if layers else None

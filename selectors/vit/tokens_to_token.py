@@ -1,4 +1,4 @@
-"""Tokens-to-token: how T2T-ViT makes tokens (Yuan et al., ICCV 2021), with performer attention, for inference.
+"""Tokens-to-token module of T2T-ViT (Yuan et al., ICCV 2021) with performer attention, for inference.
 
 Section 3.1 of the paper; the attention is that of Choromanski et al., "Rethinking Attention with Performers", ICLR
 2021, with positive random features. Parameter names follow the published files.
@@ -13,16 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SPLITS = ((7, 4, 2), (3, 2, 1), (3, 2, 1))
-"""Kernel, stride and padding of the three soft splits: together one token for 16x16 pixels."""
+"""Kernel, stride and padding of the three soft splits: together one token per 16x16 pixels."""
 
 
 class TokenPerformer(nn.Module):
-    """One head of performer attention and a two-layer perceptron; the values themselves are the skip connection.
+    """One head of performer attention and a two-layer perceptron; the values are the skip connection.
 
     Args:
-        dim: of the tokens that come in.
-        width: of those that go out.
-        features: random features of the kernel, half the width in the published models.
+        dim: width of the input tokens.
+        width: width of the output tokens.
+        features: number of random features of the kernel; half of `width` in the published models.
     """
 
     def __init__(self, dim: int, width: int, features: int) -> None:
@@ -50,11 +50,11 @@ class TokenPerformer(nn.Module):
 
 
 class TokensToToken(nn.Module):
-    """Images to tokens by three overlapping splits, with attention after the first and the second.
+    """Images to tokens in three overlapping splits, with attention after the first and the second.
 
     Args:
-        dim: of the tokens that come out.
-        width: of those between the splits.
+        dim: width of the output tokens.
+        width: width of the tokens between the splits.
         features: see `TokenPerformer`.
     """
 

@@ -51,7 +51,7 @@ def make_images(batch: int = 4, size: int = 48, seed: int = 0) -> torch.Tensor:
 
 
 def noise_vit(path: Path, **config: Any) -> Path:
-    """A file of a ViT whose every weight is small noise, taught with "shapes-seen0"."""
+    """A file of a ViT whose every weight is small noise, trained with "shapes-seen0"."""
     torch.manual_seed(0)
     config = {**CONFIG, "label_set": "shapes-seen0", **config}
     state = {k: torch.randn_like(v) * 0.2 for k, v in build_vit(config).state_dict().items()}

@@ -171,7 +171,7 @@ def test_any_size_and_its_absence(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rule": "median"}, "no rule 'median'"),
+        ({"rule": "median"}, "rule is one of mean, head, mass, got 'median'"),
         ({"rule": "head"}, "head=0 to 2"),
         ({"rule": "head", "head": 3}, "head=0 to 2"),
         ({"head": 0}, "rule=mean, head=0"),
@@ -228,14 +228,14 @@ class TestMocoContract(WeightsContract):
 
 
 @pytest.mark.parametrize("selector", [DinoSelector, MocoSelector])
-def test_weights_taught_with_labels_are_refused(selector: type[Selector], tmp_path: Path) -> None:
+def test_weights_trained_with_labels_are_refused(selector: type[Selector], tmp_path: Path) -> None:
     ours = tmp_path / "vit.safetensors"
     save_safetensors(ours, small_state(classes=8), {"config": {**SMALL, "classes": 8, "label_set": "shapes-seen/0"}})
-    with pytest.raises(InputError, match="vit.safetensors was taught with labels .shapes-seen/0."):
+    with pytest.raises(InputError, match="vit.safetensors was trained with labels .shapes-seen/0."):
         selector(ours, heads=3)  # type: ignore[call-arg]
     named = tmp_path / "vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"
     torch.save(small_state(classes=1000), named)
-    with pytest.raises(InputError, match="taught with labels .in21k."):
+    with pytest.raises(InputError, match="trained with labels .in21k."):
         selector(named, heads=3)  # type: ignore[call-arg]
 
 

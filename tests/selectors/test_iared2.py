@@ -139,7 +139,7 @@ def test_our_files_need_no_second_copy_of_the_blocks(weights: Path, tmp_path: Pa
         (lambda s: s.pop("blocks.1.norm1.weight"), "norm1.weight|not the same block"),
         (lambda s: s.update({"groups.1.block_list.0.norm1.bias": torch.ones(DIM)}), "blocks.2 are not the same"),
         (lambda s: [s.pop(k) for k in list(s) if k.startswith("groups.2.block_list.")], r"groups of \[2, 2, 0\]"),
-        (lambda s: [s.pop(k) for k in list(s) if ".block_list." in k], "cannot tell how 5 blocks stand in 3"),
+        (lambda s: [s.pop(k) for k in list(s) if ".block_list." in k], "cannot infer how 5 blocks form 3"),
         (lambda s: [s.pop(k) for k in list(s) if k.startswith("groups.")], "groups.0.agent.*a plain vision"),
     ],
 )
@@ -153,7 +153,10 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path, change: Callable[[Any],
 
 
 def test_bad_options(weights: Path) -> None:
-    for options, said in (({"policies": 4}, "policies is 1 to 3"), ({"interpreter_heads": 7}, "7 heads do not divide")):
+    for options, said in (
+        ({"policies": 4}, "policies is a whole number from 1 to 3"),
+        ({"interpreter_heads": 7}, "7 heads do not divide"),
+    ):
         with pytest.raises(UsageError, match=said):
             build(weights, **options)
 

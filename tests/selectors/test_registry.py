@@ -84,20 +84,27 @@ def test_a_module_that_fails_to_import_is_named(
     assert says in str(error.value) and "\n" not in str(error.value)
 
 
-def test_values_of_options_that_a_selector_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Picky(Stripes):
-        def __init__(self, period: int = 2) -> None:
-            super().__init__(int(period))
-
-    monkeypatch.setattr(sys.modules[__name__], "Picky", Picky, raising=False)
-    monkeypatch.setitem(sys.modules, "third_party", sys.modules[__name__])
-    for value in ("abc", [1]):
-        with pytest.raises(UsageError, match="selector 'third_party:Picky' cannot be built with period=") as error:
-            create_selector("third_party:Picky", period=value)
+def test_values_of_options_are_checked_against_the_annotations(here: str) -> None:
+    for value in ("abc", [1], 2.0, True, None):
+        with pytest.raises(UsageError, match="selector 'third_party:Stripes': period is a whole number, got") as error:
+            create_selector(here, period=value)
         assert "\n" not in str(error.value)
-    for value in ("abc", 0, -1, 2.0, True):
-        with pytest.raises(UsageError, match="selector 'variance': patch_size is a whole number from 1 on"):
+    for value in (0, -1):
+        with pytest.raises(UsageError, match=f"'variance': patch_size is a whole number from 1 on, got {value}"):
             create_selector("variance", patch_size=value)
+    with pytest.raises(UsageError, match="'ltrp-teacher.shapes': hide is one of decoder, encoder_decoder, got 1"):
+        create_selector("ltrp-teacher.shapes", hide=1)
+
+
+def test_an_error_inside_a_constructor_is_not_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Buggy(Stripes):
+        def __init__(self, period: int = 2) -> None:
+            super().__init__(int("x"))
+
+    monkeypatch.setattr(sys.modules[__name__], "Buggy", Buggy, raising=False)
+    monkeypatch.setitem(sys.modules, "third_party", sys.modules[__name__])
+    with pytest.raises(ValueError, match="invalid literal"):
+        create_selector("third_party:Buggy", period=3)
 
 
 def test_options_weights_and_tags_that_do_not_fit(here: str, tmp_path: Path) -> None:
@@ -113,9 +120,9 @@ def test_options_weights_and_tags_that_do_not_fit(here: str, tmp_path: Path) -> 
 
 
 def test_text_is_not_true_or_false() -> None:
-    with pytest.raises(UsageError, match="selector 'ltrp.shapes': option any_size is true or false, got 'no'"):
+    with pytest.raises(UsageError, match="selector 'ltrp.shapes': any_size is true or false, got 'no'"):
         create_selector("ltrp.shapes", any_size="no")
-    assert create_selector("ltrp.shapes", any_size=True).input_size is None  # type: ignore[attr-defined]
+    assert create_selector("ltrp.shapes", any_size=True).input_size is None
 
 
 def test_supervised_weights_go_by_the_tasks_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,8 +166,8 @@ def test_plain_names_take_the_weights_of_the_tasks_domain() -> None:
 
 
 def test_controls_on_shapes_take_its_patches() -> None:
-    assert create_selector("variance", domain="shapes").patch_size == 8  # type: ignore[attr-defined]
-    assert create_selector("variance", domain="photos").patch_size == 16  # type: ignore[attr-defined]
+    assert create_selector("variance", domain="shapes").patch_size == 8
+    assert create_selector("variance", domain="photos").patch_size == 16
 
 
 def test_an_object_that_lacks_what_is_needed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

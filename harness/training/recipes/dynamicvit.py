@@ -19,8 +19,8 @@ from ltrp_bench.harness.training.recipes.supervised import (
 from ltrp_bench.harness.training.training_folder import TrainedModel
 from ltrp_bench.selectors.checkpoints import load_state, resolve
 from ltrp_bench.selectors.dynamicvit.losses import dynamicvit_loss, teacher_outputs
-from ltrp_bench.selectors.dynamicvit.selector import DynamicViT
-from ltrp_bench.selectors.pruning_stages import quarter_stages
+from ltrp_bench.selectors.dynamicvit.model import DynamicViT
+from ltrp_bench.selectors.vit.pruning_stages import quarter_stages
 
 
 def train_dynamicvit(options: SupervisedOptions, training: TrainingOptions, *, eval_images: int = 1000) -> TrainedModel:

@@ -18,7 +18,7 @@ from ltrp_bench.harness.training.recipes.supervised import (
 )
 from ltrp_bench.harness.training.training_folder import TrainedModel
 from ltrp_bench.selectors.evit import KEEP_RATE, EViT, shrinking_keep_rate
-from ltrp_bench.selectors.pruning_stages import quarter_stages
+from ltrp_bench.selectors.vit.pruning_stages import quarter_stages
 
 
 def train_evit(options: SupervisedOptions, training: TrainingOptions, *, eval_images: int = 1000) -> TrainedModel:

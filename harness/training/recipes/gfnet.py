@@ -31,11 +31,11 @@ from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.gfnet.losses import (
     PolicyOptions,
     Rollout,
-    anywhere,
-    look_loss,
-    near,
+    gaussian_actions,
+    glimpse_loss,
     policy_loss,
     roll_out,
+    uniform_actions,
 )
 from ltrp_bench.selectors.gfnet.model import GFNet
 from ltrp_bench.selectors.vit.backbones import Backbone
@@ -228,8 +228,8 @@ def _stage_model(net: GFNet, number: int, options: GFNetOptions, policy: PolicyO
         return PolicyModel(net, policy, seed)
 
     def loss(module: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        place = anywhere(len(images), generator) if number == 0 else near(policy.spread, generator)
-        return look_loss(module(images, place=place), labels, options.encoder_loss)
+        place = uniform_actions(len(images), generator) if number == 0 else gaussian_actions(policy.spread, generator)
+        return glimpse_loss(module(images, place=place), labels, options.encoder_loss)
 
     return LossModel(net, loss, net.mean, net.std, seed)
 

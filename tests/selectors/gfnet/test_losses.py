@@ -13,18 +13,18 @@ from ltrp_bench.selectors.gfnet.encoders import Encoder
 from ltrp_bench.selectors.gfnet.losses import (
     PolicyOptions,
     Rollout,
-    anywhere,
     clipped_surrogate,
     confidence,
     discounted,
+    gaussian_actions,
+    glimpse_loss,
     log_prob,
-    look_loss,
-    near,
-    normalised,
     policy_loss,
     roll_out,
+    standardized,
+    uniform_actions,
 )
-from ltrp_bench.selectors.gfnet.model import GFNet, Looks
+from ltrp_bench.selectors.gfnet.model import GFNet, Glimpses
 from ltrp_bench.selectors.gfnet.policy import PatchProposal
 
 VIT = {"backbone": "vit", "image_size": 48, "patch_size": 8, "embed_dim": 16, "depth": 1, "heads": 2}
@@ -43,7 +43,7 @@ def test_discounted_rewards_by_hand() -> None:
 
 
 def test_returns_are_normalised_over_all_steps_together() -> None:
-    found = normalised(torch.tensor([[0.0, 2.0], [4.0, 6.0]]))
+    found = standardized(torch.tensor([[0.0, 2.0], [4.0, 6.0]]))
     # Mean 3, deviation sqrt(20 / 3).
     expected = torch.tensor([[-3.0, -1.0], [1.0, 3.0]]) / math.sqrt(20 / 3)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
@@ -93,30 +93,20 @@ def test_policy_loss_by_hand() -> None:
     assert found.item() == pytest.approx(total / 15, abs=1e-4)
 
 
-def test_stepping_and_whole_sequences_agree() -> None:
-    torch.manual_seed(0)
-    for convolution in (True, False):
-        policy, states = PatchProposal(4, (2, 3), 8, convolution, encoded=10), torch.randn(3, 5, 4, 2, 3)
-        means, _ = policy.sequence(states)
-        memory = None
-        for step in range(3):
-            mean, memory = policy(states[step], memory)
-            torch.testing.assert_close(mean, means[step])
-
-
 def test_rewards_are_what_a_crop_adds_to_the_true_class() -> None:
     net, images, labels = tiny(), torch.randn(4, 3, 96, 96), torch.tensor([0, 1, 2, 0])
     options = PolicyOptions()
     seen = roll_out(net, images, labels, options, torch.Generator().manual_seed(5))
     with torch.no_grad():
-        looks = net(images, place=near(options.spread, torch.Generator().manual_seed(5)))
-    sure = torch.stack([looks.logits[i].softmax(-1)[:, label] for i, label in enumerate(labels)])
-    torch.testing.assert_close(confidence(looks, labels), sure)
+        glimpses = net(images, place=gaussian_actions(options.spread, torch.Generator().manual_seed(5)))
+    sure = torch.stack([glimpses.logits[i].softmax(-1)[:, label] for i, label in enumerate(labels)])
+    torch.testing.assert_close(confidence(glimpses, labels), sure)
     rewards = (sure[:, 1:] - sure[:, :-1]).T
-    torch.testing.assert_close(seen.returns, normalised(discounted(rewards, 0.7)))
+    torch.testing.assert_close(seen.returns, standardized(discounted(rewards, 0.7)))
     assert seen.reward.item() == pytest.approx(rewards.mean().item())
     assert (
-        torch.equal(seen.actions, looks.actions.transpose(0, 1)) and 0 <= seen.actions.min() <= seen.actions.max() <= 1
+        torch.equal(seen.actions, glimpses.actions.transpose(0, 1))
+        and 0 <= seen.actions.min() <= seen.actions.max() <= 1
     )
     # Nothing was learnt yet: every ratio is one.
     means, _ = net.policy.sequence(seen.states)
@@ -125,11 +115,12 @@ def test_rewards_are_what_a_crop_adds_to_the_true_class() -> None:
 
 def test_look_loss_by_hand_and_whom_it_teaches() -> None:
     net, images, labels = tiny(), torch.randn(4, 3, 96, 96), torch.tensor([0, 1, 2, 0])
-    looks: Looks = net(images, place=anywhere(4, torch.Generator().manual_seed(0)))
+    glimpses: Glimpses = net(images, place=uniform_actions(4, torch.Generator().manual_seed(0)))
     expected = sum(
-        F.cross_entropy(looks.logits[:, t], labels) + 0.5 * F.cross_entropy(looks.own[:, t], labels) for t in range(5)
+        F.cross_entropy(glimpses.logits[:, t], labels) + 0.5 * F.cross_entropy(glimpses.own[:, t], labels)
+        for t in range(5)
     )
-    loss = look_loss(looks, labels, 0.5)
+    loss = glimpse_loss(glimpses, labels, 0.5)
     torch.testing.assert_close(loss, expected / 5)
     loss.backward()
     for name, parameter in net.named_parameters():
@@ -138,11 +129,11 @@ def test_look_loss_by_hand_and_whom_it_teaches() -> None:
 
 
 def test_random_crops_cover_the_image_and_depend_on_the_generator() -> None:
-    place, mean = anywhere(1000, torch.Generator().manual_seed(0)), torch.zeros(1000, 2)
+    place, mean = uniform_actions(1000, torch.Generator().manual_seed(0)), torch.zeros(1000, 2)
     first, second = place(1, mean), place(2, mean)
     assert not torch.equal(first, second) and first.min() < 0.01 and first.max() > 0.99
-    assert torch.equal(first, anywhere(1000, torch.Generator().manual_seed(0))(1, mean))
-    away = near(0.1, torch.Generator().manual_seed(0))(1, mean + 0.5) - 0.5
+    assert torch.equal(first, uniform_actions(1000, torch.Generator().manual_seed(0))(1, mean))
+    away = gaussian_actions(0.1, torch.Generator().manual_seed(0))(1, mean + 0.5) - 0.5
     assert away.std().item() == pytest.approx(0.1, abs=0.01)
 
 

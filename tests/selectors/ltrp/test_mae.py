@@ -9,10 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltrp_bench.selectors.checkpoints import load_metadata
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
-from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae, mae_config_from_state, save_mae
+from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 
 
 def tiny(**options: Any) -> MAE:
@@ -96,47 +95,3 @@ def test_counts_of_visible_patches() -> None:
 def test_wrong_size_of_image_is_named() -> None:
     with pytest.raises(ValueError, match="48x48 pixels, not 64x48"):
         tiny().patchify(torch.zeros(1, 3, 64, 48))
-
-
-def test_published_sizes_are_told_from_the_state() -> None:
-    with torch.device("meta"):
-        for size, width, depth, heads in ((224, 768, 12, 12), (224, 1024, 24, 16)):
-            state = MAE(size, 16, width, depth, heads).state_dict()
-            config = mae_config_from_state(state)
-            found = [config[k] for k in ("image_size", "patch_size", "depth", "heads", "decoder_heads")]
-            assert found == [size, 16, depth, heads, 16]
-        huge = mae_config_from_state(MAE(224, 14, 1280, 32, 16).state_dict())
-    assert (huge["patch_size"], huge["depth"], huge["heads"], huge["mlp_ratio"]) == (14, 32, 16, 4.0)
-
-
-def test_save_and_load(tmp_path: Path) -> None:
-    mae = tiny(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
-    save_mae(tmp_path / "mae.safetensors", mae, note="seed 0")
-    again = load_mae(tmp_path / "mae.safetensors")
-    assert again.config == mae.config and again.mean == (0.5, 0.5, 0.5) and not again.training
-    assert not any(p.requires_grad for p in again.parameters())
-    for key, value in mae.state_dict().items():
-        assert torch.equal(value, again.state_dict()[key])
-    assert load_metadata(tmp_path / "mae.safetensors")["note"] == "seed 0"
-    first = (tmp_path / "mae.safetensors").read_bytes()
-    save_mae(tmp_path / "mae.safetensors", mae, note="seed 0")
-    assert (tmp_path / "mae.safetensors").read_bytes() == first
-
-
-def test_visualize_files_predict_plain_pixels(tmp_path: Path) -> None:
-    for name, expected in (("mae_visualize_vit_base.pth", False), ("mae_pretrain_vit_base_full.pth", True)):
-        torch.save({"model": tiny().state_dict()}, tmp_path / name)
-        assert load_mae(tmp_path / name, heads=2, decoder_heads=2).norm_pix_loss is expected
-
-
-def test_heads_that_cannot_be_told_are_asked_for(tmp_path: Path) -> None:
-    torch.save({"model": tiny().state_dict()}, tmp_path / "m.pth")
-    with pytest.raises(InputError, match=r"heads from its width 24: pass heads=N"):
-        load_mae(tmp_path / "m.pth")
-
-
-def test_encoder_alone_is_named_as_such(tmp_path: Path) -> None:
-    state = {k: v for k, v in tiny().state_dict().items() if "decoder" not in k and k != "mask_token"}
-    torch.save({"model": state}, tmp_path / "m.pth")
-    with pytest.raises(InputError, match=r"do not fit a MAE: .*mask_token.*plain vision transformer"):
-        load_mae(tmp_path / "m.pth")

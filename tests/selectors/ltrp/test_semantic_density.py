@@ -7,11 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-from torchvision.models import alexnet
 
-from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.ltrp import distances
+from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, random_visible
 from ltrp_bench.selectors.ltrp.mae_checkpoints import mae_config_from_state
 from ltrp_bench.selectors.ltrp.semantic_density import average_density, semantic_density
@@ -117,60 +114,6 @@ def test_greater_is_farther_for_every_distance(distance: Any) -> None:
     assert torch.corrcoef(torch.stack([l1.flatten().log(), scores.flatten()]))[0, 1] > 0.5
 
 
-def test_psnr_and_ssim_are_those_of_torchmetrics() -> None:
-    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
-
-    mae = tiny()
-    images, visible = torch.rand(2, 3, 48, 48), random_visible(2, 36, 6, torch.Generator().manual_seed(5))
-    masked = complement(visible, 36)
-    with torch.no_grad():
-        anchor = mae.decode_masked(mae.encode(images, visible), visible)
-    changed = anchor + 0.1 * torch.randn_like(anchor)
-    for name in ("psnr", "ssim"):
-        measure = distances.PixelDistance(mae, images, visible, masked, anchor, name)
-        rows = torch.arange(2)
-        compared = measure.image(changed, rows), measure.image(anchor, rows)
-        assert compared[0].min() >= 0 and compared[0].max() <= 1
-        if name == "psnr":
-            expected = peak_signal_noise_ratio(*compared, data_range=1.0, reduction="none", dim=(1, 2, 3))
-        else:
-            expected = structural_similarity_index_measure(*compared, data_range=1.0, reduction="none")
-        torch.testing.assert_close(measure(changed, rows), -expected, atol=1e-4, rtol=1e-4)
-    # the visible patches are shown as they are
-    seen = mae.patchify(compared[0]).gather(1, visible[..., None].expand(-1, -1, 192))
-    shown = (mae.patchify(images) * mae.patchify(measure.std.expand(2, 3, 48, 48))) + mae.patchify(
-        measure.mean.expand(2, 3, 48, 48)
-    )
-    torch.testing.assert_close(seen, shown.gather(1, visible[..., None].expand(-1, -1, 192)).clamp(0, 1))
-
-
-def test_lpips_without_its_weights_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: Any, **__: Any) -> None:
-        raise OSError("<urlopen error no network>\nmore")
-
-    monkeypatch.setattr("torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity.__init__", offline)
-    with pytest.raises(InputError, match="AlexNet weights.*no network") as caught:
-        semantic_density(tiny(), torch.randn(1, 3, 48, 48), distance="lpips")
-    assert "\n" not in str(caught.value)
-
-
-def test_lpips_is_that_of_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own layers, on a backbone of random weights in the place of those that a network would fetch."""
-    torch.manual_seed(0)
-    backbone = alexnet(weights=None).state_dict()
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: backbone)
-    mae, images = tiny(), torch.rand(2, 3, 48, 48)
-    visible, scores = semantic_density(mae, images, mask_ratio=0.8, distance="lpips")
-    assert scores.shape == (2, 7) and torch.isfinite(scores).all() and (scores > 0).all()
-    masked = complement(visible, 36)
-    anchor, changed = (0.3 * torch.randn(2, 29, 192) for _ in range(2))
-    measure = distances.PixelDistance(mae, images, visible, masked, anchor, "lpips")
-    images = [F.interpolate(measure.image(x, torch.arange(2)), size=(64, 64)) for x in (anchor, changed)]
-    metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
-    expected = torch.stack([metric(a[None], b[None]) for a, b in zip(*images, strict=True)])
-    torch.testing.assert_close(measure(changed, torch.arange(2)), expected, rtol=1e-4, atol=1e-6)
-
-
 def test_every_patch_is_visited() -> None:
     mae, images = tiny(), torch.randn(2, 3, 48, 48)
     one = average_density(mae, images, 1, 0.8, generator=torch.Generator().manual_seed(0))
@@ -205,8 +148,8 @@ def test_no_gradient_is_kept() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"distance": "l3"}, "no distance 'l3'"),
-        ({"hide": "encoder"}, "no way to hide"),
+        ({"distance": "l3"}, "distance is one of l1, l2, ssim, psnr, lpips, got 'l3'"),
+        ({"hide": "encoder"}, "hide is one of decoder, encoder_decoder, got 'encoder'"),
         ({"mask_ratio": 0.0}, "mask at least one"),
     ],
 )

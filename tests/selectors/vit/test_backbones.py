@@ -22,7 +22,7 @@ from ltrp_bench.selectors.vit.backbones import (
     build_vit,
     class_attention,
     load_backbone,
-    taught_by,
+    supervision_of,
     timm_name,
     tokens,
 )
@@ -127,13 +127,13 @@ def test_heads_asked_for_are_not_those_of_the_name(tmp_path: Path) -> None:
     ],
 )
 def test_tags_tell_the_label_sets_in_order(tag: str, told: str) -> None:
-    assert str(taught_by(f"vit_small_patch16_224.{tag}" if tag else None, {}, 1000, None)) == told
+    assert str(supervision_of(f"vit_small_patch16_224.{tag}" if tag else None, {}, 1000, None)) == told
 
 
 def test_captions_are_not_passed_over() -> None:
     for tag in ("laion2b_ft_in12k_in1k", "openai_ft_in1k"):
         with pytest.raises(InputError, match="captions"):
-            taught_by(f"vit_base_patch16_clip_224.{tag}", {}, 1000, None)
+            supervision_of(f"vit_base_patch16_clip_224.{tag}", {}, 1000, None)
 
 
 def test_a_file_called_after_its_architecture_alone_is_told_by_its_tensors(tmp_path: Path) -> None:
@@ -182,9 +182,9 @@ def test_unknown_timm_names_are_one_line(name: str, message: str) -> None:
 
 
 def test_label_sets_by_outputs_and_tags() -> None:
-    assert taught_by(None, {}, 21841, None) == Supervision.labels("imagenet21k")
-    assert taught_by("deit_small_patch16_224.fb_in1k", {}, 1000, None) == Supervision.labels("imagenet1k")
-    assert taught_by(None, {}, 7, "a+b") == Supervision.labels("a", "b")
+    assert supervision_of(None, {}, 21841, None) == Supervision.labels("imagenet21k")
+    assert supervision_of("deit_small_patch16_224.fb_in1k", {}, 1000, None) == Supervision.labels("imagenet1k")
+    assert supervision_of(None, {}, 7, "a+b") == Supervision.labels("a", "b")
 
 
 def test_attention_is_what_timm_computes_unfused() -> None:

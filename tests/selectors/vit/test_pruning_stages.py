@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.pruning_stages import (
+from ltrp_bench.selectors.vit.pruning_stages import (
     Stage,
     check_rate,
     check_stages,

@@ -1,4 +1,4 @@
-"""A full ranking from a method that prunes in stages: by the stage a patch survived to, then by its score there."""
+"""Full ranking from a method that prunes in stages: by the stage a patch survived to, then by its score there."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from ltrp_bench.selectors.errors import UsageError
 
 @dataclass(frozen=True)
 class Stage:
-    """What one pruning stage saw and did.
+    """Input, scores and output of one pruning stage.
 
     Attributes:
-        entered: [B, n] raster index of the input patch behind each token that entered; -1 for a token that is no
-            patch (a fused one).
-        scores: [B, n] the stage's scores of those tokens, greater = keep.
-        kept: [B, m] like `entered`, the tokens that went on (in the order they went on in).
+        entered: [B, n] raster index of the patch of each input token; -1 for a fused token, which is no patch.
+        scores: [B, n] scores of these tokens, greater = keep.
+        kept: [B, m] raster indices of the output tokens, as in `entered`, in their order.
     """
 
     entered: Tensor
@@ -41,7 +40,7 @@ def staged_scores(stages: Sequence[Stage], patches: int) -> Tensor:
         [B, L] float32. Equal scores of a stage stay equal.
     """
     batch, device = len(stages[0].entered), stages[0].entered.device
-    # One place more than there are patches: whatever is no patch writes there, never onto a patch.
+    # One place more than patches: tokens that are no patch write there.
     survived = torch.zeros(batch, patches + 1, dtype=torch.long, device=device)
     score = torch.zeros(batch, patches + 1, dtype=torch.float64, device=device)
     for stage in stages:
@@ -77,7 +76,7 @@ def _places(index: Tensor, patches: int) -> Tensor:
 
 
 def quarter_stages(depth: int) -> tuple[int, ...]:
-    """The published places for any depth: before a quarter, a half and three quarters of the blocks (12: 3, 6, 9)."""
+    """The published stages for any depth: a quarter, a half and three quarters of the blocks (3, 6, 9 of 12)."""
     if depth < 4:
         raise UsageError(f"a ViT of {depth} blocks has no three places to prune at: give stages=")
     return tuple(depth * quarter // 4 for quarter in (1, 2, 3))
