@@ -162,6 +162,8 @@ def _declaration(one: Field[Any], hint: Any) -> Any:
     if isinstance(default, tuple) and _is_repeated(hint):
         default = list(default)
     if known.get("argument"):
+        if _is_repeated(hint) and not default:
+            default = None  # click 8.1 allows no other default of repeated arguments
         return typer.Argument(default, **shown)
     flags = [known["flag"]] if "flag" in known else []
     if hint is bool and default is False and not flags:
@@ -184,7 +186,7 @@ def _value(given: Any, hint: Any) -> Any:
     if isinstance(given, Enum):
         return given.value
     if _is_repeated(hint):
-        plain = [_value(one, None) for one in given]
+        plain = [_value(one, None) for one in given or ()]
         return plain if get_origin(hint) is list else tuple(plain)
     return given
 

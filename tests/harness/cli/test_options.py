@@ -167,8 +167,9 @@ def option_lines(command: Any, path: str = "") -> Iterator[str]:
         parts += ["repeat"] if option.multiple else []
         parts += [f"nargs={option.nargs}"] if option.nargs != 1 else []
         for bound in ("min", "max"):
-            if getattr(option, bound, None) is not None:
-                parts.append(f"{bound}={getattr(option, bound):g}")
+            # typer keeps the range in the option or, before 0.29, in its type.
+            limit = getattr(option, bound, getattr(getattr(option, "type", None), bound, None))
+            parts += [f"{bound}={limit:g}"] if limit is not None else []
         parts += [f"metavar={option.metavar}"] if option.metavar else []
         yield "  ".join(parts)
 

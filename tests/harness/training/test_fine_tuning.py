@@ -93,18 +93,18 @@ def begun(init: str | Path, **options: Any) -> tuple[dict[str, Any], VisionTrans
 
 
 def test_an_autoencoder_gives_its_encoder() -> None:
-    config, vit, said = begun("mae.shapes")
+    config, vit, notice = begun("mae.shapes")
     theirs, mine = load_state(resolve("mae.shapes")), vit.state_dict()
     assert all(torch.equal(mine[k], theirs[k]) for k in mine if not k.startswith(("fc_norm", "head")))
-    assert said.startswith(f"{len(mine) - 4} of {len(mine)} tensors") and "(fc_norm, head)" in said
+    assert notice.startswith(f"{len(mine) - 4} of {len(mine)} tensors") and "(fc_norm, head)" in notice
     assert config["mean"] == [0.44] * 3 and config["crop_pct"] == 1.0
     assert float(vit.head.weight.detach().abs().max()) < 1e-3
-    config, vit, said = begun("mae.shapes", stem="conv")
-    assert config["stem"] == "conv" and "patch_embed" in said
+    config, vit, notice = begun("mae.shapes", stem="conv")
+    assert config["stem"] == "conv" and "patch_embed" in notice
 
 
-def test_official_autoencoders_are_told_by_their_shapes(tmp_path: Path) -> None:
-    """As published: wrapped in "model", no word of sizes, and of the encoder alone."""
+def test_official_autoencoders_are_recognized_by_their_shapes(tmp_path: Path) -> None:
+    """As published: wrapped in "model", without sizes, and the encoder alone."""
     mae = MAE(image_size=32, patch_size=8, embed_dim=192, depth=2, heads=3, decoder_dim=32, decoder_depth=1)
     state = {k: v for k, v in mae.state_dict().items() if not k.startswith(("decoder", "mask_token"))}
     torch.save({"model": state}, tmp_path / "mae_pretrain_vit_base.pth")
@@ -117,15 +117,15 @@ def test_official_autoencoders_are_told_by_their_shapes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("head", ["linear", "mask-transformer"])
 def test_a_segmentor_gives_its_encoder_and_stem(head: str, tmp_path: Path) -> None:
     more = {"dim": 32, "depth": 1, "heads": 2} if head == "mask-transformer" else {}
-    words = {**TINY, "stem": "conv", "mlp_ratio": 4.0, "mean": [0.4] * 3, "std": [0.2] * 3, "classes": ["x", "y"]}
-    config = {**words, "segmentor": {"head": head, "cells": 1, "missing": "token", **more}}
+    given = {**TINY, "stem": "conv", "mlp_ratio": 4.0, "mean": [0.4] * 3, "std": [0.2] * 3, "classes": ["x", "y"]}
+    config = {**given, "segmentor": {"head": head, "cells": 1, "missing": "token", **more}}
     net = build_segmentor(config)
     save_safetensors(tmp_path / "seg.safetensors", net.state_dict(), {"config": config})
-    made, vit, said = begun(tmp_path / "seg.safetensors")
+    made, vit, notice = begun(tmp_path / "seg.safetensors")
     assert made["stem"] == "conv" and made["mean"] == [0.4] * 3 and "segmentor" not in made
     assert torch.equal(vit.patch_embed.proj.weight, net.encoder.patch_embed.proj.weight)
     assert torch.equal(vit.blocks[2].attn.qkv.weight, net.encoder.blocks[2].attn.qkv.weight)
-    assert "head" in said
+    assert "head" in notice
 
 
 def test_another_size_resamples_positions() -> None:

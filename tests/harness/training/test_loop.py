@@ -87,8 +87,8 @@ def test_a_corrupt_image_is_one_line_from_a_loader_process(
     arguments = [a if a != "0" else "1" for a in command(str(photos), tmp_path / "run")]
     assert arguments[arguments.index("--workers") + 1] == "1"
     assert run_command(arguments) == 1
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("ltrp-bench: cannot read training image") and "Traceback" not in said
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("ltrp-bench: cannot read training image") and "Traceback" not in error
 
 
 def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:

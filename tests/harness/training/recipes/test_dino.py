@@ -72,10 +72,10 @@ def test_cross_entropy_skips_pairs_of_the_same_view() -> None:
 def test_a_step_moves_the_centre_and_the_next_one_the_teacher() -> None:
     model = tiny()
     large, small = torch.randn(4, 3, 32, 32, generator=generator()), torch.randn(4, 3, 16, 16, generator=generator(1))
-    said = model.teacher(large)
+    outputs = model.teacher(large)
     before = {k: v.clone() for k, v in model.teacher.state_dict().items()}
     model.loss(large, small).backward()
-    torch.testing.assert_close(model.centre, 0.1 * said.mean(0))
+    torch.testing.assert_close(model.centre, 0.1 * outputs.mean(0))
     assert int(model.step) == 1 and all(p.grad is None for p in model.teacher.parameters())
     # The head's last layer stays as it is at first, with a gradient of zero and not without one.
     last = model.student.head.prototypes.grad

@@ -37,7 +37,7 @@ def test_a_training_that_was_cut_ends_like_a_whole_one(tmp_path: Path) -> None:
     for file in (tmp_path / "whole").glob("iter_*.pth"):
         assert file.name == "iter_4.pth"
     cut = tmp_path / "cut"
-    # The schedule is the whole training's, the loop is stopped half-way.
+    # The same schedule, but the loop stops half-way.
     from ltrp_bench.harness.training import hooks as training
 
     saved = training.AtomicCheckpoint.after_train_iter
@@ -61,7 +61,7 @@ def test_a_selector_chooses_and_the_result_is_a_task_model(tmp_path: Path) -> No
     file = tmp_path / "s.safetensors"
     save_safetensors(file, made["state"], {"kind": "segmentor", "config": made["config"]})
     assert len(shapes_seg(images=2, model_weights=file)) == 2
-    # Gone on with: the head comes along; another stem is refused.
+    # A training that starts from it keeps its head; another stem is refused.
     more = train_segmentor(replace(PLAIN, init=str(file)), options(tmp_path / "more", 2), keep, eval_images=0)
     assert more["training"]["init_tensors"] == len(load_state(file))
     with pytest.raises(UsageError, match="has a stem of its own"):
@@ -96,13 +96,13 @@ def write_ade20k(root: Path) -> Path:
     return root
 
 
-def test_the_command_on_files_and_its_wrong_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_on_files_and_its_wrong_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, file = write_ade20k(tmp_path / "data"), tmp_path / "vit.safetensors"
     config = {**_config(), "image_size": 48, "patch_size": 16, "segmentor": {"head": "linear"}}
     save_safetensors(file, build_segmentor(config).encoder.state_dict(), {"config": {**config, "classes": 0}})
-    words = ["train", "segmentor", "--out", str(tmp_path / "out"), "--data", str(data), "--format", "ade20k"]
+    arguments = ["train", "segmentor", "--out", str(tmp_path / "out"), "--data", str(data), "--format", "ade20k"]
     fast = ["--iterations", "2", "--batch-size", "2", "--workers", "0", "--device", "cpu"]
-    assert run_command([*words, "--init", str(file), *fast, "--export", str(tmp_path / "s.safetensors")]) == 0
+    assert run_command([*arguments, "--init", str(file), *fast, "--export", str(tmp_path / "s.safetensors")]) == 0
     assert len(json.loads(load_metadata(tmp_path / "s.safetensors")["config"])["classes"]) == 150
     capsys.readouterr()
     for wrong, text in (
@@ -111,5 +111,5 @@ def test_the_command_on_files_and_its_wrong_words(tmp_path: Path, capsys: pytest
         (["--init", str(file), "--keep-ratio", "2"], "is not in"),
         (["--init", str(file), "--head", "cone"], "'linear', 'mask-transformer'"),
     ):
-        assert run_command([*words, *wrong, *fast]) == 2
+        assert run_command([*arguments, *wrong, *fast]) == 2
         assert text in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`train classifier` and `train multilabel`: what they make is loaded by the tasks, and a stop changes nothing."""
+"""`train classifier` and `train multilabel`: tasks load their weights, and an interruption changes nothing."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_genuine_photos(shared_dir: Path, init: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "extra", "code", "message"),
     [
-        ("classifier", ["--selector", "nobody", "--keep-ratio", "0.5"], 2, "no selector 'nobody'"),
+        ("classifier", ["--selector", "missing", "--keep-ratio", "0.5"], 2, "no selector 'missing'"),
         ("classifier", ["--keep-ratio", "0"], 2, "is not in (0, 1]"),
         ("classifier", ["--keep-ratio", "some"], 2, "or random"),
         ("classifier", ["--fold", "2"], 2, "'--fold'"),
@@ -244,7 +244,7 @@ def test_photos_need_weights_and_a_train_folder(tmp_path: Path, init: Path, caps
 def test_a_killed_training_ends_with_the_same_weights(init: Path, tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
         given = arguments("multilabel", init, out, "--keep-ratio", "random", "--save-every", "1")
-        return [{"2": "40"}.get(word, word) for word in given]
+        return [{"2": "40"}.get(one, one) for one in given]
 
     assert run_command(command(tmp_path / "whole")) == 0
     killed = tmp_path / "killed"

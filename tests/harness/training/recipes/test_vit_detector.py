@@ -74,8 +74,8 @@ def test_a_file_without_a_vit_is_one_line(tmp_path: Path, capsys: pytest.Capture
 
     arguments = ["train", "detector", "--architecture", "vit", "--iterations", "1", "--out", str(tmp_path / "x")]
     assert run_command([*arguments, "--init", str(SHAPES_WEIGHTS)]) == 1
-    said = capsys.readouterr().err.strip()
-    assert said.count("\n") == 0 and "plain ViT" in said
+    error = capsys.readouterr().err.strip()
+    assert error.count("\n") == 0 and "plain ViT" in error
 
 
 def test_a_ratio_out_of_range_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
