@@ -1,4 +1,4 @@
-"""`ltrp-bench audit` as a person runs it: on one's own file, on photographs, and with words that do not fit."""
+"""`ltrp-bench audit` on a selector from a file, on photographs, and with wrong options."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def command(
 QUICK = ("--cost-model", "none", "--images", 8, "--device", "cpu")
 
 
-def test_the_command_on_ones_own_file(command: Any, tmp_path: Path) -> None:
+def test_a_selector_from_a_file(command: Any, tmp_path: Path) -> None:
     code = (
         "import torch\nfrom ltrp_bench.selectors.base import Selector\n"
         "class Brightness(Selector):\n    name = 'brightness'\n    patch_size = 16\n"

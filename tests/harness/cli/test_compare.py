@@ -1,4 +1,4 @@
-"""`ltrp-bench compare` on two real runs: what got worse is caught, what changes speed alone changes nothing."""
+"""`ltrp-bench compare` on two real runs: regressions are found, options of speed change nothing."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_worse_selector_is_caught_and_a_rerun_is_not(beside: Path, capsys: pyt
     assert "worse:Ltrp at keep ratio 0.25: worse, all -" in shown.err and "random" not in shown.err
     failed = ElementTree.parse("worse.xml").getroot().findall("testsuite/testcase/failure")
     assert len(failed) >= 3 and all("worse" in str(one.get("message")) for one in failed)
-    # The CSVs of both: judged by the tolerance, likewise caught.
+    # The CSVs of both are compared by the tolerance, with the same outcome.
     for name in ("base", "worse"):
         assert run_command(["leaderboard", name, "--csv", f"{name}.csv", "--no-intervals"]) == 0
     capsys.readouterr()

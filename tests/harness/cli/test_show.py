@@ -1,4 +1,4 @@
-"""`ltrp-bench show` as a person runs it."""
+"""`ltrp-bench show`: figure files, formats and options, and errors in one line."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 def test_a_file_with_several_selectors(command: Command) -> None:
     before = dict(matplotlib.rcParams)
-    asked = ("a.png", "--selector", "ltrp", "--selector", "random", "--keep-ratio", 0.5, "--dpi", 60)
-    code, said = command(*asked, "--out", "one/f.png")
-    assert code == 0 and said == "one/f.png: 1 image, ltrp.photos, random\n"
+    arguments = ("a.png", "--selector", "ltrp", "--selector", "random", "--keep-ratio", 0.5, "--dpi", 60)
+    code, err = command(*arguments, "--out", "one/f.png")
+    assert code == 0 and err == "one/f.png: 1 image, ltrp.photos, random\n"
     assert [path.name for path in Path("one").iterdir()] == ["f.png"]  # nothing unfinished is left
     with Image.open("one/f.png") as image:
         image.load()
         assert image.width == 420 and "Software" not in image.info
     assert dict(matplotlib.rcParams) == before and pyplot.get_fignums() == []
-    assert command(*asked, "--out", "two.png")[0] == 0
+    assert command(*arguments, "--out", "two.png")[0] == 0
     assert Path("two.png").read_bytes() == Path("one/f.png").read_bytes()
-    assert command(*asked, "--seed", 1, "--out", "two.png")[0] == 0
+    assert command(*arguments, "--seed", 1, "--out", "two.png")[0] == 0
     assert Path("two.png").read_bytes() != Path("one/f.png").read_bytes()
 
 
 @pytest.mark.parametrize(("name", "begins"), [("f.svg", b"<?xml"), ("f.PDF", b"%PDF-")])
 def test_other_formats(command: Command, name: str, begins: bytes) -> None:
-    asked = ("--task", "shapes-coverage", "--index", 3, "--selector", "variance", "--dpi", 60)
-    assert command(*asked, "--out", name)[0] == 0
+    arguments = ("--task", "shapes-coverage", "--index", 3, "--selector", "variance", "--dpi", 60)
+    assert command(*arguments, "--out", name)[0] == 0
     first = Path(name).read_bytes()
     assert first.startswith(begins)
-    assert command(*asked, "--out", name)[0] == 0
+    assert command(*arguments, "--out", name)[0] == 0
     assert Path(name).read_bytes() == first
 
 
@@ -68,13 +68,24 @@ def test_a_tasks_images_with_weights_and_options(command: Command, tmp_path: Pat
         "        return self.sign * torch.nn.functional.avg_pool2d(images.mean(1), 8)\n"
     )
     name = "shown_here:Brightness"
-    asked = ["--task", "shapes-coverage", "--task-option", "seed=1000", "--index", 2, "--index", 4, "--selector", name]
-    assert command(*asked, "--dpi", 60)[0] == 0
+    task = [
+        "--task",
+        "shapes-coverage",
+        "--task-option",
+        "seed=1000",
+        "--index",
+        2,
+        "--index",
+        4,
+        "--selector",
+        name,
+    ]
+    assert command(*task, "--dpi", 60)[0] == 0
     bright = np.asarray(Image.open("show.png").convert("RGB"))
-    assert command(*asked, "--selector-option", f"{name}.sign=-1", "--dpi", 60, "--out", "dim.png")[0] == 0
+    assert command(*task, "--selector-option", f"{name}.sign=-1", "--dpi", 60, "--out", "dim.png")[0] == 0
     assert (bright != np.asarray(Image.open("dim.png").convert("RGB"))).any()
-    code, said = command(*asked, "--dark", "--layout", "block", "--by", "rank", "--width", 3, "--dpi", 100)
-    assert code == 0 and said == f"show.png: 2 images, {name}\n"
+    code, err = command(*task, "--dark", "--layout", "block", "--by", "rank", "--width", 3, "--dpi", 100)
+    assert code == 0 and err == f"show.png: 2 images, {name}\n"
     dark = np.asarray(Image.open("show.png").convert("RGB"))
     assert dark.shape[1] == 300 and (dark[0, 0] == 0x11).all() and (bright[0, 0] == 255).all()
 
@@ -82,9 +93,9 @@ def test_a_tasks_images_with_weights_and_options(command: Command, tmp_path: Pat
 def test_a_reconstruction(command: Command) -> None:
     assert command("--reconstruct", "a.png", "--remove", 2, "--dpi", 60)[0] == 0
     first = Path("show.png").read_bytes()
-    code, said = command("--reconstruct", "a.png", "--remove", 2, "--dpi", 60, "--weights", "mae.photos.safetensors")
-    assert code == 1 and "mae.photos.safetensors" in said
-    assert Path("show.png").read_bytes() == first  # what could not be made leaves the older one alone
+    code, err = command("--reconstruct", "a.png", "--remove", 2, "--dpi", 60, "--weights", "mae.photos.safetensors")
+    assert code == 1 and "mae.photos.safetensors" in err
+    assert Path("show.png").read_bytes() == first  # a failed command leaves the older file as it is
     chosen = ("--selector", "ltrp-teacher.photos", "--selector-option", "ltrp-teacher.photos.mask_ratio=0.75")
     assert command("--reconstruct", "a.png", *chosen, "--remove", 20, "--dpi", 60)[0] == 0
 
@@ -127,11 +138,11 @@ OF_TASK = ("--task", "shapes-coverage", "--selector", "random")
         (("--reconstruct", "a.png", "--remove", "14"), 2, "the visible patches are 0 to 13"),
     ],
 )
-def test_what_cannot_be_shown_is_one_line(command: Command, arguments: tuple[str, ...], code: int, line: str) -> None:
+def test_errors_are_one_line(command: Command, arguments: tuple[str, ...], code: int, line: str) -> None:
     Path("broken.jpg").write_text("no image")
     Path("half.png").write_bytes(Path("a.png").read_bytes()[:9000])
     Image.new("RGB", (13, 40)).save("small.png")
-    got, said = command(*arguments)
-    assert (got, said.count("\n")) == (code, 1), said
-    assert line in said
+    got, err = command(*arguments)
+    assert (got, err.count("\n")) == (code, 1), err
+    assert line in err
     assert not Path("show.png").exists()
