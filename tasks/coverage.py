@@ -15,8 +15,8 @@ from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
-from ltrp_bench.tasks.data.annotations import ImageAnnotations
-from ltrp_bench.tasks.data.objects import SIZES, ObjectDataset
+from ltrp_bench.tasks.data.annotations import SIZES, ImageAnnotations
+from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.averages import mean_and_count
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas
@@ -76,7 +76,7 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         masks = truth.masks()
         areas = np.array([patch_areas(mask, *edges).ravel() for mask in masks])
         areas = areas.reshape(len(masks), self._grid[0] * self._grid[1])
-        return areas, self._oracle_scores(areas, covered_share(truth.union_mask(), *edges))
+        return areas, self._oracle_scores(areas, covered_share(truth.union_of(masks), *edges))
 
     def _oracle_scores(self, areas: np.ndarray, covered: np.ndarray) -> np.ndarray:
         """[gh, gw] oracle scores: here `covered`, the share of each patch that any object covers."""

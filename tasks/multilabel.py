@@ -13,10 +13,10 @@ from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import MetricRow, ReductionMode, Row, Sample
-from ltrp_bench.tasks.data.annotations import ImageAnnotations
+from ltrp_bench.tasks.data.annotations import SIZES, ImageAnnotations
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, ObjectLabelDataset, as_multilabel, label_vector
 from ltrp_bench.tasks.data.objects import ObjectDataset
-from ltrp_bench.tasks.metrics.multilabel import SIZE_METRICS, SIZES, MultiLabel, pack
+from ltrp_bench.tasks.metrics.multilabel import SIZE_METRICS, MultiLabel, pack
 from ltrp_bench.tasks.metrics.summaries import ranking_summary
 from ltrp_bench.tasks.models.vit.loading import TimmModel
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -11,6 +11,9 @@ from pycocotools import mask as rle_tools
 
 IGNORE_INDEX: Final = -1
 """Value of the pixels of a class map that belong to no class; metrics leave them out."""
+
+Size = Literal["small", "medium", "large"]
+SIZES: Final[tuple[Size, ...]] = ("small", "medium", "large")
 
 _SMALL, _LARGE = 32.0**2, 96.0**2
 
@@ -30,8 +33,8 @@ class ObjectAnnotation:
     category: str
     box: tuple[float, float, float, float]
     area: float
-    crowd: bool = False
-    rle: Mapping[str, Any] | None = None
+    crowd: bool = field(default=False, kw_only=True)
+    rle: Mapping[str, Any] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,16 @@ class ImageAnnotations:
 
     def union_mask(self) -> np.ndarray:
         """[H, W] bool mask of all objects except crowds; the annotations must have been read with masks."""
+        return self.union_of(self.masks())
+
+    def union_of(self, masks: Sequence[np.ndarray]) -> np.ndarray:
+        """[H, W] bool union of masks that `masks` gave, which saves decoding them again."""
         union = np.zeros((self.height, self.width), bool)
-        for mask in self.masks():
+        for mask in masks:
             union |= mask.astype(bool)
         return union
 
 
-def size_bucket(area: float) -> Literal["small", "medium", "large"]:
+def size_bucket(area: float) -> Size:
     """COCO's size bucket of an object of `area` square pixels: small below 32², large from 96² on."""
     return "small" if area < _SMALL else "large" if area >= _LARGE else "medium"

@@ -47,8 +47,8 @@ class CocoDataset(ObjectDataset):
                 names[item.category_id],
                 item.box,
                 item.area,
-                item.crowd,
-                item.rle(image.height, image.width) if masks else None,
+                crowd=item.crowd,
+                rle=item.rle(image.height, image.width) if masks else None,
             )
             for item in self.folder.objects.get(image.id, [])
         ]

@@ -27,7 +27,7 @@ _SLACK = 1.01
 _OUTLINE_SLACK = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CocoImage:
     """An entry of the list "images"."""
 
@@ -37,7 +37,7 @@ class CocoImage:
     width: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CocoObject:
     """An entry of the list "annotations".
 
@@ -193,7 +193,12 @@ def _images(entries: Sequence[Any], path: Path) -> list[CocoImage]:
     images: dict[int, CocoImage] = {}
     for entry in entries:
         try:
-            image = CocoImage(int(entry["id"]), str(entry["file_name"]), int(entry["height"]), int(entry["width"]))
+            image = CocoImage(
+                id=int(entry["id"]),
+                file_name=str(entry["file_name"]),
+                height=int(entry["height"]),
+                width=int(entry["width"]),
+            )
         except (KeyError, TypeError, ValueError, OverflowError):
             raise InputError(f"{path}: an image lacks id, file_name, height or width: {entry!r:.80}") from None
         if not isinstance(entry["file_name"], str) or not image.file_name.strip():
@@ -229,13 +234,13 @@ def _objects(
         try:
             x, y, w, h = (float(v) for v in entry["bbox"])
             item = CocoObject(
-                int(entry["id"]),
-                int(entry["image_id"]),
-                int(entry["category_id"]),
-                (x, y, w, h),
-                float(entry.get("area", w * h)),
-                bool(entry.get("iscrowd", 0)),
-                entry.get("segmentation"),
+                id=int(entry["id"]),
+                image_id=int(entry["image_id"]),
+                category_id=int(entry["category_id"]),
+                box=(x, y, w, h),
+                area=float(entry.get("area", w * h)),
+                crowd=bool(entry.get("iscrowd", 0)),
+                segmentation=entry.get("segmentation"),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             raise InputError(

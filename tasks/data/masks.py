@@ -100,7 +100,7 @@ def _region(mask: np.ndarray, name: str, with_rle: bool) -> ObjectAnnotation:
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = (float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1))
     rle = rle_tools.encode(np.asfortranarray(mask.astype(np.uint8))) if with_rle else None
-    return ObjectAnnotation(name, box, float(mask.sum()), False, rle)
+    return ObjectAnnotation(name, box, float(mask.sum()), rle=rle)
 
 
 def read_mask(path: Path) -> np.ndarray:

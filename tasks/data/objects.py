@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal
 
-from ltrp_bench.tasks.data.annotations import ImageAnnotations, size_bucket
+from ltrp_bench.tasks.data.annotations import ImageAnnotations, Size, size_bucket
 from ltrp_bench.tasks.data.base import ImageDataset
-
-Size = Literal["small", "medium", "large"]
-SIZES: tuple[Size, ...] = ("small", "medium", "large")
 
 
 class ObjectDataset(ImageDataset):

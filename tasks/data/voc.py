@@ -162,7 +162,7 @@ def _object(node: ET.Element, what: str, width: int, height: int, path: Path) ->
         )
     difficult = _number(node, "difficult", path, what) if node.find("difficult") is not None else 0
     box = (left, top, right - left, bottom - top)
-    return ObjectAnnotation(category, box, box[2] * box[3], bool(difficult))
+    return ObjectAnnotation(category, box, box[2] * box[3], crowd=bool(difficult))
 
 
 def _number(node: ET.Element, tag: str, path: Path, what: str) -> float:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ltrp_bench.results.summaries.average_precision import distinct_ends
+from ltrp_bench.tasks.data.annotations import SIZES
 from ltrp_bench.tasks.metrics.averages import defined_mean
 
-SIZES = ("small", "medium", "large")
 SCORE_DIGITS = 9
 """Digits to which scores are rounded; matrix products differ between machines in later ones."""
 

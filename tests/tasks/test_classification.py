@@ -91,7 +91,7 @@ def test_all_patches_are_timms_evaluation(reduction: Kind) -> None:
 
 
 @torch.no_grad()
-def test_kept_patches_alone_are_given_and_alone_or_together_is_the_same() -> None:
+def test_the_model_is_given_kept_patches_alone_in_any_batch() -> None:
     task = task_of()
     assert task.reduction == "drop" and isinstance(task.model, PlainViT)
     samples = [task.load(i) for i in range(6)]
@@ -178,7 +178,7 @@ def test_groups_and_classes_are_slices_of_the_images() -> None:
     assert np.isnan(none["top1", "all", None][0]) and none["top1", "all", None][1] == 0
 
 
-def test_what_does_not_fit_is_named() -> None:
+def test_models_and_options_that_do_not_fit_are_named() -> None:
     dataset, model = Noise(), model_of()
     few = CategorySplit("half", {"class 0": "seen"})
     cases: list[tuple[type[Exception], str, Any]] = [
@@ -224,7 +224,7 @@ def test_shapes_with_an_untrained_vit() -> None:
     assert bigger.shape == (24, 24) and bigger.sum() / 4 == pytest.approx(share.sum(), rel=0.05)
 
 
-def test_class_folders_of_ones_own_need_a_split_and_a_model_of_theirs(tmp_path: Path) -> None:
+def test_custom_class_folders_need_a_split_and_a_model(tmp_path: Path) -> None:
     for name in ("ant", "bee", "cow"):
         (tmp_path / "val" / name).mkdir(parents=True)
         Image.new("RGB", (40, 30), "red").save(tmp_path / "val" / name / "1.png")
@@ -236,7 +236,7 @@ def test_class_folders_of_ones_own_need_a_split_and_a_model_of_theirs(tmp_path: 
     assert task.split.groups("unseen")["unseen"] == {"bee", "cow"}
 
 
-def test_the_whole_way_with_selectors(tmp_path: Path) -> None:
+def test_selectors_through_the_harness(tmp_path: Path) -> None:
     from ltrp_bench.harness.cli.terminal.progress import RunProgress
     from ltrp_bench.harness.evaluation.options import Request, SweepOptions
     from ltrp_bench.harness.evaluation.plan import plan

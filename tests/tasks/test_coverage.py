@@ -1,17 +1,16 @@
+"""Coverage of objects: the oracle, groups, sizes, crowds, identity."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, MetricRow
 from ltrp_bench.tasks.catalog import coco_coverage, shapes_coverage
 from ltrp_bench.tasks.coverage import CoverageTask
-from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas, patch_edges
 
 
 def value(rows: list[MetricRow], metric: str, group: str = "all", category: str | None = None) -> float:
@@ -32,23 +31,6 @@ def measure(task: CoverageTask, keep: np.ndarray | None = None, ratio: float = 0
             mask = mask.reshape(task.grid(sample))
         records[sample.image_id] = task.predict([sample], [Keep(mask)])[0]
     return task.compute_metrics(records)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16), st.integers(1, 16), st.integers(0, 99))
-def test_patch_areas_add_up_and_agree_with_fine_sampling(h: int, w: int, gh: int, gw: int, seed: int) -> None:
-    mask = np.random.default_rng(seed).random((h, w)) < 0.4
-    edges = even_edges(h, gh), even_edges(w, gw)
-    areas = patch_areas(mask, *edges)
-    assert areas.sum() == pytest.approx(mask.sum())
-    fine = np.kron(mask, np.ones((gh, gw))).reshape(gh, h, gw, w).sum((1, 3)) / (gh * gw)
-    np.testing.assert_allclose(areas, fine, atol=1e-9)
-    assert covered_share(mask, *edges).max() <= 1
-
-
-def test_patch_edges_end_with_the_image() -> None:
-    assert patch_edges(100, 50, 16) == (0.0, 32.0, 64.0, 96.0, 100.0)
-    assert patch_edges(96, 96, 8) == even_edges(96, 12)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +79,7 @@ def test_size_buckets_hold_a_third_each(small: CoverageTask) -> None:
     assert len(counts) == 3 and min(counts) > 0.2 * sum(counts)
 
 
-def test_a_subset_of_images_is_summed_up_alone(small: CoverageTask) -> None:
+def test_metrics_of_a_subset_of_images(small: CoverageTask) -> None:
     sample = small.load(3)
     rows = small.predict([sample], [Keep(np.eye(12, dtype=bool))])[0]
     assert rows[0]["category"] == "" and rows[0]["kept"] == pytest.approx(1 / 12)
@@ -117,7 +99,7 @@ def test_wrong_grid_and_downsampling_are_refused(small: CoverageTask) -> None:
     assert not small.supports_downsample
 
 
-def test_identity_names_what_makes_the_numbers() -> None:
+def test_identity_holds_what_results_depend_on() -> None:
     one = shapes_coverage(images=10)
     assert one.identity() == shapes_coverage(images=10).identity()
     for other in (shapes_coverage(images=11), shapes_coverage(images=10, fold=1), shapes_coverage(images=10, seed=1)):

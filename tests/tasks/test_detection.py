@@ -93,7 +93,7 @@ def test_changing_dropped_pixels_changes_nothing(tasks: dict[str, DetectionTask]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_dropped_patches_are_zero_behind_the_normalisation(tasks: dict[str, DetectionTask], kind: str) -> None:
+def test_dropped_patches_are_zero_after_normalization(tasks: dict[str, DetectionTask], kind: str) -> None:
     runner = tasks[kind].runner
     sample, keep = half(tasks[kind], 1)
     packed = runner.reduce(sample.annotations.prepared, Keep(keep))
@@ -105,13 +105,13 @@ def test_dropped_patches_are_zero_behind_the_normalisation(tasks: dict[str, Dete
     assert (normalised[:, :h, :w][:, ~dropped] != 0).any()
 
 
-def test_padding_is_no_patch(tasks: dict[str, DetectionTask]) -> None:
+def test_padding_has_no_patches(tasks: dict[str, DetectionTask]) -> None:
     for kind in ("dense", "padded"):
         assert [tasks[kind].grid(tasks[kind].load(i)) for i in (0, 1)] == [(8, 10), (10, 8)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_image_does_not_depend_on_its_batch(tasks: dict[str, DetectionTask], kind: str) -> None:
+def test_an_image_does_not_depend_on_its_batch(tasks: dict[str, DetectionTask], kind: str) -> None:
     task = tasks[kind]
     pairs = [half(task, i) for i in (0, 2, 1)]
     together = task.predict([s for s, _ in pairs], [Keep(k) for _, k in pairs])
@@ -174,7 +174,7 @@ def test_the_oracle_sees_the_objects(tasks: dict[str, DetectionTask]) -> None:
     assert share.shape == (8, 10) and share.sum() * 16 * 16 == pytest.approx(50 * 40 * scale**2, rel=1e-3)
 
 
-def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:
+def test_wrong_options_are_one_line(folder: Path, tmp_path: Path) -> None:
     data = folder / "coco"
     with pytest.raises(UsageError, match="--model-weights"):
         coco_det(data, model=folder / "dense.py")

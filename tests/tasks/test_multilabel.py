@@ -77,7 +77,7 @@ def test_only_kept_pixels_matter(tasks: dict[str, MultiLabelTask], kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_image_does_not_depend_on_its_batch(tasks: dict[str, MultiLabelTask], kind: str) -> None:
+def test_an_image_does_not_depend_on_its_batch(tasks: dict[str, MultiLabelTask], kind: str) -> None:
     task = tasks[kind]
     pairs = [half(task, 0), half(task, 1, 0.25), half(task, 2), (task.load(3), Downsample(0.25))]
     together = task.predict(*zip(*pairs, strict=True))
@@ -103,7 +103,7 @@ def test_scores_are_the_sigmoids_of_the_head_on_kept_tokens(tasks: dict[str, Mul
     assert expected.std() > 0.01
 
 
-def test_truth_of_the_built_in_world(tasks: dict[str, MultiLabelTask]) -> None:
+def test_labels_of_the_built_in_world(tasks: dict[str, MultiLabelTask]) -> None:
     task = tasks["drop"]
     dataset: Any = task.dataset.objects
     for i in range(6):
@@ -143,7 +143,7 @@ def test_metrics_of_groups(tasks: dict[str, MultiLabelTask]) -> None:
     assert task.compute_metrics(fewer)[0].n == labels[:3].sum()
 
 
-def test_identity_follows_what_makes_numbers(tasks: dict[str, MultiLabelTask]) -> None:
+def test_identity_holds_what_results_depend_on(tasks: dict[str, MultiLabelTask]) -> None:
     again = shapes_multilabel(limit=6, random_weights=0)
     texts = {json.dumps(task.identity(), sort_keys=True) for task in tasks.values()}
     assert json.dumps(again.identity(), sort_keys=True) in texts and len(texts) == len(tasks) - 1  # fill: `reduction`
@@ -180,7 +180,7 @@ def test_coco(shared_dir: Path) -> None:
     np.testing.assert_array_equal(task.load(0).image, corner)
 
 
-def test_voc_does_not_ask_for_difficult_ones(shared_dir: Path, tmp_path: Path) -> None:
+def test_voc_ignores_categories_with_difficult_objects_alone(shared_dir: Path, tmp_path: Path) -> None:
     genuine = shared_dir / "data" / "voc2012"
     whole = voc_multilabel(genuine, model="resnet10t", random_weights=0, image_size=64)
     assert whole.reduction == "fill" and len(whole) == 93
@@ -206,7 +206,7 @@ def test_voc_does_not_ask_for_difficult_ones(shared_dir: Path, tmp_path: Path) -
     assert (after[1] == 1).any() and ((after[2] > 0) == (after[1] == 1)).all()
 
 
-def test_nuswide_has_no_places(tmp_path: Path) -> None:
+def test_nuswide_has_no_sizes_and_no_oracle(tmp_path: Path) -> None:
     names = [f"concept{i}" for i in range(81)]
     for folder in ("ImageList", "ConceptsList", "Groundtruth/TrainTestLabels", "Flickr"):
         (tmp_path / folder).mkdir(parents=True)
@@ -232,7 +232,7 @@ def test_nuswide_has_no_places(tmp_path: Path) -> None:
         nuswide_multilabel(tmp_path, **given)
 
 
-def test_wrong_use_is_named(shared_dir: Path, tmp_path: Path) -> None:
+def test_wrong_options_are_one_line(shared_dir: Path, tmp_path: Path) -> None:
     coco = shared_dir / "data" / "coco"
     with pytest.raises(UsageError, match=r"coco-multilabel needs a model .* 80 categories.*--model-weights"):
         coco_multilabel(coco)
@@ -258,6 +258,6 @@ def test_wrong_use_is_named(shared_dir: Path, tmp_path: Path) -> None:
         task.predict(*zip(half(task, 0), strict=True))
 
 
-def test_they_are_registered() -> None:
+def test_tasks_are_registered() -> None:
     assert {f"{data}-multilabel" for data in ("coco", "voc", "nuswide", "shapes")} <= set(task_names())
     assert create_task("shapes-multilabel", limit=1, random_weights=0).headline == "mAP"

@@ -111,7 +111,7 @@ def test_context_by_its_lists(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [ade20k_coverage, context_coverage])
-def test_what_is_missing_is_one_line(tmp_path: Path, make: type[CoverageTask]) -> None:
+def test_missing_data_is_one_line(tmp_path: Path, make: type[CoverageTask]) -> None:
     with pytest.raises(UsageError, match="--data"):
         make()
     with pytest.raises(InputError) as caught:
@@ -128,7 +128,7 @@ def test_a_split_of_other_data_and_bad_grids_are_refused(tmp_path: Path) -> None
             ade20k_coverage(tmp_path, grid=bad)
 
 
-def test_a_value_that_is_no_category_is_one_line(tmp_path: Path) -> None:
+def test_an_unknown_mask_value_is_one_line(tmp_path: Path) -> None:
     task = ade20k_coverage(save(tmp_path, ADE, {"p": MASK + 140}), grid=2)
     with pytest.raises(InputError, match=r"p\.png holds 161, which ADE20K \(1 to 150\) does not list"):
         task.load(0)
@@ -137,7 +137,7 @@ def test_a_value_that_is_no_category_is_one_line(tmp_path: Path) -> None:
         ade20k_coverage(tmp_path)
 
 
-def test_what_makes_the_numbers_is_in_the_identity(tmp_path: Path) -> None:
+def test_identity_holds_what_results_depend_on(tmp_path: Path) -> None:
     save(tmp_path, ADE, {"p": MASK})
     mine = tmp_path / "mine.csv"
     states = load_split("imagenet1k_ade20k").states

@@ -81,7 +81,7 @@ def test_the_oracle_sees_the_objects() -> None:
     np.testing.assert_allclose(worth, semantic.reshape(12, 8, 12, 8).mean((1, 3)), atol=1e-6)
 
 
-def test_wrong_words_end_in_one_line() -> None:
+def test_wrong_options_are_one_line() -> None:
     with pytest.raises(UsageError, match="reduction must be drop or fill"):
         shapes_seg(random_weights=0, reduction="cut")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="not both"):
@@ -144,7 +144,7 @@ def test_mmsegs_models_on_genuine_images(shared_dir: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_genuine_stuff(shared_dir: Path) -> None:
+def test_genuine_coco_stuff(shared_dir: Path) -> None:
     task = cocostuff_seg(shared_dir / "data" / "coco_stuff", random_weights=0, limit=2)
     assert len(task.dataset.classes) == 129 and len(task.split.states) == 133  # those that its classes.txt lists
     sample = task.load(0)

@@ -72,7 +72,7 @@ def test_coverage_by_hand(data: Path) -> None:
     assert np.isnan(absent) and none == 0
 
 
-def test_narrow_classes_go_where_they_are_told(data: Path) -> None:
+def test_narrow_classes_count_as_narrow_as(data: Path) -> None:
     rows = kept(stuff_coverage(data, grid=2, narrow_as="unseen"), [0, 2])
     assert value(rows, "coverage", "unseen") == pytest.approx(((4 / 6 + 3 / 7) / 2, 2))
 
@@ -97,7 +97,7 @@ def test_the_oracle_is_the_ceiling_of_every_choice(data: Path, shared_dir: Path)
                 assert found[tuple(sorted(ranked[:k].tolist()))] == pytest.approx(max(found.values()), abs=1e-6)
 
 
-def test_a_image_without_labels_has_no_segments(data: Path) -> None:
+def test_an_image_without_labels_has_no_segments(data: Path) -> None:
     Image.fromarray(MASK * 0).save(data / "masks" / "p.png")
     task = stuff_coverage(data, grid=2)
     sample = task.load(0)

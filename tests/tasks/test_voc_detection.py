@@ -146,7 +146,7 @@ def test_the_rule_of_2007(folder: Path) -> None:
         make(folder, "coco", rule="07")
 
 
-def test_masks_that_a_detector_finds_are_not_judged(folder: Path) -> None:
+def test_predicted_masks_are_not_evaluated(folder: Path) -> None:
     task = make(folder, "masks")
     sample = task.load(0)
     (rows,) = task.predict([sample], [Keep(np.ones(task.grid(sample), bool))])
@@ -154,7 +154,7 @@ def test_masks_that_a_detector_finds_are_not_judged(folder: Path) -> None:
     assert len(rows) > 0 and {row["rle"] for row in rows} == {""}
 
 
-def test_the_oracle_sees_what_is_not_difficult(folder: Path) -> None:
+def test_the_oracle_ignores_difficult_objects(folder: Path) -> None:
     task = make(folder, "voc", patch=8)
     share = task.oracle_scores(task.load(0))
     scale = 160 / 120
@@ -162,7 +162,7 @@ def test_the_oracle_sees_what_is_not_difficult(folder: Path) -> None:
     assert share.sum() * 8 * 8 == pytest.approx((40 * 50 + 20 * 60) * scale**2, rel=1e-3)
 
 
-def test_wrong_use_is_named(folder: Path) -> None:
+def test_wrong_options_are_one_line(folder: Path) -> None:
     with pytest.raises(UsageError, match="voc-det needs a detector: --model"):
         voc_det(folder)
     with pytest.raises(InputError, match="the detector has no class aeroplane, bicycle.*wrong model for this data set"):

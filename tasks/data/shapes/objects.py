@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pycocotools import mask as rle_tools
 
-from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
-from ltrp_bench.tasks.data.objects import ObjectDataset, Size
+from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation, Size
+from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.data.shapes.images import ShapesImages
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES
 
@@ -21,7 +21,7 @@ class ShapesDataset(ShapesImages, ObjectDataset):
         image = self.drawn(index)
         codes = rle_tools.encode(np.asfortranarray(image.masks.transpose(1, 2, 0).astype(np.uint8)))
         objects = [
-            ObjectAnnotation(CATEGORIES[label], (box[0], box[1], box[2], box[3]), float(mask.sum()), False, code)
+            ObjectAnnotation(CATEGORIES[label], (box[0], box[1], box[2], box[3]), float(mask.sum()), rle=code)
             for box, mask, label, code in zip(image.boxes.tolist(), image.masks, image.labels, codes, strict=True)
         ]
         return ImageAnnotations(self.ids[index], image.masks.shape[1], image.masks.shape[2], objects)

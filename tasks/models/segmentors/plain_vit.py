@@ -111,7 +111,7 @@ class PlainSegmentor(nn.Module):
     """
 
     def __init__(
-        self, encoder: VisionTransformer, decoder: LinearHead | MaskTransformer, missing: str = "zero"
+        self, encoder: VisionTransformer, decoder: LinearHead | MaskTransformer, *, missing: str = "zero"
     ) -> None:
         super().__init__()
         if missing not in MISSING:
@@ -163,7 +163,7 @@ def build_segmentor(config: Mapping[str, Any]) -> PlainSegmentor:
     given = {"head": "linear", "missing": "zero", **config["segmentor"]}
     head, missing = given.pop("head"), given.pop("missing")
     vit = build_vit({**config, "classes": 0, "fc_norm": False})
-    return PlainSegmentor(vit, build_head(head, vit.embed_dim, len(config["classes"]), given), missing)
+    return PlainSegmentor(vit, build_head(head, vit.embed_dim, len(config["classes"]), given), missing=missing)
 
 
 def build_head(head: str, width: int, classes: int, given: Mapping[str, Any]) -> LinearHead | MaskTransformer:

@@ -224,7 +224,7 @@ def test_every_colour_mode_comes_as_rgb(tmp_path: Path, mode: str) -> None:
     assert pixels.shape == (20, 30, 3) and pixels.dtype == np.uint8
 
 
-def test_exif_turns_only_where_the_annotations_mean_it(tmp_path: Path) -> None:
+def test_exif_is_applied_only_if_the_annotations_need_it(tmp_path: Path) -> None:
     data = CocoFolder(write(tmp_path, content()))
     exif = Image.Exif()
     exif[0x0112] = 6

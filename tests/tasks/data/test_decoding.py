@@ -1,4 +1,4 @@
-"""EXIF orientation of JPEGs: followed where the annotations' size asks for it, else left alone."""
+"""Decoding of images: EXIF is applied only if the annotations need it, and errors are one line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def red(image: Image.Image) -> np.ndarray:
 
 
 @pytest.mark.parametrize("orientation", SIDEWAYS)
-def test_a_sideways_jpeg_is_turned_where_only_then_its_size_fits(tmp_path: Path, orientation: int) -> None:
+def test_exif_is_applied_if_only_then_the_size_fits(tmp_path: Path, orientation: int) -> None:
     with Image.open(jpeg(tmp_path / "a.jpg", orientation)) as image:
         turned = oriented(image, (16, 32))
     expected = np.zeros((32, 16), bool)
@@ -40,14 +40,14 @@ def test_a_sideways_jpeg_is_turned_where_only_then_its_size_fits(tmp_path: Path,
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_jpeg_whose_stored_size_fits_is_left_alone(tmp_path: Path, orientation: int) -> None:
+def test_exif_is_ignored_if_the_stored_size_fits(tmp_path: Path, orientation: int) -> None:
     with Image.open(jpeg(tmp_path / "a.jpg", orientation)) as image:
         same = oriented(image, (32, 16))
         assert np.array_equal(red(same), RAW[..., 0] > 128)
 
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4])
-def test_who_is_not_sideways_is_never_turned(tmp_path: Path, orientation: int) -> None:
+def test_other_orientations_are_never_applied(tmp_path: Path, orientation: int) -> None:
     with Image.open(jpeg(tmp_path / "a.jpg", orientation)) as image:
         same = oriented(image, (16, 32))
         assert same.size == (32, 16) and np.array_equal(red(same), RAW[..., 0] > 128)

@@ -80,6 +80,6 @@ def test_lists_name_the_images_of_a_subset(tmp_path: Path) -> None:
 
 
 def test_paths_in_messages(tmp_path: Path) -> None:
-    here, gone, lost = tmp_path, tmp_path / "x", tmp_path / "y"
-    assert absent([here, gone, lost]) == f"{gone}, {lost}"
-    assert either([gone, lost]) == f"{gone} or {lost}"
+    first, second = tmp_path / "x", tmp_path / "y"
+    assert absent([tmp_path, first, second]) == f"{first}, {second}"
+    assert either([first, second]) == f"{first} or {second}"

@@ -58,26 +58,26 @@ DATASETS: dict[str, tuple[Callable[[Path], object], set[str], set[str]]] = {
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_source_in_one_form(tmp_path: Path, name: str) -> None:
-    make, shown, unasked = DATASETS[name]
+def test_every_data_set_has_labels_in_one_form(tmp_path: Path, name: str) -> None:
+    make, shown, ignored = DATASETS[name]
     dataset = as_multilabel(make(tmp_path))  # type: ignore[arg-type]
     if name == "shapes":
         shown = {item.category for item in ShapesDataset(3).truth(0).objects}
     assert isinstance(dataset, MultiLabelDataset) and as_multilabel(dataset) is dataset
-    assert dataset.labels(0) == shown and dataset.ignored(0) == unasked
+    assert dataset.labels(0) == shown and dataset.ignored(0) == ignored
     vector = label_vector(dataset, 0)
     assert vector.shape == (len(dataset.categories),) and vector.dtype == np.int8
-    for value, names in ((1, shown), (-1, unasked)):
+    for value, names in ((1, shown), (-1, ignored)):
         assert {dataset.categories[i] for i in np.flatnonzero(vector == value)} == names
     assert len(dataset) == len(dataset.ids) and dataset.index(dataset.ids[1]) == 1 and dataset.revision
     assert dataset.pixels(0).ndim == 3 and dataset.domain == ("shapes" if name == "shapes" else "photos")
     if name == "nuswide":
         assert dataset.objects is None
     else:
-        assert dataset.objects is not None and {o.category for o in dataset.objects.truth(0).objects} == shown | unasked
+        assert dataset.objects is not None and {o.category for o in dataset.objects.truth(0).objects} == shown | ignored
 
 
-def test_a_image_without_labels(tmp_path: Path) -> None:
+def test_an_image_without_labels(tmp_path: Path) -> None:
     for dataset in (as_multilabel(coco(tmp_path)), as_multilabel(voc(tmp_path / "voc"))):
         assert dataset.labels(1) == dataset.ignored(1) == set() and not label_vector(dataset, 1).any()
 

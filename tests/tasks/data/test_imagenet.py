@@ -70,7 +70,7 @@ def test_a_flat_folder_and_its_map(tmp_path: Path, kind: str) -> None:
     assert find_labelled(tmp_path, limit=1).revision != dataset.revision
 
 
-def test_kaggles_own_folders_and_a_map_by_name(tmp_path: Path) -> None:
+def test_kaggles_folders_and_a_map_by_name(tmp_path: Path) -> None:
     flat(tmp_path, "ILSVRC/Data/CLS-LOC/val")
     MAPS["kaggle"](tmp_path)
     assert [find_labelled(tmp_path).label(i) for i in range(2)] == [1, 0]
@@ -79,7 +79,7 @@ def test_kaggles_own_folders_and_a_map_by_name(tmp_path: Path) -> None:
     assert [find_labelled(tmp_path, labels=other).label(i) for i in range(2)] == [0, 0]
 
 
-def test_class_folders_of_ones_own(tmp_path: Path) -> None:
+def test_other_class_folders(tmp_path: Path) -> None:
     for name in ("zebra", "Ant", "bee"):
         save(tmp_path / "val" / name / "1.png")
     dataset = find_labelled(tmp_path)
@@ -152,7 +152,7 @@ def stray(root: Path) -> None:
         (lambda root: None, r"no images in .*image-net\.org"),
     ],
 )
-def test_trouble_is_one_line(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+def test_errors_are_one_line(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
     make(tmp_path)
     with pytest.raises(InputError, match=message) as caught:
         find_labelled(tmp_path)

@@ -15,7 +15,7 @@ from ltrp_bench.tasks.data.masks import MaskRegionDataset
 
 @pytest.mark.parametrize("images", ["val2017", "images/val2017"])
 @pytest.mark.parametrize("maps", ["stuffthingmaps", "stuffthingmaps_trainval2017", "annotations"])
-def test_coco_stuffs_values_are_its_ids_less_one(tmp_path: Path, images: str, maps: str) -> None:
+def test_coco_stuffs_values_are_its_ids_minus_one(tmp_path: Path, images: str, maps: str) -> None:
     values = np.array([[0, 181], [155, 255]], np.uint8)
     save_png(values, tmp_path / maps / "val2017" / "000000000139.png")
     save_png(values, tmp_path / maps / "val2017" / "000000000139_labelTrainIds.png")  # a converter's, beside them
@@ -38,12 +38,12 @@ def test_coco_stuffs_values_are_its_ids_less_one(tmp_path: Path, images: str, ma
         ("0: unlabeled\n", "lists no classes"),
     ],
 )
-def test_a_bad_list_of_classes_says_where(tmp_path: Path, text: str, message: str) -> None:
+def test_a_bad_list_of_classes_is_reported_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         find_stuff(mask_folder(tmp_path, text))
 
 
-def test_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
+def test_errors_name_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--data DIR"):
         find_stuff(None)
     with pytest.raises(InputError, match="no folder"):

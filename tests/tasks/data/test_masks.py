@@ -29,7 +29,7 @@ def test_a_region_is_all_pixels_of_a_class(tmp_path: Path) -> None:
     assert all(item.rle is None for item in dataset.truth(1).objects)
 
 
-def test_zero_is_nobodys_unless_it_is_listed(tmp_path: Path) -> None:
+def test_zero_is_ignored_unless_it_is_listed(tmp_path: Path) -> None:
     unlisted = find_stuff(mask_folder(tmp_path / "one", CLASSES.removeprefix("0: unlabeled\n")))
     assert unlisted.ignored_values == {0} and MaskRegionDataset(unlisted).truth(1).objects[0].category == "cat"
     listed = MaskRegionDataset(find_stuff(mask_folder(tmp_path / "two", CLASSES.replace("unlabeled", "floor"))))
@@ -84,7 +84,7 @@ def broken_image(root: Path) -> None:
         (broken_image, r"image .*b\.png is corrupt"),
     ],
 )
-def test_a_bad_file_is_one_line_and_spares_the_others(
+def test_a_bad_file_is_one_line_and_affects_no_other(
     tmp_path: Path, harm: Callable[[Path], None], message: str
 ) -> None:
     harm(mask_folder(tmp_path))

@@ -10,7 +10,7 @@ from ltrp_bench.tasks.data.nuswide import NusWideDataset
 
 
 @pytest.mark.parametrize(("ground_truth", "flat"), [("Groundtruth", False), ("GroundTruth", True)])
-def test_nuswide(tmp_path: Path, ground_truth: str, flat: bool) -> None:
+def test_labels_and_images(tmp_path: Path, ground_truth: str, flat: bool) -> None:
     dataset = NusWideDataset(nuswide_folder(tmp_path, ground_truth, flat))
     assert dataset.ids == ("alpha/1", "alpha/3", "beta/2") and dataset.categories == tuple(CONCEPTS)
     assert [dataset.labels(i) for i in range(3)] == [{"airport", "concept80"}, set(), {"animal"}]
@@ -19,7 +19,7 @@ def test_nuswide(tmp_path: Path, ground_truth: str, flat: bool) -> None:
     assert dataset.index("beta/2") == 2 and NusWideDataset(tmp_path, limit=1).ids == ("alpha/1",)
 
 
-def test_nuswides_revision_follows_labels_and_images(tmp_path: Path) -> None:
+def test_revision_follows_labels_and_images(tmp_path: Path) -> None:
     first = NusWideDataset(nuswide_folder(tmp_path)).revision
     path = tmp_path / "Groundtruth" / "TrainTestLabels" / "Labels_animal_Test.txt"
     path.write_text("1\n1\n0\n")
@@ -47,7 +47,7 @@ def test_nuswides_revision_follows_labels_and_images(tmp_path: Path) -> None:
         ("ImageList/TestImagelist.txt", None, r"looked for ImageList/TestImagelist\.txt or"),
     ],
 )
-def test_nuswides_trouble_is_one_line(tmp_path: Path, file: str, text: str | None, message: str) -> None:
+def test_errors_are_one_line(tmp_path: Path, file: str, text: str | None, message: str) -> None:
     path = nuswide_folder(tmp_path) / file
     path.unlink()
     if text is not None:
@@ -57,7 +57,7 @@ def test_nuswides_trouble_is_one_line(tmp_path: Path, file: str, text: str | Non
     assert "\n" not in str(caught.value)
 
 
-def test_nuswides_wrong_use(tmp_path: Path) -> None:
+def test_wrong_arguments(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--data DIR"):
         NusWideDataset(None)
     with pytest.raises(UsageError, match="no subset 'val': there are train, test"):

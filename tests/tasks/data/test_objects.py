@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
-from ltrp_bench.tasks.data.objects import SIZES, ObjectDataset
+from ltrp_bench.tasks.data.annotations import SIZES, ImageAnnotations, ObjectAnnotation
+from ltrp_bench.tasks.data.objects import ObjectDataset
 
 
 class Counting(ObjectDataset):

@@ -77,7 +77,7 @@ def test_the_year_is_found_and_its_lists(tmp_path: Path, below: str) -> None:
         VocDataset(tmp_path, "twice")
 
 
-def test_two_years_must_be_told_apart(tmp_path: Path) -> None:
+def test_two_years_are_ambiguous(tmp_path: Path) -> None:
     for year in ("VOC2007", "VOC2012"):
         devkit(tmp_path / "VOCdevkit" / year)
     with pytest.raises(UsageError, match=r"VOC2012 and .*VOC2007: name one of them with --data"):
@@ -142,7 +142,7 @@ def test_bad_folders_are_one_line(tmp_path: Path, make: Callable[[Path], object]
         VocDataset(None)
 
 
-def test_bad_images_are_named_when_their_turn_comes(tmp_path: Path) -> None:
+def test_bad_images_are_reported_when_they_are_read(tmp_path: Path) -> None:
     dataset = VocDataset(devkit(tmp_path))
     path = tmp_path / "JPEGImages" / "a.jpg"
     Image.new("RGB", (20, 30)).save(path)

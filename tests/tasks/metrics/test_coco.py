@@ -67,7 +67,11 @@ def true_images(data: CocoFolder) -> list[ImageAnnotations]:
             image.width,
             [
                 ObjectAnnotation(
-                    data.categories[o.category_id], o.box, o.area, o.crowd, o.rle(image.height, image.width)
+                    data.categories[o.category_id],
+                    o.box,
+                    o.area,
+                    crowd=o.crowd,
+                    rle=o.rle(image.height, image.width),
                 )
                 for o in data.objects.get(image.id, [])
             ],
@@ -77,7 +81,7 @@ def true_images(data: CocoFolder) -> list[ImageAnnotations]:
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
-def test_the_official_answer(demo: tuple[CocoFolder, Path], kind: str) -> None:
+def test_equal_to_the_official_result(demo: tuple[CocoFolder, Path], kind: str) -> None:
     data, folder = demo
     results = json.loads((folder / f"instances_val2014_fake{kind}100_results.json").read_text())
     run = evaluate(true_images(data), as_rows(results, data.categories), list(data.categories.values()), kind)  # type: ignore[arg-type]
@@ -147,7 +151,7 @@ def test_equal_to_pycocotools_on_random_worlds(world: tuple[dict[str, Any], list
             200,
             200,
             [
-                ObjectAnnotation(str(a["category_id"]), tuple(a["bbox"]), a["area"], bool(a["iscrowd"]))
+                ObjectAnnotation(str(a["category_id"]), tuple(a["bbox"]), a["area"], crowd=bool(a["iscrowd"]))
                 for a in truth["annotations"]
                 if a["image_id"] == image["id"]
             ],
@@ -164,7 +168,7 @@ def test_equal_to_pycocotools_on_random_worlds(world: tuple[dict[str, Any], list
     assert [run.metric(m) for m in METRICS] == pytest.approx(list(expected), abs=1e-12, nan_ok=True)
 
 
-def test_nothing_found_and_nothing_there() -> None:
+def test_no_detections_and_no_objects() -> None:
     image = ImageAnnotations("a", 100, 100, [ObjectAnnotation("cat", (10, 10, 20, 20), 400.0)])
     run = evaluate([image], {}, ["cat", "dog"])
     assert run.metric("AP") == 0.0 and run.metric("AR100") == 0.0

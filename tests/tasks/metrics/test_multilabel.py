@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
-from ltrp_bench.tasks.metrics.multilabel import METRICS, SIZES, MultiLabel, average_precision, pack, unpack
+from ltrp_bench.tasks.data.annotations import SIZES
+from ltrp_bench.tasks.metrics.multilabel import METRICS, MultiLabel, average_precision, pack, unpack
 
 CATEGORIES = ("cat", "dog", "kite", "fork", "none of these")
 SEEN, UNSEEN = ("cat", "dog", "none of these"), ("kite", "fork")
@@ -55,7 +56,7 @@ def test_map_is_scikit_learns_over_the_whole_data_set(digits: int) -> None:
     assert run.summary(UNSEEN)["mAP"][0] == pytest.approx(expected[2:].mean(), abs=1e-12)
 
 
-def test_it_is_no_mean_of_batches() -> None:
+def test_map_is_not_a_mean_over_batches() -> None:
     run = world(digits=9)
     parts = [
         MultiLabel(CATEGORIES, run.scores[i : i + 2], run.labels[i : i + 2], run.sizes[i : i + 2])
@@ -77,16 +78,16 @@ def test_order_of_images_changes_nothing() -> None:
 def test_precision_recall_and_f1_are_scikit_learns(group: tuple[str, ...], top: int | None) -> None:
     run = world()
     members = [i for i, name in enumerate(CATEGORIES) if name in group]
-    asked = [i for i in members if run.labels[:, i].any()]
-    said = run.scores >= 0.5
+    known = [i for i in members if run.labels[:, i].any()]
+    predicted = run.scores >= 0.5
     if top is not None:
-        for row, scores in zip(said, run.scores, strict=True):
+        for row, scores in zip(predicted, run.scores, strict=True):
             best = sorted(range(5), key=lambda i: (-scores[i], i))[:top]
             row[[i for i in range(5) if i not in best]] = False
-        assert (said != (run.scores >= 0.5)).any()
+        assert (predicted != (run.scores >= 0.5)).any()
     truth = run.labels == 1
-    p, r, _, _ = precision_recall_fscore_support(truth[:, asked], said[:, asked], average="macro", zero_division=0)
-    op, or_, of1, _ = precision_recall_fscore_support(truth[:, members], said[:, members], average="micro")
+    p, r, _, _ = precision_recall_fscore_support(truth[:, known], predicted[:, known], average="macro", zero_division=0)
+    op, or_, of1, _ = precision_recall_fscore_support(truth[:, members], predicted[:, members], average="micro")
     found = run.summary(group)
     ending = "" if top is None else "_top3"
     assert found[f"CF1{ending}"][0] == pytest.approx(2 * p * r / (p + r), abs=1e-12)
@@ -95,7 +96,7 @@ def test_precision_recall_and_f1_are_scikit_learns(group: tuple[str, ...], top: 
         assert [found[m][0] for m in ("CP", "CR", "OP", "OR")] == pytest.approx([p, r, op, or_], abs=1e-12)
 
 
-def test_the_threshold_itself_says_present_and_equal_scores_go_to_the_first() -> None:
+def test_a_score_at_the_threshold_is_present_and_ties_go_to_the_first() -> None:
     scores = np.array([[0.5, 0.49, 0.7, 0.7, 0.7]])
     run = MultiLabel(CATEGORIES, scores, np.ones((1, 5), np.int8), np.zeros((1, 5), np.uint8))
     assert run.predicted().tolist() == [[True, False, True, True, True]]
@@ -104,11 +105,11 @@ def test_the_threshold_itself_says_present_and_equal_scores_go_to_the_first() ->
     assert higher.predicted().sum() == 3
 
 
-def test_what_is_not_asked_for_counts_nowhere() -> None:
+def test_unknown_labels_count_nowhere() -> None:
     run = world(ignored=True)
     for i, value in enumerate(run.average_precisions()[:4]):
-        asked = run.labels[:, i] >= 0
-        expected = average_precision_score(run.labels[asked, i], run.scores[asked, i])
+        known = run.labels[:, i] >= 0
+        expected = average_precision_score(run.labels[known, i], run.scores[known, i])
         assert value == pytest.approx(expected, abs=1e-12)
     scores = np.where(run.labels < 0, 1 - run.scores, run.scores)
     other = MultiLabel(CATEGORIES, scores, run.labels, run.sizes)
@@ -134,20 +135,20 @@ def test_sizes_by_brute_force(ignored: bool) -> None:
         assert found == (pytest.approx(np.mean(values), abs=1e-12), count)
 
 
-def test_groups_without_anything_are_undefined() -> None:
+def test_groups_without_positives_are_undefined() -> None:
     run = world()
     for group in ((), ("none of these",)):
         for value, n in run.summary(group, with_sizes=True).values():
             assert math.isnan(value) and n == 0
     empty = MultiLabel.of([], CATEGORIES)
     assert all(math.isnan(value) for value, _ in empty.summary(CATEGORIES, with_sizes=True).values())
-    nothing_said = MultiLabel(CATEGORIES, np.zeros((3, 5)), np.ones((3, 5), np.int8), np.zeros((3, 5), np.uint8))
-    found = nothing_said.summary(CATEGORIES)
+    none_predicted = MultiLabel(CATEGORIES, np.zeros((3, 5)), np.ones((3, 5), np.int8), np.zeros((3, 5), np.uint8))
+    found = none_predicted.summary(CATEGORIES)
     assert tuple(found) == METRICS and found["mAP"][0] == 1
     assert found["CF1"][0] == found["OF1"][0] == found["OP"][0] == 0
 
 
-def test_rows_come_back_as_they_went() -> None:
+def test_rows_are_packed_and_unpacked() -> None:
     run = world(digits=9)
     rows = [pack(*parts) for parts in zip(run.scores, run.labels, run.sizes, strict=True)]
     back = MultiLabel.of(rows, CATEGORIES)

@@ -78,10 +78,10 @@ def test_groups_equal_a_count_of_pixels() -> None:
     for group in (seen, unseen):
         ious, right = [], 0
         for k in (CLASSES.index(name) for name in group):
-            here, said = truth == k, (predicted == k) & (truth != IGNORE_INDEX)
-            right += int((here & said).sum())
-            if (here | said).any():
-                ious.append((here & said).sum() / (here | said).sum())
+            here, called = truth == k, (predicted == k) & (truth != IGNORE_INDEX)
+            right += int((here & called).sum())
+            if (here | called).any():
+                ious.append((here & called).sum() / (here | called).sum())
         among = np.isin(truth, [CLASSES.index(name) for name in group])
         assert confusion.mean_iou(group) == pytest.approx(np.mean(ious), rel=1e-12)
         assert confusion.pixel_accuracy(group) == pytest.approx(right / among.sum(), rel=1e-12)
@@ -95,16 +95,16 @@ def test_pixels_given_to_the_other_group_lower_a_groups_iou() -> None:
     assert confusion.mean_iou(("b",)) == pytest.approx(2 / 3)  # ignoring class a's pixels would say 1
 
 
-def test_what_is_not_there() -> None:
+def test_absent_classes_are_undefined() -> None:
     empty = Confusion.of([], CLASSES)
     assert math.isnan(empty.mean_iou(CLASSES)) and math.isnan(empty.pixel_accuracy(CLASSES))
     assert math.isnan(empty.share_called(("sky",), ("dog",))) and empty.pixels(CLASSES) == 0
 
 
 @pytest.mark.parametrize(
-    ("truth", "predicted", "says"),
+    ("truth", "predicted", "message"),
     [([0, 1], [0], "class map"), ([5], [0], "beyond"), ([0], [5], "beyond"), ([0], [-1], "beyond")],
 )
-def test_wrong_maps_are_refused(truth: list[int], predicted: list[int], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_malformed_class_maps_are_refused(truth: list[int], predicted: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         confusion_rows(np.array(truth), np.array(predicted), CLASSES)

@@ -27,7 +27,7 @@ def world(seed: int) -> tuple[list[ImageAnnotations], dict[str, list[dict[str, A
     for name, count in zip(NAMES, COUNTED, strict=True):
         for difficult in [False] * count + [True] * (count // 3 + 1):
             place, box = int(rng.integers(5)), rng.uniform(10, 90, 4)
-            objects[place].append(ObjectAnnotation(name, tuple(box.tolist()), float(box[2] * box[3]), difficult))
+            objects[place].append(ObjectAnnotation(name, tuple(box.tolist()), float(box[2] * box[3]), crowd=difficult))
             for _ in range(int(rng.integers(4))):
                 near = box + rng.normal(0, 6, 4)
                 guess = name if rng.random() < 0.9 else str(rng.choice(NAMES))
@@ -140,7 +140,7 @@ def test_a_recall_of_three_tenths_reaches_the_fourth_point() -> None:
     assert evaluate_voc([image], found, ["cat"]).metric() == pytest.approx(0.3, abs=1e-12)
 
 
-def test_nothing_found_and_boxes_without_an_area() -> None:
+def test_no_detections_and_boxes_without_an_area() -> None:
     assert evaluate_voc(BY_HAND, {}, ["cat"]).metric() == 0.0
     assert evaluate_voc(BY_HAND, {"a": [row("cat", 0.9, 3, 3, 0, -1)]}, ["cat"]).metric() == 0.0
 

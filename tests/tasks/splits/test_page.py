@@ -1,4 +1,4 @@
-"""docs/splits.md says of the splits what their files say."""
+"""docs/splits.md agrees with the files of the splits."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_each_decision_is_by_hand_and_as_the_files_have_it() -> None:
         assert (split.states[category], split.wnids[category]) == (decided, tuple(classes.replace("–", "").split()))
 
 
-def test_the_rule_alone_says_what_the_page_says() -> None:
+def test_counts_of_the_rule_alone_agree_with_the_page() -> None:
     if not build_coco80.WORDNET.is_file():
         pytest.skip(f"{build_coco80.WORDNET} is not here: apt-get install wordnet-base")
     _, above = build_coco80.read_nouns()

@@ -35,7 +35,7 @@ def test_homographs_and_parts_are_settled() -> None:
     assert narrow == {"person", "horse", "sheep", "apple", "stop sign", "knife", "oven"}
 
 
-def test_narrow_goes_where_it_is_told() -> None:
+def test_narrow_categories_count_as_narrow_as() -> None:
     split = load_split("imagenet1k_coco80")
     default, strict = split.groups(), split.groups("unseen")
     assert [len(default[g]) for g in ("all", "seen", "unseen")] == [80, 64, 16]
@@ -67,7 +67,7 @@ def test_shapes_folds_swap_the_halves() -> None:
         ("category,state\ncat,seen\ncat,seen\n", "line 3.*twice"),
     ],
 )
-def test_bad_split_files_say_where(tmp_path: Path, text: str, message: str) -> None:
+def test_bad_split_files_are_named_with_the_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):

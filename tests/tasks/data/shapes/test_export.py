@@ -29,7 +29,7 @@ def test_export_reads_back_exactly(tmp_path: Path) -> None:
     assert set((tmp_path / "seen.txt").read_text().splitlines()) == seen_categories(1)
 
 
-def test_what_cannot_be_written_or_named_is_said(tmp_path: Path) -> None:
+def test_unwritable_folders_and_unknown_splits_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write shapes"):
         export(tmp_path / "file", count=1)

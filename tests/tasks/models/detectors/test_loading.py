@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
+def test_saved_weights_are_restored(tmp_path: Path) -> None:
     made = load_detector(SHAPES_VIT_CONFIG, None, random_weights=3)
     save_safetensors(tmp_path / "d.safetensors", made.model.state_dict(), {})
     again = load_detector(SHAPES_VIT_CONFIG, tmp_path / "d.safetensors")
@@ -60,15 +60,15 @@ def test_checkpoints_of_mmengine_are_read_and_others_named(folder: Path, tmp_pat
         load_detector(config, tmp_path / "nowhere.pth")
 
 
-def test_building_reaches_for_no_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_building_downloads_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
-        raise AssertionError("a detector reached for the network")
+        raise AssertionError("a detector tried to download")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     load_detector("mask-rcnn_r50_fpn_1x_coco", None, random_weights=0)
 
 
-def test_random_weights_are_the_seeds_alone(folder: Path) -> None:
+def test_random_weights_depend_on_the_seed_alone(folder: Path) -> None:
     one, same, other = (load_detector(folder / "dense.py", None, random_weights=seed) for seed in (1, 1, 2))
     states = [d.model.state_dict()["bbox_head.retina_cls.weight"] for d in (one, same, other)]
     assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])

@@ -68,7 +68,7 @@ def test_the_token_learns() -> None:
         PlainViTBackbone(VIT, "nothing")
 
 
-def test_the_pyramid_has_the_strides_it_says() -> None:
+def test_strides_of_the_pyramid() -> None:
     levels = SimplePyramid(16, 8)((torch.zeros(1, 16, 6, 4),))
     assert [tuple(level.shape[1:]) for level in levels] == [(8, 24, 16), (8, 12, 8), (8, 6, 4), (8, 3, 2)]
     with pytest.raises(UsageError, match="scales must be of 4, 2, 1, 0.5"):

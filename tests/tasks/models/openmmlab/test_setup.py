@@ -24,7 +24,7 @@ def test_set_up_is_silent_and_leaves_the_root_logger_alone() -> None:
     assert done.stdout == "" and done.stderr == ""
 
 
-def test_unknown_config_names_near_ones() -> None:
+def test_unknown_config_names_similar_ones() -> None:
     with pytest.raises(InputError, match=r"similar names: .*retinanet_r50_fpn_1x_coco"):
         openmmlab.load_config("retinanet_r50_fpn_1x_cocoo")
 

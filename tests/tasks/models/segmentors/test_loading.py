@@ -31,7 +31,7 @@ def test_segmenters_own_wrapping(tmp_path: Path) -> None:
         shapes_seg(images=2, model_weights=file)
 
 
-def test_weights_made_here_come_back_as_they_were(tmp_path: Path) -> None:
+def test_saved_weights_are_restored(tmp_path: Path) -> None:
     config = {**SHAPES_SEGMENTOR, "segmentor": HEADS[1] | {"dim": 32, "heads": 4}, "embed_dim": 32}
     torch.manual_seed(0)
     net = build_segmentor(config).eval()

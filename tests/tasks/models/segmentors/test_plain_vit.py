@@ -33,13 +33,13 @@ def test_dropped_pixels_change_nothing(head: dict[str, Any], stem: str) -> None:
     assert not torch.allclose(logits, net(images))
 
 
-def test_cells_lie_where_they_belong() -> None:
-    # Patch (0, 1) of a 1 x 2 grid: its four cells are 4, 5 / 6, 7.
+def test_subpatches_are_in_place() -> None:
+    # Patch (0, 1) of a 1 x 2 grid: its four subpatches are 4, 5 / 6, 7.
     logits = torch.arange(8.0).view(1, 2, 4, 1)
     assert on_grid(logits, (1, 2))[0, 0].tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
 
 
-def test_a_token_stands_for_what_is_missing_and_knows_its_place() -> None:
+def test_dropped_patches_get_the_mask_token_and_their_position() -> None:
     net = small_segmentor(head=HEADS[1])
     images, kept = torch.randn(1, 3, 48, 48), torch.tensor([[0]])
     places = net.encoder.pos_embed[0, 1:]

@@ -98,7 +98,7 @@ def test_another_input_size_resamples_positions_as_timm_does(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("stem", ["patch", "conv"])
-def test_another_input_size_of_our_own_files(stem: str, tmp_path: Path) -> None:
+def test_another_input_size_of_weights_trained_with_ltrp_bench(stem: str, tmp_path: Path) -> None:
     net = build_vit({**OWN, "stem": stem})
     saved(net, tmp_path / "w.pth")
     config = {**OWN, "stem": stem, "mean": [0.4] * 3, "std": [0.2] * 3, "crop_pct": 1.0, "classes": list("abcde")}
@@ -135,7 +135,7 @@ def test_convolutional_models_and_models_of_one_size(tmp_path: Path) -> None:
     assert not load_timm(None, "pit_ti_224", random_weights=0).any_size
 
 
-def test_random_weights_are_the_seeds_alone() -> None:
+def test_random_weights_depend_on_the_seed_alone() -> None:
     one, same_, other = (load_timm(None, "test_vit", random_weights=seed, classes=3) for seed in (1, 1, 2))
     weights = [m.net.state_dict()["head.weight"] for m in (one, same_, other)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])

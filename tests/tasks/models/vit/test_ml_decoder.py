@@ -77,7 +77,7 @@ def test_keys_and_shapes_are_the_published_ones() -> None:
     }
 
 
-def test_queries_are_fixed_unless_asked_for() -> None:
+def test_queries_are_fixed_unless_learnable() -> None:
     for learnable in (False, True):
         head = MLDecoder(24, 5, **SMALL, learnable=learnable)
         head(noise(1, 3, 24)).sum().backward()
@@ -85,7 +85,7 @@ def test_queries_are_fixed_unless_asked_for() -> None:
         assert idle == (set() if learnable else {"decoder.query_embed.weight"})
 
 
-def test_a_state_dict_tells_its_head() -> None:
+def test_config_is_read_from_a_state_dict() -> None:
     head = MLDecoder(24, 7, groups=3, **SMALL)
     state = {f"fc.{key}": value for key, value in head.state_dict().items()}
     assert decoder_prefix(state) == "fc." and decoder_prefix({"head.weight": torch.zeros(1)}) is None
@@ -104,7 +104,7 @@ def test_a_state_dict_tells_its_head() -> None:
     "kind", [{}, {"reg_tokens": 2}, {"global_pool": "avg"}, {"global_pool": "avg", "class_token": False}]
 )
 @torch.no_grad()
-def test_behind_a_vit_it_gets_the_kept_tokens_alone(kind: dict[str, Any]) -> None:
+def test_on_a_vit_it_gets_the_kept_tokens_alone(kind: dict[str, Any]) -> None:
     vit = VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=9, **kind)
     head = MLDecoder(24, 5, **SMALL)
     attach(vit, head)

@@ -29,7 +29,7 @@ def made(tmp_path: Path) -> tuple[VisionTransformer, Path]:
 
 
 @torch.no_grad()
-def test_weights_made_here_come_back(tmp_path: Path) -> None:
+def test_saved_weights_are_restored(tmp_path: Path) -> None:
     vit, path = made(tmp_path)
     found = load_multilabel(path)
     assert isinstance(found, PlainViT) and found.class_names == ("a", "b", "c", "d", "e") and found.classes == 5
@@ -48,7 +48,7 @@ def test_weights_made_here_come_back(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_official_wrapping_behind_a_vit_and_a_network(tmp_path: Path) -> None:
+def test_official_checkpoints_on_a_vit_and_a_network(tmp_path: Path) -> None:
     vit = VisionTransformer(img_size=32, patch_size=8, embed_dim=192, depth=1, num_heads=3)
     shaken(attach(vit, MLDecoder(192, 5, dim=32, hidden=48)))  # 8 heads, which a file does not tell
     state = {f"module.{key}": value for key, value in vit.state_dict().items()}
@@ -89,7 +89,7 @@ def test_official_names_of_tresnet(tmp_path: Path) -> None:
     assert found.inputs.mean == (0, 0, 0) and found.inputs.std == (1, 1, 1)
 
 
-def test_untrained_ones_depend_on_the_seed_alone() -> None:
+def test_untrained_models_depend_on_the_seed_alone() -> None:
     one, same, other = (load_multilabel(None, random_weights=seed, config=VIT) for seed in (1, 1, 2))
     states = [found.net.state_dict() for found in (one, same, other)]
     assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))

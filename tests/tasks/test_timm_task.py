@@ -1,0 +1,72 @@
+"""What single-label and multi-label tasks share: outputs, reduction, patches, batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.base import Downsample, Keep
+from ltrp_bench.tasks.classification import ClassificationTask
+from ltrp_bench.tasks.data.shapes.single_label import ShapesSingleLabelDataset
+from ltrp_bench.tasks.models.vit.loading import TimmModel, load_timm
+from ltrp_bench.tasks.splits.split import shapes_split
+
+
+def model(name: str = "test_vit", classes: int = 16) -> TimmModel:
+    return load_timm(None, name, random_weights=0, classes=classes)
+
+
+def make(name: str = "test_vit", **options: Any) -> ClassificationTask:
+    return ClassificationTask("t", ShapesSingleLabelDataset(4), shapes_split(0), model(name), **options)
+
+
+def test_plain_vits_drop_and_others_fill_by_default() -> None:
+    assert (make().reduction, make("test_resnet").reduction) == ("drop", "fill")
+    assert make(reduction="fill").reduction == "fill"
+    with pytest.raises(UsageError, match="only a plain ViT can drop patches, and this is a ResNet"):
+        make("test_resnet", reduction="drop")
+
+
+def test_patches_are_the_models_or_chosen() -> None:
+    assert (make().patch, make("test_resnet").patch, make("test_resnet", patch=32).patch) == (16, 16, 32)
+    with pytest.raises(UsageError, match="patch=8: the model's patches are of 16 pixels"):
+        make(patch=8)
+    with pytest.raises(UsageError, match="patch=0: at least 1"):
+        make("test_resnet", patch=0)
+
+
+def test_outputs_must_be_the_categories() -> None:
+    with pytest.raises(InputError, match="t: the model has 3 outputs, the data set 16 classes"):
+        ClassificationTask("t", ShapesSingleLabelDataset(1), shapes_split(0), model(classes=3))
+
+
+def test_images_of_equal_selections_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make()
+    sizes: list[int] = []
+    logits = task._logits
+
+    def watched(kind: Any, samples: Any, reduced: Any) -> Any:
+        sizes.append(len(samples))
+        return logits(kind, samples, reduced)
+
+    monkeypatch.setattr(task, "_logits", watched)
+    samples = [task.load(i) for i in range(4)]
+    grid = task.grid(samples[0])
+    masks = [np.arange(grid[0] * grid[1]).reshape(grid) < k for k in (10, 20, 10)]
+    reductions = [*(Keep(mask) for mask in masks), Downsample(0.5)]
+    together = task.predict(samples, reductions)
+    assert sizes == [2, 1, 1]
+    assert together == [task.predict([s], [r])[0] for s, r in zip(samples, reductions, strict=True)]
+
+
+def test_what_is_not_finite_is_one_line() -> None:
+    task = make()
+    with torch.no_grad():
+        next(task.model.net.parameters()).fill_(torch.nan)
+    sample = task.load(1)
+    with pytest.raises(InputError, match="t: the model gave NaN or infinities on image '000001'"):
+        task.predict([sample], [Keep(np.ones(task.grid(sample), bool))])
