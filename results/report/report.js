@@ -22,7 +22,7 @@
     { key: "keep_ratio", title: "keep ratio", number: true, text: (row) => [row.ratios] },
     { key: "rank", title: "rank", number: true, text: (row) => [rank(row, "") ?? "–"] },
     value("all"), value("seen"), value("unseen"), value("gap", true), value("gap_adjusted", true),
-    { key: "unseen_rank", title: "unseen rank", number: true, text: (row) => [rank(row, "unseen_") ?? "–"] },
+    { key: "unseen_rank", title: "rank on unseen", number: true, text: (row) => [rank(row, "unseen_") ?? "–"] },
     { key: "supervision", title: "supervision", text: (row) => [row.supervision] },
     { key: "break_even_random", title: "break-even random", number: true, text: (row) => [fixed(row.break_even_random, 2)] },
     { key: "break_even_downsample", title: "break-even downsample", number: true, text: (row) => [fixed(row.break_even_downsample, 2)] },
