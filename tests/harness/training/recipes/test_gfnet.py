@@ -112,11 +112,15 @@ def test_encoders_may_start_from_a_vit_of_the_same_labels_alone(fc_norm: bool, t
 SCRIPT = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from test_gfnet import OPTIONS, POLICY, train_gfnet, training
-from dataclasses import replace
-from itertools import pairwise
-train_gfnet(replace(OPTIONS, stage_iterations=(6, 6, 6)), training(Path(sys.argv[1])), POLICY, eval_images=0)
+from ltrp_bench.harness.training.options.selectors import GFNetOptions
+from ltrp_bench.harness.training.options.training import TrainingOptions
+from ltrp_bench.harness.training.recipes.gfnet import train_gfnet
+from ltrp_bench.selectors.gfnet.losses import PolicyOptions
+options = GFNetOptions(fold=1, stage_iterations=(6, 6, 6), hidden=16, num_images=6)
+training = TrainingOptions(
+    out=Path(sys.argv[1]), iterations=1, batch_size=4, lr=1e-3, workers=0, save_every=1, device="cpu"
+)
+train_gfnet(options, training, PolicyOptions(epochs=2), eval_images=0)
 """
 
 
@@ -126,8 +130,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = train_gfnet(longer, training(tmp_path / "whole"), POLICY, eval_images=0)["state"]
     killed = tmp_path / "killed"
     for stage in range(3):
-        command = [sys.executable, "-c", SCRIPT, str(killed), str(Path(__file__).parent)]
-        run_until(command, folder(killed, stage), 2)
+        run_until([sys.executable, "-c", SCRIPT, str(killed)], folder(killed, stage), 2)
     again = train_gfnet(longer, training(killed), POLICY, eval_images=0)["state"]
     for key, value in whole.items():
         assert torch.equal(value, again[key]), key
