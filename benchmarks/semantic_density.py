@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from timing import lowest_times, processor
 from torch import Tensor
 
-from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, count_visible, random_visible
 from ltrp_bench.selectors.ltrp.semantic_density import semantic_density
 
 
@@ -122,7 +122,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     torch.manual_seed(options.seed)
-    mae = MAE().eval().requires_grad_(False)
+    mae = MAE(MAEConfig()).eval().requires_grad_(False)
     for parameter in mae.parameters():  # attention away from uniform, so that removals matter
         parameter.mul_(1.5)
     images = torch.nn.functional.interpolate(torch.randn(options.batch, 3, 28, 28), size=(224, 224))

@@ -7,6 +7,9 @@ compute the masked patches alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -59,65 +62,73 @@ def complement(visible: Tensor, patches: int) -> Tensor:
     return seen.scatter_(1, visible, 1).argsort(dim=1, stable=True)[:, : patches - visible.shape[1]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class MAEConfig:
+    """Architecture of a `MAE`, as in the metadata of our files. Defaults are those of the official ViT-B.
+
+    Attributes:
+        image_size: side of the images in pixels, or (H, W).
+        patch_size: side of a patch in pixels.
+        embed_dim, depth, heads: width, blocks and heads of the encoder.
+        decoder_dim, decoder_depth, decoder_heads: width, blocks and heads of the decoder.
+        layer_norm_eps: epsilon of all layer norms.
+        norm_pix_loss: predict pixels that are normalized per patch.
+        mlp_ratio: hidden width of an MLP, divided by the width.
+        mean, std: normalization of the images, per channel of RGB in [0, 1].
+    """
+
+    image_size: int | Sequence[int] = 224
+    patch_size: int = 16
+    embed_dim: int = 768
+    depth: int = 12
+    heads: int = 12
+    decoder_dim: int = 512
+    decoder_depth: int = 8
+    decoder_heads: int = 16
+    layer_norm_eps: float = 1e-6
+    norm_pix_loss: bool = True
+    mlp_ratio: float = 4.0
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+
+
 class MAE(nn.Module):
     """Encoder of the visible patches and light decoder of all patches, which predicts the pixels of the masked ones.
 
     `mean` and `std` normalize the images, per channel of RGB in [0, 1]; only distances on pixels use them.
     """
 
-    def __init__(
-        self,
-        image_size: int | tuple[int, int] = 224,
-        patch_size: int = 16,
-        embed_dim: int = 768,
-        depth: int = 12,
-        heads: int = 12,
-        decoder_dim: int = 512,
-        decoder_depth: int = 8,
-        decoder_heads: int = 16,
-        layer_norm_eps: float = 1e-6,
-        norm_pix_loss: bool = True,
-        mlp_ratio: float = 4.0,
-        mean: tuple[float, ...] = IMAGENET_MEAN,
-        std: tuple[float, ...] = IMAGENET_STD,
-    ) -> None:
+    def __init__(self, config: MAEConfig) -> None:
         super().__init__()
-        size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
+        side, patch_size = config.image_size, config.patch_size
+        size = (side, side) if isinstance(side, int) else (side[0], side[1])
         if size[0] % patch_size or size[1] % patch_size:
             raise UsageError(f"patches of {patch_size} pixels do not tile an image of {size[0]}x{size[1]}")
         self.image_size, self.patch_size = size, patch_size
         self.grid = (size[0] // patch_size, size[1] // patch_size)
         self.patches = self.grid[0] * self.grid[1]
-        self.norm_pix_loss = norm_pix_loss
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.norm_pix_loss = config.norm_pix_loss
+        self.mean, self.std = tuple(config.mean), tuple(config.std)
         self.config = {
+            **asdict(config),
             "image_size": size[0] if size[0] == size[1] else list(size),
-            "patch_size": patch_size,
-            "embed_dim": embed_dim,
-            "depth": depth,
-            "heads": heads,
-            "decoder_dim": decoder_dim,
-            "decoder_depth": decoder_depth,
-            "decoder_heads": decoder_heads,
-            "layer_norm_eps": layer_norm_eps,
-            "norm_pix_loss": norm_pix_loss,
-            "mlp_ratio": mlp_ratio,
-            "mean": list(mean),
-            "std": list(std),
+            "mean": list(config.mean),
+            "std": list(config.std),
         }
+        embed_dim, decoder_dim, eps = config.embed_dim, config.decoder_dim, config.layer_norm_eps
 
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed = nn.Parameter(sincos_positions(embed_dim, self.grid), requires_grad=False)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
         self.decoder_pos_embed = nn.Parameter(sincos_positions(decoder_dim, self.grid), requires_grad=False)
         self.patch_embed = PatchEmbed(patch_size, embed_dim)
-        self.blocks = nn.ModuleList(Block(embed_dim, heads, mlp_ratio, layer_norm_eps) for _ in range(depth))
-        self.norm = nn.LayerNorm(embed_dim, eps=layer_norm_eps)
+        self.blocks = nn.ModuleList(Block(embed_dim, config.heads, config.mlp_ratio, eps) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(embed_dim, eps=eps)
         self.decoder_embed = nn.Linear(embed_dim, decoder_dim)
         self.decoder_blocks = nn.ModuleList(
-            Block(decoder_dim, decoder_heads, mlp_ratio, layer_norm_eps) for _ in range(decoder_depth)
+            Block(decoder_dim, config.decoder_heads, config.mlp_ratio, eps) for _ in range(config.decoder_depth)
         )
-        self.decoder_norm = nn.LayerNorm(decoder_dim, eps=layer_norm_eps)
+        self.decoder_norm = nn.LayerNorm(decoder_dim, eps=eps)
         self.decoder_pred = nn.Linear(decoder_dim, patch_size**2 * 3)
         self.apply(init_vit)
         nn.init.normal_(self.cls_token, std=0.02)

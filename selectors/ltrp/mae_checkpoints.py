@@ -20,7 +20,7 @@ from ltrp_bench.selectors.checkpoints import (
     save_safetensors,
 )
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 
 # Heads by width, which a state dict does not hold: the published sizes Ti, S, B, L, H, and the decoder of width 512.
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
@@ -91,7 +91,7 @@ def load_mae(path_or_tag: str | Path, **overrides: Any) -> MAE:
     metadata = load_metadata(path)
     if "config" not in metadata and "visualize" in path.name:
         overrides.setdefault("norm_pix_loss", False)
-    mae = MAE(**mae_config_from_state(state, metadata, **overrides))
+    mae = MAE(MAEConfig(**mae_config_from_state(state, metadata, **overrides)))
     load_into(mae, state, f"the MAE of {path.name}")
     return mae.eval().requires_grad_(False)
 

@@ -15,7 +15,7 @@ from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha256_of
-from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -71,12 +71,14 @@ def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
     mean, std = (MEAN, STD) if options.data == SHAPES else (IMAGENET_MEAN, IMAGENET_STD)
     torch.manual_seed(training.seed)
     model = MAE(
-        image_size=options.size,
-        patch_size=options.patch,
-        norm_pix_loss=options.norm_pix,
-        mean=mean,
-        std=std,
-        **PRESETS[options.preset],
+        MAEConfig(
+            image_size=options.size,
+            patch_size=options.patch,
+            norm_pix_loss=options.norm_pix,
+            mean=mean,
+            std=std,
+            **PRESETS[options.preset],
+        )
     )
     if options.init is not None:
         load_into(model, load_state(resolve(options.init)), f"the MAE preset {options.preset!r}")

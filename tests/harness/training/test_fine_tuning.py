@@ -25,7 +25,7 @@ from ltrp_bench.harness.training.fine_tuning import (
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.selectors.checkpoints import load_state, resolve, save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.vit.backbones import build_vit
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor
@@ -105,7 +105,7 @@ def test_an_autoencoder_gives_its_encoder() -> None:
 
 def test_official_autoencoders_are_recognized_by_their_shapes(tmp_path: Path) -> None:
     """As published: wrapped in "model", without sizes, and the encoder alone."""
-    mae = MAE(image_size=32, patch_size=8, embed_dim=192, depth=2, heads=3, decoder_dim=32, decoder_depth=1)
+    mae = MAE(MAEConfig(image_size=32, patch_size=8, embed_dim=192, depth=2, heads=3, decoder_dim=32, decoder_depth=1))
     state = {k: v for k, v in mae.state_dict().items() if not k.startswith(("decoder", "mask_token"))}
     torch.save({"model": state}, tmp_path / "mae_pretrain_vit_base.pth")
     config, vit, _ = begun(tmp_path / "mae_pretrain_vit_base.pth", synthetic=False)

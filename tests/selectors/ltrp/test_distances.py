@@ -13,7 +13,7 @@ from torchvision.models import alexnet
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp import distances
 from ltrp_bench.selectors.ltrp.distances import check_distance, patch_distance
-from ltrp_bench.selectors.ltrp.mae import MAE, complement, random_visible
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
 from ltrp_bench.selectors.ltrp.semantic_density import semantic_density
 from ltrp_bench.selectors.normalization import denormalize
 
@@ -33,7 +33,17 @@ def test_unknown_distances() -> None:
 
 def tiny(**options: Any) -> MAE:
     torch.manual_seed(0)
-    mae = MAE(48, 8, 24, 2, 2, 16, **{"decoder_depth": 2, "decoder_heads": 2, **options}).eval()
+    mae = MAE(
+        MAEConfig(
+            image_size=48,
+            patch_size=8,
+            embed_dim=24,
+            depth=2,
+            heads=2,
+            decoder_dim=16,
+            **{"decoder_depth": 2, "decoder_heads": 2, **options},
+        )
+    ).eval()
     for p in mae.parameters():  # larger than at initialisation: attention that is far from uniform
         p.data.mul_(2)
     return mae

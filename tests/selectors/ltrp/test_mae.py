@@ -10,13 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, count_visible, random_visible
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 
 
 def tiny(**options: Any) -> MAE:
     torch.manual_seed(0)
-    return MAE(48, 8, 24, 2, 2, 16, 2, 2, **options)
+    return MAE(
+        MAEConfig(
+            image_size=48,
+            patch_size=8,
+            embed_dim=24,
+            depth=2,
+            heads=2,
+            decoder_dim=16,
+            decoder_depth=2,
+            decoder_heads=2,
+            **options,
+        )
+    )
 
 
 def test_golden_mae_forward(golden: Callable, tmp_path: Path) -> None:

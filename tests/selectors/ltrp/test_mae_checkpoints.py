@@ -10,23 +10,39 @@ import torch
 
 from ltrp_bench.selectors.checkpoints import load_metadata
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae, mae_config_from_state, save_mae
 
 
 def tiny(**options: Any) -> MAE:
     torch.manual_seed(0)
-    return MAE(48, 8, 24, 2, 2, 16, 2, 2, **options)
+    return MAE(
+        MAEConfig(
+            image_size=48,
+            patch_size=8,
+            embed_dim=24,
+            depth=2,
+            heads=2,
+            decoder_dim=16,
+            decoder_depth=2,
+            decoder_heads=2,
+            **options,
+        )
+    )
 
 
 def test_published_sizes_are_told_from_the_state() -> None:
     with torch.device("meta"):
         for size, width, depth, heads in ((224, 768, 12, 12), (224, 1024, 24, 16)):
-            state = MAE(size, 16, width, depth, heads).state_dict()
+            state = MAE(
+                MAEConfig(image_size=size, patch_size=16, embed_dim=width, depth=depth, heads=heads)
+            ).state_dict()
             config = mae_config_from_state(state)
             found = [config[k] for k in ("image_size", "patch_size", "depth", "heads", "decoder_heads")]
             assert found == [size, 16, depth, heads, 16]
-        huge = mae_config_from_state(MAE(224, 14, 1280, 32, 16).state_dict())
+        huge = mae_config_from_state(
+            MAE(MAEConfig(image_size=224, patch_size=14, embed_dim=1280, depth=32, heads=16)).state_dict()
+        )
     assert (huge["patch_size"], huge["depth"], huge["heads"], huge["mlp_ratio"]) == (14, 32, 16, 4.0)
 
 

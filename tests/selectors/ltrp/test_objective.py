@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.ltrp.objective import RankingObjective, renormalize
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 
@@ -20,7 +20,19 @@ def tiny(**options: Any) -> Ranker:
 
 def tiny_mae(**options: Any) -> MAE:
     torch.manual_seed(1)
-    return MAE(48, 8, 24, 2, 2, 16, 2, 2, **options)
+    return MAE(
+        MAEConfig(
+            image_size=48,
+            patch_size=8,
+            embed_dim=24,
+            depth=2,
+            heads=2,
+            decoder_dim=16,
+            decoder_depth=2,
+            decoder_heads=2,
+            **options,
+        )
+    )
 
 
 @pytest.mark.parametrize(

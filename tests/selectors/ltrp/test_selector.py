@@ -9,7 +9,7 @@ import torch
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
 from ltrp_bench.selectors.ltrp.ranker import Ranker, save_ranker
 from ltrp_bench.selectors.ltrp.selector import LTRPClusterSelector, LTRPSelector, LTRPTeacher
@@ -23,7 +23,22 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     files = {name: folder / f"{name}.safetensors" for name in ("patch", "class_token", "mae")}
     save_ranker(files["patch"], Ranker(48, 8, 24, 2, 2, **half))
     save_ranker(files["class_token"], Ranker(48, 8, 24, 2, 2, head="class_token", **half))
-    save_mae(files["mae"], MAE(48, 8, 24, 2, 2, 16, 2, 2, **half))
+    save_mae(
+        files["mae"],
+        MAE(
+            MAEConfig(
+                image_size=48,
+                patch_size=8,
+                embed_dim=24,
+                depth=2,
+                heads=2,
+                decoder_dim=16,
+                decoder_depth=2,
+                decoder_heads=2,
+                **half,
+            )
+        ),
+    )
     return files
 
 

@@ -9,14 +9,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae import MAE, complement, random_visible
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
 from ltrp_bench.selectors.ltrp.mae_checkpoints import mae_config_from_state
 from ltrp_bench.selectors.ltrp.semantic_density import average_density, semantic_density
 
 
 def tiny(**options: Any) -> MAE:
     torch.manual_seed(0)
-    mae = MAE(48, 8, 24, 2, 2, 16, **{"decoder_depth": 2, "decoder_heads": 2, **options}).eval()
+    mae = MAE(
+        MAEConfig(
+            image_size=48,
+            patch_size=8,
+            embed_dim=24,
+            depth=2,
+            heads=2,
+            decoder_dim=16,
+            **{"decoder_depth": 2, "decoder_heads": 2, **options},
+        )
+    ).eval()
     for p in mae.parameters():  # larger than at initialisation: attention that is far from uniform
         p.data.mul_(2)
     return mae
@@ -25,7 +35,7 @@ def tiny(**options: Any) -> MAE:
 def golden_mae(golden: Callable, name: str) -> tuple[MAE, Tensor, dict[str, Any]]:
     meta, out, fill = golden(name)
     state = fill.state_dict(meta["shapes"], meta["seed"])
-    mae = MAE(**mae_config_from_state(state, heads=meta["heads"], decoder_heads=meta["decoder_heads"]))
+    mae = MAE(MAEConfig(**mae_config_from_state(state, heads=meta["heads"], decoder_heads=meta["decoder_heads"])))
     mae.load_state_dict(state)
     return mae.eval(), fill.images(meta["batch"], meta["image_size"], meta["seed"]), out
 

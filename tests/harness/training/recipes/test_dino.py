@@ -25,7 +25,7 @@ from ltrp_bench.harness.training.training_folder import trained_state
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.class_attention import DinoSelector
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 
 CROPS = CropOptions(local_crops=2)
@@ -49,7 +49,20 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def tiny() -> Dino:
     torch.manual_seed(0)
-    net, _ = vit_of_mae(MAE(32, 8, 16, 2, 2, 16, 1, 2))
+    net, _ = vit_of_mae(
+        MAE(
+            MAEConfig(
+                image_size=32,
+                patch_size=8,
+                embed_dim=16,
+                depth=2,
+                heads=2,
+                decoder_dim=16,
+                decoder_depth=1,
+                decoder_heads=2,
+            )
+        )
+    )
     return Dino(net, SMALL, 100)
 
 
