@@ -15,18 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae import complement, count_visible, random_visible
+from ltrp_bench.selectors.ltrp.mae import MAEConfig, MaskedAutoencoder, complement, random_visible
 from ltrp_bench.selectors.vit.layers import (
     Block,
     Mlp,
     PatchEmbed,
     init_vit,
-    patchify,
     sincos_positions,
     take,
-    unpatchify,
 )
 
 
@@ -101,90 +98,32 @@ class WeightedFeatureMaps(nn.Module):
         return self.linear(maps)
 
 
-class CrossMAE(nn.Module):
-    """Encoder over the visible patches; decoder that predicts the pixels of any positions asked for.
+class CrossMAE(MaskedAutoencoder):
+    """Encoder of the visible patches and a decoder that predicts the pixels of any positions asked for."""
 
-    Args:
-        image_size: pixels along each side, or (height, width).
-        patch_size: pixels along the side of a patch.
-        embed_dim, depth, heads: of the encoder.
-        decoder_dim, decoder_depth, decoder_heads: of the decoder.
-        layer_norm_eps: of every LayerNorm.
-        norm_pix_loss: predict pixels normalized per patch.
-        mlp_ratio: hidden width of MLPs as a multiple of the tokens'.
-        mean, std: per-channel normalization of the images, RGB in [0, 1]; used by distances on pixels only.
-    """
-
-    def __init__(
-        self,
-        image_size: int | tuple[int, int] = 224,
-        patch_size: int = 16,
-        embed_dim: int = 384,
-        depth: int = 12,
-        heads: int = 6,
-        decoder_dim: int = 256,
-        decoder_depth: int = 12,
-        decoder_heads: int = 8,
-        layer_norm_eps: float = 1e-6,
-        norm_pix_loss: bool = True,
-        mlp_ratio: float = 4.0,
-        mean: tuple[float, ...] = IMAGENET_MEAN,
-        std: tuple[float, ...] = IMAGENET_STD,
-    ) -> None:
-        super().__init__()
-        size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
-        if size[0] % patch_size or size[1] % patch_size:
-            raise UsageError(f"patches of {patch_size} pixels do not tile an image of {size[0]}x{size[1]}")
-        self.image_size, self.patch_size = size, patch_size
-        self.grid = (size[0] // patch_size, size[1] // patch_size)
-        self.patches = self.grid[0] * self.grid[1]
-        self.norm_pix_loss = norm_pix_loss
-        self.mean, self.std = tuple(mean), tuple(std)
-        self.config = {
-            "image_size": size[0] if size[0] == size[1] else list(size),
-            "patch_size": patch_size,
-            "embed_dim": embed_dim,
-            "depth": depth,
-            "heads": heads,
-            "decoder_dim": decoder_dim,
-            "decoder_depth": decoder_depth,
-            "decoder_heads": decoder_heads,
-            "layer_norm_eps": layer_norm_eps,
-            "norm_pix_loss": norm_pix_loss,
-            "mlp_ratio": mlp_ratio,
-            "mean": list(mean),
-            "std": list(std),
-        }
-        eps = layer_norm_eps
+    def __init__(self, config: MAEConfig) -> None:
+        super().__init__(config)
+        embed_dim, decoder_dim, eps = config.embed_dim, config.decoder_dim, config.layer_norm_eps
+        depth, decoder_depth = config.depth, config.decoder_depth
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
         self.pos_embed = nn.Parameter(sincos_positions(embed_dim, self.grid), requires_grad=False)
         self.decoder_pos_embed = nn.Parameter(sincos_positions(decoder_dim, self.grid), requires_grad=False)
-        self.patch_embed = PatchEmbed(patch_size, embed_dim)
-        self.blocks = nn.ModuleList(Block(embed_dim, heads, mlp_ratio, eps) for _ in range(depth))
+        self.patch_embed = PatchEmbed(self.patch_size, embed_dim)
+        self.blocks = nn.ModuleList(Block(embed_dim, config.heads, config.mlp_ratio, eps) for _ in range(depth))
         self.dec_norms = nn.ModuleList(nn.LayerNorm(embed_dim, eps=eps) for _ in range(decoder_depth))
         self.wfm = WeightedFeatureMaps(depth + 1, decoder_depth)
         self.decoder_blocks = nn.ModuleList(
-            CrossBlock(decoder_dim, embed_dim, decoder_heads, mlp_ratio, eps) for _ in range(decoder_depth)
+            CrossBlock(decoder_dim, embed_dim, config.decoder_heads, config.mlp_ratio, eps)
+            for _ in range(decoder_depth)
         )
         self.decoder_norm = nn.LayerNorm(decoder_dim, eps=eps)
-        self.decoder_pred = nn.Linear(decoder_dim, patch_size**2 * 3)
+        self.decoder_pred = nn.Linear(decoder_dim, self.patch_size**2 * 3)
         for name, module in self.named_modules():
             if not name.startswith("wfm"):
                 init_vit(module)
         nn.init.normal_(self.cls_token, std=0.02)
         nn.init.normal_(self.mask_token, std=0.02)
-
-    def patchify(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, L, P*P*3]; ValueError for an image of another size than the model's."""
-        if tuple(images.shape[-2:]) != self.image_size:
-            got, want = "x".join(map(str, images.shape[-2:])), "x".join(map(str, self.image_size))
-            raise ValueError(f"this CrossMAE takes images of {want} pixels, not {got}")
-        return patchify(images, self.patch_size)
-
-    def unpatchify(self, patches: Tensor) -> Tensor:
-        """[B, L, P*P*3] -> [B, 3, H, W]."""
-        return unpatchify(patches, self.grid, self.patch_size)
 
     def embed(self, images: Tensor, visible: Tensor) -> Tensor:
         """Encoder tokens before the first block: class token and visible patches, [B, 1 + n, D]."""
@@ -225,13 +164,6 @@ class CrossMAE(nn.Module):
             x = block(x, known)
         return self.decoder_pred(self.decoder_norm(x))
 
-    def target(self, patches: Tensor) -> Tensor:
-        """Prediction target of [B, n, P*P*3] patches: their pixels, normalized per patch with `norm_pix_loss`."""
-        if not self.norm_pix_loss:
-            return patches
-        mean = patches.mean(dim=-1, keepdim=True)
-        return (patches - mean) / (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
-
     def training_loss(
         self,
         images: Tensor,
@@ -253,9 +185,7 @@ class CrossMAE(nn.Module):
         Raises:
             UsageError: a share that is not in (0, 1], or more than is masked.
         """
-        if visible is None:
-            keep = count_visible(mask_ratio, self.patches)
-            visible = random_visible(len(images), self.patches, keep, generator, images.device)
+        visible = self.draw(images, mask_ratio, generator, visible)
         positions = complement(visible, self.patches)
         if predict_ratio is not None:
             positions = sample_positions(positions, count_predicted(predict_ratio, self.patches), generator)

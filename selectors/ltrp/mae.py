@@ -92,10 +92,15 @@ class MAEConfig:
     std: Sequence[float] = IMAGENET_STD
 
 
-class MAE(nn.Module):
-    """Encoder of the visible patches and light decoder of all patches, which predicts the pixels of the masked ones.
+class MaskedAutoencoder(nn.Module):
+    """Geometry, targets and masks of the autoencoders here; subclasses add encoder and decoder.
 
-    `mean` and `std` normalize the images, per channel of RGB in [0, 1]; only distances on pixels use them.
+    Attributes:
+        config: the constructor's options as plain JSON, in the metadata of our files.
+        image_size: (H, W) in pixels.
+        grid: (gh, gw) patches.
+        patches: their number L.
+        mean, std: normalization of the images, per channel of RGB in [0, 1]; only distances on pixels use them.
     """
 
     def __init__(self, config: MAEConfig) -> None:
@@ -115,30 +120,12 @@ class MAE(nn.Module):
             "mean": list(config.mean),
             "std": list(config.std),
         }
-        embed_dim, decoder_dim, eps = config.embed_dim, config.decoder_dim, config.layer_norm_eps
-
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.pos_embed = nn.Parameter(sincos_positions(embed_dim, self.grid), requires_grad=False)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
-        self.decoder_pos_embed = nn.Parameter(sincos_positions(decoder_dim, self.grid), requires_grad=False)
-        self.patch_embed = PatchEmbed(patch_size, embed_dim)
-        self.blocks = nn.ModuleList(Block(embed_dim, config.heads, config.mlp_ratio, eps) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(embed_dim, eps=eps)
-        self.decoder_embed = nn.Linear(embed_dim, decoder_dim)
-        self.decoder_blocks = nn.ModuleList(
-            Block(decoder_dim, config.decoder_heads, config.mlp_ratio, eps) for _ in range(config.decoder_depth)
-        )
-        self.decoder_norm = nn.LayerNorm(decoder_dim, eps=eps)
-        self.decoder_pred = nn.Linear(decoder_dim, patch_size**2 * 3)
-        self.apply(init_vit)
-        nn.init.normal_(self.cls_token, std=0.02)
-        nn.init.normal_(self.mask_token, std=0.02)
 
     def patchify(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, L, P*P*3]; `ValueError` for images of another size than the model's."""
         if tuple(images.shape[-2:]) != self.image_size:
             got, want = "x".join(map(str, images.shape[-2:])), "x".join(map(str, self.image_size))
-            raise ValueError(f"this MAE takes images of {want} pixels, not {got}")
+            raise ValueError(f"this {type(self).__name__} takes images of {want} pixels, not {got}")
         return patchify(images, self.patch_size)
 
     def unpatchify(self, patches: Tensor) -> Tensor:
@@ -147,7 +134,48 @@ class MAE(nn.Module):
 
     def random_visible(self, batch: int, patches: int, keep: int, generator: torch.Generator | None = None) -> Tensor:
         """As the function of the same name, on the device of the model."""
-        return random_visible(batch, patches, keep, generator, self.cls_token.device)
+        return random_visible(batch, patches, keep, generator, next(self.parameters()).device)
+
+    def target(self, patches: Tensor) -> Tensor:
+        """Targets of [B, n, P*P*3] patches: their pixels, normalized per patch with `norm_pix_loss`."""
+        if not self.norm_pix_loss:
+            return patches
+        mean = patches.mean(dim=-1, keepdim=True)
+        return (patches - mean) / (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
+
+    def draw(
+        self, images: Tensor, mask_ratio: float, generator: torch.Generator | None, visible: Tensor | None
+    ) -> Tensor:
+        """The given visible patches, or random ones at the mask ratio: [B, n]."""
+        if visible is not None:
+            return visible
+        keep = count_visible(mask_ratio, self.patches)
+        return random_visible(len(images), self.patches, keep, generator, images.device)
+
+
+class MAE(MaskedAutoencoder):
+    """Encoder of the visible patches and light decoder of all patches, which predicts the pixels of the masked ones."""
+
+    def __init__(self, config: MAEConfig) -> None:
+        super().__init__(config)
+        embed_dim, decoder_dim, eps = config.embed_dim, config.decoder_dim, config.layer_norm_eps
+
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.pos_embed = nn.Parameter(sincos_positions(embed_dim, self.grid), requires_grad=False)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
+        self.decoder_pos_embed = nn.Parameter(sincos_positions(decoder_dim, self.grid), requires_grad=False)
+        self.patch_embed = PatchEmbed(self.patch_size, embed_dim)
+        self.blocks = nn.ModuleList(Block(embed_dim, config.heads, config.mlp_ratio, eps) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(embed_dim, eps=eps)
+        self.decoder_embed = nn.Linear(embed_dim, decoder_dim)
+        self.decoder_blocks = nn.ModuleList(
+            Block(decoder_dim, config.decoder_heads, config.mlp_ratio, eps) for _ in range(config.decoder_depth)
+        )
+        self.decoder_norm = nn.LayerNorm(decoder_dim, eps=eps)
+        self.decoder_pred = nn.Linear(decoder_dim, self.patch_size**2 * 3)
+        self.apply(init_vit)
+        nn.init.normal_(self.cls_token, std=0.02)
+        nn.init.normal_(self.mask_token, std=0.02)
 
     def embed(self, images: Tensor, visible: Tensor) -> Tensor:
         """Encoder tokens before the first block: class token and visible patches, [B, 1 + n, D]."""
@@ -188,22 +216,6 @@ class MAE(nn.Module):
         x = self.decoder_pred(self.decoder_norm(x[:, 1:]))
         order = torch.cat([visible, masked], dim=1)
         return torch.empty_like(x).scatter_(1, order.unsqueeze(-1).expand_as(x), x)
-
-    def target(self, patches: Tensor) -> Tensor:
-        """Targets of [B, n, P*P*3] patches: their pixels, normalized per patch with `norm_pix_loss`."""
-        if not self.norm_pix_loss:
-            return patches
-        mean = patches.mean(dim=-1, keepdim=True)
-        return (patches - mean) / (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
-
-    def draw(
-        self, images: Tensor, mask_ratio: float, generator: torch.Generator | None, visible: Tensor | None
-    ) -> Tensor:
-        """The given visible patches, or random ones at the mask ratio: [B, n]."""
-        if visible is not None:
-            return visible
-        keep = count_visible(mask_ratio, self.patches)
-        return random_visible(len(images), self.patches, keep, generator, images.device)
 
     def training_loss(
         self,

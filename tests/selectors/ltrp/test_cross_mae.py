@@ -11,17 +11,20 @@ import torch
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_density import cross_density
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, count_predicted, sample_positions
-from ltrp_bench.selectors.ltrp.mae import complement, random_visible
+from ltrp_bench.selectors.ltrp.mae import MAEConfig, complement, random_visible
 
 
 def small(seed: int = 0) -> CrossMAE:
     torch.manual_seed(seed)
-    return CrossMAE(48, 8, 32, 3, 2, 24, 2, 3).eval()
+    config = MAEConfig(
+        image_size=48, patch_size=8, embed_dim=32, depth=3, heads=2, decoder_dim=24, decoder_depth=2, decoder_heads=3
+    )
+    return CrossMAE(config).eval()
 
 
 def reference(golden: Callable, name: str) -> tuple[CrossMAE, torch.Tensor, dict[str, np.ndarray], dict]:
     meta, out, fill = golden(name)
-    mae = CrossMAE(
+    config = MAEConfig(
         image_size=meta["image_size"],
         patch_size=meta["patch"],
         embed_dim=meta["embed_dim"],
@@ -31,6 +34,7 @@ def reference(golden: Callable, name: str) -> tuple[CrossMAE, torch.Tensor, dict
         decoder_depth=meta["decoder_depth"],
         decoder_heads=meta["decoder_heads"],
     )
+    mae = CrossMAE(config)
     state = {key: value.float() for key, value in fill.state_dict(meta["shapes"], meta["seed"]).items()}
     assert {key: list(value.shape) for key, value in mae.state_dict().items()} == meta["shapes"]
     mae.load_state_dict(state, strict=True)
@@ -147,4 +151,4 @@ def test_wrong_use_is_named() -> None:
     with pytest.raises(ValueError, match="takes images of 48x48 pixels, not 40x40"):
         mae.training_loss(torch.randn(1, 3, 40, 40))
     with pytest.raises(UsageError, match="do not tile"):
-        CrossMAE(50, 8)
+        CrossMAE(MAEConfig(image_size=50, patch_size=8))
