@@ -250,14 +250,14 @@ def _object_dataset(spec: TaskSpec, data: Data) -> ObjectDataset:
 def _weights_or_shipped(
     kind: str, options: ClassificationOptions | MultiLabelOptions | SegmentationOptions
 ) -> str | Path | None:
-    """The weights that were given, or else those that ship for the built-in world; None for an untrained model."""
+    """The given weights, or else the shipped ones for `shapes`; None for an untrained model."""
     if options.model_weights is None and options.random_weights is None:
         return shipped_model(kind, options.reduction)
     return options.model_weights
 
 
 def _shapes_detector(options: DetectionOptions) -> tuple[str | Path, str | Path | None]:
-    """Config and weights of a detector of the built-in world; those that ship if nothing was given."""
+    """Config and weights of a detector for `shapes`; the shipped ones by default."""
     from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, SHAPES_VIT_CONFIG, SHAPES_WEIGHTS
 
     drop = options.reduction == "drop"

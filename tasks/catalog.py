@@ -32,7 +32,7 @@ _STUFF_NOTE: Final = "of COCO's panoptic classes; COCO-Stuff 164k: imagenet1k_co
 
 shapes_coverage = TaskSpec(
     name="shapes-coverage",
-    summary="Coverage of the objects of the built-in world, on 12 x 12 patches of 8 pixels.",
+    summary="Coverage of the objects of `shapes`, on a grid of 12 x 12 patches of 8 pixels.",
     family=COVERAGE,
     dataset="shapes",
     data=ShapesData,
@@ -87,7 +87,7 @@ ade20k_coverage = TaskSpec(
 
 shapes_cls = TaskSpec(
     name="shapes-cls",
-    summary="Classification of the one object of each image of the built-in world, 16 categories.",
+    summary="Classification of images of `shapes` with one object each, 16 categories.",
     family=CLASSIFICATION,
     dataset="shapes",
     data=ShapesData,
@@ -106,7 +106,7 @@ imagenet_cls = TaskSpec(
 
 shapes_multilabel = TaskSpec(
     name="shapes-multilabel",
-    summary="Multi-label classification of the built-in world, 16 categories.",
+    summary="Multi-label classification of `shapes`, 16 categories.",
     family=MULTILABEL,
     dataset="shapes",
     data=ShapesData,
@@ -140,7 +140,7 @@ nuswide_multilabel = TaskSpec(
 
 shapes_det = TaskSpec(
     name="shapes-det",
-    summary="Detection on the built-in world, on patches of 8 pixels, by the small detectors that ship.",
+    summary="Detection on `shapes` with patches of 8 pixels, by the small detectors that are included.",
     family=DETECTION,
     dataset="shapes",
     data=ShapesData,
@@ -167,7 +167,7 @@ voc_det = TaskSpec(
 
 shapes_seg = TaskSpec(
     name="shapes-seg",
-    summary="Segmentation of the built-in world into background and 16 categories, by a small plain ViT.",
+    summary="Segmentation of `shapes` into background and 16 categories, by a small plain ViT.",
     family=SEGMENTATION,
     dataset="shapes",
     data=ShapesData,

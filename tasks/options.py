@@ -26,12 +26,12 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ShapesData(DataOptions):
-    """Images of the built-in world."""
+    """Images of `shapes`."""
 
     images: int = 1000
     """Number of images."""
     seed: int = WORLD_SEEDS["test"]
-    """Seed of the world; training uses other seeds."""
+    """Seed of the images; training uses other seeds."""
     fold: Literal[0, 1] = 0
     """Which half of the categories is seen."""
 

@@ -42,7 +42,7 @@ class TaskSpec:
         family: what is measured, and how.
         dataset: key of the data set in `builders`.
         data: options of the data set.
-        split: split that is used if none is given; None for folds of the built-in world, or where none ships.
+        split: split that is used if none is given; None for `shapes`, which has folds, and if no split is bundled.
         split_note: note on splits of other layouts of the data. If there is one, `split` is that of the usual layout,
             and the layout found decides.
         defaults: defaults of options that differ from those of the dataclasses.

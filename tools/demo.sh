@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on the built-in world: LTRP and the controls, judged by coverage and by detection, seen and unseen.
+# Demo on `shapes`: evaluate LTRP and the controls by coverage and detection, on seen and unseen categories.
 set -euo pipefail
 out=${1:-runs/demo}
 ltrp-bench run --out "$out" --task shapes-coverage --limit 300 \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A fresh machine to a working .venv, then the main job on the built-in world. Needs Python >= 3.10 and its venv.
+# Create .venv with all dependencies, then run the demo on `shapes`. Needs Python >= 3.10 with the module venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ${PYTHON:-python3} -m venv .venv

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Reproduces the selectors' weights that ship: tools/train_rivals.sh 0|1|dino DIR. Run it again to resume.
-# Takes some five hours per fold on two cores, most of them for the ViT; each file's card has its own command.
+# Reproduce the shipped weights of selectors: tools/train_rivals.sh 0|1|dino DIR. Run it again to resume.
+# Takes about five hours per fold on two cores, most of it for the ViT. Each model card contains its own command.
 set -euo pipefail
 fold=$1 dir=$2
 common=(--pictures 40000 --batch-size 32 --amp bfloat16 --threads 1 --save-every 200)
-train() { # KIND NAME OPTIONS...: skips files that exist
+train() { # KIND NAME OPTIONS...; skips files that exist
     local kind=$1 name=$2
     shift 2
     [ -e "$dir/$name.safetensors" ] ||
@@ -14,8 +14,8 @@ if [ "$fold" = dino ]; then
     train dino dino.shapes --iterations 600
     exit
 fi
-# Cycles of the learning rate with wider windows in each, and in the last the ViT's loss alone. Accuracy after the first
-# three: .91, .94, .94; it is no higher on the training images, so there are enough of them.
+# Learning-rate cycles with ever wider windows; the last one uses the ViT's loss alone. Accuracy after the first three:
+# .91, .94, .94. It is no higher on the training images, so more images would not help.
 train vit "first.shapes$fold" --fold "$fold" --iterations 14000 --lr 1e-3 \
     --window 6 --window 6 --window 6 --window 9 --window 12
 train vit "second.shapes$fold" --fold "$fold" --iterations 9000 --lr 1e-3 --init "$dir/first.shapes$fold.safetensors" \

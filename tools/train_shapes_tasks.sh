@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Reproduces the task models of `shapes`: tools/train_shapes_tasks.sh DIR [NAME...]. Run it again to resume.
+# Reproduce the task models of `shapes`: tools/train_shapes_tasks.sh DIR [NAME...]. Run it again to resume.
 # All start from the segmentor's encoder: a small ViT learns faster from dense labels than from labels of whole images.
 # Each task has a model for whole images, and one for random patches at random ratios, which favors no selector.
 set -euo pipefail
@@ -7,7 +7,7 @@ dir=$1
 shift
 names=" $* "
 common=(--pictures 40000 --batch-size 32 --amp bfloat16 --threads 1 --save-every 200)
-train() { # KIND NAME OPTIONS...: skips files that exist
+train() { # KIND NAME OPTIONS...; skips files that exist
     local kind=$1 name=$2
     shift 2
     [ "$names" = "  " ] || [[ $names == *" $name "* ]] || return 0

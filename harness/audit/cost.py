@@ -143,7 +143,7 @@ def _model(name: str, device: str, batch: int) -> Run:
 
 
 def _detector(device: str, batch: int) -> Run:
-    """A function that runs the detector of the built-in world on whole images, as `shapes-det` does."""
+    """A function that runs the detector of `shapes` on whole images, as `shapes-det` does."""
     from ltrp_bench.tasks.base import Keep
     from ltrp_bench.tasks.data.shapes.world import PATCH
     from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, SHAPES_WEIGHTS, load_detector

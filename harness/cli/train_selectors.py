@@ -1,4 +1,4 @@
-"""`ltrp-bench train vit|evit|dynamicvit|gfnet`: supervised selectors, on the built-in world."""
+"""`ltrp-bench train vit|evit|dynamicvit|gfnet`: supervised selectors, trained on `shapes`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Photos are augmented by timm's training transform, either with a random resized crop (a single label per image, as in
 MAE's fine-tuning) or squashed to the input size (several labels: a crop could remove the objects that they name).
-Images of the built-in world are only flipped and turned, since hue and texture are its labels.
+Images of `shapes` are only flipped and rotated by quarter turns, since hue and texture define its categories.
 
 Scores of the whole image's patches can be moved by the same geometry (crop, mirror, shear, rotation), so that a
 selector scores each image only once.

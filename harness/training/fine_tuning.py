@@ -38,7 +38,7 @@ class ModelRequest:
     Attributes:
         classes: names of the outputs.
         head: further arguments of `build_vit` or `build_multilabel_vit`, for the head.
-        synthetic: True for the built-in world, the source of mean and deviation if the weights do not name theirs.
+        synthetic: True for `shapes`, whose mean and standard deviation are used if the weights do not give theirs.
         image_size: side in pixels; None for that of the weights. Position embeddings are resampled (bicubic).
         stem: patch embedding; None for that of the weights.
     """
@@ -51,7 +51,7 @@ class ModelRequest:
 
 
 def initial_weights(init: str | None, synthetic: bool) -> str:
-    """Weights to start from: those given, or mae.shapes on the built-in world; `UsageError` if there are none."""
+    """Initial weights: those given, or mae.shapes when training on `shapes`; `UsageError` if there are none."""
     if init is None and not synthetic:
         raise UsageError("--init: give the weights to start from, such as MAE's ViT-B (mae_pretrain_vit_base.pth)")
     return init or "mae.shapes"

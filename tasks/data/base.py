@@ -22,7 +22,7 @@ class ImageDataset(ABC):
         ids: one unique id per image.
         revision: identifies the data, and enters fingerprints. For files it changes with any byte of the annotations,
             and with the name or the size in bytes of an image file in use; an image that is replaced by one of the
-            same size in bytes goes unnoticed. For the built-in world it is version and seed.
+            same size in bytes goes unnoticed. For `shapes` it is version and seed.
     """
 
     domain: Domain

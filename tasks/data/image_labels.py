@@ -42,7 +42,7 @@ class ObjectLabelDataset(MultiLabelDataset):
     """The labels of a data set with objects: a category is present if any object of it is annotated.
 
     Args:
-        objects: COCO or the built-in world.
+        objects: those of COCO or `shapes`.
     """
 
     def __init__(self, objects: ObjectDataset) -> None:

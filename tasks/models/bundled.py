@@ -1,4 +1,4 @@
-"""Paths of the bundled task models of the built-in world: for each task one trained on whole images, one on patches."""
+"""Paths of the bundled task models of `shapes`: for each task, one trained on whole images and one on patches."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def _read(path: Path) -> CategorySplit:
 
 
 def shapes_split(fold: int) -> CategorySplit:
-    """Split of the built-in world by the label set `shapes-seen` of fold 0 or 1."""
+    """Split of `shapes` by the label set `shapes-seen` of fold 0 or 1."""
     from ltrp_bench.tasks.data.shapes.world import CATEGORIES, seen_categories
 
     seen = seen_categories(fold)

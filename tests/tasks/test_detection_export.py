@@ -1,4 +1,4 @@
-"""The built-in world through COCO's door: `coco-det` on exported files gives what `shapes-det` gives."""
+"""`coco-det` on exported images of `shapes` gives the same results as `shapes-det`."""
 
 from __future__ import annotations
 

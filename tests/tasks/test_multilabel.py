@@ -1,4 +1,4 @@
-"""Multi-label tasks on the built-in world and on genuine images: what the model gets, rows, metrics, wrong use."""
+"""Multi-label tasks on `shapes` and on genuine images: the model's input, rows, metrics, wrong use."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_scores_are_the_sigmoids_of_the_head_on_kept_tokens(tasks: dict[str, Mul
     assert expected.std() > 0.01
 
 
-def test_labels_of_the_built_in_world(tasks: dict[str, MultiLabelTask]) -> None:
+def test_labels_of_shapes(tasks: dict[str, MultiLabelTask]) -> None:
     task = tasks["drop"]
     dataset: Any = task.dataset.objects
     for i in range(6):

@@ -1,4 +1,4 @@
-"""Scenes of the built-in world for detectors: whole, or half of them with patches filled.
+"""Scenes of `shapes` for detectors: all whole, or half of them with some patches filled.
 
 Filled images have patches replaced by the mean, at a keep ratio drawn from [0.1, 1] and in the order of a random field
 between white noise and smooth blobs: so the detector knows reduced images and favors no selector. Objects of which
@@ -36,7 +36,7 @@ class Scenes(Dataset[Sample]):
     Args:
         pool: number of different images.
         length: number of images drawn over the whole training.
-        seed: seed of the world, the order and the augmentation.
+        seed: seed of the images, their order and the augmentation.
     """
 
     def __init__(self, pool: int, length: int, seed: int) -> None:

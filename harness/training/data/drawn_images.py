@@ -1,4 +1,4 @@
-"""Images of the built-in world, drawn once per process and kept."""
+"""Images of `shapes`, generated once per process and kept in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The eight flips and quarter turns of the square, under which the built-in world is invariant."""
+"""The eight flips and quarter turns of the square, which leave the categories of `shapes` unchanged."""
 
 from __future__ import annotations
 

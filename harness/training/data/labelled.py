@@ -1,4 +1,4 @@
-"""Labeled training images, from files or the built-in world, and the stream of them."""
+"""Labeled training images, from files or from `shapes`, and the stream of them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrainingSet:
         count: number of images.
         revision: identifies the images; a training does not resume on other images.
         sample: index -> [h, w, 3] uint8, and the label (int64 scalar) or [C] int8 of 1 present, 0 absent, -1 ignored.
-        synthetic: True for the built-in world: its images are drawn rather than read, and kept in memory.
+        synthetic: True for `shapes`: its images are generated rather than read, and kept in memory.
     """
 
     name: str
@@ -93,7 +93,7 @@ def multilabel_files(data: str | Path, form: str = "coco", subset: str | None = 
 
 
 def labelled_shapes(num_images: int, view: str, split: str = "train") -> TrainingSet:
-    """Images of the built-in world.
+    """Images of `shapes`.
 
     Args:
         num_images: number of images.

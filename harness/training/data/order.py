@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, default_collate
 
 
 class ShuffledOrder:
-    """Order of images that is shuffled anew each epoch.
+    """Order of images, reshuffled every epoch.
 
     Args:
         num_images: number of different images.

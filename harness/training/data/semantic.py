@@ -1,4 +1,4 @@
-"""Streams of images with class maps: scenes of the built-in world, or files of a segmentation data set."""
+"""Streams of images with class maps: scenes of `shapes`, or files of a segmentation data set."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORMATS: dict[str, tuple[Callable[..., MaskFolder], str, int | None]] = {
 
 
 class SemanticShapes(TrainingStream):
-    """Scenes of the training world with their class maps, flipped and turned.
+    """Training scenes of `shapes` with their class maps, flipped and rotated by quarter turns.
 
     Items are (image [3, 96, 96] uint8, classes [96, 96] uint8: 0 background, 1 + category elsewhere).
     """

@@ -1,4 +1,4 @@
-"""Single-label view of the built-in world: the stream of labeled images, weights to start from, and the accuracy."""
+"""Single-label view of `shapes`: stream of labeled images, initial weights, and accuracy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LabelledShapes(TrainingStream):
         length: number of images drawn over the whole training.
         seed: seed of order and augmentation.
         boxes: return the labeled object's box, too.
-        world_seed: seed of the world; training and validation have different ones.
+        world_seed: seed of the images; training and validation have different ones.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ def seen_accuracy(
     device: torch.device | str = "cpu",
     batch: int = 50,
 ) -> Tensor:
-    """Top-1 accuracy on images of the validation world's single-label view.
+    """Top-1 accuracy on validation images of `shapes` in their single-label view.
 
     Args:
         logits: normalized images [B, 3, 96, 96] -> [B, ..., classes], of a model in evaluation mode.

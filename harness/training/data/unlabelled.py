@@ -1,4 +1,4 @@
-"""Streams of unlabeled training images: the built-in world, or any folder of images."""
+"""Streams of unlabeled training images: `shapes`, or any folder of images."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 
 
 def shapes_revision(world_seed: int) -> str:
-    """Identifies the images of a seed of the built-in world."""
+    """Identifies the images that `shapes` generates from a seed."""
     return f"shapes {WORLD_VERSION}, seed {world_seed}"
 
 
 class ShapesStream(TrainingStream):
-    """Images of the built-in world with random flips and quarter turns; items are [3, 96, 96] uint8."""
+    """Images of `shapes` with random flips and quarter turns; items are [3, 96, 96] uint8."""
 
     def __init__(self, num_images: int, length: int, seed: int, world_seed: int = WORLD_SEEDS["train"]) -> None:
         super().__init__(num_images, length, seed)

@@ -10,7 +10,7 @@ from ltrp_bench.harness.training.options.training import Stem, TrainingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledShapesOptions:
-    """Options of the labeled images of the built-in world, and of the weights to start from."""
+    """Options of the labeled images of `shapes` and of the initial weights."""
 
     fold: int = field(default=0, metadata={"help": "Which half of the categories is labeled.", "min": 0, "max": 1})
     init: str = field(

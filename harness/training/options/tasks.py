@@ -51,8 +51,8 @@ class FineTuningOptions:
 
 
 SHAPES_TUNING: Final[Mapping[str, Any]] = {"layer_decay": 1.0, "drop_path": 0.0, "augment": "none", "erasing": 0.0}
-"""Other defaults on the built-in world: hue and texture are its labels, so colors stay; its ViTs are small, so all
-layers learn alike."""
+"""Defaults that differ on `shapes`: hue and texture define its categories, so colors are not augmented; its ViTs are
+small, so all layers have the same learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ class DetectorOptions:
         },
     )
     pool: int = 16384
-    """Number of different images; each is seen flipped, turned and filled anew each time."""
+    """Number of different images; each time an image is used, flips, turns and filled patches are drawn again."""
 
 
 @dataclass(frozen=True, kw_only=True)

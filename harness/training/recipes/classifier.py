@@ -60,7 +60,7 @@ def train_classifier(
         training: options of the loop.
         policy: patches of an image that the model gets.
         notice: called with a line about the weights that were used.
-        eval_images: images of the built-in world's validation seed for the accuracy in "training"; 0 skips it.
+        eval_images: validation images of `shapes` for the accuracy in "training"; 0 skips it.
 
     Raises:
         UsageError, InputError: options, images or weights do not fit.
@@ -115,7 +115,7 @@ def _mix(options: ClassifierOptions, classes: int, batch: int) -> Mix | None:
 
 @torch.no_grad()
 def accuracy(vit: VisionTransformer, config: dict[str, Any], count: int) -> float:
-    """Top-1 accuracy on whole images of the built-in world's validation seed."""
+    """Top-1 accuracy on whole validation images of `shapes`."""
     stream = LabelledStream(labelled_shapes(count, "single-object", "val"), FlipsAndTurns(), count, 0)
     device = next(vit.parameters()).device
     correct = 0

@@ -1,4 +1,4 @@
-"""`ltrp-bench train detector`: the small detectors of `shapes-det`, on the built-in world.
+"""`ltrp-bench train detector`: the small detectors of `shapes-det`.
 
 RTMDet is trained on images half of which have patches filled (see `data.detection`); `vit_detector` trains the plain
 ViT that drops patches.

@@ -32,7 +32,7 @@ def train_dynamicvit(options: SupervisedOptions, training: TrainingOptions, *, e
     Args:
         options: options of the recipe.
         training: options of the loop.
-        eval_images: images of the validation world for the accuracy in "training"; 0 skips it.
+        eval_images: validation images of `shapes` for the accuracy in "training"; 0 skips it.
 
     Raises:
         UsageError, InputError: options or weights do not fit.

@@ -1,4 +1,4 @@
-"""`ltrp-bench train gfnet`: GFNet on the built-in world, in the paper's three stages.
+"""`ltrp-bench train gfnet`: GFNet on `shapes`, in the paper's three stages.
 
 Wang et al., "Glance and Focus", NeurIPS 2020, section 3.2. Stage 1: both encoders and the classifier, with random
 crops. Stage 2: the policy alone, by PPO. Stage 3: encoders and classifier again, with crops of the fixed policy.
@@ -97,7 +97,7 @@ def train_gfnet(
         options: options of the recipe.
         training: options of the loop; its `iterations` and `lr` are replaced by each stage's.
         policy: options of stage 2.
-        eval_images: images of the validation world for the accuracy in "training"; 0 skips it.
+        eval_images: validation images of `shapes` for the accuracy in "training"; 0 skips it.
 
     Raises:
         UsageError, InputError: options or weights do not fit.

@@ -59,7 +59,7 @@ def train_multilabel(
         training: options of the loop.
         policy: patches of an image that the model gets.
         notice: called with a line about the weights that were used.
-        eval_images: images of the built-in world's validation seed for the mAP in "training"; 0 skips it.
+        eval_images: validation images of `shapes` for the mAP in "training"; 0 skips it.
 
     Raises:
         UsageError, InputError: options, images or weights do not fit.
@@ -93,7 +93,7 @@ def train_multilabel(
 
 @torch.no_grad()
 def mean_average_precision(vit: VisionTransformer, config: dict[str, Any], count: int) -> float:
-    """mAP over the categories, on whole scenes of the built-in world's validation seed."""
+    """mAP over the categories, on whole validation scenes of `shapes`."""
     stream = LabelledStream(labelled_shapes(count, "scenes", "val"), FlipsAndTurns(), count, 0)
     device = next(vit.parameters()).device
     scores, present = [], []

@@ -37,7 +37,7 @@ def train_segmentor(
         options: options of the recipe.
         training: options of the loop.
         policy: patches of an image that the model gets.
-        eval_images: images of the validation world for the accuracy in "training"; 0 skips it.
+        eval_images: validation images of `shapes` for the accuracy in "training"; 0 skips it.
 
     Raises:
         UsageError, InputError: options, images or weights do not fit.
@@ -133,7 +133,7 @@ def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
 
 @torch.no_grad()
 def object_accuracy(net: PlainSegmentor, count: int, mean: tuple[float, ...], std: tuple[float, ...]) -> float:
-    """Share of the objects' pixels that are classified correctly, on whole images of the validation world."""
+    """Share of the objects' pixels that are classified correctly, on whole validation images of `shapes`."""
     stream = SemanticShapes(count, count, 0, WORLD_SEEDS["val"])
     device = next(net.parameters()).device
     correct = total = 0

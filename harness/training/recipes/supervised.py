@@ -1,6 +1,6 @@
 """Supervised selectors (ViT, EViT, DynamicViT): what their trainings share.
 
-They are trained on one fold's single-label view of the built-in world, and start from the same masked autoencoder's
+They are trained on one fold's single-label view of `shapes`, and start from the same masked autoencoder's
 encoder, or from a ViT trained by this command.
 """
 
@@ -103,7 +103,7 @@ def fit_supervised(
 def trained_selector(
     net: nn.Module, state: dict[str, Tensor], config: Mapping[str, Any], record: dict[str, Any], eval_images: int
 ) -> TrainedModel:
-    """Result of a supervised training, with its accuracy on `eval_images` images of the validation world (0: none)."""
+    """Result of a supervised training, with its accuracy on `eval_images` validation images of `shapes` (0: none)."""
     fold = int(record["fold"])
     if eval_images:
         device = next(net.eval().parameters()).device

@@ -1,4 +1,4 @@
-"""Outlines, object textures and background textures of the built-in world, in NumPy with float64."""
+"""Outlines, object textures and background textures of `shapes`, in NumPy with float64."""
 
 from __future__ import annotations
 

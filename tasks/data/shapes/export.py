@@ -1,4 +1,4 @@
-"""Export of the built-in world as files, in COCO's format and as class-index masks (`data export shapes`)."""
+"""Export of `shapes` as files, in COCO's format and as class-index masks (`data export shapes`)."""
 
 from __future__ import annotations
 

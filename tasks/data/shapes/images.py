@@ -1,4 +1,4 @@
-"""Images of the built-in world as a data set: what its object, label and class-map data sets share."""
+"""Images of `shapes` as a data set: common part of its object, label and class-map data sets."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS, WORLD_VE
 
 @lru_cache(maxsize=1024)
 def cached_image(world: ShapesWorld, index: int) -> ShapesImage:
-    """The image at `index`, drawn once for all selectors and tasks of a run; 60 kB each."""
+    """The image at `index`, generated once for all selectors and tasks of a run; 60 kB each."""
     return world.image(index)
 
 
 class ShapesImages(ImageDataset):
-    """The first images of one view of a built-in world; a mixin that stands before another data set's base class.
+    """The first images of one view of `shapes`; a mixin that precedes the base class of another data set.
 
     Args:
         images: number of images.
-        seed: seed of the world; training uses other ones.
+        seed: seed of the images; training uses other ones.
         limit: use only the first so many images.
 
     Raises:

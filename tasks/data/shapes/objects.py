@@ -1,4 +1,4 @@
-"""Scenes of the built-in world with their objects, boxes and masks."""
+"""Scenes of `shapes` with their objects, boxes and masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.data.shapes.images import ShapesImages
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES
 
-# Terciles of the objects' areas in 1,500 images of world 0, in square pixels.
+# Terciles of the objects' areas in 1,500 images of seed 0, in square pixels.
 _SIZE_LIMITS = (287.0, 418.0)
 
 
@@ -31,5 +31,5 @@ class ShapesDataset(ShapesImages, ObjectDataset):
         return super().truth(index, True)
 
     def size(self, area: float) -> Size:
-        """Size bucket by terciles of the world's own objects, all of which are small by COCO's limits."""
+        """Size bucket by terciles of the objects of `shapes`, all of which are small by COCO's limits."""
         return "small" if area < _SIZE_LIMITS[0] else "large" if area >= _SIZE_LIMITS[1] else "medium"

@@ -1,4 +1,4 @@
-"""Scenes of the built-in world with their class maps."""
+"""Scenes of `shapes` with their class maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ShapesSemanticDataset(SemanticDataset):
 
     Args:
         images: number of images.
-        seed: seed of the world; training uses other ones.
+        seed: seed of the images; training uses other ones.
         limit: use only the first so many images.
     """
 

@@ -1,4 +1,4 @@
-"""Images of the built-in world with one object each, whose category is the label."""
+"""Images of `shapes` with one object each, whose category is the label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`shapes`, the built-in world: generated images with exact boxes, masks and categories.
+"""`shapes`, the built-in data set: generated images with exact boxes, masks and categories.
 
 An image depends on (seed, view, index) alone. A category is a pair of an outline and a texture. There are sixteen, in
 which every outline and every texture occurs twice, once in each half. The first half is seen in fold 0, the second in
@@ -79,7 +79,7 @@ class ShapesWorld:
     """Images by index, in any order, with the same bytes in every process.
 
     Args:
-        seed: seed of the world; worlds with different seeds share no image.
+        seed: seed of the images; different seeds share no image.
         view: "scenes" for images with categories drawn from all sixteen (detection, segmentation, multi-label,
             unlabelled training); "single-label/FOLD" for images with exactly one object of a category seen in that
             fold, which is the label, and unseen ones besides; "single-object" for images with a single object of any

@@ -4,7 +4,7 @@ Strides 4, 8 and 16 suit objects of 11 to 45 pixels in images of 96. 0.86 M para
 detector` trains it; `tasks/weights/detector.shapes.md` lists its accuracy.
 """
 
-# Literals, because mmengine turns imports of a config into lazy objects. A test compares them with the world's.
+# Literals, because mmengine turns imports of a config into lazy objects. A test compares them with `shapes`' own.
 _MEAN = [112.2, 112.2, 112.2]
 _STD = [58.65, 58.65, 58.65]
 _CLASSES = (

@@ -21,7 +21,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def make_images(count: int = 3) -> torch.Tensor:
-    """[B, 3, 96, 96] normalised images of the built-in world."""
+    """[B, 3, 96, 96] normalized images of `shapes`."""
     pixels = torch.stack([torch.from_numpy(ShapesWorld(5).image(i).image.copy()) for i in range(count)])
     return normalize(pixels.permute(0, 3, 1, 2).float() / 255, MEAN, STD)
 

@@ -1,4 +1,4 @@
-"""Two images of the built-in world and what five selectors keep of them."""
+"""Two images of `shapes` and the patches that five selectors keep of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def image_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="package")
 def teacher() -> Any:
-    """`teacher("mask_ratio=0.75")`: the `ltrp-teacher` of the built-in world with options."""
+    """`teacher("mask_ratio=0.75")`: the `ltrp-teacher` of `shapes` with options."""
 
     def build(*options: str) -> Any:
         given = tuple(f"ltrp-teacher.{option}" for option in options)

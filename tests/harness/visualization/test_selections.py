@@ -24,7 +24,7 @@ from ltrp_bench.tasks.registry import create_task
 
 
 class RecordingTask(CoverageTask):
-    """Coverage on the built-in world that records every reduced input it is given."""
+    """Coverage on `shapes` that records every reduced input it is given."""
 
     given: dict[tuple[str, int], list[np.ndarray]]
 

@@ -1,4 +1,4 @@
-"""Images of the built-in world are drawn once."""
+"""Images of `shapes` are generated once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training sets of files and of the built-in world; items of their stream depend on the position alone."""
+"""Training sets of files and of `shapes`; items of their stream depend on the position alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_stream_depends_on_position_alone(folder: Path) -> None:
             assert image.dtype == torch.uint8 and target.dtype in (torch.int64, torch.int8)
 
 
-def test_labels_of_the_built_in_world() -> None:
+def test_labels_of_shapes() -> None:
     from ltrp_bench.tasks.data.shapes.world import ShapesWorld
 
     world = ShapesWorld(1, "scenes")

@@ -1,4 +1,4 @@
-"""The order of a stream is shuffled anew each epoch, and depends on seed and position alone."""
+"""The order of a stream is reshuffled every epoch, and depends on seed and position alone."""
 
 from __future__ import annotations
 

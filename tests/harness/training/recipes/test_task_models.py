@@ -88,7 +88,7 @@ def test_a_classifier_of_shapes_is_loaded_by_its_task(init: Path, tmp_path: Path
 
 
 def test_a_training_starts_from_its_weights(init: Path, tmp_path: Path) -> None:
-    # mmengine's Runner has models draw their weights anew, and timm's ViTs know how.
+    # mmengine's Runner calls `init_weights`, which timm's ViTs have: it must not replace the loaded weights.
     still = training(tmp_path / "out", 1, lr=1e-12)
     options = ClassifierOptions(init=str(init), **{**SHAPES_CLASSIFIER, "mixup": 0.8, "cutmix": 1.0})
     made = train_classifier(labelled_shapes(4, "single-object"), options, still, eval_images=0)

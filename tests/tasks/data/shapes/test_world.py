@@ -1,4 +1,4 @@
-"""The built-in world: the same bytes everywhere, exact ground truth, and not to be won by local contrast."""
+"""`shapes`: the same bytes on every machine, exact ground truth, and local contrast is not enough to find objects."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def local_variance(image: np.ndarray) -> np.ndarray:
     return (pooled(planes**2) - pooled(planes) ** 2).mean(0)
 
 
-def test_the_world_is_not_won_by_local_contrast() -> None:
+def test_local_contrast_is_not_enough_to_find_objects() -> None:
     """Coverage at r = 0.25: variance and edge energy <= 0.45 (nor their opposites), oracle >= 0.95, halves alike."""
     world, seen = ShapesWorld(2000), seen_categories(0)
     y, x = np.mgrid[0:GRID, 0:GRID] + 0.5 - GRID / 2
