@@ -12,7 +12,6 @@ supports neither weights of images in a metric that is not a mean, nor draws sha
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import Final, Literal
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ltrp_bench.results.schema.record import ResultsError, canonical_json, digest
+from ltrp_bench.results.schema.record import ResultsError, digest
 
 Method = Literal["bca", "percentile"]
 
@@ -220,9 +219,3 @@ def area_factors(ratios: Sequence[float]) -> list[float]:
         factors[a] += step / 2 / span
         factors[b] += step / 2 / span
     return factors
-
-
-def drawn_digest(values: np.ndarray) -> str:
-    """Hex SHA-256 of an array's bytes, shape and dtype."""
-    head = canonical_json([str(values.dtype), list(values.shape)]).encode()
-    return hashlib.sha256(head + np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -13,7 +14,6 @@ import numpy as np
 
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, canonical_json, digest
 from ltrp_bench.results.schema.rows import GROUPS
-from ltrp_bench.results.statistics.bootstrap import drawn_digest
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.results.summaries.registry import parse_summary
 
@@ -82,4 +82,10 @@ def _check_headline(path: Path, summary: ResamplingSummary, record: CellRecord, 
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], meta: Any) -> str:
-    return digest([meta, {name: drawn_digest(array) for name, array in arrays.items()}])
+    return digest([meta, {name: _array_digest(array) for name, array in arrays.items()}])
+
+
+def _array_digest(values: np.ndarray) -> str:
+    """Hex SHA-256 of an array's bytes, shape and dtype."""
+    head = canonical_json([str(values.dtype), list(values.shape)]).encode()
+    return hashlib.sha256(head + np.ascontiguousarray(values).tobytes()).hexdigest()
