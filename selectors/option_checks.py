@@ -1,45 +1,53 @@
-"""Checks of options before anything is built: a wrong name or value is the user's error, in one line."""
+"""Checks of options before anything is built: a wrong name or value is the user's error, in one line.
+
+Selectors and tasks share them. Types understood are bool, int, float, str, Path, None, Literal, sequences and unions of
+these; values of any other type are not checked. NumPy's numbers count as Python's.
+"""
 
 from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ltrp_bench.selectors.errors import UsageError
 
-_SIMPLE: Mapping[object, tuple[tuple[type, ...], str]] = {
-    bool: ((bool,), "true or false"),
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
-    str: ((str,), "text"),
-    Path: ((str, Path), "a path"),
-    types.NoneType: ((types.NoneType,), "null"),
+_SIMPLE: Mapping[object, tuple[tuple[type, ...], str, str]] = {
+    bool: ((bool,), "true or false", "true or false"),
+    int: ((Integral,), "a whole number", "whole numbers"),
+    float: ((Real,), "a number", "numbers"),
+    str: ((str,), "text", "texts"),
+    Path: ((str, Path), "a path", "paths"),
+    types.NoneType: ((types.NoneType,), "null", "nulls"),
 }
-"""Type of a parameter -> types of the values that it takes, and how to call them."""
+"""Type of an option -> types of the values that it takes, and names of one value and of several."""
 
 
-def check_options(owner: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
+def check_options(
+    owner: str, factory: Callable[..., Any], options: Mapping[str, Any], *, unlisted: Collection[str] = ()
+) -> None:
     """Check the names and types of options against the signature of what takes them.
-
-    Annotations understood are bool, int, float, str, Path, None, Literal, sequences and unions of these; values of
-    parameters with any other annotation are not checked.
 
     Args:
         owner: start of the error message, e.g. "selector 'ltrp'".
         factory: class or function that takes the options as keyword arguments.
         options: the options; none that is required may be missing.
+        unlisted: parameters to leave out of the list of options in error messages.
 
     Raises:
         UsageError: an unknown or missing option, or a value of the wrong type.
     """
+    signature = inspect.signature(factory)
+    listed = [name for name in signature.parameters if name not in unlisted]
     try:
-        inspect.signature(factory).bind(**options)
+        signature.bind(**options)
     except TypeError as error:
-        known = ", ".join(option_names(factory)) or "none"
-        raise UsageError(f"{owner}: {error}; its options: {known}") from None
+        for option in options:
+            check_name(owner, option, signature.parameters, listed)
+        raise UsageError(f"{owner}: {error}; its options: {', '.join(listed) or 'none'}") from None
     try:
         hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
     except (NameError, TypeError):
@@ -48,22 +56,25 @@ def check_options(owner: str, factory: Callable[..., Any], options: Mapping[str,
         check_value(owner, option, value, hints.get(option, Any))
 
 
-def option_names(factory: Callable[..., Any]) -> list[str]:
-    """Names of the keyword arguments of a selector's class or factory, without "weights"."""
-    return [name for name in inspect.signature(factory).parameters if name != "weights"]
+def check_name(owner: str, option: str, known: Collection[str], listed: Collection[str] | None = None) -> None:
+    """Raise `UsageError` unless `option` is known; the message lists `listed`, by default all known options."""
+    if option not in known:
+        options = ", ".join(known if listed is None else listed) or "none"
+        raise UsageError(f"{owner} has no option {option!r}; its options: {options}")
 
 
 def check_value(owner: str, option: str, value: object, hint: Any) -> None:
-    """Raise `UsageError` unless `value` fits a type as in `check_options`, e.g. a `Literal`."""
+    """Raise `UsageError` unless `value` is of the type `hint`, e.g. a `Literal`."""
     if not _fits(value, hint):
-        raise UsageError(f"{owner}: {option} is {_describe(hint)}, got {value!r}")
+        raise UsageError(f"{owner}: {option} must be {_describe(hint)}, got {value!r}")
 
 
 def check_whole(owner: str, option: str, value: object, least: int, most: int | None = None) -> None:
-    """Raise `UsageError` unless `value` is an int (no bool) from `least` to `most`, both included."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+    """Raise `UsageError` unless `value` is a whole number (no bool) from `least` to `most`, both included."""
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is None or number < least or (most is not None and number > most):
         end = "on" if most is None else f"to {most}"
-        raise UsageError(f"{owner}: {option} is a whole number from {least} {end}, got {value!r}")
+        raise UsageError(f"{owner}: {option} must be a whole number from {least} {end}, got {value!r}")
 
 
 def _fits(value: object, hint: Any) -> bool:
@@ -71,7 +82,7 @@ def _fits(value: object, hint: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(_fits(value, part) for part in arguments)
     if origin is Literal:
-        return any(value == choice and type(value) is type(choice) for choice in arguments)
+        return any(_fits(value, type(choice)) and bool(value == choice) for choice in arguments)
     if origin in (tuple, list, Sequence):
         return isinstance(value, (list, tuple)) and all(_fits(one, arguments[0]) for one in value)
     if hint not in _SIMPLE:
@@ -80,11 +91,13 @@ def _fits(value: object, hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
+    """Text of the values that a type allows, e.g. "one of drop, fill or null"."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(_describe(part) for part in arguments)
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if origin in (tuple, list, Sequence):
-        return f"a list, each {_describe(arguments[0])}"
+        item = arguments[0]
+        return f"a list of {_SIMPLE[item][2]}" if item in _SIMPLE else f"a list, each {_describe(item)}"
     return _SIMPLE[hint][1] if hint in _SIMPLE else str(hint)

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
 from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
-from ltrp_bench.selectors.option_checks import check_options, option_names
+from ltrp_bench.selectors.option_checks import check_options
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
@@ -49,7 +50,7 @@ class SelectorSpec:
             InputError: weights that do not fit.
         """
         arguments = dict(self.options) if self.weights is None else {**self.options, "weights": self.weights}
-        check_options(f"selector {self.name!r}", self.factory, arguments)
+        check_options(f"selector {self.name!r}", self.factory, arguments, unlisted=("weights",))
         return as_selector(self.factory(**arguments), self.name)
 
     def identity(self) -> dict[str, Any]:
@@ -91,9 +92,10 @@ def resolve(
     path: Path | None = None
     if weights is not None:
         path = _weights_file(name, str(weights))
-        if "weights" not in inspect.signature(factory).parameters:
+        parameters = inspect.signature(factory).parameters
+        if "weights" not in parameters:
             raise UsageError(f"selector {name!r} takes no weights, got {weights}")
-        if str(weights).startswith(TIMM) and "model" in option_names(factory):
+        if str(weights).startswith(TIMM) and "model" in parameters:
             options.setdefault("model", str(weights))
     elif family is not None:
         tag = _shipping_tag(name, base, tag, domains)
@@ -208,6 +210,8 @@ def _plain(value: Any) -> Any:
     """A value as JSON stores it; other objects as text."""
     if isinstance(value, (str, int, float, bool, type(None))):
         return value
+    if isinstance(value, Real):  # NumPy's numbers
+        return int(value) if isinstance(value, Integral) else float(value)
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return str(value)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
-from numbers import Integral, Real
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_type_hints
 
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.option_checks import check_name, check_value
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.options import DataOptions, ShapesData, TaskOptions
 
@@ -94,40 +92,13 @@ class TaskSpec:
 
     def _check(self, given: Mapping[str, Any]) -> None:
         """Raise UsageError for an unknown option, or a value that is not of its type."""
-        known = self.option_defaults
-        if unknown := [name for name in given if name not in known]:
-            raise UsageError(f"task {self.name!r} has no option {unknown[0]!r}; its options: {', '.join(known)}")
+        owner = f"task {self.name!r}"
+        for name in given:
+            check_name(owner, name, self.option_defaults)
         hints = {**get_type_hints(self.data), **get_type_hints(self.family.options)}
         for name, value in given.items():
-            if not _fits(value, hints[name]):
-                raise UsageError(f"task {self.name!r}: {name} must be {_described(hints[name])}, got {value!r}")
+            check_value(owner, name, value, hints[name])
 
 
 def _make(kind: type[Any], values: Mapping[str, Any]) -> Any:
     return kind(**{f.name: values[f.name] for f in fields(kind)})
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """True if a value is of the type that a field's annotation names; NumPy's numbers count as Python's."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, one) for one in args)
-    if origin is Literal:
-        return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in args)
-    if isinstance(origin, type) and issubclass(origin, Sequence):
-        return isinstance(value, list | tuple) and all(_fits(item, args[0]) for item in value)
-    if hint in (int, float):
-        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _described(hint: Any) -> str:
-    """Text of the values that a field's annotation allows, None left out: "drop or fill", "a whole number"."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_described(one) for one in args if one is not types.NoneType))
-    if origin is Literal:
-        return " or ".join(str(one) for one in args)
-    if isinstance(origin, type) and issubclass(origin, Sequence):
-        return "a list of whole numbers"
-    return {int: "a whole number", float: "a number"}.get(hint, "text")

@@ -32,6 +32,7 @@ ALLOWED = {
         "selectors.checkpoints",
         "selectors.errors",
         "selectors.normalization",
+        "selectors.option_checks",
         "results.schema",
         "results.summaries",
     ),

@@ -253,8 +253,8 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 def test_bad_options(files: dict[bool, Path]) -> None:
     for options, said in (
-        ({"rule": "vote"}, "rule is one of decisions, probability, got 'vote'"),
-        ({"last_blocks": 5}, "last_blocks is a whole number from 1 to 4, got 5"),
+        ({"rule": "vote"}, "rule must be one of decisions, probability, got 'vote'"),
+        ({"last_blocks": 5}, "last_blocks must be a whole number from 1 to 4, got 5"),
     ):
         with pytest.raises(UsageError, match=said):
             AdaViTSelector(files[True], **options)

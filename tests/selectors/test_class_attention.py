@@ -171,7 +171,7 @@ def test_any_size_and_its_absence(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rule": "median"}, "rule is one of mean, head, mass, got 'median'"),
+        ({"rule": "median"}, "rule must be one of mean, head, mass, got 'median'"),
         ({"rule": "head"}, "head=0 to 2"),
         ({"rule": "head", "head": 3}, "head=0 to 2"),
         ({"head": 0}, "rule=mean, head=0"),

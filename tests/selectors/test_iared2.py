@@ -154,7 +154,7 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path, change: Callable[[Any],
 
 def test_bad_options(weights: Path) -> None:
     for options, said in (
-        ({"policies": 4}, "policies is a whole number from 1 to 3"),
+        ({"policies": 4}, "policies must be a whole number from 1 to 3"),
         ({"interpreter_heads": 7}, "7 heads do not divide"),
     ):
         with pytest.raises(UsageError, match=said):

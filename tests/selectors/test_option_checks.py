@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.option_checks import check_options, check_value, check_whole, option_names
+from ltrp_bench.selectors.option_checks import check_name, check_options, check_value, check_whole
 
 
 class Takes:
@@ -22,6 +23,7 @@ class Takes:
         share: float = 0.5,
         rule: Literal["a", "b"] = "a",
         stages: Sequence[int] | None = None,
+        pairs: Sequence[Sequence[float]] | None = None,
         target: str | int = "predicted",
         other: dict[str, int] | None = None,
         free=None,  # type: ignore[no-untyped-def]
@@ -47,6 +49,9 @@ GOOD: list[dict[str, Any]] = [
     {"weights": Path("a")},
     {"other": {"a": 1}},
     {"free": object()},
+    {"count": np.int64(3)},
+    {"share": np.float32(0.5)},
+    {"pairs": [[1, 2.5], (3, 4)]},
 ]
 
 
@@ -58,18 +63,19 @@ def test_values_that_fit(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"flag": "no"}, "flag is true or false, got 'no'"),
-        ({"flag": 1}, "flag is true or false, got 1"),
-        ({"count": 2.0}, "count is a whole number or null, got 2.0"),
-        ({"count": True}, "count is a whole number or null, got True"),
-        ({"share": "half"}, "share is a number, got 'half'"),
-        ({"share": True}, "share is a number, got True"),
-        ({"share": None}, "share is a number, got None"),
-        ({"rule": "c"}, "rule is one of a, b, got 'c'"),
-        ({"stages": [1, "2"]}, "stages is a list, each a whole number or null, got [1, '2']"),
-        ({"stages": 3}, "stages is a list, each a whole number or null, got 3"),
-        ({"target": 0.5}, "target is text or a whole number, got 0.5"),
-        ({"weights": 3}, "weights is text or a path, got 3"),
+        ({"flag": "no"}, "flag must be true or false, got 'no'"),
+        ({"flag": 1}, "flag must be true or false, got 1"),
+        ({"count": 2.0}, "count must be a whole number or null, got 2.0"),
+        ({"count": True}, "count must be a whole number or null, got True"),
+        ({"share": "half"}, "share must be a number, got 'half'"),
+        ({"share": True}, "share must be a number, got True"),
+        ({"share": None}, "share must be a number, got None"),
+        ({"rule": "c"}, "rule must be one of a, b, got 'c'"),
+        ({"stages": [1, "2"]}, "stages must be a list of whole numbers or null, got [1, '2']"),
+        ({"stages": 3}, "stages must be a list of whole numbers or null, got 3"),
+        ({"pairs": [[1, 2], 3]}, "pairs must be a list, each a list of numbers or null, got [[1, 2], 3]"),
+        ({"target": 0.5}, "target must be text or a whole number, got 0.5"),
+        ({"weights": 3}, "weights must be text or a path, got 3"),
     ],
 )
 def test_values_that_do_not_fit(options: dict[str, Any], says: str) -> None:
@@ -79,14 +85,21 @@ def test_values_that_do_not_fit(options: dict[str, Any], says: str) -> None:
 
 
 def test_names() -> None:
-    assert option_names(Takes) == ["flag", "count", "share", "rule", "stages", "target", "other", "free"]
-    assert option_names(factory) == ["size"]
-    with pytest.raises(UsageError, match="selector 'x': got an unexpected keyword argument 'sise'; its options: size"):
+    with pytest.raises(UsageError, match="^selector 'x' has no option 'sise'; its options: size$"):
         check_options("selector 'x'", factory, {"sise": 3})
-    with pytest.raises(UsageError, match="missing a required argument: 'weights'; its options: flag, "):
+    with pytest.raises(UsageError, match="missing a required argument: 'weights'; its options: weights, flag, "):
         check_options("selector 'x'", Takes, {})
+    with pytest.raises(UsageError, match="has no option 'flog'; its options: flag, count, share, rule, "):
+        check_options("selector 'x'", Takes, {"flog": True}, unlisted=("weights",))
     with pytest.raises(UsageError, match="its options: none"):
         check_options("selector 'x'", lambda: None, {"a": 1})
+    check_options("selector 'x'", lambda **options: options, {"a": 1})
+
+
+def test_a_name_of_a_table() -> None:
+    check_name("task 'y'", "fold", {"fold": 0})
+    with pytest.raises(UsageError, match="^task 'y' has no option 'fould'; its options: fold, images$"):
+        check_name("task 'y'", "fould", {"fold": 0, "images": 3})
 
 
 def test_annotations_that_cannot_be_resolved_are_not_checked() -> None:
@@ -99,20 +112,21 @@ def test_choices() -> None:
     choices = Literal["a", 1]
     check_value("x", "rule", "a", choices)
     check_value("x", "rule", 1, choices)
-    for value in ("b", True, "1"):
-        with pytest.raises(UsageError, match="x: rule is one of a, 1, got"):
+    check_value("x", "rule", np.int64(1), choices)
+    for value in ("b", True, 1.0, "1"):
+        with pytest.raises(UsageError, match="x: rule must be one of a, 1, got"):
             check_value("x", "rule", value, choices)
 
 
-@pytest.mark.parametrize("value", [1, 2, 3])
+@pytest.mark.parametrize("value", [1, 2, 3, np.int64(2)])
 def test_whole_numbers_in_range(value: int) -> None:
     check_whole("x", "n", value, 1, 3)
 
 
 @pytest.mark.parametrize("value", [0, 4, 2.0, True, "2", None])
 def test_whole_numbers_out_of_range(value: Any) -> None:
-    with pytest.raises(UsageError, match="x: n is a whole number from 1 to 3, got"):
+    with pytest.raises(UsageError, match="x: n must be a whole number from 1 to 3, got"):
         check_whole("x", "n", value, 1, 3)
     if value != 4:
-        with pytest.raises(UsageError, match="x: n is a whole number from 1 on, got"):
+        with pytest.raises(UsageError, match="x: n must be a whole number from 1 on, got"):
             check_whole("x", "n", value, 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -86,14 +88,21 @@ def test_a_module_that_fails_to_import_is_named(
 
 def test_values_of_options_are_checked_against_the_annotations(here: str) -> None:
     for value in ("abc", [1], 2.0, True, None):
-        with pytest.raises(UsageError, match="selector 'third_party:Stripes': period is a whole number, got") as error:
+        with pytest.raises(
+            UsageError, match="selector 'third_party:Stripes': period must be a whole number, got"
+        ) as error:
             create_selector(here, period=value)
         assert "\n" not in str(error.value)
     for value in (0, -1):
-        with pytest.raises(UsageError, match=f"'variance': patch_size is a whole number from 1 on, got {value}"):
+        with pytest.raises(UsageError, match=f"'variance': patch_size must be a whole number from 1 on, got {value}"):
             create_selector("variance", patch_size=value)
-    with pytest.raises(UsageError, match="'ltrp-teacher.shapes': hide is one of decoder, encoder_decoder, got 1"):
+    with pytest.raises(UsageError, match="'ltrp-teacher.shapes': hide must be one of decoder, encoder_decoder, got 1"):
         create_selector("ltrp-teacher.shapes", hide=1)
+
+
+def test_numbers_of_numpy_are_stored_as_numbers() -> None:
+    stored = identity("variance", options={"patch_size": np.int64(4)})
+    assert json.dumps(stored) == json.dumps(identity("variance", options={"patch_size": 4}))
 
 
 def test_an_error_inside_a_constructor_is_not_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +129,7 @@ def test_options_weights_and_tags_that_do_not_fit(here: str, tmp_path: Path) -> 
 
 
 def test_text_is_not_true_or_false() -> None:
-    with pytest.raises(UsageError, match="selector 'ltrp.shapes': any_size is true or false, got 'no'"):
+    with pytest.raises(UsageError, match="selector 'ltrp.shapes': any_size must be true or false, got 'no'"):
         create_selector("ltrp.shapes", any_size="no")
     assert create_selector("ltrp.shapes", any_size=True).input_size is None
 

@@ -170,8 +170,8 @@ def test_options(weights: Path) -> None:
     selector = ToMeSelector(weights, target_keep_ratio=1.0)
     assert selector.scores(make_images()).unique().numel() == 1  # nothing is merged, nothing is told apart
     for options, match in (
-        ({"r": 0}, "r is a whole number from 1 on"),
-        ({"r": 1.5}, "r is a whole number from 1 on"),
+        ({"r": 0}, "r must be a whole number from 1 on"),
+        ({"r": 1.5}, "r must be a whole number from 1 on"),
         ({"r": 2, "target_keep_ratio": 0.5}, "not both"),
         ({"target_keep_ratio": 0.0}, "target_keep_ratio"),
     ):

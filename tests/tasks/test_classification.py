@@ -186,7 +186,7 @@ def test_models_and_options_that_do_not_fit_are_named() -> None:
         (InputError, "has 3 outputs, the data set 40 classes", lambda: _built(classes=3)),
         (InputError, "has no classifier", lambda: _built(classes=0)),
         (UsageError, "only a plain ViT can drop patches, and this is a ResNet", lambda: task_of("test_resnet", "drop")),
-        (UsageError, "reduction must be drop or fill", lambda: shapes_cls(random_weights=0, reduction="blur")),
+        (UsageError, "reduction must be one of drop, fill", lambda: shapes_cls(random_weights=0, reduction="blur")),
         (UsageError, "the model's patches are of 16 pixels", lambda: task_of(patch=8)),
         (UsageError, "objects are not localized", lambda: task_of().oracle_scores(task_of().load(0))),
     ]

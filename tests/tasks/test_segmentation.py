@@ -82,7 +82,7 @@ def test_the_oracle_sees_the_objects() -> None:
 
 
 def test_wrong_options_are_one_line() -> None:
-    with pytest.raises(UsageError, match="reduction must be drop or fill"):
+    with pytest.raises(UsageError, match="reduction must be one of drop, fill"):
         shapes_seg(random_weights=0, reduction="cut")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="not both"):
         shapes_seg(random_weights=0, model_weights="x")

@@ -211,7 +211,7 @@ def test_timms_resnet_reads_as_torchvisions(resnet: tuple[Path, nn.Module], tmp_
         ({"target": 8}, "classes go from 0 to 7"),
         ({"target": "top-0"}, "top-1 to top-8"),
         ({"target": "top-9"}, "top-1 to top-8"),
-        ({"combine": "mean"}, "combine is one of sum, max, got 'mean'"),
+        ({"combine": "mean"}, "combine must be one of sum, max, got 'mean'"),
         ({"combine": "max"}, "top-N and relu"),
         ({"combine": "max", "target": "top-2", "relu": False}, "top-N and relu"),
         ({"image_size": 224}, "image_size is a ResNet's"),

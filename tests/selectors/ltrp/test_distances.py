@@ -27,7 +27,7 @@ def test_l1_and_l2_by_hand() -> None:
 
 def test_unknown_distances() -> None:
     check_distance("lpips")
-    with pytest.raises(UsageError, match="distance is one of l1, l2, ssim, psnr, lpips, got 'l3'"):
+    with pytest.raises(UsageError, match="distance must be one of l1, l2, ssim, psnr, lpips, got 'l3'"):
         check_distance("l3")
 
 

@@ -89,7 +89,7 @@ def test_normalisations_may_differ() -> None:
 def test_objective_refuses_what_does_not_fit() -> None:
     with pytest.raises(UsageError, match="the MAE cuts images into"):
         RankingObjective(tiny_mae(), Ranker(48, 16, 24, 2, 2))
-    with pytest.raises(UsageError, match="loss is one of .*, got 'hinge'"):
+    with pytest.raises(UsageError, match="loss must be one of .*, got 'hinge'"):
         RankingObjective(tiny_mae(), tiny(), loss="hinge")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="distance is one of .*, got 'l3'"):
+    with pytest.raises(UsageError, match="distance must be one of .*, got 'l3'"):
         RankingObjective(tiny_mae(), tiny(), distance="l3")  # type: ignore[arg-type]

@@ -90,5 +90,5 @@ def test_sublists_are_drawn_from_the_generator() -> None:
 def test_by_name() -> None:
     pred, true = torch.randn(4, 40), torch.rand(4, 40)
     assert ranking_loss("list_net", pred, true, sublist=20) == list_net(pred, true)
-    with pytest.raises(UsageError, match="ranking objective: loss is one of list_mle, list_net, .*, got 'hinge'"):
+    with pytest.raises(UsageError, match="ranking objective: loss must be one of list_mle, list_net, .*, got 'hinge'"):
         ranking_loss("hinge", pred, true)

@@ -92,7 +92,7 @@ def test_teachers_maskings_follow_the_seed(weights: dict[str, Path]) -> None:
 def test_bad_options(weights: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="visits"):
         LTRPTeacher(weights["mae"], visits=0)
-    with pytest.raises(UsageError, match="distance is one of"):
+    with pytest.raises(UsageError, match="distance must be one of"):
         LTRPTeacher(weights["mae"], distance="l3")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="cluster_keep_ratio"):
         LTRPClusterSelector(weights["patch"], cluster_keep_ratio=0)

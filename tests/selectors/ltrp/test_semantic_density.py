@@ -158,8 +158,8 @@ def test_no_gradient_is_kept() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"distance": "l3"}, "distance is one of l1, l2, ssim, psnr, lpips, got 'l3'"),
-        ({"hide": "encoder"}, "hide is one of decoder, encoder_decoder, got 'encoder'"),
+        ({"distance": "l3"}, "distance must be one of l1, l2, ssim, psnr, lpips, got 'l3'"),
+        ({"hide": "encoder"}, "hide must be one of decoder, encoder_decoder, got 'encoder'"),
         ({"mask_ratio": 0.0}, "mask at least one"),
     ],
 )
