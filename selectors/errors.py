@@ -6,8 +6,8 @@ Both derive from `BenchError`. The command line prints their message, which is o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from collections.abc import Collection
+from typing import ClassVar
 
 
 class BenchError(Exception):
@@ -25,20 +25,6 @@ class UsageError(BenchError):
     """A name, option or combination of options that does not exist or is not valid (exit code 2)."""
 
     exit_code = 2
-
-
-def option_error(kind: str, name: str, options: Mapping[str, Any], error: Exception) -> str:
-    """Message for options that the constructor of a selector or task rejected.
-
-    Args:
-        kind: "selector" or "task".
-        name: name of the selector or task.
-        options: options as given by the user.
-        error: error that the constructor raised.
-    """
-    given = ", ".join(f"{key}={value}" for key, value in options.items())
-    why = " ".join(str(error).split()) or type(error).__name__
-    return f"{kind} {name!r} cannot be built with {given}: {why}"
 
 
 def unknown_name(kind: str, name: str, known: Collection[str]) -> UsageError:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
 
-from ltrp_bench.selectors.errors import UsageError, option_error, unknown_name
+from ltrp_bench.selectors.errors import unknown_name
+from ltrp_bench.selectors.option_checks import check_options
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.task_spec import NO_SPLIT, TaskSpec
 
 GROUP: Final = "ltrp_bench.tasks"
 """Group of entry points of tasks."""
-
-_NO_CHOICES: Final = ("data", "device", "batch_size")
-"""Options that cannot be the cause of a constructor's error: `run` sets them for every task that has them."""
 
 
 def create_task(name: str, data: str | Path | None = None, **options: Any) -> Task:
@@ -29,29 +26,18 @@ def create_task(name: str, data: str | Path | None = None, **options: Any) -> Ta
         options: keyword arguments of the task, see `option_names`.
 
     Raises:
-        UsageError: unknown name or option, or a value that the option cannot have. InputError: missing or corrupt data
-            or weights.
+        UsageError: unknown name or option, or a value that the option cannot have. Options of third-party tasks are
+            checked against the signature and its annotations.
+        InputError: missing or corrupt data or weights.
     """
     factory = _load(name)
     arguments = dict(options) if data is None else {"data": Path(data).expanduser(), **options}
-    if isinstance(factory, TaskSpec):
-        return factory(**arguments)
-    return _create_third_party(name, factory, arguments)
-
-
-def _create_third_party(name: str, factory: Callable[..., Task], arguments: dict[str, Any]) -> Task:
-    """Call the function or class of a third-party entry point, whose options are known by its signature alone."""
-    try:
-        inspect.signature(factory).bind(**arguments)
-    except TypeError as error:
-        raise UsageError(f"task {name!r}: {error}; its options: {', '.join(option_names(name))}") from error
-    try:
-        return factory(**arguments)
-    except (TypeError, ValueError) as error:
-        given = {key: value for key, value in arguments.items() if value is not None and key not in _NO_CHOICES}
-        if not given:
-            raise  # nothing that the user chose can be the cause
-        raise UsageError(option_error("task", name, given, error)) from error
+    if not isinstance(factory, TaskSpec):
+        # As text, the folder also fits tasks that annotate it as `str`.
+        given = options if data is None else {"data": str(data), **options}
+        check_options(f"task {name!r}", factory, given)
+    task: Task = factory(**arguments)
+    return task
 
 
 def task_names() -> list[str]:

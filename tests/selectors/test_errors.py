@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from ltrp_bench.results.schema.record import ResultsError
-from ltrp_bench.selectors.errors import BenchError, InputError, UsageError, option_error, unknown_name
+from ltrp_bench.selectors.errors import BenchError, InputError, UsageError, unknown_name
 
 
 def test_two_errors_reach_the_user() -> None:
     assert BenchError.__subclasses__() == [InputError, UsageError]
     assert issubclass(ResultsError, InputError)
     assert (InputError.exit_code, UsageError.exit_code, ResultsError.exit_code) == (1, 2, 1)
-
-
-def test_option_error_is_one_line() -> None:
-    message = option_error("selector", "ltrp", {"seed": "x", "blocks": 3}, ValueError("seed must be\n  an integer"))
-    assert message == "selector 'ltrp' cannot be built with seed=x, blocks=3: seed must be an integer"
 
 
 def test_unknown_name_suggests_the_closest() -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import toy_bench
 from command_lines import BASIC, SHAPES, SMALL, Run
 
 from ltrp_bench.harness.cli.main import package_version
@@ -42,7 +43,7 @@ from ltrp_bench.harness.cli.main import package_version
         ((*BASIC, "--model-weights", "no.pth"), 1, "--model-weights no.pth: no such file"),
         ((*BASIC, "--device", "warp"), 2, "--device warp cannot be used here"),
         ((*BASIC, "--device", "meta"), 2, "--device meta: write auto, cpu, cuda"),
-        ((*BASIC, "--task-option", "bad=3"), 2, "task 'toy-coverage' cannot be built with bad=3: 'int' object is not"),
+        ((*BASIC, "--task-option", "bad=3"), 2, "task 'toy-coverage': bad must be a list of whole numbers, got 3"),
         ((*SHAPES, "--task-option", "images=abc"), 2, "'shapes-coverage': images must be a whole number, got 'abc'"),
         ((*BASIC, "--selector-option", "random.patch_size=abc"), 2, "'random': patch_size must be a whole number, got"),
         ((*BASIC, "--selector-option", "random.patch_size=0"), 2, "patch_size must be a whole number from 1 on, got 0"),
@@ -83,6 +84,15 @@ def test_a_bug_is_reported_as_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("ltrp_bench.harness.evaluation.plan.plan", fail)
     code, _, err = run(*SMALL)
     assert code == 1 and "ZeroDivisionError: division by zero (a bug in ltrp-bench; --debug" in err
+
+
+def test_a_bug_of_a_third_party_task_is_reported_as_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: toy_bench.ToyTask, images: int = 150) -> None:
+        raise ValueError("not the user's mistake")
+
+    monkeypatch.setattr(toy_bench.ToyTask, "__init__", broken)
+    code, out, err = run(*BASIC, "--task-option", "images=20")
+    assert code == 1 and out == "" and "ValueError: not the user's mistake (a bug in ltrp-bench; --debug" in err
 
 
 def test_version(run: Run) -> None:
