@@ -88,7 +88,7 @@ def check_contract(probe: Probe) -> list[Finding]:
     try:
         reference = probe.scores()
     except Violation as violation:
-        # "answers", "shape" and "finite" are told apart in this order, up to the first that is broken.
+        # "answers", "shape" and "finite" are checked in this order, up to the first that is broken.
         before = list(CHECKS)[: list(CHECKS).index(violation.check)]
         findings = {name: Finding(name, "kept") for name in before}
         findings[violation.check] = _broken(violation.check, violation)
@@ -98,12 +98,12 @@ def check_contract(probe: Probe) -> list[Finding]:
             try:
                 findings[name] = check(probe, reference)
             except Violation as violation:
-                # It scores each image alone, but not in this way.
+                # Images can be scored one at a time, but not in the way that this check calls the selector.
                 findings[name] = _broken(name, violation)
         findings["input"] = Finding("input", "kept")
     if probe.changed_input is not None:
-        findings["input"] = Finding("input", "broken", "its input holds other pixels afterwards", probe.changed_input)
-    reason = "it gives no scores to check"
+        findings["input"] = Finding("input", "broken", "the call changed the pixels of its input", probe.changed_input)
+    reason = "there are no scores to check"
     return [findings.get(name, Finding(name, "not checked", reason)) for name in CHECKS]
 
 
@@ -144,7 +144,7 @@ def check_batch(probe: Probe, reference: Scores) -> Finding:
 
 
 def check_order(probe: Probe, reference: Scores) -> Finding:
-    """Check that an image's scores do not depend on its place in a batch, nor on the other images there."""
+    """Check that an image's scores depend neither on its position in a batch nor on the other images in it."""
     order = [int(i) for i in np.random.default_rng(0).permutation(len(probe))]
     ids = [probe.image_ids[i] for i in order]
 
@@ -161,18 +161,18 @@ def check_seed(probe: Probe, reference: Scores) -> Finding:
     some = range(min(SEED_IMAGES, len(probe)))
     match = compare_scores(reference[: len(some)], probe.scores(order=some, seed=1), probe.image_ids[: len(some)])
     if probe.selector.stochastic and match.mean == 1:
-        return Finding("seed", "broken", "says stochastic = True, but another seed gives the same", match.image)
+        return Finding("seed", "broken", "declares stochastic = True, but the seed has no effect", match.image)
     if not probe.selector.stochastic and not match.same():
-        detail = "says stochastic = False, but another seed gives other scores: " + match.text
+        detail = "declares stochastic = False, but another seed gives other scores: " + match.text
         return Finding("seed", "broken", detail, match.image)
     return Finding("seed", "kept", "stochastic" if probe.selector.stochastic else "deterministic")
 
 
 def check_normalization(probe: Probe, reference: Scores) -> Finding:
-    """Check that images which were not normalized are refused; left to third-party objects themselves."""
+    """Check that images which were not normalized are refused. Only subclasses of `Selector` have to do so."""
     selector = probe.selector
     if not selector.checks_images:
-        return Finding("normalisation", "not checked", "not a subclass of Selector, which does that")
+        return Finding("normalisation", "not checked", "not a subclass of Selector, which refuses them")
     images, context = (probe.batch([0]) * TOO_BRIGHT).to(probe.device), probe.context([0])
     fault = refusal_fault(lambda: selector.scores(images, context))
     if fault is None:
@@ -186,14 +186,14 @@ def check_device(probe: Probe, reference: Scores) -> Finding:
     if other is None:
         return Finding("device", "not checked", "no other device here")
     if not probe.selector.movable:
-        return Finding("device", "not checked", "it has no to(device)")
+        return Finding("device", "not checked", "the selector has no to(device)")
     try:
         there = probe.scores(device=other)
     finally:
         probe.selector.to(probe.device)
     match = compare_scores(reference, there, probe.image_ids)
-    detail = f"{other} beside {probe.device}: {match.text}"
-    # Kernels of two devices round differently, some in TF32: more near-ties flip than on one.
+    detail = f"{other} compared with {probe.device}: {match.text}"
+    # Kernels of two devices round differently, some use TF32, so more near-ties are reversed than on one device.
     if match.same(worst=0.9, mean=0.98):
         return Finding("device", "kept", detail)
     return Finding("device", "broken", detail, match.image)
@@ -212,7 +212,7 @@ _CHECK_FUNCTIONS: Final[dict[str, Callable[[Probe, Scores], Finding]]] = {
 
 
 def other_device(device: str) -> str | None:
-    """A GPU for the CPU, the CPU for anything else; None if there is no other device."""
+    """Device to compare with: a GPU for the CPU, the CPU for any other device; None if there is none."""
     if not device.startswith("cpu"):
         return "cpu"
     return "cuda" if torch.cuda.is_available() else None
@@ -251,12 +251,13 @@ def example_images(count: int, size: tuple[int, int], seed: int = 0) -> Tensor:
 
 
 class SelectorContract:
-    """Tests, for pytest, that every selector must pass: subclass it and define a fixture `selector`.
+    """Pytest tests that every selector must pass. Subclass it and define a fixture `selector`.
 
     Attributes:
-        size: (H, W) of the images for a selector without an input size of its own.
+        size: (H, W) of the images for a selector without a fixed input size.
         count: number of images.
-        score_tolerance: greatest relative difference of a score alone and in a batch; None compares the order alone.
+        score_tolerance: largest relative difference between the scores of an image alone and in a batch; None compares
+            only the kept patches.
     """
 
     size: tuple[int, int] = (96, 96)
@@ -277,7 +278,7 @@ class SelectorContract:
         assert not broken, broken
 
     def test_attributes(self, selector: Selector) -> None:
-        """The attributes that tables are built from are there."""
+        """The attributes that the tables need are set."""
         assert selector.name and len(selector.mean) == len(selector.std) == 3
         assert selector.supervision.kind in ("none", "self", "labels")
         assert selector.role in ("method", "control", "reference")
@@ -296,7 +297,7 @@ class SelectorContract:
                 assert (masks[0] == masks[1]).float().mean() >= 0.97, f"{image}: other patches in a batch"
 
     def test_bfloat16_keeps_nearly_the_same_patches(self, selector: Selector) -> None:
-        """Under autocast to bfloat16 at least 90 % of the patches are treated alike at r = 0.5."""
+        """Under autocast to bfloat16, the selection at r = 0.5 agrees on at least 90 % of the patches."""
         probe = self.probe(selector)
         exact = torch.from_numpy(np.stack(probe.scores(len(probe))))
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -305,7 +306,7 @@ class SelectorContract:
         assert (masks[0] == masks[1]).float().mean() >= 0.9
 
     def test_images_of_a_wrong_shape_or_range_are_refused(self, selector: Selector) -> None:
-        """In one line that names the selector."""
+        """The error is one line that names the selector."""
         probe = self.probe(selector)
         images, context = probe.batch(range(len(probe))), probe.context(range(len(probe)))
         for wrong in (images[0], images[:, :1], images[..., :-3], images[:0]):
@@ -317,7 +318,7 @@ class SelectorContract:
             assert fault is None, f"images times {factor:g}: {fault}"
 
     def test_nan_scores_are_refused_and_name_the_image(self, selector: Selector) -> None:
-        """`scores` must not hand on what `_scores` got wrong."""
+        """`scores` must not return invalid results of `_scores`."""
         probe = self.probe(selector)
         images, context = probe.batch(range(len(probe))), probe.context(range(len(probe)))
         scores = selector.scores(images, context).clone()
@@ -337,7 +338,7 @@ class WeightsContract(SelectorContract):
     build: ClassVar[Callable[[Path], object]]
 
     def test_the_weights_of_another_model_are_refused(self, tmp_path: Path) -> None:
-        """In one line that says what the file looks like; never an untrained selector."""
+        """The error message is one line and names the model that the file contains; no untrained selector is built."""
         import timm
 
         file = tmp_path / "foreign" / "resnet18.pth"

@@ -114,7 +114,7 @@ class Probe:
         return list(scores.cpu().numpy())
 
     def _diagnose(self, images: Tensor, context: BatchContext, error: Exception) -> Violation:
-        """What the refused answer violates, found by querying once more without the checks of the base class."""
+        """Find the check that the refused scores violate, by calling the selector without its base class's checks."""
         first, batch = context.image_ids[0], len(images)
         try:
             with torch.inference_mode():
@@ -134,14 +134,14 @@ class Probe:
 
 
 def refusal_fault(call: Callable[[], object], part: str = "") -> str | None:
-    """What is wrong with the way in which a call refuses its arguments.
+    """Check that a call refuses its arguments properly.
 
     Args:
         call: should raise a `BenchError` of one line.
         part: text that the message should contain.
 
     Returns:
-        None if nothing is wrong; else one line.
+        None if it does; else one line that describes the fault.
     """
     try:
         call()
@@ -150,7 +150,7 @@ def refusal_fault(call: Callable[[], object], part: str = "") -> str | None:
             return "the error's message has several lines"
         return None if part in str(error) else f"the error's message does not contain {part!r}: {error_line(error)}"
     except Exception as error:
-        return f"not an InputError was raised, but {error_line(error)}"
+        return f"expected an InputError, but got {error_line(error)}"
     return "no error was raised"
 
 

@@ -54,7 +54,7 @@ class SelectorSpec:
         return as_selector(self.factory(**arguments), self.name)
 
     def identity(self) -> dict[str, Any]:
-        """What the scores depend on, for the fingerprint: name, options with defaults, hash of the weights, version."""
+        """Everything that determines the scores, for the fingerprint: name, options, hash of the weights, version."""
         defaults = {
             p.name: p.default
             for p in inspect.signature(self.factory).parameters.values()
@@ -119,7 +119,7 @@ def identity(
     options: Mapping[str, Any] | None = None,
     domain: str | Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """What the scores of a selector depend on, for JSON; see `SelectorSpec.identity`."""
+    """Everything that determines the scores of a selector, as JSON; see `SelectorSpec.identity`."""
     return resolve(name, weights, domain, **dict(options or {})).identity()
 
 

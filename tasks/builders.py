@@ -58,14 +58,14 @@ MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str], MaskFolder]]] =
     "context": find_context,
     "ade20k": find_ade20k,
 }
-"""Data set -> how its folder of class masks is found."""
+"""Data set -> function that finds its folder of class masks."""
 
 DEFAULT_PATCH: Final = 16
-"""Patch size in pixels for models without patches of their own."""
+"""Patch size in pixels for models that are not divided into patches themselves."""
 
 
 def build_coverage(spec: TaskSpec, data: Data, options: CoverageOptions) -> CoverageTask:
-    """Build a task on the coverage of objects, or of segments where the data set has class masks."""
+    """Build a task that measures the coverage of objects, or of segments if the data set has class masks."""
     from ltrp_bench.tasks.coverage import CoverageTask
     from ltrp_bench.tasks.segment_coverage import SegmentCoverageTask
 
@@ -135,7 +135,7 @@ def build_multilabel(spec: TaskSpec, data: Data, options: MultiLabelOptions) -> 
     elif weights is None and options.random_weights is None:
         raise UsageError(
             f"{spec.name} needs a model of the data set's {len(dataset.categories)} categories: give its checkpoint "
-            "with --model-weights (and --model a timm name where the file does not tell), or --task-option "
+            "with --model-weights (and a timm name with --model if the file does not contain it), or --task-option "
             "random_weights=SEED for an untrained one"
         )
     model = load_multilabel(
@@ -161,7 +161,7 @@ def build_multilabel(spec: TaskSpec, data: Data, options: MultiLabelOptions) -> 
 
 
 def build_detection(spec: TaskSpec, data: Data, options: DetectionOptions) -> DetectionTask:
-    """Build a detection task, with VOC's own metric where the options have its rule."""
+    """Build a detection task, with VOC's own metric if the options are those of VOC."""
     from ltrp_bench.tasks.detection import DetectionTask
     from ltrp_bench.tasks.models.detectors.loading import load_detector
     from ltrp_bench.tasks.voc_detection import VocDetectionTask
@@ -220,23 +220,23 @@ def build_segmentation(spec: TaskSpec, data: Data, options: SegmentationOptions)
 
 
 def _split(spec: TaskSpec, data: DataOptions, options: TaskOptions) -> CategorySplit:
-    """The split that was given, or else the task's own."""
+    """The given split, or else the default split of the task."""
     if options.split is not None:
         return load_split(options.split)
     if isinstance(data, ShapesData):
         return shapes_split(data.fold)
     if spec.split is None:
         raise UsageError(
-            f"{spec.name}: no split of its categories ships: give a CSV of category, state and reason with --split FILE"
+            f"{spec.name} has no bundled split: give a CSV with columns category, state and reason with --split FILE"
         )
     return load_split(spec.split)
 
 
 def _check_imagenet(dataset: SingleLabelDataset) -> None:
-    """Raise UsageError for other classes than ImageNet-1K's, all of which its label set contains."""
+    """Raise UsageError unless the classes are ImageNet-1K's, whose default split counts all of them as seen."""
     if dataset.categories != tuple(imagenet_classes().values()):
         raise UsageError(
-            "these are not ImageNet-1K's classes, so which of them are seen is not known: give --split FILE"
+            "these are not ImageNet-1K's classes, so it is unknown which of them are seen: give --split FILE"
         )
 
 
@@ -265,21 +265,21 @@ def _shapes_detector(options: DetectionOptions) -> tuple[str | Path, str | Path 
     if options.model is None and weights is None and options.random_weights is None:
         weights = shipped_model("detector", "drop") if drop else SHAPES_WEIGHTS
         if not weights.is_file():
-            raise InputError(f"{weights} is not there; make it with `ltrp-bench train detector`")
+            raise InputError(f"{weights} does not exist; create it with `ltrp-bench train detector`")
     return options.model or (SHAPES_VIT_CONFIG if drop else SHAPES_CONFIG), weights
 
 
 def _segmentor(dataset: SemanticDataset, options: SegmentationOptions) -> SegmentorRunner:
-    """An mmseg model, or without a config a plain ViT."""
+    """An mmseg model, or a plain ViT if no config is given."""
     from ltrp_bench.tasks.models.segmentors.loading import load_mmseg
     from ltrp_bench.tasks.models.segmentors.running import MMSegRunner
 
     if options.model is None:
         if options.patch is not None:
-            raise UsageError(f"patch={options.patch}: a plain ViT has patches of its own")
+            raise UsageError(f"patch={options.patch}: the patch size of a plain ViT cannot be changed")
         return _plain_segmentor(options.model_weights, {**PHOTO_SEGMENTOR, "classes": list(dataset.classes)}, options)
     if options.reduction == "drop":
-        raise UsageError("only a plain ViT can drop patches, and mmseg's models cannot: reduction=fill")
+        raise UsageError("only a plain ViT can drop patches, models of mmseg cannot: use reduction=fill")
     found = load_mmseg(
         options.model, weights=options.model_weights, random_weights=options.random_weights, device=options.device
     )
@@ -297,7 +297,7 @@ def _plain_segmentor(
 
 
 def _two_sides(grid: int | Sequence[int]) -> tuple[int, int]:
-    """(gh, gw) of one number or two. Raises UsageError."""
+    """(gh, gw) from one number or a pair. Raises UsageError."""
     both = tuple(grid) if isinstance(grid, Sequence) else (grid, grid)
     if len(both) != 2:
         raise UsageError(f"grid must be one number or two, got {grid}")

@@ -28,7 +28,7 @@ DETECTION: Final = Family(name="detection", options=DetectionOptions, build=buil
 VOC_DETECTION: Final = Family(name="detection", options=VocDetectionOptions, build=builders.build_detection)
 SEGMENTATION: Final = Family(name="segmentation", options=SegmentationOptions, build=builders.build_segmentation)
 
-_STUFF_NOTE: Final = "of COCO's panoptic classes; COCO-Stuff 164k: imagenet1k_cocostuff171"
+_STUFF_NOTE: Final = "this split is for COCO's panoptic classes; COCO-Stuff 164k uses imagenet1k_cocostuff171"
 
 shapes_coverage = TaskSpec(
     name="shapes-coverage",
@@ -100,7 +100,7 @@ imagenet_cls = TaskSpec(
     dataset="imagenet",
     data=ImageNetData,
     split="imagenet1k",
-    split_note="of ImageNet-1K's layout; classes of your own need --split FILE",
+    split_note="this split is for ImageNet-1K's classes; your own classes need --split FILE",
     defaults={"subset": "val"},
 )
 
@@ -122,7 +122,7 @@ coco_multilabel = TaskSpec(
 )
 voc_multilabel = TaskSpec(
     name="voc-multilabel",
-    summary="Multi-label classification of VOC's 20 categories; categories with difficult objects alone are ignored.",
+    summary="Multi-label classification of VOC's 20 categories; a category with only difficult objects is ignored.",
     family=MULTILABEL,
     dataset="voc",
     data=FolderData,

@@ -11,7 +11,7 @@ from ltrp_bench.selectors.option_checks import check_name, check_value
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.options import DataOptions, ShapesData, TaskOptions
 
-NO_SPLIT: Final = "no split of its categories ships"
+NO_SPLIT: Final = "no bundled split for its categories"
 """Note on a task without a default split."""
 
 

@@ -28,7 +28,7 @@ from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
 
 DEFAULT_PATCH = 16
-"""Patch size in pixels for models without patches of their own."""
+"""Patch size in pixels for models that are not divided into patches themselves."""
 
 
 class TimmTask(DatasetTask[D]):

@@ -124,7 +124,7 @@ def audit(
         progress(f"{selector.name}: ties, center, flips, agreement")
         measures = measure(selector, others, images, options.device)
         if options.cost_model is not None:
-            progress(f"{selector.name} beside {options.cost_model}: cost")
+            progress(f"{selector.name}: cost compared with {options.cost_model}")
             cost = measure_cost(
                 selector.selector,
                 options.cost_model,

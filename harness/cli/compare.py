@@ -31,7 +31,7 @@ class Sides:
 
 @dataclass(frozen=True, kw_only=True)
 class RegressionOptions:
-    """What counts as a regression."""
+    """Criterion for a regression."""
 
     test: Literal["auto", "paired", "tolerance"] = field(
         default="auto",

@@ -25,7 +25,7 @@ class TableFiles:
     pairs: Path | None = field(
         default=None,
         metadata={
-            "help": "Path of a file for the differences between all pairs of selectors; types as --out.",
+            "help": "Path of a file for the differences between all pairs of selectors; file types as for --out.",
             "metavar": "FILE",
         },
     )

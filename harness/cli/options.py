@@ -43,7 +43,7 @@ Group = TypeVar("Group")
 DEBUG = inspect.Parameter(
     "debug",
     inspect.Parameter.KEYWORD_ONLY,
-    default=typer.Option(False, "--debug", help="Show where an error came from."),
+    default=typer.Option(False, "--debug", help="Show the traceback of an error."),
     annotation=bool,
 )
 

@@ -21,9 +21,9 @@ class ExportOptions:
     """Options of every training command besides those of its recipe and loop."""
 
     export: Path | None = field(
-        default=None, metadata={"help": "Write the trained weights to this .safetensors file, with a card beside it."}
+        default=None, metadata={"help": "Write the trained weights to this .safetensors file, with a model card."}
     )
-    threads: int = field(default=0, metadata={"help": "CPU threads of torch; 0 leaves its default.", "min": 0})
+    threads: int = field(default=0, metadata={"help": "CPU threads of torch; 0 keeps its default.", "min": 0})
 
     def use_threads(self) -> None:
         """Set the number of torch's CPU threads."""

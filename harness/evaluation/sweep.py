@@ -1,9 +1,9 @@
-"""The sweep: measures every cell of a plan once and continues after an interruption.
+"""The sweep: evaluates every cell of a plan once and resumes after an interruption.
 
-The cells of one selector, task and seed form a group. A group is measured span by span, a span being 64 images: its
-images are loaded once, scored once (or their scores are read from the cache) and ranked once; each keep ratio takes a
-prefix of the ranking, and the task turns the reduced images into rows. The rows of a span are on disk before the next
-one begins. When all spans are there, each cell's metrics, resampling summary and record are made from its rows.
+The cells of one selector, task and seed form a group. A group is evaluated in spans of 64 images. The images of a span
+are loaded once, scored once (or their scores are read from the cache) and ranked once; each keep ratio takes a prefix
+of the ranking, and the task turns the reduced images into rows. The rows of a span are on disk before the next span
+begins. When all spans are finished, each cell's metrics, resampling summary and record are computed from its rows.
 
 Results do not depend on `SweepOptions`: on a CPU to the last bit, on a GPU up to the rounding of its kernels at another
 batch size.
@@ -39,7 +39,7 @@ class Progress(Protocol):
         """Called when a group begins."""
 
     def advance(self, images: int, worked: bool) -> None:
-        """Called when `images` images are done; `worked` is False for those that were done before."""
+        """Called when `images` images are finished; `worked` is False if an earlier run had finished them."""
 
     def notice(self, line: str) -> None:
         """Called with a line for the user."""
@@ -52,9 +52,9 @@ def run_sweep(
     progress: Progress,
     provenance: Callable[[], dict[str, Any]] = dict,
 ) -> list[CellRecord]:
-    """Measure every cell of `groups` that is not stored yet.
+    """Evaluate every cell of `groups` that is not stored yet.
 
-    Groups that another process works on come last, after that process has released them.
+    Groups that are locked by another process are evaluated last, once that process has released them.
 
     Args:
         groups: as returned by `plan.plan`.
@@ -67,7 +67,7 @@ def run_sweep(
         The records of all cells of `groups`, including those that were stored before, in order.
 
     Raises:
-        BenchError: with a one-line message; everything finished before is kept.
+        BenchError: with a one-line message; spans and cells finished before the error are kept.
     """
     store.prepare()
     progress.start(sum(group.task.images for group in groups))
@@ -79,7 +79,7 @@ def run_sweep(
             else:
                 busy.append(group)
     for group in busy:
-        progress.notice(f"{group.label}: another process works on it; waiting for it")
+        progress.notice(f"{group.label}: waiting for another process that is evaluating it")
         with store.lock(group.key, wait=True):
             _run_group(group, store, options, progress, provenance)
     return [store.read_cell(cell.fingerprint) for group in groups for cell in group.cells]
@@ -92,7 +92,7 @@ def _run_group(
     progress: Progress,
     provenance: Callable[[], dict[str, Any]],
 ) -> None:
-    """Measure the pending cells of one selector, task and seed; the caller holds the group's lock."""
+    """Evaluate the pending cells of one selector, task and seed; the caller holds the group's lock."""
     progress.current(group.label)
     task, images = group.task.task, group.task.images
     writer = CellWriter(group, store, skip_unreadable=options.skip_bad_images)
@@ -113,11 +113,11 @@ def _run_group(
         progress.advance(loaded.span[1] - loaded.span[0], worked=True)
 
     if writer.pending:
-        # Once per group: looking up versions takes as long as an image or two.
+        # Once per group, because looking up package versions takes as long as evaluating one or two images.
         about = {**provenance(), "group_seconds": round(time.monotonic() - began, 3)}
         for cell in writer.pending:
             writer.finish(cell, {**about, "cost": costs.summary(cell.fingerprint)})
-    if gallery.missing:  # an older version measured the cells, or their first span was on disk
+    if gallery.missing:  # the cells are from an older version, or their first span was already on disk
         for loaded in load_spans(task, writer.spans[:1], options.workers, options.skip_bad_images):
             gallery.add(loaded, score_stage.rank(loaded))
     if writer.pending:

@@ -61,7 +61,7 @@ def initial_state(init: str | Path, request: ModelRequest) -> tuple[dict[str, An
     """Config of the model that a training makes out of weights, and the tensors that the weights give it.
 
     Args:
-        init: file or tag that ships: a masked autoencoder (official or made here), a plain ViT, or a segmentor or
+        init: file or bundled tag: a masked autoencoder (official or made here), a plain ViT, or a segmentor or
             detector that contains one.
         request: the model to make.
 

@@ -1,7 +1,7 @@
-"""Patches that a training batch keeps: those that a frozen selector ranks first, or random ones.
+"""Patches that a training batch keeps: those that a frozen selector ranks highest, or random ones.
 
-A selector scores the augmented image that the model gets, in the same way as in a run (`Scorer`). All randomness is
-drawn from the generator of (seed, iteration, rank), so that a resumed training keeps the same patches.
+The selector scores the augmented image that the model gets, in the same way as in a run (`Scorer`). All random numbers
+come from the generator of (seed, iteration, process), so that a resumed training keeps the same patches.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ LEAST_RATIO = 0.1
 
 @dataclass(frozen=True)
 class PatchPolicy:
-    """Share of patches that a batch keeps, and the selector that chooses them.
+    """Keep ratio of a training batch, and the selector that ranks its patches.
 
     Attributes:
         ratio: keep ratio in (0, 1]; None to draw one from [0.1, 1] for each batch.
-        selector: chooses the patches; None for random smooth fields, which favor no selector.
+        selector: ranks the patches; None for random smooth fields, which favor no selector.
     """
 
     ratio: float | None = 1.0
@@ -49,7 +49,7 @@ class PatchPolicy:
         return self.ratio == 1.0
 
     def identity(self) -> dict[str, Any]:
-        """Keep ratio and selector, JSON-able, for the record of a training."""
+        """Keep ratio and selector as plain JSON, for the record of a training."""
         chosen = RANDOM if self.selector is None else self.selector.identity()
         return {"keep_ratio": self.ratio or RANDOM, **({} if self.whole else {"selector": chosen})}
 
@@ -107,7 +107,7 @@ class PatchKeeper:
     """Chooses the patches of each batch.
 
     Args:
-        policy: share of patches, and selector.
+        policy: keep ratio and selector.
         grid: (gh, gw) of the model's patches.
         mean, std: normalization of its images, per channel of RGB in [0, 1].
 
@@ -118,7 +118,7 @@ class PatchKeeper:
     def __init__(self, policy: PatchPolicy, grid: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
         self.policy, self.grid = policy, grid
         self._mean, self._std = tuple(mean), tuple(std)
-        # Built at once: a wrong option must not wait for the first batch.
+        # Built here, so that a wrong option is reported before the first batch.
         self._selector = None if policy.selector is None else _usable(policy.selector)
         self._scorer: Scorer | None = None
 
@@ -127,8 +127,8 @@ class PatchKeeper:
 
         Args:
             images: [B, 3, H, W], normalized.
-            generator: randomness of the ratio, the fields, stochastic selectors and ties.
-            scores: [B, gh, gw] if they are known already.
+            generator: source of the random ratio, the fields, stochastic selectors and the order of ties.
+            scores: [B, gh, gw] of the images, if they were computed before.
 
         Returns:
             [B, k] int64 raster indices on the images' device; None for all patches.
@@ -151,7 +151,7 @@ class PatchKeeper:
         if self._scorer is None:
             self._scorer = Scorer(self._selector, images.device, len(images))
         pixels = denormalize(images.detach().float().cpu(), self._mean, self._std)
-        # Erased pixels are noise outside the range of an image.
+        # Random erasing inserts noise outside the range of an image's pixels.
         levels = (255 * pixels).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
         samples = [Sample(name, image, None) for name, image in zip(ids, levels, strict=True)]
         with torch.autocast(images.device.type, enabled=False):
@@ -175,7 +175,7 @@ def _usable(spec: SelectorSpec) -> Selector:
 
 
 def random_fields(batch: int, grid: tuple[int, int], ratio: float, seed: int) -> Tensor:
-    """[B, k] int64: the k = max(1, round(ratio * gh * gw)) greatest patches of a random field per image.
+    """[B, k] int64: the k = max(1, round(ratio * gh * gw)) patches with the highest values of a random field per image.
 
     The fields lie between white noise and smooth blobs, like the patches that selectors choose.
     """

@@ -123,7 +123,7 @@ def _table_rows(
 
 
 def _missing(by_seed: dict[int, CellRecord], seeds: set[int], skipped: frozenset[str]) -> list[str]:
-    """What a row lacks compared with the other rows of its table: seeds, and images that they have."""
+    """Seeds and images that a row lacks compared with the other rows of its table."""
     out = []
     stochastic = any(record.selector.stochastic for record in by_seed.values())
     if stochastic and (lacking := sorted(seeds - by_seed.keys())):

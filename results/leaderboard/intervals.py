@@ -1,6 +1,7 @@
 """Statistics of a leaderboard's rows: intervals, adjusted gaps, and ranks with ties.
 
-All rows of one task share their draws, so differences between selectors are taken draw by draw (paired bootstrap).
+All rows of a task use the same resamples, so differences between selectors are computed within each resample (paired
+bootstrap).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from ltrp_bench.results.statistics.bootstrap import LEVEL, Method, mean
 from ltrp_bench.results.statistics.ranks import Difference, differences, ranks
 
 LABEL_FREE: Final = ("variance", "center")
-"""Default controls of the adjusted gap. They know no labels: their gap shows how much the groups of categories differ
-in other respects."""
+"""Default controls of the adjusted gap. They use no labels, so their gap shows how much seen and unseen categories
+differ in other respects."""
 
 ADJUSTED: Final = "gap_adjusted"
 ENDS: Final = ("low", "high")
@@ -76,7 +77,7 @@ def add_statistics(
 
 
 def _add_adjusted_gaps(table: Sequence[TableRow], controls: Sequence[str], method: Method) -> None:
-    """Gap less the mean gap of the controls; several controls of one name (other options) count as one."""
+    """Subtract the mean gap of the controls; controls with the same name but other options count as one."""
     by_name: dict[str, list[TableRow]] = {name: [] for name in controls}
     for row in table:
         if row.values["selector"] in by_name and not math.isnan(row.values["gap"]):

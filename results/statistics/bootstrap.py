@@ -36,7 +36,7 @@ _MIN_DEFINED: Final = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """How often each image is drawn.
+    """Bootstrap resamples: the number of times that each image is drawn.
 
     Attributes:
         key: hex digest of everything that determines the weights; estimates with the same key are paired.

@@ -1,8 +1,8 @@
 """Resampling summary of box and mask average precision: ranked detections and which objects they match.
 
 Matching is done within an image, so an image drawn twice brings its detections and objects twice with the same
-matches; only ranks and counts change. With weights w a detection counts w[image] times at its rank. Between equal
-scores of two images the evaluator's order stays: their copies would interleave, which no drawn sample can tell apart.
+matches; only ranks and counts change. With weights w a detection counts w[image] times at its rank. Detections of two
+images with equal scores keep the evaluator's order, although the copies of such images may as well interleave.
 """
 
 from __future__ import annotations

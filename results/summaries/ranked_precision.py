@@ -36,7 +36,7 @@ class RankedMatches:
 
     @classmethod
     def of(cls, matched: np.ndarray, ignored: np.ndarray, threshold: int) -> RankedMatches:
-        """From the bits [n] of the detections, best first; see `MatchTable`."""
+        """Build it from the bits [n] of the detections in descending order of score; see `MatchTable`."""
         right = np.flatnonzero((matched >> threshold) & 1)
         away = ((ignored >> threshold) & 1).astype(bool)[: int(right[-1]) + 1 if len(right) else 0]
         few_ignored = 2 * int(away.sum()) <= len(away)

@@ -133,7 +133,7 @@ class MaskedAutoencoder(nn.Module):
         return unpatchify(patches, self.grid, self.patch_size)
 
     def random_visible(self, batch: int, patches: int, keep: int, generator: torch.Generator | None = None) -> Tensor:
-        """As the function of the same name, on the device of the model."""
+        """Call the function of the same name with the device of the model."""
         return random_visible(batch, patches, keep, generator, next(self.parameters()).device)
 
     def target(self, patches: Tensor) -> Tensor:

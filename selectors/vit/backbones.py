@@ -156,7 +156,7 @@ def supervision_of(name: str | None, config: Mapping[str, Any], classes: int, la
             "(captions+imagenet1k, …)"
         )
     raise InputError(
-        f"cannot tell which labels a classifier of {classes} outputs was trained with: give label_set=NAME "
+        f"cannot infer the label set of a classifier with {classes} outputs: give label_set=NAME "
         "(imagenet1k, imagenet21k+imagenet1k, …; self for none)"
     )
 
@@ -234,7 +234,7 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
     patch = convolved or int(state["patch_embed.proj.weight"].shape[-1])
     heads = heads or HEADS.get(width)
     if heads is None:
-        raise InputError(f"cannot tell the number of attention heads of {what} from its width {width}: give heads=N")
+        raise InputError(f"cannot infer the number of attention heads of {what} from its width {width}: give heads=N")
     side = math.isqrt(int(state["pos_embed"].shape[1]) - 1)
     return {
         "image_size": side * patch,

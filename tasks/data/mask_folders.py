@@ -47,7 +47,7 @@ _UNLABELLED = ("unlabeled", "unlabelled", "void")
 
 @dataclass(frozen=True, kw_only=True)
 class MaskFolder:
-    """Where the files of a data set lie and what its mask values mean.
+    """Locations of the files of a data set, and the meaning of its mask values.
 
     Attributes:
         images, masks: folders; an image and its mask share the file name without suffix.

@@ -1,8 +1,8 @@
 """Reduced inputs for models that take whole images: dropped patches filled with the mean, or a smaller image.
 
-`fill` overwrites the pixels of dropped patches with the mean that the model's normalization subtracts, so that they
-are exactly zero after it, before any layer. It makes no claim of speed. `downsampled_size` serves the control
-`downsample`, which spends the same number of patches on a smaller whole image.
+`fill` overwrites the pixels of dropped patches with the mean that the model's normalization subtracts. The first
+layer receives exact zeros there; this saves no compute. `downsampled_size` is used by the control `downsample`, which
+shrinks the whole image until it has as many patches as the others keep.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ltrp_bench.selectors.errors import InputError, UsageError
 
 
 def patch_grid(height: int, width: int, patch: int) -> tuple[int, int]:
-    """(gh, gw) of an image of height x width pixels; a patch that reaches beyond the border counts as one."""
+    """(gh, gw) of an image of height x width pixels; incomplete patches at the border are counted."""
     return -(-height // patch), -(-width // patch)
 
 
 def fill(content: np.ndarray, keep: np.ndarray, patch: int, mean: Sequence[float]) -> np.ndarray:
-    """Sets the dropped patches of an image to the mean.
+    """Set the dropped patches of an image to the mean.
 
     Args:
         content: [H, W, 3] pixels in [0, 255] of any type, without padding.
@@ -49,7 +49,7 @@ def fill(content: np.ndarray, keep: np.ndarray, patch: int, mean: Sequence[float
 
 
 def downsampled_size(height: int, width: int, keep_ratio: float) -> tuple[int, int]:
-    """(h, w) of an image of the same aspect with a share `keep_ratio` of the pixels; at least 1 x 1.
+    """(h, w) of an image with the same aspect ratio and a share `keep_ratio` of the pixels; at least 1 x 1.
 
     Raises UsageError unless 0 < keep_ratio <= 1.
     """

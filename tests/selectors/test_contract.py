@@ -67,14 +67,14 @@ def findings(candidate: Any) -> dict[str, Finding]:
         (NaNOnOne, "finite", "000004", "1 of 144 scores"),
         (FlatScores, "shape", "000000", "shape [1, 144], not [1, gh, gw]"),
         (Raises, "answers", "000000", "ZeroDivisionError: division by zero"),
-        (ChangesInput, "input", "000003", "other pixels"),
+        (ChangesInput, "input", "000003", "changed the pixels"),
         (GlobalChance, "again", None, "decided otherwise"),
         (BatchStatistics, "batch", None, "batches of 3"),
         (PlaceInBatch, "batch", None, "batches of 3"),
         (PlaceInBatch, "order", None, "batches of 3"),
         (FirstOfBatch, "order", None, "batches of 3"),
-        (HiddenSeed, "seed", None, "says stochastic = False"),
-        (OnlySaysChance, "seed", None, "says stochastic = True"),
+        (HiddenSeed, "seed", None, "declares stochastic = False"),
+        (OnlySaysChance, "seed", None, "declares stochastic = True"),
         (ScoresAnything, "normalisation", "000000", "images 255 times too bright: no error was raised"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_third_partys_object(wrap: Callable[[Tensor], Any], check: str) -> Non
     assert findings(Plain(wrap))[check].status == "broken"
     whole = findings(Plain())
     assert whole["normalisation"] == Finding(
-        "normalisation", "not checked", "not a subclass of Selector, which does that"
+        "normalisation", "not checked", "not a subclass of Selector, which refuses them"
     )
     assert whole["order"].status == "kept"
 
@@ -161,10 +161,10 @@ def test_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert contract.other_device("cuda:1") == "cpu"
     monkeypatch.setattr(contract, "other_device", lambda device: "cpu:0")
     assert findings(Sound())["device"].status == "kept"
-    assert findings(Plain())["device"] == Finding("device", "not checked", "it has no to(device)")
+    assert findings(Plain())["device"] == Finding("device", "not checked", "the selector has no to(device)")
     one = WrongElsewhere()
     found = findings(one)
-    assert found["device"].status == "broken" and found["device"].detail.startswith("cpu:0 beside cpu: ")
+    assert found["device"].status == "broken" and found["device"].detail.startswith("cpu:0 compared with cpu: ")
     assert {f.status for name, f in found.items() if name != "device"} == {"kept"} and not one.elsewhere
 
 

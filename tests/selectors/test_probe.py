@@ -84,7 +84,7 @@ def test_refusals() -> None:
     assert refusal_fault(lambda: None) == "no error was raised"
     assert refusal_fault(raises(InputError("a\nb"))) == "the error's message has several lines"
     assert refusal_fault(raises(InputError("a")), "b") == "the error's message does not contain 'b': a"
-    assert refusal_fault(raises(KeyError("x"))) == "not an InputError was raised, but KeyError: 'x'"
+    assert refusal_fault(raises(KeyError("x"))) == "expected an InputError, but got KeyError: 'x'"
 
 
 def test_errors_as_one_line() -> None:

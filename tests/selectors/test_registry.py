@@ -158,7 +158,7 @@ def test_timm_names_without_a_network(tmp_path: Path, monkeypatch: pytest.Monkey
         resolve("gradcam", weights=f"timm:{name}")
     with pytest.raises(UsageError, match="timm has no model 'vit_huge_of_mine'"):
         resolve("gradcam", weights="timm:vit_huge_of_mine")
-    # A file in the hub's cache is found: the selector is told which model it is, where it asks.
+    # A file in the hub's cache is found; the name of its model is passed to selectors with an option `model`.
     (tmp_path / "model.safetensors").write_bytes(b"")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: str(tmp_path / "model.safetensors"))
     assert resolve("gradcam", weights=f"timm:{name}").options == {"model": f"timm:{name}"}

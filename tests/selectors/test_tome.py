@@ -168,7 +168,7 @@ def test_options(weights: Path) -> None:
     assert str(ToMeSelector(weights).supervision) == "shapes-seen/0"
     assert ToMeSelector(weights, supervised=False).supervision.kind == "self"
     selector = ToMeSelector(weights, target_keep_ratio=1.0)
-    assert selector.scores(make_images()).unique().numel() == 1  # nothing is merged, nothing is told apart
+    assert selector.scores(make_images()).unique().numel() == 1  # nothing is merged, so all patches have the same score
     for options, match in (
         ({"r": 0}, "r must be a whole number from 1 on"),
         ({"r": 1.5}, "r must be a whole number from 1 on"),

@@ -82,13 +82,13 @@ def test_missing_weights_of_a_detector_are_named(monkeypatch: pytest.MonkeyPatch
     from ltrp_bench.tasks.models.detectors import loading
 
     monkeypatch.setattr(loading, "SHAPES_WEIGHTS", tmp_path / "detector.safetensors")
-    with pytest.raises(InputError, match="is not there; make it with `ltrp-bench train detector`"):
+    with pytest.raises(InputError, match="does not exist; create it with `ltrp-bench train detector`"):
         shapes_det(images=1)
 
 
 def test_plain_segmentors_have_patches_of_their_own(shared_dir: Path) -> None:
     data = shared_dir / "data" / "ade20k"
-    with pytest.raises(UsageError, match="patch=8: a plain ViT has patches of its own"):
+    with pytest.raises(UsageError, match="patch=8: the patch size of a plain ViT cannot be changed"):
         ade20k_seg(data, random_weights=0, patch=8, limit=1)
     assert ade20k_seg(data, random_weights=0, limit=1).reduction == "drop"
     assert shapes_seg(images=1, random_weights=0, reduction="fill").reduction == "fill"

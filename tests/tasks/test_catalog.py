@@ -33,7 +33,7 @@ def test_every_task_has_a_split_that_ships(task: str) -> None:
     name, note = default_split(task)
     assert "\n" not in note and "split" in option_names(task)
     if task in WITHOUT_SPLIT:
-        assert name is None and note == "no split of its categories ships"
+        assert name is None and note == "no bundled split for its categories"
     else:
         assert name is not None and load_split(name).states
         assert name.startswith("shapes/") == task.startswith("shapes-")

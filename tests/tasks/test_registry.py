@@ -50,7 +50,7 @@ def test_options_of_third_party_tasks_are_their_signatures() -> None:
 def test_no_split_is_made_up_for_third_party_tasks() -> None:
     assert default_split("own") == ("/data/mine.csv", "")
     for task in ("folds", "bare"):
-        assert default_split(task) == (None, "no split of its categories ships")
+        assert default_split(task) == (None, "no bundled split for its categories")
 
 
 @pytest.mark.usefixtures("third_party")

@@ -28,7 +28,7 @@ class MaeOptions(ImageOptions):
     size: int = field(default=96, metadata={"help": "Side of the images in pixels.", "min": 16})
     patch: int = field(default=8, metadata={"help": "Side of a patch in pixels.", "min": 2})
     mask_ratio: float = field(default=0.75, metadata={"help": "Share of patches that are masked, in (0, 1)."})
-    init: str | None = field(default=None, metadata={"help": "Weights to start from: a file or a tag that ships."})
+    init: str | None = field(default=None, metadata={"help": "Initial weights: a file or the tag of bundled ones."})
     norm_pix: bool = field(
         default=True, metadata={"help": "Predict pixels normalized per patch (He et al., section 4.1)."}
     )
@@ -38,15 +38,15 @@ class MaeOptions(ImageOptions):
 class LtrpOptions(ImageOptions):
     """Options of LTRP's ranker (Luo et al., CVPR 2024)."""
 
-    mae: str = field(metadata={"help": "Frozen masked autoencoder: a file, or a tag that ships such as mae.shapes."})
+    mae: str = field(metadata={"help": "Frozen masked autoencoder: a file, or a bundled one such as mae.shapes."})
     ranker: Literal["ti", "s", "b", "mae"] = field(
         default="s", metadata={"help": "Size of the ranker; `mae` copies the autoencoder's encoder and its weights."}
     )
     loss: Literal["list_mle", "list_net", "rank_net", "focused_rank", "pointwise"] = field(
-        default="list_mle", metadata={"help": "Ranking loss; the paper's is list_mle."}
+        default="list_mle", metadata={"help": "Ranking loss; the paper uses list_mle."}
     )
     distance: Literal["l1", "l2", "ssim", "psnr", "lpips"] = field(
-        default="l1", metadata={"help": "Distance between reconstructions; the paper's is l1."}
+        default="l1", metadata={"help": "Distance between reconstructions; the paper uses l1."}
     )
     hide: Literal["decoder", "encoder_decoder"] = field(
         default="decoder", metadata={"help": "Part of the autoencoder from which a patch is removed to score it."}

@@ -1,4 +1,4 @@
-"""What teaches a GFNet: PPO's arithmetic against hand-computed cases, and a policy that must find a bright spot."""
+"""Losses of GFNet: PPO against hand-computed cases, and training a policy that must find a bright spot."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_look_loss_by_hand_and_whom_it_teaches() -> None:
     torch.testing.assert_close(loss, expected / 5)
     loss.backward()
     for name, parameter in net.named_parameters():
-        taught = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
-        assert taught != name.startswith("policy."), name
+        has_gradient = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+        assert has_gradient != name.startswith("policy."), name
 
 
 def test_random_crops_cover_the_image_and_depend_on_the_generator() -> None:

@@ -66,7 +66,7 @@ def test_a_timm_name_by_hand_does_for_any_file_name(shared_dir: Path, tmp_path: 
     plain = tmp_path / "weights.pt"
     plain.symlink_to(shared_dir / "data" / "weights" / TINY)
     named = load_backbone(plain, model="timm:vit_tiny_patch16_224")
-    # Without a tag it is timm's default one, and that says how the weights were taught and normalised.
+    # Without a tag, timm's default one applies, which defines label sets and normalization of the weights.
     assert named.mean == (0.5, 0.5, 0.5) and str(named.supervision) == "imagenet21k+imagenet1k"
     unnamed = load_backbone(plain)
     assert unnamed.mean == IMAGENET_MEAN and str(unnamed.supervision) == "imagenet1k"
@@ -118,7 +118,7 @@ def test_heads_asked_for_are_not_those_of_the_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "told"),
+    ("tag", "label_sets"),
     [
         ("augreg_in21k_ft_in1k", "imagenet21k+imagenet1k"),
         ("augreg_in1k", "imagenet1k"),
@@ -126,8 +126,8 @@ def test_heads_asked_for_are_not_those_of_the_name(tmp_path: Path) -> None:
         ("", "imagenet1k"),
     ],
 )
-def test_tags_tell_the_label_sets_in_order(tag: str, told: str) -> None:
-    assert str(supervision_of(f"vit_small_patch16_224.{tag}" if tag else None, {}, 1000, None)) == told
+def test_tags_contain_the_label_sets_in_order(tag: str, label_sets: str) -> None:
+    assert str(supervision_of(f"vit_small_patch16_224.{tag}" if tag else None, {}, 1000, None)) == label_sets
 
 
 def test_captions_are_not_passed_over() -> None:
