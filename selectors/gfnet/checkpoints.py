@@ -22,7 +22,7 @@ from ltrp_bench.selectors.checkpoints import (
 )
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gfnet.encoders import PUBLISHED, CnnEncoder, timm_keys
-from ltrp_bench.selectors.gfnet.model import GFNet
+from ltrp_bench.selectors.gfnet.model import GFNet, GFNetConfig
 from ltrp_bench.selectors.gfnet.policy import CONVOLVED, ENCODED
 
 PARTS = ("model_prime_state_dict", "model_state_dict", "policy", "fc")
@@ -67,7 +67,7 @@ def _from_ours(path: Path) -> GFNet:
     if metadata.get("kind") != "gfnet" or "config" not in metadata:
         raise InputError(f"{path.name} is no GFNet file (metadata kind 'gfnet'); it looks like {looks_like(state)}")
     try:
-        net = GFNet(**json.loads(metadata["config"]))
+        net = GFNet(GFNetConfig(**json.loads(metadata["config"])))
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{path.name}: its metadata do not describe a GFNet ({error})") from None
     load_into(net, state, f"the GFNet of {path.name}")
@@ -90,8 +90,8 @@ def _from_released(
     convolution = first.ndim == 4
     with torch.device("meta"):
         channels = CnnEncoder(name).channels
-    net = GFNet(
-        {"backbone": name},
+    config = GFNetConfig(
+        encoder={"backbone": name},
         classes=int(fc["fc.weight" if recurrent else "fc_2.weight"].shape[0]),
         crop=crop or int(content.get("patch_size") or _crop_from(policy, channels, path)),
         glances=glances or len(content.get("flops") or range(5)),
@@ -105,6 +105,7 @@ def _from_released(
         patch_size=patch_for(published.image_size),
         label_set="imagenet1k",
     )
+    net = GFNet(config)
     for part, module, state in (
         ("prime encoder", net.prime.get_submodule("net"), timm_keys(name, prime)),
         ("local encoder", net.local.get_submodule("net"), timm_keys(name, local)),

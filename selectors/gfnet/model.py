@@ -6,8 +6,8 @@ of the sequence, and a policy that places the crops.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
@@ -77,16 +77,17 @@ class SequenceClassifier(nn.Module):
         return (None if count == 1 else self.get_submodule(f"fc_{count}")(memory)), memory
 
 
-class GFNet(nn.Module):
-    """Glance and focus.
+@dataclass(frozen=True, kw_only=True)
+class GFNetConfig:
+    """Architecture of a `GFNet`, as in the metadata of our files.
 
-    Args:
+    Attributes:
         encoder: configuration of both encoders, see `make_encoder`.
         classes: number of categories, or their names.
         crop: side of a crop in pixels; the glance is the whole image at this size.
         glances: number of glimpses, T of the paper: the glance and T - 1 crops.
         image_size: side of the training images in pixels.
-        policy_hidden, policy_convolution, policy_encoded: see `PatchProposal`.
+        policy_hidden, policy_convolution, policy_encoded: `hidden`, `convolution` and `encoded` of `PatchProposal`.
         fc_hidden: width of the GRU of the classifier; None takes one linear layer per number of glimpses.
         own_first: classify the glance by the classifier of its encoder.
         glance: interpolation that shrinks the image, "bicubic" or "bilinear" (corners aligned).
@@ -95,57 +96,52 @@ class GFNet(nn.Module):
         label_set: name of the label set.
     """
 
-    def __init__(
-        self,
-        encoder: Mapping[str, Any],
-        classes: int | list[str],
-        crop: int,
-        glances: int,
-        image_size: int,
-        policy_hidden: int = 1024,
-        policy_convolution: bool = False,
-        policy_encoded: int = ENCODED,
-        fc_hidden: int | None = 1024,
-        own_first: bool = False,
-        glance: str = "bicubic",
-        patch_size: int = 16,
-        mean: Channels = IMAGENET_MEAN,
-        std: Channels = IMAGENET_STD,
-        label_set: str = "",
-    ) -> None:
+    encoder: Mapping[str, Any]
+    classes: int | list[str]
+    crop: int
+    glances: int
+    image_size: int
+    policy_hidden: int = 1024
+    policy_convolution: bool = False
+    policy_encoded: int = ENCODED
+    fc_hidden: int | None = 1024
+    own_first: bool = False
+    glance: str = "bicubic"
+    patch_size: int = 16
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    label_set: str = ""
+
+
+class GFNet(nn.Module):
+    """Glance and focus.
+
+    Raises:
+        UsageError: crops larger than the images, or a config with neither a GRU nor `own_first`.
+    """
+
+    def __init__(self, config: GFNetConfig) -> None:
         super().__init__()
-        if crop > image_size:
-            raise UsageError(f"a crop of {crop} pixels does not fit into images of {image_size}")
-        if fc_hidden is None and not own_first:
+        if config.crop > config.image_size:
+            raise UsageError(f"a crop of {config.crop} pixels does not fit into images of {config.image_size}")
+        if config.fc_hidden is None and not config.own_first:
             raise UsageError("without a GRU the glance needs the classifier of its encoder: own_first")
-        self.config: dict[str, Any] = {
-            "encoder": dict(encoder),
-            "classes": classes,
-            "crop": crop,
-            "glances": glances,
-            "image_size": image_size,
-            "policy_hidden": policy_hidden,
-            "policy_convolution": policy_convolution,
-            "policy_encoded": policy_encoded,
-            "fc_hidden": fc_hidden,
-            "own_first": own_first,
-            "glance": glance,
-            "patch_size": patch_size,
-            "mean": list(mean),
-            "std": list(std),
-            "label_set": label_set,
-        }
-        count = len(classes) if isinstance(classes, list) else classes
-        self.crop, self.glances, self.glance, self.own_first = crop, glances, glance, own_first
-        self.image_size, self.patch_size = image_size, patch_size
+        mean, std = list(config.mean), list(config.std)
+        self.config: dict[str, Any] = {**asdict(config), "encoder": dict(config.encoder), "mean": mean, "std": std}
+        self.crop, self.glances, self.image_size = config.crop, config.glances, config.image_size
+        self.glance, self.own_first, self.patch_size = config.glance, config.own_first, config.patch_size
         self.mean, self.std = cast(Channels, tuple(mean)), cast(Channels, tuple(std))
-        self.prime: Encoder = make_encoder(encoder, count)
-        self.local: Encoder = make_encoder(encoder, count)
-        size = self.local.map_size(crop)
+        count = len(config.classes) if isinstance(config.classes, list) else config.classes
+        self.prime: Encoder = make_encoder(config.encoder, count)
+        self.local: Encoder = make_encoder(config.encoder, count)
         self.policy = PatchProposal(
-            self.local.channels, size, policy_hidden, policy_convolution, encoded=policy_encoded
+            self.local.channels,
+            self.local.map_size(config.crop),
+            config.policy_hidden,
+            config.policy_convolution,
+            encoded=config.policy_encoded,
         )
-        self.fc = SequenceClassifier(self.local.width, count, fc_hidden)
+        self.fc = SequenceClassifier(self.local.width, count, config.fc_hidden)
 
     def forward(self, images: Tensor, glances: int | None = None, place: Place | None = None) -> Glimpses:
         """Glance, then focus `glances` - 1 times.

@@ -37,7 +37,7 @@ from ltrp_bench.selectors.gfnet.losses import (
     roll_out,
     uniform_actions,
 )
-from ltrp_bench.selectors.gfnet.model import GFNet
+from ltrp_bench.selectors.gfnet.model import GFNet, GFNetConfig
 from ltrp_bench.selectors.vit.backbones import Backbone
 from ltrp_bench.selectors.vit.blocks import config_of
 from ltrp_bench.selectors.vit.layers import resample_positions
@@ -172,8 +172,8 @@ def make_gfnet(start: InitialViT, options: GFNetOptions) -> GFNet:
     if options.crop % patch or options.crop > shapes.SIZE:
         raise UsageError(f"crops of {options.crop} pixels cannot be cut into patches of {patch}")
     encoder = {"backbone": "vit", "pool": options.pool, "image_size": options.crop, "patch_size": patch}
-    net = GFNet(
-        {**encoder, **{key: own[key] for key in ("embed_dim", "depth", "heads", "stem") if key in own}},
+    config = GFNetConfig(
+        encoder={**encoder, **{key: own[key] for key in ("embed_dim", "depth", "heads", "stem") if key in own}},
         classes=sorted(shapes.seen_categories(options.fold), key=shapes.CATEGORIES.index),
         crop=options.crop,
         glances=options.glances,
@@ -186,6 +186,7 @@ def make_gfnet(start: InitialViT, options: GFNetOptions) -> GFNet:
         std=tuple(own["std"]),
         label_set=label_set(options.fold),
     )
+    net = GFNet(config)
     positions, side = start.state["pos_embed"], options.crop // patch
     top, left = ((n - side) // 2 for n in start.grid)
     grid = positions[:, 1:].unflatten(1, start.grid)[:, top : top + side, left : left + side].flatten(1, 2)

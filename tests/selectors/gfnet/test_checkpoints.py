@@ -13,7 +13,7 @@ from torch import nn
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gfnet.checkpoints import _crop_from, load_gfnet
 from ltrp_bench.selectors.gfnet.encoders import PUBLISHED
-from ltrp_bench.selectors.gfnet.model import GFNet
+from ltrp_bench.selectors.gfnet.model import GFNet, GFNetConfig
 from ltrp_bench.selectors.gfnet.selector import GFNetSelector
 
 
@@ -48,8 +48,8 @@ def round_trip(name: str, crop: int, tmp_path: Path) -> None:
     """A file saved with the released names, sizes and wrapping is loaded and gives the same glimpses."""
     plan = PUBLISHED[name]
     torch.manual_seed(0)
-    net = GFNet(
-        {"backbone": name},
+    config = GFNetConfig(
+        encoder={"backbone": name},
         classes=1000,
         crop=crop,
         glances=4,
@@ -60,7 +60,8 @@ def round_trip(name: str, crop: int, tmp_path: Path) -> None:
         own_first=plan.own_first,
         glance=plan.glance,
         label_set="imagenet1k",
-    ).eval()
+    )
+    net = GFNet(config).eval()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.1, 0.1)
@@ -94,7 +95,18 @@ def test_released_files_of_all_backbones(name: str, tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_the_authors_training_says_less(tmp_path: Path) -> None:
     name, path = "regnety_600m", tmp_path / "gfnet.pth.tar"
-    net = GFNet({"backbone": name}, 1000, 96, 5, 224, 256, True, own_first=True, glance="bilinear")
+    config = GFNetConfig(
+        encoder={"backbone": name},
+        classes=1000,
+        crop=96,
+        glances=5,
+        image_size=224,
+        policy_hidden=256,
+        policy_convolution=True,
+        own_first=True,
+        glance="bilinear",
+    )
+    net = GFNet(config)
     content = released(net, name)
     for part in ("model_prime_state_dict", "model_state_dict"):
         content[part] = {pycls_key(key): value for key, value in content[part].items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.gfnet.encoders import CnnEncoder, timm_keys
-from ltrp_bench.selectors.gfnet.model import GFNet
+from ltrp_bench.selectors.gfnet.model import GFNet, GFNetConfig
 
 VIT = {"backbone": "vit", "image_size": 48, "patch_size": 8, "embed_dim": 16, "depth": 2, "heads": 2}
 
@@ -32,7 +34,17 @@ def test_names_of_pycls_and_torchvision() -> None:
 @pytest.mark.parametrize("pool", ["avg", "max", "token"])
 def test_what_the_classifier_reads_of_a_vit(pool: str) -> None:
     torch.manual_seed(0)
-    net = GFNet({**VIT, "pool": pool}, 3, 48, 2, 96, 16, True, fc_hidden=16).eval()
+    config = GFNetConfig(
+        encoder={**VIT, "pool": pool},
+        classes=3,
+        crop=48,
+        glances=2,
+        image_size=96,
+        policy_hidden=16,
+        policy_convolution=True,
+        fc_hidden=16,
+    )
+    net = GFNet(config).eval()
     crops: Tensor = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
         pooled, found = net.local(crops)
@@ -41,4 +53,4 @@ def test_what_the_classifier_reads_of_a_vit(pool: str) -> None:
     expected = {"avg": found.mean((2, 3)), "max": found.amax((2, 3)), "token": tokens[:, 0]}[pool]
     torch.testing.assert_close(pooled, expected)
     with pytest.raises(UsageError, match="no pooling 'sum'"):
-        GFNet({**VIT, "pool": "sum"}, 3, 48, 2, 96)
+        GFNet(replace(config, encoder={**VIT, "pool": "sum"}))

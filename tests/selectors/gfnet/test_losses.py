@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,15 +25,20 @@ from ltrp_bench.selectors.gfnet.losses import (
     standardized,
     uniform_actions,
 )
-from ltrp_bench.selectors.gfnet.model import GFNet, Glimpses
+from ltrp_bench.selectors.gfnet.model import GFNet, GFNetConfig, Glimpses
 from ltrp_bench.selectors.gfnet.policy import PatchProposal
 
 VIT = {"backbone": "vit", "image_size": 48, "patch_size": 8, "embed_dim": 16, "depth": 1, "heads": 2}
 
 
+CONFIG = GFNetConfig(
+    encoder=VIT, classes=3, crop=48, glances=5, image_size=96, policy_hidden=16, policy_convolution=True, fc_hidden=16
+)
+
+
 def tiny() -> GFNet:
     torch.manual_seed(0)
-    return GFNet(VIT, 3, 48, 5, 96, policy_hidden=16, policy_convolution=True, fc_hidden=16)
+    return GFNet(CONFIG)
 
 
 def test_discounted_rewards_by_hand() -> None:
@@ -166,7 +172,7 @@ class LastLook(nn.Module):
 def learn_the_spot(updates: int) -> tuple[float, float]:
     """Mean reward of the first crop under the mean action, before and after PPO; the spot is in one corner."""
     torch.manual_seed(0)
-    net = GFNet(VIT, 2, 48, 3, 96, policy_hidden=16, policy_convolution=True, fc_hidden=16)
+    net = GFNet(replace(CONFIG, classes=2, glances=3))
     net.prime, net.local, net.fc = Brightness(), Brightness(), LastLook()  # type: ignore[assignment]
     net.policy = PatchProposal(2, (2, 2), 16, True)
     images = torch.zeros(32, 3, 96, 96)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,30 @@ from ltrp_bench.selectors.contract import WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gfnet.checkpoints import save_gfnet
 from ltrp_bench.selectors.gfnet.glimpse_ranking import glimpse_ranking
-from ltrp_bench.selectors.gfnet.model import GFNet
+from ltrp_bench.selectors.gfnet.model import GFNet, GFNetConfig
 from ltrp_bench.selectors.gfnet.selector import GFNetSelector
 
 VIT = {"backbone": "vit", "image_size": 48, "patch_size": 8, "embed_dim": 16, "depth": 2, "heads": 2}
 
 
+CONFIG = GFNetConfig(
+    encoder=VIT,
+    classes=3,
+    crop=48,
+    glances=5,
+    image_size=96,
+    policy_hidden=16,
+    policy_convolution=True,
+    fc_hidden=16,
+    patch_size=8,
+    label_set="mine",
+)
+
+
 def tiny(**options: Any) -> GFNet:
     """A small GFNet whose policy takes different places of different images."""
     torch.manual_seed(0)
-    given = {"policy_hidden": 16, "policy_convolution": True, "fc_hidden": 16, "patch_size": 8, "label_set": "mine"}
-    net = GFNet(VIT, classes=3, crop=48, glances=5, image_size=96, **{**given, **options})
+    net = GFNet(replace(CONFIG, **options))
     for parameter in net.policy.parameters():
         parameter.data *= 3
     return net.eval()
@@ -129,7 +143,7 @@ def test_options(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give label_set=NAME"):
         GFNetSelector(path)
     with pytest.raises(UsageError, match="does not fit into images of 32"):
-        GFNet(VIT, 3, 48, 5, 32)
+        tiny(image_size=32)
 
 
 def test_a_classifier_without_a_gru_ends_at_five_looks(tmp_path: Path) -> None:
