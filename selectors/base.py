@@ -100,7 +100,7 @@ class Selector(ABC):
         task_patch: True if `patch_size` is an option and should be the task's.
         movable: True if `to` moves it to another device.
         checks_images: True if `scores` refuses images of a wrong shape or normalization.
-        weights_family: part before the tag in the names of weights that ship, e.g. "ltrp" of "ltrp.photos"; None if
+        weights_family: part before the tag in the names of bundled weights, e.g. "ltrp" of "ltrp.photos"; None if
             there are none.
         version: part of the fingerprint; raise it in a subclass when a change of its code changes its scores.
     """

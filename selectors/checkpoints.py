@@ -43,16 +43,16 @@ SIGNS: tuple[tuple[str, str], ...] = (
 
 
 def shipped(tag: str) -> Path:
-    """File of the weights that ship under a tag, e.g. "ltrp.shapes"; `InputError` for an unknown tag."""
+    """File of the bundled weights with a tag, e.g. "ltrp.shapes"; `InputError` for an unknown tag."""
     path = WEIGHTS / f"{tag}.safetensors"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
-        raise InputError(f"no weights ship under the name {tag!r} (shipped: {known}); give a file instead")
+        raise InputError(f"no bundled weights named {tag!r} (bundled: {known}); give a file instead")
     return path
 
 
 def resolve(path_or_tag: str | Path) -> Path:
-    """Resolve a path or the tag of weights that ship to a file; `InputError` for an unknown tag."""
+    """Resolve a path or the tag of bundled weights to a file; `InputError` for an unknown tag."""
     path = Path(path_or_tag).expanduser()
     if path.exists() or path.suffix in SUFFIXES or "/" in str(path_or_tag):
         return path

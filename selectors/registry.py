@@ -1,6 +1,6 @@
 """Selectors by name: those of installed packages (entry points) and `package.module:Class`.
 
-A name may carry the tag of weights that ship, "ltrp.photos"; plain "ltrp" takes the weights of the task's domain.
+A name may carry the tag of bundled weights, "ltrp.photos"; plain "ltrp" takes the weights of the task's domain.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SelectorSpec:
     """A selector before it is built, with all that its scores depend on.
 
     Attributes:
-        name: name with the tag of the weights that ship, e.g. "ltrp.shapes".
+        name: name with the tag of bundled weights, e.g. "ltrp.shapes".
         factory: class or function that builds the selector.
         weights: file of the weights, or None.
         options: keyword arguments other than the weights.
@@ -75,10 +75,10 @@ def resolve(
 
     Args:
         name: "random", "ltrp", "ltrp.photos" or "package.module:Class".
-        weights: file of weights, or "timm:MODEL" (from the hub or its cache); None takes weights that ship, under the
+        weights: file of weights, or "timm:MODEL" (from the hub or its cache); None takes bundled weights, under the
             tag or for the domain.
         domain: domain of the task, "shapes" or "photos"; or several tags, of which the first with weights is taken,
-            e.g. ("shapes", "shapes0"), since supervised weights ship per fold.
+            e.g. ("shapes", "shapes0"), since supervised weights are bundled per fold.
         options: keyword arguments of the selector.
 
     Raises:
@@ -129,7 +129,7 @@ def selector_names() -> list[str]:
 
 
 def shipped_tags(name: str) -> list[str]:
-    """Tags of weights that ship for a selector, e.g. ["photos", "shapes"] for "ltrp"."""
+    """Tags of the bundled weights of a selector, e.g. ["photos", "shapes"] for "ltrp"."""
     family = _declared(_load(name), "weights_family")
     return sorted(p.stem.split(".", 1)[1] for p in WEIGHTS.glob(f"{family}.*.safetensors")) if family else []
 
@@ -158,15 +158,15 @@ def _weights_file(name: str, weights: str) -> Path:
 
 
 def _shipping_tag(name: str, base: str, tag: str | None, domains: Sequence[str]) -> str:
-    """Tag of the weights that ship: the one given, else the first of `domains` that has weights."""
+    """Tag of the bundled weights: the one given, else the first of `domains` that has weights."""
     tags = shipped_tags(base)
-    there = f"those that ship: {', '.join(tags) or 'none'}"
+    there = f"bundled: {', '.join(tags) or 'none'}"
     if tag is not None and tag not in tags:
-        raise UsageError(f"no weights ship as {name!r} ({there}); for a file of your own: --weights {base}=FILE")
+        raise UsageError(f"no bundled weights named {name!r} ({there}); for a file of your own: --weights {base}=FILE")
     if tag is not None:
         return tag
     if not domains:
-        raise UsageError(f"selector {name!r} needs weights: give a file, or a tag of {there}")
+        raise UsageError(f"selector {name!r} needs weights: give a file, or a tag ({there})")
     found = next((d for d in domains if d in tags), None)
     if found is None:
         raise InputError(

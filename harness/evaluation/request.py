@@ -88,7 +88,7 @@ class RequestedSelectors:
                 self._spec(name, tags)
 
     def build(self, name: str, tags: str | Sequence[str]) -> SelectorEntry:
-        """Build a selector; without weights of its own, with those that ship for the first of `tags` that has any."""
+        """Build a selector. Unless weights were given, use the bundled ones of the first of `tags` that has any."""
         spec = self._spec(name, tags)
         identity = spec.identity()
         if ":" in spec.name:

@@ -36,8 +36,8 @@ def load_gfnet(
     """Load a GFNet, in evaluation mode and frozen.
 
     Args:
-        path_or_tag: a released file, a checkpoint of the official training, one of our files, or the tag of weights
-            that ship ("gfnet.shapes0").
+        path_or_tag: a released file, a checkpoint of the official training, one of our files, or the tag of bundled
+            weights ("gfnet.shapes0").
         model: backbone; needed if the file has no `model_name`, as checkpoints of the official training.
         crop: side of a crop in pixels; needed if the file has no `patch_size`.
         glances: number of glimpses; None takes that of the file (the length of `flops`), else 5.

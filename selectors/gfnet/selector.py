@@ -19,7 +19,7 @@ class GFNetSelector(Selector):
     """Ranks patches by the glimpses that the mean actions of the policy place, as at inference.
 
     Args:
-        weights: a released file, one of ours, or the tag of weights that ship ("gfnet.shapes0").
+        weights: a released file, one of ours, or the tag of bundled weights ("gfnet.shapes0").
         patch_size: side of the patches to rank in pixels; None takes that of the file (16 at 224 pixels).
         glances: number of glimpses, including the glance; None takes that of the training. The policy can make more.
         model: backbone; needed if the file does not name it.

@@ -43,7 +43,7 @@ def load_resnet(weights: str | Path, model: str | None = None, label_set: str | 
     the tensors: plain ResNets (18 to 152, stride in the 3x3 convolution) of any depth and number of classes.
 
     Args:
-        weights: file, or tag of weights that ship.
+        weights: file, or tag of bundled weights.
         model: name of a timm model.
         label_set: label set of the classifier; only needed if neither file nor number of classes identifies it.
 

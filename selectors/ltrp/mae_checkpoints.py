@@ -80,7 +80,7 @@ def mae_config_from_state(
 
 
 def load_mae(path_or_tag: str | Path, **overrides: Any) -> MAE:
-    """Load a MAE from a file or the tag of weights that ship ("mae.shapes"), in evaluation mode and frozen.
+    """Load a MAE from a file or the tag of bundled weights ("mae.shapes"), in evaluation mode and frozen.
 
     `overrides` replace parts of the configuration, e.g. `heads`. Official `mae_visualize_*` files were trained on plain
     pixels and the others on normalized ones, which only distances on pixels depend on. It follows from the file name

@@ -164,7 +164,7 @@ def ranker_config_from_state(
 
 
 def load_ranker(path_or_tag: str | Path, **overrides: Any) -> Ranker:
-    """Load a ranker from a file or the tag of weights that ship ("ltrp.shapes"), in evaluation mode and frozen.
+    """Load a ranker from a file or the tag of bundled weights ("ltrp.shapes"), in evaluation mode and frozen.
 
     Official files hold {"model": {"score_net.…"}}, with or without the MAE. `overrides` replace parts of the
     configuration, e.g. `heads`.

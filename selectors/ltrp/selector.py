@@ -32,7 +32,7 @@ class LTRPSelector(Selector):
     """Ranking network of LTRP: one forward pass, trained without labels.
 
     Args:
-        weights: an official LTRP file, one of ours, or the tag of weights that ship ("ltrp.shapes").
+        weights: an official LTRP file, one of ours, or the tag of bundled weights ("ltrp.shapes").
         heads: number of attention heads; only needed if neither file nor width identifies it.
         diversity: rank by score and density-peak clusters together (`ltrp-cluster`).
         cluster_keep_ratio: the only keep ratio that clusters are made for, as published; None gives a ranking with 30 %
@@ -116,7 +116,7 @@ class LTRPTeacher(Selector):
     of an image are drawn from its pixels and the seed, so that its scores do not depend on its batch.
 
     Args:
-        weights: a MAE file, or the tag of weights that ship ("mae.shapes").
+        weights: a MAE file, or the tag of bundled weights ("mae.shapes").
         visits: number of maskings in which each patch is visible.
         mask_ratio, hide, distance, max_memory_mb: as in `semantic_density`.
         normalise: average raw scores ("none") or ranks within each masking ("rank").

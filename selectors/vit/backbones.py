@@ -1,4 +1,4 @@
-"""Plain vision transformers from checkpoints of timm, DeiT-like official files, and weights that ship.
+"""Plain vision transformers from checkpoints of timm, DeiT-like official files, and bundled weights.
 
 Methods that use attention, gradients or features of a ViT all load it here, so that they are compared on the same
 weights, with the normalization, input size and label sets that belong to them.
@@ -89,7 +89,7 @@ def load_backbone(
 
     Args:
         weights: torch or safetensors file, with or without the official wrappers ("model", "state_dict", "teacher"), or
-            the tag of weights that ship ("vit.shapes0").
+            the tag of bundled weights ("vit.shapes0").
         model: name of a timm model, with or without "timm:"; without a tag it means timm's default weights.
         heads: number of attention heads; only needed if neither file nor width identifies it.
         label_set: label set of the classifier; only needed if neither file nor number of outputs identifies it. "self"

@@ -21,7 +21,7 @@ NarrowAs = Literal["seen", "unseen"]
 """Group in which narrow categories are counted."""
 STATES: tuple[State, ...] = get_args(State)
 SPLITS = Path(__file__).parent
-"""Folder of the splits that ship."""
+"""Folder of the bundled splits."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,15 @@ class CategorySplit:
 
 
 def load_split(name: str | Path) -> CategorySplit:
-    """Load a split that ships, or one from a CSV file.
+    """Load a bundled split, or one from a CSV file.
 
     Args:
-        name: name of a split that ships, e.g. "imagenet1k_coco80", "imagenet1k" (its own 1,000 classes) or a fold
+        name: name of a bundled split, e.g. "imagenet1k_coco80", "imagenet1k" (its own 1,000 classes) or a fold
             "shapes/0"; or a CSV file with one line per category and the columns category and state, optionally wnids
             and reason. The name of the label set is the file's name up to the first "_".
 
     Raises:
-        InputError: a missing or malformed file. UsageError: neither a file nor a split that ships.
+        InputError: a missing or malformed file. UsageError: neither a file nor a bundled split.
     """
     if str(name) in ("shapes/0", "shapes/1"):
         return shapes_split(int(str(name)[-1]))
@@ -89,12 +89,12 @@ def load_split(name: str | Path) -> CategorySplit:
     if not path.suffix and not path.is_file():
         path = SPLITS / f"{name}.csv"
         if not path.is_file():
-            raise UsageError(f"no split '{name}': shipped are {', '.join(shipped_splits())}, or give a CSV")
+            raise UsageError(f"no split '{name}': choose from {', '.join(shipped_splits())}, or give a CSV")
     return _read(path)
 
 
 def shipped_splits() -> list[str]:
-    """Names of the splits that ship."""
+    """Names of the bundled splits."""
     files = sorted(path.stem for path in SPLITS.glob("*.csv"))
     return ["imagenet1k", *files, "shapes/0", "shapes/1"]
 

@@ -124,7 +124,7 @@ def test_options_weights_and_tags_that_do_not_fit(here: str, tmp_path: Path) -> 
     (tmp_path / "w.pth").write_bytes(b"x")
     with pytest.raises(UsageError, match="takes no weights"):
         create_selector("random", weights=tmp_path / "w.pth")
-    with pytest.raises(UsageError, match=r"no weights ship as 'ltrp.nowhere' \(those that ship: photos, shapes\)"):
+    with pytest.raises(UsageError, match=r"no bundled weights named 'ltrp.nowhere' \(bundled: photos, shapes\)"):
         create_selector("ltrp.nowhere")
 
 

@@ -1,4 +1,4 @@
-"""The catalog: names and defaults of all options, splits that ship, entry points."""
+"""The catalog: names and defaults of all options, bundled splits, entry points."""
 
 from __future__ import annotations
 

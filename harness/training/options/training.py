@@ -88,5 +88,5 @@ class PatchOptions:
     )
 
     def domain(self, data: str) -> tuple[str, ...]:
-        """Tags of the weights that ship for selectors on these images."""
+        """Tags of the bundled weights of selectors on these images."""
         return (SHAPES, f"{SHAPES}{self.fold}") if data == SHAPES else ("photos",)

@@ -83,7 +83,7 @@ def test_where_the_layout_decides_it_says_so(run: Run) -> None:
         (("--task", "coco-dett"), 2, "did you mean 'coco-det'"),
         (("--task", "coco-dett", "--split", "imagenet1k_voc20"), 2, "did you mean 'coco-det'"),
         (("imagenet1k_voc20", "--split", "imagenet1k_coco80"), 2, "two splits"),
-        (("--split", "imagenet2k"), 2, "no split 'imagenet2k': shipped are imagenet1k, "),
+        (("--split", "imagenet2k"), 2, "no split 'imagenet2k': choose from imagenet1k, "),
         (("--split", "nowhere.csv"), 1, "nowhere.csv does not exist"),
         (("--split", "bad.csv"), 1, "bad.csv, line 3: state must be seen, narrow or unseen, got 'perhaps'"),
         (("--split", "header.csv"), 1, "must name the columns category and state"),

@@ -159,7 +159,7 @@ def test_what_is_no_plain_vit_is_refused(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "scaled.pth")
     with pytest.raises(InputError, match="with ls1.gamma, which the models trained here lack"):
         begun(tmp_path / "scaled.pth")
-    with pytest.raises(InputError, match="no weights ship under the name"):
+    with pytest.raises(InputError, match="no bundled weights named"):
         begun("mae.nothing")
 
 

@@ -168,7 +168,7 @@ def test_parts_of_another_method_are_left_out(tmp_path: Path) -> None:
 def test_what_ships_goes_by_its_tag() -> None:
     backbone = load_backbone("mae.shapes", supervised=False, drop=("decoder", "mask_token"))
     assert backbone.image_size == (96, 96) and backbone.patch_size == 8
-    with pytest.raises(InputError, match="no weights ship under the name 'vit.nonsense'"):
+    with pytest.raises(InputError, match="no bundled weights named 'vit.nonsense'"):
         load_backbone("vit.nonsense")
 
 

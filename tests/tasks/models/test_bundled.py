@@ -1,4 +1,4 @@
-"""The task models that ship: the one of random patches where patches are dropped, else the one of whole images."""
+"""Bundled task models: trained on random patches if patches are dropped, else on whole images."""
 
 from __future__ import annotations
 

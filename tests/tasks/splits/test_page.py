@@ -34,7 +34,7 @@ def table(header: str) -> list[list[str]]:
 def test_the_counts_are_those_of_the_files() -> None:
     rows = {row[1].strip("`"): [int(cell) for cell in row[2:]] for row in table(COUNTS)}
     files = sorted(p.stem for p in SPLITS.glob("imagenet1k_*.csv"))
-    assert sorted(rows) == files, "every split that ships has a line"
+    assert sorted(rows) == files, "every bundled split has a line"
     for name, row in rows.items():
         split = load_split(name)
         by_hand = sum("by hand: " in reason for reason in split.reasons.values())
