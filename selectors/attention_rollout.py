@@ -53,7 +53,7 @@ class AttentionRolloutSelector(Selector):
         check_value(f"selector {self.name!r}", "fusion", fusion, Fusion)
         if not 0 <= discard_ratio < 1:
             raise UsageError(f"selector {self.name!r}: discard_ratio must be in [0, 1), got {discard_ratio!r}")
-        backbone = load_backbone(weights, model, heads, label_set)
+        backbone = load_backbone(weights, model, heads=heads, label_set=label_set)
         check_plain(backbone.model, self.name)
         self.model = backbone.model
         backbone.configure(self)

@@ -60,7 +60,7 @@ class DPCKNNSelector(PlainSelector):
         if weights is None:
             refuse_options_without_weights(self.name, model=model, heads=heads, label_set=label_set)
             return
-        backbone = load_backbone(weights, model, heads, label_set, drop=MAE_ONLY)
+        backbone = load_backbone(weights, model, heads=heads, label_set=label_set, drop=MAE_ONLY)
         self.model = backbone.model
         backbone.configure(self)
 

@@ -197,7 +197,7 @@ class EViTSelector(Selector):
         supervised: bool = True,
     ) -> None:
         path = resolve(weights)
-        backbone = load_backbone(path, model, heads, label_set, supervised)
+        backbone = load_backbone(path, model, heads=heads, label_set=label_set, supervised=supervised)
         known = _stored_options(path)
         if stages is None:
             stages = known.get("stages") or quarter_stages(len(backbone.model.blocks))

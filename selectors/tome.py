@@ -203,7 +203,7 @@ class ToMeSelector(Selector):
             raise UsageError("give r or target_keep_ratio, not both")
         if r is not None:
             check_whole("selector 'tome'", "r", r, 1)
-        backbone = load_backbone(weights, model, heads, label_set, supervised)
+        backbone = load_backbone(weights, model, heads=heads, label_set=label_set, supervised=supervised)
         check_plain(backbone.model, "ToMe", class_token=False)
         self.net, self.grid = backbone.model, backbone.grid
         patches, depth = self.grid[0] * self.grid[1], len(self.net.blocks)

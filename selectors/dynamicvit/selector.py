@@ -52,7 +52,7 @@ class DynamicViTSelector(Selector):
         if f"{PREDICTOR}0.in_conv.1.weight" not in state:
             raise mismatch(what, state, [f"{PREDICTOR}0.in_conv.1.weight"])
         heads = heads or HEADS.get(int(state[f"{PREDICTOR}0.in_conv.1.weight"].shape[0]))
-        backbone = load_backbone(weights, None, heads, label_set, drop=(PREDICTOR,))
+        backbone = load_backbone(weights, heads=heads, label_set=label_set, drop=(PREDICTOR,))
         if stages is None:
             stages = known.get("stages") or quarter_stages(len(backbone.model.blocks))
         count = len(stages)

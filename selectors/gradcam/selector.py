@@ -127,7 +127,7 @@ class GradCAMSelector(Selector):
     def _load_vit(
         self, weights: str | Path, model: str | None, heads: int | None, label_set: str | None, size: int | None
     ) -> None:
-        backbone = load_backbone(weights, model, heads, label_set)
+        backbone = load_backbone(weights, model, heads=heads, label_set=label_set)
         if not backbone.classes:
             raise InputError(f"Grad-CAM needs a classifier, and {weights} holds none (no head.weight)")
         if size is not None and (size, size) != backbone.image_size:

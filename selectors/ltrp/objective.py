@@ -38,6 +38,7 @@ class RankingObjective(nn.Module):
         self,
         mae: MAE,
         ranker: Ranker,
+        *,
         loss: Loss = "list_mle",
         distance: Distance = "l1",
         mask_ratio: float = 0.9,
@@ -83,7 +84,9 @@ class RankingObjective(nn.Module):
         images = renormalize(images, self.ranker, mae)
         if self.visits == 0:
             return semantic_density(mae, images, visible, **self.density)
-        scores = average_density(mae, images, self.visits, self.mask_ratio, generator=generator, **self.density)
+        scores = average_density(
+            mae, images, visits=self.visits, mask_ratio=self.mask_ratio, generator=generator, **self.density
+        )
         return visible, scores.flatten(1).gather(1, visible)
 
 

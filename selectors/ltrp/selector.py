@@ -153,12 +153,12 @@ class LTRPTeacher(Selector):
         return average_density(
             self.mae,
             images,
-            self.visits,
-            self.mask_ratio,
-            self.hide,
-            self.distance,
-            self.normalise,
-            self.max_memory_mb,
+            visits=self.visits,
+            mask_ratio=self.mask_ratio,
+            hide=self.hide,
+            distance=self.distance,
+            normalise=self.normalise,
+            max_memory_mb=self.max_memory_mb,
             orders=torch.stack([self._orders(image) for image in images]).to(images.device),
         )
 

@@ -33,6 +33,7 @@ def semantic_density(
     mae: MAE,
     images: Tensor,
     visible: Tensor | None = None,
+    *,
     mask_ratio: float = 0.9,
     hide: Hide = "decoder",
     distance: Distance = "l1",
@@ -83,6 +84,7 @@ def semantic_density(
 def average_density(
     mae: MAE,
     images: Tensor,
+    *,
     visits: int = 3,
     mask_ratio: float = 0.9,
     hide: Hide = "decoder",

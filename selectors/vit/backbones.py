@@ -77,6 +77,7 @@ class Backbone:
 def load_backbone(
     weights: str | Path,
     model: str | None = None,
+    *,
     heads: int | None = None,
     label_set: str | None = None,
     supervised: bool = True,

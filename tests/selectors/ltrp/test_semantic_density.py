@@ -126,11 +126,13 @@ def test_greater_is_farther_for_every_distance(distance: Any) -> None:
 
 def test_every_patch_is_visited() -> None:
     mae, images = tiny(), torch.randn(2, 3, 48, 48)
-    one = average_density(mae, images, 1, 0.8, generator=torch.Generator().manual_seed(0))
+    one = average_density(mae, images, visits=1, mask_ratio=0.8, generator=torch.Generator().manual_seed(0))
     assert one.shape == (2, 6, 6) and (one > 0).all()
-    again = average_density(mae, images, 1, 0.8, generator=torch.Generator().manual_seed(0))
+    again = average_density(mae, images, visits=1, mask_ratio=0.8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(one, again)
-    ranks = average_density(mae, images, 2, 0.8, normalise="rank", generator=torch.Generator().manual_seed(0))
+    ranks = average_density(
+        mae, images, visits=2, mask_ratio=0.8, normalise="rank", generator=torch.Generator().manual_seed(0)
+    )
     assert ranks.min() >= 0 and ranks.max() <= 1
 
 
