@@ -137,8 +137,8 @@ class GFNet(nn.Module):
         self.policy = PatchProposal(
             self.local.channels,
             self.local.map_size(config.crop),
-            config.policy_hidden,
-            config.policy_convolution,
+            hidden=config.policy_hidden,
+            convolution=config.policy_convolution,
             encoded=config.policy_encoded,
         )
         self.fc = SequenceClassifier(self.local.width, count, config.fc_hidden)

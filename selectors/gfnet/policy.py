@@ -25,7 +25,7 @@ class PatchProposal(nn.Module):
     """
 
     def __init__(
-        self, channels: int, size: tuple[int, int], hidden: int, convolution: bool, encoded: int = ENCODED
+        self, channels: int, size: tuple[int, int], *, hidden: int, convolution: bool, encoded: int = ENCODED
     ) -> None:
         super().__init__()
         self.hidden, self.convolution = hidden, convolution

@@ -81,7 +81,7 @@ def test_clipped_surrogate_by_hand(ratio: float, advantage: float, expected: flo
 
 def test_policy_loss_by_hand() -> None:
     torch.manual_seed(0)
-    policy = PatchProposal(4, (2, 2), 8, True)
+    policy = PatchProposal(4, (2, 2), hidden=8, convolution=True)
     states, actions = torch.randn(3, 5, 4, 2, 2), torch.rand(3, 5, 2)
     means, values = policy.sequence(states)
     before = log_prob(actions, means, 0.1).detach() + torch.linspace(-0.6, 0.6, 15).view(3, 5)
@@ -174,7 +174,7 @@ def learn_the_spot(updates: int) -> tuple[float, float]:
     torch.manual_seed(0)
     net = GFNet(replace(CONFIG, classes=2, glances=3))
     net.prime, net.local, net.fc = Brightness(), Brightness(), LastLook()  # type: ignore[assignment]
-    net.policy = PatchProposal(2, (2, 2), 16, True)
+    net.policy = PatchProposal(2, (2, 2), hidden=16, convolution=True)
     images = torch.zeros(32, 3, 96, 96)
     images[:, :, 60:96, 0:36] = 1.0
     labels, options = torch.zeros(32, dtype=torch.long), PolicyOptions(epochs=4)

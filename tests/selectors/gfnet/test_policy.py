@@ -20,7 +20,8 @@ def test_crops_are_what_slices_give() -> None:
 def test_stepping_and_whole_sequences_agree() -> None:
     torch.manual_seed(0)
     for convolution in (True, False):
-        policy, states = PatchProposal(4, (2, 3), 8, convolution, encoded=10), torch.randn(3, 5, 4, 2, 3)
+        policy = PatchProposal(4, (2, 3), hidden=8, convolution=convolution, encoded=10)
+        states = torch.randn(3, 5, 4, 2, 3)
         means, _ = policy.sequence(states)
         memory = None
         for step in range(3):
