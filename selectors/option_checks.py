@@ -35,7 +35,7 @@ def check_options(
         owner: start of the error message, e.g. "selector 'ltrp'".
         factory: class or function that takes the options as keyword arguments.
         options: the options; none that is required may be missing.
-        unlisted: parameters to leave out of the list of options in error messages.
+        unlisted: parameters that do not come from the user: error messages do not list them, types are not checked.
 
     Raises:
         UsageError: an unknown or missing option, or a value of the wrong type.
@@ -53,7 +53,8 @@ def check_options(
     except (NameError, TypeError):
         return  # annotations that only a type checker can resolve
     for option, value in options.items():
-        check_value(owner, option, value, hints.get(option, Any))
+        if option not in unlisted:
+            check_value(owner, option, value, hints.get(option, Any))
 
 
 def check_name(owner: str, option: str, known: Collection[str], listed: Collection[str] | None = None) -> None:

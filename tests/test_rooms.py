@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("harness", "results", "selectors", "tasks")
 MAX_MODULES = 20
 MAX_PARAMETERS = 12
+BINDINGS = "tasks.models.openmmlab.mmcv_ops"
+"""Stand-ins for mmcv's compiled operators: mmcv's own Python code fixes their signatures."""
 
 # room -> what it may import of the other rooms (docs/architecture.md)
 ALLOWED = {
@@ -184,11 +186,11 @@ def test_no_folder_is_crowded() -> None:
     assert {folder: count for folder, count in counts.items() if count > MAX_MODULES} == {}
 
 
-@pytest.mark.xfail(reason="issue 15 is under way", strict=False)
 def test_no_function_takes_a_crowd_of_parameters() -> None:
     crowded = [
         f"{module}:{node.lineno} {node.name}"
         for module in modules()
+        if module != BINDINGS
         for node in ast.walk(tree(module))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and len(node.args.args) + len(node.args.kwonlyargs) + len(node.args.posonlyargs) > MAX_PARAMETERS

@@ -130,3 +130,11 @@ def test_whole_numbers_out_of_range(value: Any) -> None:
     if value != 4:
         with pytest.raises(UsageError, match="x: n must be a whole number from 1 on, got"):
             check_whole("x", "n", value, 1)
+
+
+def test_what_the_caller_gives_is_neither_listed_nor_checked() -> None:
+    def build(weights: str, size: int = 1) -> None: ...
+
+    check_options("selector 'x'", build, {"weights": Path("w.pth"), "size": 2}, unlisted=("weights",))
+    with pytest.raises(UsageError, match="its options: size$"):
+        check_options("selector 'x'", build, {"weights": Path("w.pth"), "side": 2}, unlisted=("weights",))
