@@ -19,7 +19,7 @@ CONFIG: dict[str, Any] = {
     "heads": 4,
     "classes": 8,
 }
-TAUGHT: dict[str, Any] = {"label_set": "shapes-seen/0", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+TRAINED_ON: dict[str, Any] = {"label_set": "shapes-seen/0", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 
 def spread(module: torch.nn.Module, seed: int = 0) -> None:
@@ -41,7 +41,7 @@ def small_vit(**config: Any) -> VisionTransformer:
 
 
 def save_vit(path: Path, vit: VisionTransformer, **config: Any) -> Path:
-    save_safetensors(path, vit.state_dict(), {"kind": "vit", "config": {**CONFIG, **TAUGHT, **config}})
+    save_safetensors(path, vit.state_dict(), {"kind": "vit", "config": {**CONFIG, **TRAINED_ON, **config}})
     return path
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_vits import TAUGHT, make_images, save_vit, small_vit
+from small_vits import TRAINED_ON, make_images, save_vit, small_vit
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state
@@ -24,7 +24,7 @@ Golden = Callable[[str], tuple[dict[str, Any], dict[str, np.ndarray], Any]]
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "evit.safetensors"
-    save_evit(path, EViT(small_vit(), (1, 2, 3), 0.6), TAUGHT, command="a test")
+    save_evit(path, EViT(small_vit(), (1, 2, 3), 0.6), TRAINED_ON, command="a test")
     return path
 
 

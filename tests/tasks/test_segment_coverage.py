@@ -71,7 +71,7 @@ def test_ade20k_by_hand(tmp_path: Path) -> None:
 
 
 def test_context_by_hand(tmp_path: Path) -> None:
-    # 1 aeroplane (seen), 47 sky (unseen); 0 and 255 are nobody's.
+    # 1 aeroplane (seen), 47 sky (unseen); 0 and 255 are ignored.
     mask = np.array([[1, 1, 47, 47], [1, 1, 47, 0], [255, 0, 47, 47], [0, 0, 47, 47]], np.uint8)
     save(tmp_path / "VOCdevkit" / "VOC2010", ("JPEGImages", "SegmentationClassContext"), {"p": mask})
     rows = kept(context_coverage(tmp_path, grid=2), LEFT)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_vits import CONFIG, TAUGHT, make_images, save_vit, small_vit, spread
+from small_vits import CONFIG, TRAINED_ON, make_images, save_vit, small_vit, spread
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state
@@ -29,7 +29,7 @@ def small_net(**config: Any) -> DynamicViT:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "dynamicvit.safetensors"
-    save_dynamicvit(path, small_net(), TAUGHT, command="a test")
+    save_dynamicvit(path, small_net(), TRAINED_ON, command="a test")
     return path
 
 

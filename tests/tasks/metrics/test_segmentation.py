@@ -17,7 +17,7 @@ CLASSES = ("sky", "road", "dog", "cow", "lamp")
 
 
 def pair(seed: int, shape: tuple[int, int] = (20, 30)) -> tuple[np.ndarray, np.ndarray]:
-    """A truth without lamps and with nobody's pixels, and a prediction that is right at about half of them."""
+    """A truth without lamps and with ignored pixels, and a prediction that is right at about half of them."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(IGNORE_INDEX, 4, shape)
     return truth, np.where(rng.random(shape) < 0.5, np.maximum(truth, 0), rng.integers(0, 4, shape))
