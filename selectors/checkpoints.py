@@ -122,7 +122,7 @@ def load_content(path: str | Path) -> Any:
                 f"cannot read weights {path}: not a plain pickle of tensors, it needs {found[1]}; "
                 "re-save its state dict alone"
             ) from None
-        raise InputError(f"cannot read weights {path}: corrupt, or no torch file") from None
+        raise InputError(f"cannot read weights {path}: corrupt or not a torch file") from None
     except Exception as error:
         # On other bytes the unpickler raises errors without meaning, e.g. KeyError with a bare number.
         why = f" ({_short(error)})" if isinstance(error, (OSError, RuntimeError)) else ""

@@ -112,7 +112,7 @@ class OracleControl(Control):
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         if context is None or context.objects is None:
-            raise InputError("the oracle needs ground truth; this task gives none")
+            raise InputError("the oracle needs ground truth, which this task does not provide")
         return context.objects.to(images.device)
 
 

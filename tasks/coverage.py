@@ -100,7 +100,7 @@ class CoverageTask(DatasetTask[ObjectDataset]):
 
     def _rows(self, sample: Sample, reduction: ReducedInput) -> list[Row]:
         if isinstance(reduction, Downsample):
-            raise UsageError(f"{self.name} has no model that could be given a smaller image: leave out 'downsample'")
+            raise UsageError(f"{self.name} has no model, so images cannot be downsampled: leave out 'downsample'")
         self._check_grid(reduction, self._grid)
         areas, _ = self._areas[sample.annotations]
         truth = self.dataset.truth(sample.annotations, masks=True)

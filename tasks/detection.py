@@ -195,6 +195,6 @@ def _check_patch(detector: Detector, patch: int, reduction: ReductionMode) -> No
         raise UsageError(f"patch must be at least 1 pixel, got {patch}")
     backbone = dropping_backbone(detector.model)
     if reduction == "drop" and backbone is None:
-        raise UsageError("only a plain ViT detector (PlainViTBackbone) can drop patches: reduction=fill")
+        raise UsageError("only a plain ViT detector (PlainViTBackbone) can drop patches: use reduction=fill")
     if reduction == "drop" and backbone is not None and backbone.patch != patch:
         raise UsageError(f"patch={patch}: the detector's patches are of {backbone.patch} pixels")

@@ -119,7 +119,9 @@ class TimmTask(DatasetTask[D]):
             logits = self._logits(kind, [samples[i] for i in batch], [reductions[i] for i in batch])
             for i, one in zip(batch, logits.float().cpu().numpy(), strict=True):
                 if not np.isfinite(one).all():
-                    raise InputError(f"{self.name}: the model gave NaN or infinities on image {samples[i].image_id!r}")
+                    raise InputError(
+                        f"{self.name}: the model returned NaN or infinite values for image {samples[i].image_id!r}"
+                    )
                 rows[i] = [self._row(samples[i], one)]
         return [rows[i] for i in range(len(samples))]
 
@@ -168,7 +170,7 @@ def _check_outputs(name: str, dataset: ImageDataset, model: TimmModel) -> None:
 def _reduction(model: TimmModel, wanted: ReductionMode | None) -> ReductionMode:
     plain = isinstance(model, PlainViT)
     if wanted == "drop" and not plain:
-        raise UsageError(f"only a plain ViT can drop patches, and this is a {type(model.net).__name__}: reduction=fill")
+        raise UsageError(f"a {type(model.net).__name__} cannot drop patches, only a plain ViT can: use reduction=fill")
     return wanted or ("drop" if plain else "fill")
 
 

@@ -120,7 +120,7 @@ def check_model(name: str) -> None:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"--cost-model {name}: no such model of timm{hint} ({SHAPES_DETECTOR!r}, or 'none')")
+        raise UsageError(f"--cost-model {name}: timm has no such model{hint} ({SHAPES_DETECTOR!r}, or 'none')")
 
 
 def _model(name: str, device: str, batch: int) -> Run:

@@ -66,7 +66,7 @@ class AuditImageOptions:
     task_option: tuple[str, ...] = field(
         default=(), metadata={"help": "Option of the task; repeat for several.", "metavar": "key=value"}
     )
-    images: int = field(default=32, metadata={"help": "Number of images, from the first on.", "min": 8})
+    images: int = field(default=32, metadata={"help": "Number of images: the first ones of the task.", "min": 8})
 
 
 @dataclass(frozen=True, kw_only=True)

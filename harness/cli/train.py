@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
 train_app = typer.Typer(
     name="train",
     no_args_is_help=True,
-    help="Train selectors and task models; the same command resumes an interrupted training.",
+    help="Train selectors and task models; the same command resumes an interrupted run.",
 )
 for _name, _command in COMMANDS.items():
     options_command(train_app, _name)(_command)

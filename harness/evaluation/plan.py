@@ -151,7 +151,7 @@ def plan(
     Args:
         pairs: each selector with each task that it runs on.
         keep_ratios: shares of patches kept, in (0, 1].
-        seeds: integers from 0 on.
+        seeds: integers from 0 to 2**63 - 1.
         notice: called once with each line about what was left out and why.
 
     Returns:
@@ -162,7 +162,7 @@ def plan(
     """
     ratios, seeds = check_ratios(keep_ratios), tuple(dict.fromkeys(seeds))
     if not seeds or min(seeds) < 0 or max(seeds) >= SEED_LIMIT:
-        raise UsageError("seeds are whole numbers from 0 on, below 2**63; give at least one --seed")
+        raise UsageError("seeds are integers from 0 to 2**63 - 1; give at least one --seed")
     left_out: dict[str, None] = {}
     planned: set[str] = set()
     groups = []

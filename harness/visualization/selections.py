@@ -71,7 +71,7 @@ def needs_oracle_scores(entries: Sequence[SelectorEntry]) -> bool:
 def check_seed(seed: int) -> None:
     """Raises `UsageError` for a seed out of range."""
     if not 0 <= seed < SEED_LIMIT:
-        raise UsageError(f"--seed {seed}: a seed is a whole number from 0 on, below 2**63")
+        raise UsageError(f"--seed {seed}: a seed is an integer from 0 to 2**63 - 1")
 
 
 def select_patches(

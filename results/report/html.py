@@ -42,7 +42,7 @@ def write_report(
     store = RunStore(root)
     records = store.read_cells()
     if not records:
-        raise ResultsError(f"{root} holds no finished cell to report; `ltrp-bench run --out {root}` makes some")
+        raise ResultsError(f"{root} holds no finished cell to report; `ltrp-bench run --out {root}` adds cells")
     leaderboard = build_leaderboard(records, store, options, notice=notice, progress=progress)
     page = render(ReportSource(store, records, leaderboard), root.resolve().name).encode()
     atomic_write(out, page)

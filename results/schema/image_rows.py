@@ -172,5 +172,5 @@ def _meta_of(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, An
 
 def _unreadable(path: Path, error: Exception) -> ResultsError:
     if isinstance(error, FileNotFoundError):
-        return ResultsError(f"{path} is missing; start the run again to measure the cell again")
+        return ResultsError(f"{path} is missing; repeat the run to evaluate the cell again")
     return ResultsError(f"{path} is truncated or damaged; delete it and start the run again")

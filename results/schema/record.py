@@ -209,7 +209,7 @@ class CellRecord:
         Raises:
             ResultsError: the text is truncated, was altered, or has a version that this release cannot read.
         """
-        hint = "delete it and start the run again to measure the cell again"
+        hint = "delete it and repeat the run to evaluate the cell again"
         try:
             envelope = json.loads(text)
             record, stored = envelope["record"], envelope["sha256"]

@@ -125,7 +125,7 @@ def _read_ranks(path: Path) -> dict[str, np.ndarray]:
 
 def _damaged(path: Path, error: Exception) -> ResultsError:
     return ResultsError(
-        f"{path} is damaged ({type(error).__name__}); delete {path.parent}: the next run of its task makes it again"
+        f"{path} is damaged ({type(error).__name__}); delete {path.parent}: the next run of its task creates it again"
     )
 
 

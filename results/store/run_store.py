@@ -66,7 +66,7 @@ class RunStore:
         try:
             self.tmp.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResultsError(f"the folder {self.root} cannot be made: {error.strerror}") from error
+            raise ResultsError(f"the folder {self.root} cannot be created: {error.strerror}") from error
         remove_stale(self.tmp)
 
     def cell_path(self, fingerprint: str) -> Path:
@@ -183,7 +183,7 @@ class RunStore:
         """
         folder = self.root / "cells"
         if not self.root.is_dir():
-            raise ResultsError(f"{self.root} is not a folder; `ltrp-bench run --out {self.root}` makes one")
+            raise ResultsError(f"{self.root} is not a folder; `ltrp-bench run --out {self.root}` creates it")
         names = sorted(path.name for path in folder.glob("*.json")) if folder.is_dir() else []
         return [self.read_cell(name.removesuffix(".json")) for name in names if _CELL.fullmatch(name)]
 

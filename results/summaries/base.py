@@ -213,7 +213,7 @@ class ResamplingSummary(ABC):
     @classmethod
     def _malformed(cls, where: str, what: str) -> ResultsError:
         return ResultsError(
-            f"{where} is no valid {cls.kind!r} resampling summary: {what}; measure the cell again to renew it"
+            f"{where} is not a valid {cls.kind!r} resampling summary: {what}; evaluate the cell again to replace it"
         )
 
 

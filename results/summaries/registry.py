@@ -32,5 +32,7 @@ def parse_summary(summary: ResamplingSummary | Mapping[str, Any], where: str) ->
     meta = summary.get("meta")
     kind = meta.get("kind") if isinstance(meta, Mapping) else None
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ResultsError(f"{where} is no resampling summary: kind {kind!r} in its meta; there are {', '.join(KINDS)}")
+        raise ResultsError(
+            f"{where} is not a resampling summary: kind {kind!r} in its meta is none of {', '.join(KINDS)}"
+        )
     return KINDS[kind].from_arrays(summary, where)

@@ -129,7 +129,7 @@ class GradCAMSelector(Selector):
     ) -> None:
         backbone = load_backbone(weights, model, heads=heads, label_set=label_set)
         if not backbone.classes:
-            raise InputError(f"Grad-CAM needs a classifier, and {weights} holds none (no head.weight)")
+            raise InputError(f"Grad-CAM needs a classifier, but {weights} contains none (no head.weight)")
         if size is not None and (size, size) != backbone.image_size:
             raise UsageError(f"selector 'gradcam': image_size is a ResNet's; this ViT takes {backbone.image_size}")
         self.net, self.classes = ViTLayer(backbone.model), backbone.classes

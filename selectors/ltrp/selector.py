@@ -59,7 +59,7 @@ class LTRPSelector(Selector):
     ) -> None:
         self.ranker = load_ranker(weights) if heads is None else load_ranker(weights, heads=heads)
         if any_size and self.ranker.head_kind == "class_token":
-            raise UsageError("a class-token ranker scores its training size only: any_size does not go with it")
+            raise UsageError("a class-token ranker scores only images of its training size: leave out any_size")
         if cluster_keep_ratio is not None and not 0 < cluster_keep_ratio <= 1:
             raise UsageError(f"cluster_keep_ratio must be in (0, 1], got {cluster_keep_ratio}")
         self.name = "ltrp-cluster" if diversity else "ltrp"

@@ -172,7 +172,7 @@ def timm_name(name: str) -> str:
     base, _, tag = bare.partition(".")
     if not timm.is_model(base):
         near = ", ".join(timm.list_models(f"{bare.partition('_')[0]}*")[:4]) or "timm.list_models() names them"
-        raise UsageError(f"timm has no model {bare!r}; near it: {near}")
+        raise UsageError(f"timm has no model {bare!r}; similar names: {near}")
     try:
         known = timm.get_pretrained_cfg(bare)
     except RuntimeError:

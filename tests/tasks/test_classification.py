@@ -185,7 +185,7 @@ def test_models_and_options_that_do_not_fit_are_named() -> None:
         (InputError, "not in the split", lambda: ClassificationTask("n", dataset, few, model)),
         (InputError, "has 3 outputs, the data set 40 classes", lambda: _built(classes=3)),
         (InputError, "has no classifier", lambda: _built(classes=0)),
-        (UsageError, "only a plain ViT can drop patches, and this is a ResNet", lambda: task_of("test_resnet", "drop")),
+        (UsageError, "a ResNet cannot drop patches, only a plain ViT can", lambda: task_of("test_resnet", "drop")),
         (UsageError, "reduction must be one of drop, fill", lambda: shapes_cls(random_weights=0, reduction="blur")),
         (UsageError, "the model's patches are of 16 pixels", lambda: task_of(patch=8)),
         (UsageError, "objects are not localized", lambda: task_of().oracle_scores(task_of().load(0))),
@@ -199,7 +199,7 @@ def test_models_and_options_that_do_not_fit_are_named() -> None:
         task.predict([task.load(0)], [Keep(np.ones((7, 7), bool))])
     with torch.no_grad():
         task.model.net.head.bias[3] = float("nan")  # type: ignore[index,union-attr]
-    with pytest.raises(InputError, match="NaN or infinities on image 'noise-0'"):
+    with pytest.raises(InputError, match="NaN or infinite values for image 'noise-0'"):
         task.predict([task.load(0)], [Keep(np.ones((10, 10), bool))])
 
 

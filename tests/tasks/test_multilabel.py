@@ -254,7 +254,7 @@ def test_wrong_options_are_one_line(shared_dir: Path, tmp_path: Path) -> None:
         task.predict([task.load(0)], [Keep(np.ones((3, 3), bool))])
     with torch.no_grad():
         task.model.net.head.decoder.duplicate_pooling_bias[0] = torch.nan  # type: ignore[union-attr, index]
-    with pytest.raises(InputError, match="NaN or infinities on image '000000'"):
+    with pytest.raises(InputError, match="NaN or infinite values for image '000000'"):
         task.predict(*zip(half(task, 0), strict=True))
 
 

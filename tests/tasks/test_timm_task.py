@@ -27,7 +27,7 @@ def make(name: str = "test_vit", **options: Any) -> ClassificationTask:
 def test_plain_vits_drop_and_others_fill_by_default() -> None:
     assert (make().reduction, make("test_resnet").reduction) == ("drop", "fill")
     assert make(reduction="fill").reduction == "fill"
-    with pytest.raises(UsageError, match="only a plain ViT can drop patches, and this is a ResNet"):
+    with pytest.raises(UsageError, match="a ResNet cannot drop patches, only a plain ViT can"):
         make("test_resnet", reduction="drop")
 
 
@@ -68,5 +68,5 @@ def test_what_is_not_finite_is_one_line() -> None:
     with torch.no_grad():
         next(task.model.net.parameters()).fill_(torch.nan)
     sample = task.load(1)
-    with pytest.raises(InputError, match="t: the model gave NaN or infinities on image '000001'"):
+    with pytest.raises(InputError, match="t: the model returned NaN or infinite values for image '000001'"):
         task.predict([sample], [Keep(np.ones(task.grid(sample), bool))])

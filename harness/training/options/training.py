@@ -70,7 +70,7 @@ class PatchOptions:
     keep_ratio: str = field(
         default="1",
         metadata={
-            "help": "Share of patches to keep, in (0, 1]; random: another share for each batch.",
+            "help": "Share of patches to keep, in (0, 1]; random: a different share for each batch.",
             "metavar": "R | random",
         },
     )

@@ -91,7 +91,7 @@ def _initial_segmentor(
     own = json.loads(load_metadata(path).get("config", "{}"))
     if own.get("classes") == list(classes) and "segmentor" in own and options.image_size in (None, own["image_size"]):
         if options.stem not in (None, own.get("stem", "patch")):
-            raise UsageError(f"--stem {options.stem}: {path.name} has a stem of its own; leave --stem out")
+            raise UsageError(f"--stem {options.stem}: {path.name} already has a stem; leave out --stem")
         return {**own, "segmentor": {**own["segmentor"], "missing": options.missing}}, load_state(path)
     request = ModelRequest(
         classes=classes, synthetic=options.data == SHAPES, image_size=options.image_size, stem=options.stem

@@ -157,7 +157,7 @@ def _untrained(
     model: str | None, config: Mapping[str, Any] | None, seed: int, size: Size | None, classes: int
 ) -> TimmModel:
     if model is None and config is None:
-        raise UsageError("an untrained model needs a timm name: --model vit_tiny_patch16_224, say")
+        raise UsageError("an untrained model needs a timm name, for example --model vit_tiny_patch16_224")
     with seeded(seed):
         if model is not None:
             net = create_timm(timm_name(model), size, num_classes=classes)

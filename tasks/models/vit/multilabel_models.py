@@ -202,7 +202,7 @@ def _map_model(name: str | None, body: Mapping[str, Tensor], path: Path, size: t
     """Builds a timm model without classifier and pooling and loads the weights `body`."""
     if name is None:
         raise UsageError(
-            f"{path.name} has an ML-Decoder on something else than a plain ViT: name the timm model with --model"
+            f"{path.name} has an ML-Decoder on a model other than a plain ViT: name it with --model (timm)"
         )
     net = create_timm(name, size, num_classes=0, global_pool="")
     if isinstance(net, TResNet):  # converts the layer names and fused norms of official files

@@ -62,7 +62,7 @@ def test_operations_are_counted_as_by_hand(images: AuditImages) -> None:
     assert cost.flops_share == pytest.approx(cost.gflops / cost.model_gflops)
     assert cost.time_share == pytest.approx(cost.model_images_per_second / cost.images_per_second)
     assert 0 < cost.time_share < 100
-    with pytest.raises(UsageError, match="no such model of timm; did you mean 'test_vit'"):
+    with pytest.raises(UsageError, match="timm has no such model; did you mean 'test_vit'"):
         measure_cost(Attends(), "test_vitt", images, device="cpu", batch_size=1)
-    with pytest.raises(UsageError, match="--cost-model nothing: no such model of timm"):
+    with pytest.raises(UsageError, match="--cost-model nothing: timm has no such model"):
         check_model("nothing")

@@ -65,7 +65,7 @@ def test_a_selector_from_a_file(command: Any, tmp_path: Path) -> None:
     [
         ((), 2, "Missing argument 'SELECTOR'"),
         (("varianc",), 2, "did you mean 'variance'"),
-        (("variance", "--cost-model", "resnet5"), 2, "--cost-model resnet5: no such model of timm"),
+        (("variance", "--cost-model", "resnet5"), 2, "--cost-model resnet5: timm has no such model"),
         (("variance", "--images", "7"), 2, "--images"),
         (("variance", "--weights", "no.pth"), 1, "no file no.pth"),
         (("variance", "--selector-option", "depth"), 2, "write key=value"),

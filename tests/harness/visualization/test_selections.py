@@ -60,7 +60,7 @@ def test_the_seed_changes_stochastic_selectors_only(world: Any) -> None:
     )
     assert (random != world.selections["random"][0].reduced[0.25].mask).any()
     assert (ltrp == world.selections["ltrp.shapes"][0].reduced[0.25].mask).all()
-    with pytest.raises(UsageError, match=r"--seed 9223372036854775808: a seed is .* below 2\*\*63"):
+    with pytest.raises(UsageError, match=r"--seed 9223372036854775808: a seed is .* to 2\*\*63 - 1"):
         select_patches(entries[0], world.images, (0.25,), seed=2**63, device="cpu")
 
 

@@ -52,7 +52,7 @@ def test_the_digest_depends_on_ids_order_and_values() -> None:
 
 def test_damaged_files(file: Path, tmp_path: Path) -> None:
     whole = file.read_bytes()
-    with pytest.raises(ResultsError, match=r"none\.parquet is missing; start the run again to measure the cell again"):
+    with pytest.raises(ResultsError, match=r"none\.parquet is missing; repeat the run to evaluate the cell again"):
         footer(tmp_path / "none.parquet")
     file.write_bytes(whole[:-10])
     for read in (footer, from_parquet):

@@ -57,7 +57,7 @@ def test_damage_is_one_line(store: RunStore, name: str, content: bytes) -> None:
         read_gallery(store, "t")
     message = str(caught.value)
     assert message.startswith(f"{path} is damaged (") and "\n" not in message
-    assert message.endswith(f"; delete {path.parent}: the next run of its task makes it again")
+    assert message.endswith(f"; delete {path.parent}: the next run of its task creates it again")
 
 
 def test_agreement_is_the_mean_iou_of_common_images() -> None:

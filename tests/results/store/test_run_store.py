@@ -122,7 +122,7 @@ def test_a_chunk_of_unreadable_images_only(store: RunStore) -> None:
 
 def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
-    with pytest.raises(ResultsError, match="cannot be made"):
+    with pytest.raises(ResultsError, match="cannot be created"):
         RunStore(tmp_path / "runs").prepare()
     with pytest.raises(ResultsError, match="is not a folder"):
         RunStore(tmp_path / "runs").read_cells()

@@ -34,7 +34,7 @@ def with_meta(**changed: Any) -> dict[str, Any]:
 def test_malformed_summaries_are_one_line(arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(ResultsError, match=message) as error:
         parse_summary(arrays, "cell 1")
-    assert str(error.value).startswith("cell 1 is no valid 'means'") and "\n" not in str(error.value)
+    assert str(error.value).startswith("cell 1 is not a valid 'means'") and "\n" not in str(error.value)
 
 
 def test_unknown_metrics_groups_and_weights_are_refused() -> None:

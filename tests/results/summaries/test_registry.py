@@ -31,7 +31,7 @@ def test_there_and_back(kind: str) -> None:
 
 
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(ResultsError, match="x is no resampling summary: kind 'other' in its meta; there are means, "):
+    with pytest.raises(ResultsError, match="x is not a resampling summary: kind 'other' in its meta is none of "):
         parse_summary({**means(), "meta": {**means()["meta"], "kind": "other"}}, "x")
     with pytest.raises(ResultsError, match="kind None in its meta"):
         parse_summary({"values": np.zeros(1)}, "x")

@@ -174,7 +174,10 @@ def test_what_ships_goes_by_its_tag() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("timm:vit_tony", "no model 'vit_tony'; near it: vit_"), ("vit_tiny_patch16_224.x", "weights 'x'.*augreg_in21k")],
+    [
+        ("timm:vit_tony", "no model 'vit_tony'; similar names: vit_"),
+        ("vit_tiny_patch16_224.x", "weights 'x'.*augreg_in21k"),
+    ],
 )
 def test_unknown_timm_names_are_one_line(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):

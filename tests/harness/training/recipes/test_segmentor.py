@@ -64,7 +64,7 @@ def test_a_selector_chooses_and_the_result_is_a_task_model(tmp_path: Path) -> No
     # A training that starts from it keeps its head; another stem is refused.
     more = train_segmentor(replace(PLAIN, init=str(file)), options(tmp_path / "more", 2), keep, eval_images=0)
     assert more["training"]["init_tensors"] == len(load_state(file))
-    with pytest.raises(UsageError, match="has a stem of its own"):
+    with pytest.raises(UsageError, match="already has a stem"):
         train_segmentor(replace(PLAIN, init=str(file), stem="patch"), options(tmp_path / "x", 2), keep)
 
 
