@@ -1,4 +1,4 @@
-"""Cost of a selector beside a model: operations, and time in the same run.
+"""Cost of a selector compared with a model: operations, and time in the same run.
 
 A selector that costs as much as the model saves nothing, however well it ranks.
 """

@@ -1,4 +1,4 @@
-"""The command line `ltrp-bench`. Each command has a file of its own beside this one.
+"""The command line `ltrp-bench`. Each command has its own file in this folder.
 
 An error is one line on stderr and an exit code: 2 for a wrong command line, 1 for any other error that the user can
 fix, 130 for Ctrl-C. `--debug` adds a traceback. Heavy packages are imported only by the commands that need them.

@@ -1,4 +1,4 @@
-"""Weights that a training exports, and the card beside them: how they were made, and how the loss fell."""
+"""Export of trained weights with a model card: data, options and loss curve of the training run."""
 
 from __future__ import annotations
 

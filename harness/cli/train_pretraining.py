@@ -1,4 +1,4 @@
-"""`ltrp-bench train mae|ltrp|dino`: trainings without labels."""
+"""`ltrp-bench train mae|ltrp|dino`: training without labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Last stage of a sweep: rows of spans to disk and, once a cell has all of them, its record."""
+"""Last stage of a sweep: writes the rows of spans and, once a cell is complete, its record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError
 
 SPAN_IMAGES: Final = 64
-"""Images per span: the most work of one group of cells that a kill can undo."""
+"""Images per span: the largest number of images of a group that must be repeated after a crash."""
 
 
 class CellWriter:
@@ -39,7 +39,7 @@ class CellWriter:
         return record is not None and (self._skip_unreadable or not record.skipped)
 
     def missing(self) -> dict[Span, tuple[Cell, ...]]:
-        """The spans, in order, of which rows of pending cells are not on disk, and those cells."""
+        """Spans, in order, that lack rows of pending cells on disk, each with those cells."""
         found = {span: self._missing(span) for span in self.spans}
         return {span: cells for span, cells in found.items() if cells}
 
@@ -89,7 +89,7 @@ class CellWriter:
             metrics=metric_rows(self._task.compute_metrics(images)),
             records_sha256="",
         )
-        # A record of fewer images is removed first: after a kill it would lie beside newer rows and look altered.
+        # An older record of fewer images is removed first: if killed now, it would not match the new rows.
         self._store.cell_path(cell.fingerprint).unlink(missing_ok=True)
         summary = self._task.resampling_summary(images)
         selector = self._group.selector.selector
@@ -134,7 +134,7 @@ class CellWriter:
 
 
 def skip_reason(store: RunStore, record: CellRecord, image: str) -> str | None:
-    """Why an image was left out of a finished cell; None if that was not stored."""
+    """Reason why an image was left out of a finished cell; None if no reason was stored."""
     try:
         return str(store.read_provenance(record.fingerprint)["skipped"][image])
     except (KeyError, TypeError):

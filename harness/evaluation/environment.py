@@ -1,4 +1,4 @@
-"""This machine: its devices, and the provenance that is stored beside a result."""
+"""This machine: its devices, and the provenance that is stored with a result."""
 
 from __future__ import annotations
 

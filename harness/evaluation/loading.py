@@ -1,4 +1,4 @@
-"""Images of a task, span by span and in order, read by several threads ahead of the work."""
+"""Images of a task, read in order and span by span by several threads in advance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a `Request` to selectors and tasks that are built: names, files and options are resolved here."""
+"""Builds the selectors and tasks of a `Request` from its names, files and options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ltrp_bench.tasks.splits.split import load_split
 
 
 def resolve_request(request: Request, notice: Callable[[str], None]) -> list[tuple[SelectorEntry, TaskEntry]]:
-    """Build everything that a run needs before any work begins, so that a typing error costs seconds, not hours.
+    """Build everything that a run needs before any work begins, so that a typing error is reported within seconds.
 
     Args:
         request: names and options.
@@ -92,7 +92,7 @@ class RequestedSelectors:
         spec = self._spec(name, tags)
         identity = spec.identity()
         if ":" in spec.name:
-            # The user's own code may be edited between runs: results of older code must not be found.
+            # Users edit their own selectors between runs, so results of older code must not be reused.
             identity["source"] = _source_digest(spec.factory)
         return selector_entry(spec.create(), spec.name, identity)
 

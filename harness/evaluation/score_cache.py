@@ -1,4 +1,4 @@
-"""Scores on disk: a selector scores an image once, whatever the number of runs and keep ratios.
+"""Cache of scores on disk, so that a selector scores an image once for all runs and keep ratios.
 
 One file per span of images under `scores/<key>/`. The key is a hash of the selector's identity, of the seed if the
 selector is stochastic, and of the task's identity; the file's name is a hash of the image ids and grids. A file of

@@ -1,4 +1,4 @@
-"""First stage of a sweep: from the images of a span to one ranking of the patches of each."""
+"""First stage of a sweep: ranks the patches of each image of a span."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From images to scores on the task's patch grid, for every selector alike."""
+"""Scores images with any selector, on the task's patch grid."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Scorer:
 
     @property
     def needs_context(self) -> bool:
-        """True if the selector needs ground truth or ids beside the images."""
+        """True if the selector needs ground truth or ids in addition to the images."""
         return self.selector.needs_context
 
     def scores(

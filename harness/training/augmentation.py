@@ -41,7 +41,7 @@ class Augmentation(Protocol):
         """Augment an image [h, w, 3] uint8, and its scores [gh, gw] in the same way if they are given."""
 
     def identity(self) -> dict[str, Any]:
-        """Its settings, JSON-able, for the record of a training."""
+        """Its settings as plain JSON, for the record of a training run."""
 
 
 class FlipsAndTurns:

@@ -33,7 +33,7 @@ SHAPE = ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio",
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRequest:
-    """Model that a training makes out of weights.
+    """Model that is fine-tuned from initial weights.
 
     Attributes:
         classes: names of the outputs.
@@ -58,7 +58,7 @@ def initial_weights(init: str | None, synthetic: bool) -> str:
 
 
 def initial_state(init: str | Path, request: ModelRequest) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Config of the model that a training makes out of weights, and the tensors that the weights give it.
+    """Config of the model that is fine-tuned, and the tensors that the initial weights provide.
 
     Args:
         init: file or bundled tag: a masked autoencoder (official or made here), a plain ViT, or a segmentor or
@@ -170,7 +170,7 @@ def _positions(table: Tensor, old: int, new: int) -> Tensor:
 
 
 def _normalization(own: dict[str, Any], path: Path, synthetic: bool) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and deviation of the weights: their own, timm's for its files, else those of the images."""
+    """Mean and standard deviation of the weights: their own, timm's for its files, else those of the images."""
     if "mean" in own and "std" in own:
         return own["mean"], own["std"]
     name = name_of_file(path)
@@ -257,5 +257,5 @@ def layer_decay(factor: float) -> dict[str, Any]:
 
 
 def sha256_of_init(init: str | Path) -> str:
-    """Hash of the weights that a training starts from."""
+    """Hash of the initial weights of a training run."""
     return sha256_of(resolve(init))

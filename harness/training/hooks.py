@@ -1,4 +1,4 @@
-"""Hooks of mmengine's Runner: checkpoints that survive a kill, and the iteration's number for the model."""
+"""Hooks of mmengine's Runner: crash-safe checkpoints, and the current iteration for the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ltrp_bench.harness.training.training_folder import LAST, write_text
 
 @HOOKS.register_module(force=True)
 class AtomicCheckpoint(Hook):
-    """Saves a checkpoint every `interval` iterations and at the end; a kill at any moment leaves the last one whole."""
+    """Saves a checkpoint every `interval` iterations and at the end; the last one stays valid if killed at any time."""
 
     priority = "VERY_LOW"
 
@@ -31,7 +31,7 @@ class AtomicCheckpoint(Hook):
             return
         if runner.rank == 0:
             out = Path(runner.work_dir)
-            # Written under another name first: a file of this name is always whole.
+            # Written under another name and then renamed, so that a file of this name is always complete.
             runner.save_checkpoint(str(out), "writing.tmp", by_epoch=False)
             (out / "writing.tmp").replace(out / f"iter_{done}.pth")
             write_text(out / LAST, f"iter_{done}.pth")

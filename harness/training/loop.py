@@ -25,7 +25,7 @@ from ltrp_bench.harness.training.options.training import Device, TrainingOptions
 from ltrp_bench.harness.training.training_folder import check_same_training, last_checkpoint
 from ltrp_bench.selectors.errors import InputError, UsageError
 
-# One line per parameter otherwise.
+# Messages to suppress, because mmengine logs them for each parameter.
 NOISE = ("paramwise_options", "since its requires_grad=False", "The value is the same before and after calling")
 
 
@@ -36,7 +36,7 @@ def as_list(items: list[Any]) -> list[Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopExtras:
-    """Parts of the loop that some trainings add or replace.
+    """Parts of the loop that some recipes add or replace.
 
     Attributes:
         hooks: configs of further mmengine hooks.
@@ -90,7 +90,7 @@ def train(
     try:
         runner.train()
     except InputError as error:
-        # A loader process passes its error on inside a traceback; the message is in the last line.
+        # A loader process sends its error as a traceback, whose last line is the message.
         raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from error
     _wait_for_all()  # every process reads the weights next
 
@@ -151,7 +151,7 @@ def _wait_for_all() -> None:
 
 
 def use_device(device: Device) -> str:
-    """Have mmengine train on "cpu" or "cuda" ("auto": a GPU if there is one); returns which.
+    """Set mmengine's device to "cpu" or "cuda" ("auto": a GPU if there is one) and return it.
 
     Raises:
         UsageError: "cuda" without a GPU.

@@ -41,7 +41,7 @@ class LossModel(BaseModel):
         self.iteration = 0
 
     def init_weights(self) -> None:
-        """Does nothing: the Runner would have timm's ViTs draw new weights, whatever they started from."""
+        """Do nothing. Otherwise the Runner would replace loaded weights by calling `init_weights` of timm's ViTs."""
 
     def forward(self, images: Tensor, *others: Tensor, mode: str = "tensor") -> dict[str, Tensor]:  # type: ignore[override]
         """Loss of a batch; its randomness depends on (seed, iteration, rank) alone.

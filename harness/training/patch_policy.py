@@ -49,7 +49,7 @@ class PatchPolicy:
         return self.ratio == 1.0
 
     def identity(self) -> dict[str, Any]:
-        """Keep ratio and selector as plain JSON, for the record of a training."""
+        """Keep ratio and selector as plain JSON, for the record of a training run."""
         chosen = RANDOM if self.selector is None else self.selector.identity()
         return {"keep_ratio": self.ratio or RANDOM, **({} if self.whole else {"selector": chosen})}
 
@@ -170,7 +170,7 @@ def _usable(spec: SelectorSpec) -> Selector:
     elif selector.role == "reference":
         reason = "reads the ground truth"
     if reason:
-        raise UsageError(f"--selector {spec.name} {reason}: a training cannot use it")
+        raise UsageError(f"--selector {spec.name} {reason}: it cannot be used for training")
     return selector
 
 

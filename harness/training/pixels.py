@@ -20,5 +20,5 @@ def normalize_bytes(images: Tensor, mean: Sequence[float], std: Sequence[float])
         [B, 3, H, W] float32 on the same device.
     """
     levels = images.float()
-    # Scaled in float32: weights of trainings that are resumed depend on the last bit.
+    # Computed in float32 and in this order: the weights of a resumed run depend on the last bit.
     return (levels - channelwise(mean, levels) * 255) / (channelwise(std, levels) * 255)

@@ -176,7 +176,7 @@ def mixed(mix: Mix, images: Tensor, targets: Tensor, scores: Tensor | None) -> t
     """Mix images and targets, and the images' scores [B, gh, gw] in the same way."""
     if scores is None:
         return *mix(images, targets), None
-    # As a fourth channel: all channels are mixed and cut alike.
+    # Scores are a fourth channel, so that they are mixed and cut like the colors.
     plane = torch.nn.functional.interpolate(scores[:, None].to(images.dtype), size=images.shape[2:], mode="nearest")
     both, targets = mix(torch.cat([images, plane], 1), targets)
     after = torch.nn.functional.adaptive_avg_pool2d(both[:, 3:], (scores.shape[1], scores.shape[2]))[:, 0]

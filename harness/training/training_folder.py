@@ -1,4 +1,4 @@
-"""Files of a training's folder: checkpoints, and the record of its options (training.json)."""
+"""Files of a training run's folder: checkpoints, and the record of its options (training.json)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class TrainedModel(TypedDict):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file atomically."""
     part = path.with_name(path.name + ".tmp")
     part.write_text(text)
     part.replace(path)
 
 
 def last_checkpoint(out: Path) -> Path | None:
-    """The newest whole checkpoint in a training's folder, or None."""
+    """The newest complete checkpoint in the folder of a training run, or None."""
     found = sorted(out.glob("iter_*.pth"), key=lambda f: int(f.stem.split("_")[1]))
     return found[-1] if found else None
 
@@ -60,7 +60,7 @@ def trained_state(out: Path) -> dict[str, Tensor]:
 
 
 def check_same_training(path: Path, config: dict[str, Any]) -> None:
-    """Write the options of a training to `path`; `UsageError` if it holds those of another one."""
+    """Write the options of a training run to `path`; `UsageError` if it contains those of another run."""
     text = json.dumps(config, sort_keys=True, indent=1)
     if path.is_file() and path.read_text() != text:
         raise UsageError(f"{path.parent} holds a training with other options (see training.json); use another --out")

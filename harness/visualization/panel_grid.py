@@ -217,7 +217,7 @@ class PanelGrid:
 
 
 def _draw_contour(axes: Axes, contour: Contour) -> None:
-    # Padded, so that the outline of an object at the edge of the image is closed there.
+    # Padding closes the outlines of objects at the edge of the image.
     mask, (ys, xs) = np.pad(contour.mask, 1), (np.arange(-1, side + 1) for side in contour.mask.shape)
     axes.contour(xs, ys, mask, levels=[0.5], colors="white", linewidths=2.0)
     axes.contour(

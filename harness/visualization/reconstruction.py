@@ -168,7 +168,7 @@ def _predict_without(mae: MAE, images: Tensor, visible: Tensor, masked: Tensor, 
     if hide == "decoder":
         latent = mae.encode(images, visible)
         return mae.decode_masked(latent[:, [0, *(i + 1 for i in others)]], visible[:, others], masked)
-    # Cut off in the encoder: no attention between this token and the others; the decoder is given all of them.
+    # In the encoder, the removed token and the others do not attend to each other; the decoder gets all of them.
     lone = mae.embed(images, visible)[:, [position + 1]]
     for block in mae.blocks:
         lone = block.alone(lone)  # type: ignore[operator]

@@ -210,6 +210,6 @@ def _reduced_panel(image: DisplayImage, ratio: float, reduced: ReducedInput, the
     rows, columns = image.sample.image.shape[:2]
     height, width = downsampled_size(rows, columns, ratio)
     small = Image.fromarray(image.sample.image).resize((width, height), Image.Resampling.BICUBIC)
-    # Enlarged without interpolation, so that the loss of detail is visible.
+    # Nearest-neighbor enlargement keeps the loss of detail visible.
     pixels = np.asarray(small.resize((image.pixels.shape[1], image.pixels.shape[0]), Image.Resampling.NEAREST))
     return Panel(pixels=pixels, caption=f"r = {ratio:g}: {width}x{height} pixels")

@@ -32,7 +32,7 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 def read_csv(path: Path) -> pd.DataFrame:
     """`read_rows` of a CSV file."""
-    # As text first: pandas' own parsing of floats is not exact in every version.
+    # Read as text first, because pandas does not parse floats exactly in every version.
     frame = _read(path, COLUMNS, dtype=str, keep_default_na=False)
     # Rows of areas have no keep ratio; they follow from the other rows.
     frame = frame.loc[frame["keep_ratio"] != "", list(COLUMNS)].reset_index(drop=True)

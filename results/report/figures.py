@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class FigureOptions:
-    """Which figures to draw.
+    """Selection of the figures to draw.
 
     Attributes:
         kinds: kinds of figures; empty draws all.

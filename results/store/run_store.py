@@ -62,7 +62,7 @@ class RunStore:
         self.tmp = root / "tmp"
 
     def prepare(self) -> None:
-        """Make the folder, and remove files that killed processes left. Raises ResultsError if it cannot be made."""
+        """Create the folder, and remove files left by killed processes. Raises ResultsError if it cannot be created."""
         try:
             self.tmp.mkdir(parents=True, exist_ok=True)
         except OSError as error:

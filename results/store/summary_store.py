@@ -63,7 +63,7 @@ def from_npz(path: Path, record: CellRecord) -> ResamplingSummary:
         raise ResultsError(f"{path} does not belong to the rows of its cell; {hint}")
     summary = parse_summary({**arrays, _META: about}, str(path))
     if set(record.skipped) & set(summary.images) or len(summary.images) != record.images:
-        raise ResultsError(f"{path} holds other images than its cell; {hint}")
+        raise ResultsError(f"the images of {path} differ from those of its cell; {hint}")
     _check_headline(path, summary, record, hint)
     return summary
 

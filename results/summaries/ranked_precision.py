@@ -81,7 +81,7 @@ class RankedMatches:
 def _reached(rule: Rule, hits: np.ndarray, objects: np.ndarray) -> tuple[np.ndarray, int]:
     """Number of recall points that `hits` [b, R] of `objects` [b] reach, [b, R] float64; and the number of points."""
     if rule == "voc_11points":
-        # Integers: 3 of 10 reach the point 0.3, which as a sum of tenths they would miss by a rounding error.
+        # Integer arithmetic: a recall of 3/10 must reach the recall point 0.3 in spite of rounding.
         return (10 * hits.astype(np.int64) // objects[:, None] + 1).astype(np.float64), 11
     recall = hits / objects[:, None]
     last = len(RECALLS) - 1

@@ -1,4 +1,4 @@
-"""Configurations of untrained models are plain JSON and name the world's classes."""
+"""Configurations of untrained models are plain JSON and name the classes of `shapes`."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def pack(pixels: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> Sample:
         bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(np.ascontiguousarray(labels))
     )
     return {
-        # BGR, as mmdet reads files: the config reverses it.
+        # BGR, as mmdet reads files; the config converts it to RGB.
         "inputs": torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1))),
         "data_samples": sample,
     }

@@ -41,7 +41,7 @@ class TrainingSet:
         name: name of the data, for the card.
         categories: names in the order of a model's outputs.
         count: number of images.
-        revision: identifies the images; a training does not resume on other images.
+        revision: identifies the images; a run cannot be resumed on other images.
         sample: index -> [h, w, 3] uint8, and the label (int64 scalar) or [C] int8 of 1 present, 0 absent, -1 ignored.
         synthetic: True for `shapes`: its images are generated rather than read, and kept in memory.
     """

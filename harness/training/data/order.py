@@ -42,7 +42,7 @@ class TrainingStream(Dataset[Any], ABC):
     """Augmented images in shuffled order; same arguments as `ShuffledOrder`.
 
     Attributes:
-        revision: identifies the images; a training does not resume on other images.
+        revision: identifies the images; a run cannot be resumed on other images.
     """
 
     revision: str

@@ -30,7 +30,7 @@ FORMATS: dict[str, tuple[Callable[..., MaskFolder], str, int | None]] = {
     "context": (find_context, "train", None),
     "cocostuff": (find_stuff, "train2017", None),
 }
-"""For each format: how its files are found, the training subset, and the mask value of background if it is a class."""
+"""Format -> function that finds its files, training subset, and mask value of background if that is a class."""
 
 
 class SemanticShapes(TrainingStream):

@@ -59,7 +59,7 @@ class LabelledShapes(TrainingStream):
         self._images = DrawnImages(num_images, self._draw)
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Image and label, and the box if it was asked for."""
+        """Image and label, with the box if requested."""
         pixels, (label, box) = self._images[index]
         turns, mirror = random_turn(rng)
         item = image_tensor(turned(pixels, turns, mirror)), torch.tensor(label, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Options of the trainings without labels: MAE, LTRP's ranker, DINO."""
+"""Options of training without labels: MAE, LTRP's ranker, DINO."""
 
 from __future__ import annotations
 

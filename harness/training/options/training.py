@@ -1,4 +1,4 @@
-"""Options that several trainings share: of the loop, and of the patches that a batch keeps.
+"""Options shared by several training recipes: those of the loop, and of the patches that a batch keeps.
 
 The modules of this folder import neither torch nor the recipes, so that `--help` is quick. A field with a help text is
 an option of the command line (see `harness/cli/options.py`); "optional" ones have a default that depends on the data.

@@ -94,7 +94,7 @@ def train_classifier(
 
 def _objective(smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
     def objective(logits: Tensor, targets: Tensor) -> Tensor:
-        # Mixed targets are probabilities, and smoothed already.
+        # Mixed targets are probabilities that are already smoothed.
         return F.cross_entropy(logits, targets, label_smoothing=0.0 if targets.ndim > 1 else smoothing)
 
     return objective

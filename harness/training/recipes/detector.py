@@ -46,7 +46,7 @@ def train_detector(options: DetectorOptions, training: DetectorTrainingOptions) 
     """
     openmmlab.setup("mmdet", training=True)
     scenes = FilledScenes(options.pool, training.images_drawn, training.seed)
-    # A config: the Runner builds the model after it has set the seed.
+    # A config instead of a model, because the Runner builds models after it has set the seed.
     model = detector_config(CONFIG).model
     return fit_detector(model, scenes, training, {"what": "detector", **detector_record(options, training)})
 

@@ -193,7 +193,7 @@ def train_dino(options: DinoOptions, training: TrainingOptions, crops: CropOptio
         "what": "dino",
         **image_record(options.data, stream),
         "mae_sha256": sha256_of(resolve(options.mae)),
-        # Lists as JSON keeps them: the card and the folder's own record must agree.
+        # Lists, as JSON has no tuples: the card and the record in the folder must be equal.
         "crops": {
             **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(crops).items()},
             "local_size": local,

@@ -210,7 +210,7 @@ def _run_stage(
     iterations = options.stage_iterations[number]
     if not iterations:
         return
-    # Other orders, flips and crops in each stage.
+    # Each stage has another seed for order, flips and crops.
     seed = len(STAGES) * training.seed + number
     training = replace(training, iterations=iterations, lr=options.stage_lr[number], seed=seed)
     config = {**record, "stage": number + 1, "model": net.config}

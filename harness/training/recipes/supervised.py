@@ -1,4 +1,4 @@
-"""Supervised selectors (ViT, EViT, DynamicViT): what their trainings share.
+"""Supervised selectors (ViT, EViT, DynamicViT): common parts of their training.
 
 They are trained on one fold's single-label view of `shapes`, and start from the same masked autoencoder's
 encoder, or from a ViT trained by this command.
@@ -48,7 +48,7 @@ def initial_vit(options: SupervisedOptions) -> VisionTransformer:
         left_out = "patch_embed." if options.stem == "conv" else "-"
         taken = {k: v for k, v in found.state_dict().items() if k in mine and not k.startswith(left_out)}
         load_into(vit, {**mine, **taken}, "the encoder of a MAE")
-    # Sine-cosine positions stay as the autoencoder knew them.
+    # Sine-cosine position embeddings stay frozen, as in the autoencoder.
     vit.pos_embed.requires_grad_(False)
     return vit
 

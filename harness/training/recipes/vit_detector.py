@@ -40,7 +40,7 @@ def train_vit_detector(
         "init_tensors": len(taken),
         **policy.identity(),
     }
-    # The Runner would have the heads draw new weights; the loaded ones come after that.
+    # Initialized here, so that the Runner does not do it after the weights are loaded.
     model.init_weights()  # type: ignore[operator]
     model.load_state_dict({**model.state_dict(), **taken})
     model.init_weights = lambda: None  # type: ignore[assignment]
