@@ -29,7 +29,7 @@ _SIMPLE: Mapping[object, tuple[tuple[type, ...], str, str]] = {
 def check_options(
     owner: str, factory: Callable[..., Any], options: Mapping[str, Any], *, unlisted: Collection[str] = ()
 ) -> None:
-    """Check the names and types of options against the signature of what takes them.
+    """Check the names and types of options against the signature of a callable.
 
     Args:
         owner: start of the error message, e.g. "selector 'ltrp'".

@@ -1,4 +1,4 @@
-"""Queries of a selector on fixed images, each answer inspected for what it violates."""
+"""Calls a selector on fixed images and checks each result against the contract."""
 
 from __future__ import annotations
 

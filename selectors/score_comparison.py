@@ -1,4 +1,4 @@
-"""Comparison of two sets of scores of the same images by what they keep: the only thing that scores mean."""
+"""Comparison of two sets of scores of the same images by the patches that they keep, the only meaning of scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATIOS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class ScoreMatch:
-    """Share of patches that two sets of scores treat alike (both keep or both drop), over all keep ratios below 1.
+    """Share of patches on which two sets of scores agree (both keep or both drop), over all keep ratios below 1.
 
     Attributes:
         worst: smallest share of any image and keep ratio, in [0, 1].

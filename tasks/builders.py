@@ -1,4 +1,4 @@
-"""Builders of the task families: from the options of a task to its data set, its model and the task itself.
+"""Builders of the task families: build a task, its data set and its model from options.
 
 Tasks and models are imported inside the builders, so that the catalog's options can be read without torch or mmdet.
 """
@@ -61,7 +61,7 @@ MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str], MaskFolder]]] =
 """Data set -> function that finds its folder of class masks."""
 
 DEFAULT_PATCH: Final = 16
-"""Patch size in pixels for models that are not divided into patches themselves."""
+"""Patch size in pixels for models that do not use patches themselves."""
 
 
 def build_coverage(spec: TaskSpec, data: Data, options: CoverageOptions) -> CoverageTask:

@@ -69,7 +69,7 @@ class CoverageOptions(TaskOptions):
     """Options of coverage tasks."""
 
     grid: int | Sequence[int] = 14
-    """Patches along each side, one number or (gh, gw), over the whole image."""
+    """Patches along each side, one number or (gh, gw), for the whole image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +89,11 @@ class ClassificationOptions(ModelOptions):
     """Options of single-label classification by a timm model."""
 
     model: str | None = None
-    """timm name of the model; needed where the checkpoint does not tell."""
+    """timm name of the model; needed if the checkpoint does not contain it."""
     reduction: ReductionMode | None = None
     """Default: drop for plain ViTs, fill for other models, which cannot drop patches."""
     patch: int | None = None
-    """Patch size in pixels, for models without patches of their own; default 16."""
+    """Patch size in pixels, for models that do not use patches themselves; default 16."""
     image_size: int | Sequence[int] | None = None
     """Input size of the model, one number or (H, W); default: that of the checkpoint."""
     crop_pct: float | None = None
@@ -105,13 +105,13 @@ class MultiLabelOptions(ModelOptions):
     """Options of multi-label classification by a timm model."""
 
     model: str | None = None
-    """timm name of the model; needed where the checkpoint does not tell."""
+    """timm name of the model; needed if the checkpoint does not contain it."""
     head: Literal["ml-decoder", "linear"] | None = None
     """Head of an untrained model, or the head that the checkpoint must have."""
     reduction: ReductionMode | None = None
     """Default: drop for plain ViTs, fill for other models, which cannot drop patches."""
     patch: int | None = None
-    """Patch size in pixels, for models without patches of their own; default 16."""
+    """Patch size in pixels, for models that do not use patches themselves; default 16."""
     image_size: int | Sequence[int] | None = None
     """Input size of the model, one number or (H, W); default: that of the checkpoint."""
     threshold: float = 0.5

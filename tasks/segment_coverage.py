@@ -1,6 +1,6 @@
 """Coverage of segments: the share of each that a selector keeps, without any model.
 
-A segment is all pixels of one class in one image, thing or stuff: class masks do not tell neighboring objects apart.
+A segment is all pixels of one class in one image, thing or stuff: class masks do not separate neighboring objects.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
 
 DEFAULT_PATCH = 16
-"""Patch size in pixels for models that are not divided into patches themselves."""
+"""Patch size in pixels for models that do not use patches themselves."""
 
 
 class TimmTask(DatasetTask[D]):
@@ -40,7 +40,7 @@ class TimmTask(DatasetTask[D]):
         split: which categories are seen.
         model: the model, in evaluation mode.
         reduction: "drop" (plain ViTs only, their default) or "fill".
-        patch: patch size in pixels, for models without patches of their own; default 16.
+        patch: patch size in pixels, for models that do not use patches themselves; default 16.
         narrow_as: group of the "narrow" categories.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Detection on VOC, evaluated by VOC's own average precision of boxes beside COCO's."""
+"""Detection on VOC, evaluated by both VOC's own average precision of boxes and COCO's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
 
 
 class VocDetectionTask(DetectionTask):
-    """An mmdet detector, evaluated by VOC's average precision of boxes beside COCO's.
+    """An mmdet detector, evaluated by both VOC's average precision of boxes and COCO's.
 
     Args:
         name, split, detector, patch, score_threshold, narrow_as, reduction: see `DetectionTask`; classes of the

@@ -61,7 +61,7 @@ def run_sweep(
         store: folder of the results.
         options: device, batch size and other resources.
         progress: receives the progress.
-        provenance: returns plain JSON about this machine, which is stored beside each cell.
+        provenance: returns plain JSON about this machine, which is stored with each cell.
 
     Returns:
         The records of all cells of `groups`, including those that were stored before, in order.

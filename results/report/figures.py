@@ -136,7 +136,7 @@ def plan_figures(
 
 
 def save_figure(spec: FigureSpec, folder: Path, suffix: Format = "png") -> Path:
-    """Draw a figure and write it to `folder`, which is made if needed; returns the path of the file."""
+    """Draw a figure and write it to `folder`, which is created if needed; returns the path of the file."""
     draw = {"curves": draw_curves, "gap": draw_gaps, "pareto": draw_pareto}[spec.kind]
     with plot_style():
         data = figure_bytes(draw(spec.panels), f".{suffix}")

@@ -44,7 +44,7 @@ Ranks = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ReportSource:
-    """Everything that a report is made from."""
+    """Input of a report."""
 
     store: RunStore
     records: Sequence[CellRecord]

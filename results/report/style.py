@@ -146,7 +146,7 @@ def style_of(selector: str) -> SeriesStyle:
 
 
 def known_selectors() -> tuple[str, ...]:
-    """Names of the selectors with a style of their own, in the order of legends: methods first, controls last."""
+    """Names of the selectors with an individual style, in the order of legends: methods first, controls last."""
     return tuple(_KNOWN)
 
 

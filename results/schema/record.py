@@ -230,7 +230,7 @@ class CellRecord:
 
 
 def metric_rows(rows: Iterable[MetricRow]) -> tuple[MetricRow, ...]:
-    """A task's metric rows with values of Python's own types, which NumPy's scalars are not."""
+    """Metric rows of a task, with NumPy scalars converted to Python types."""
     return tuple(MetricRow(str(row.metric), str(row.group), row.category, float(row.value), int(row.n)) for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""Resampling summaries: what a finished cell leaves so that its metrics can be bootstrapped over images.
+"""Resampling summaries: stored with a finished cell so that its metrics can be bootstrapped over images.
 
 A summary needs neither data set, model nor rows. Metrics are computed under integer image weights, which count how
 often each image was drawn: all ones is the cell as measured, and 0 leaves an image out.

@@ -20,7 +20,7 @@ _NEXT: Final = np.append(RECALLS[1:], np.inf)
 
 @dataclass(frozen=True, eq=False)
 class RankedMatches:
-    """One category's detections at one IoU threshold: ranks of true positives, and what does not count before them.
+    """One category's detections at one IoU threshold: ranks of true positives, and ignored detections before them.
 
     Attributes:
         right: [R] ranks of true positives.

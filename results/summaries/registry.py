@@ -18,7 +18,7 @@ KINDS: Final[Mapping[str, type[ResamplingSummary]]] = {
 
 
 def parse_summary(summary: ResamplingSummary | Mapping[str, Any], where: str) -> ResamplingSummary:
-    """A resampling summary from its stored form; an object that is one already is returned as it is.
+    """A resampling summary from its stored form; a resampling summary is returned unchanged.
 
     Args:
         summary: arrays by name and, under "meta", a plain mapping, see `ResamplingSummary.to_arrays`.

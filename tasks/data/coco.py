@@ -19,7 +19,7 @@ class CocoDataset(ObjectDataset):
     Args:
         data: its folder, see `CocoFolder`.
         subset: name of the subset, see `CocoFolder`.
-        limit: use only the first so many images.
+        limit: maximum number of images; the first ones are used.
 
     Raises:
         UsageError: no folder given, or a limit below 1. InputError: see `CocoFolder`.

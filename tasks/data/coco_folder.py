@@ -257,7 +257,7 @@ def _objects(
 
 
 def _problem(item: CocoObject, images: Mapping[int, CocoImage], categories: Mapping[int, str]) -> str | None:
-    """Describes what contradicts the rest of the file; None if nothing does."""
+    """Describes a contradiction within the file; None if there is none."""
     image = images.get(item.image_id)
     if image is None:
         return f"names image {item.image_id}, which is not among the images"

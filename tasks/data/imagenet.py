@@ -39,7 +39,7 @@ class ImageNetDataset(LabelledImageDataset):
         data: its folder, see the top of this file.
         subset: name of the folder with the images.
         labels: file that maps the images of a flat folder to classes; found by itself if it has a usual name.
-        limit: use only the first so many images.
+        limit: maximum number of images; the first ones are used.
 
     Attributes:
         wnids: WordNet ids of the categories.
@@ -102,7 +102,7 @@ class ImageFolderDataset(LabelledImageDataset):
     Args:
         data: DIR with DIR/SUBSET/CLASS/ or DIR/CLASS/.
         subset: name of the folder with the class folders.
-        limit: use only the first so many images.
+        limit: maximum number of images; the first ones are used.
 
     Raises:
         UsageError: no folder given. InputError: no class folders there, or one without images.

@@ -29,7 +29,7 @@ class MaskRegionDataset(ObjectDataset):
 
     Args:
         folder: found by `find_stuff`, `find_voc`, `find_context` or `find_ade20k`.
-        limit: use only the first so many images.
+        limit: maximum number of images; the first ones are used.
 
     Raises:
         InputError: a mask cannot be read. Later, by `pixels`, `values` and `truth`: an image that is missing, corrupt

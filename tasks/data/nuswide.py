@@ -42,7 +42,7 @@ class NusWideDataset(MultiLabelDataset):
     Args:
         data: its folder, see the top of this file.
         subset: "train" or "test".
-        limit: use only the first so many images.
+        limit: maximum number of images; the first ones are used.
 
     Raises:
         UsageError: no folder given, or no such subset. InputError: nothing found there, or lists that do not fit

@@ -48,7 +48,7 @@ class MaskSemanticDataset(SemanticDataset):
 
     Args:
         folder: found by a function of `mask_folders`.
-        limit: use only the first so many images.
+        limit: maximum number of images; the first ones are used.
         background: mask value of background, if the benchmark counts it as a class (VOC: 0).
     """
 

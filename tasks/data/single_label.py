@@ -34,7 +34,7 @@ class LabelledImageDataset(SingleLabelDataset):
     Args:
         images: id -> file and index of its class.
         categories: readable names in the order of the labels.
-        limit: use only the first so many images, in the order of their ids.
+        limit: maximum number of images; the first ones in the order of their ids are used.
     """
 
     domain = "photos"

@@ -41,7 +41,7 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         data: folder with JPEGImages/ and Annotations/, or one with VOC2012/ or VOC2007/ that has them, directly or
             below VOCdevkit/.
         subset: the images listed in ImageSets/Main/SUBSET.txt; without ImageSets/Main/ all annotated images are taken.
-        limit: use only the first so many images.
+        limit: maximum number of images; the first ones are used.
 
     Raises:
         UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there; a

@@ -1,4 +1,4 @@
-"""Means that leave out what is undefined."""
+"""Means over the defined values only."""
 
 from __future__ import annotations
 

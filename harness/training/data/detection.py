@@ -131,7 +131,7 @@ def sufficiently_visible(masks: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def turned_scene(image: np.ndarray, masks: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flip or turn `number` (0 .. 7) of the eight, of an image [H, W, 3] and its masks [n, H, W]."""
+    """Apply flip or rotation `number` (0 .. 7) to an image [H, W, 3] and its masks [n, H, W]."""
     turns, mirror = number % 4, number >= 4
     return turned(image, turns, mirror), turned(masks.transpose(1, 2, 0), turns, mirror).transpose(2, 0, 1)
 

@@ -87,7 +87,7 @@ class SemanticFiles(TrainingStream):
         )
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Image and class map, cropped alike."""
+        """Image and class map, with the same crop."""
         classes = self.source.semantic(index)
         classes = np.where(classes < 0, IGNORE_INDEX, classes).astype(np.uint8)
         image = tv_tensors.Image(torch.from_numpy(self.source.pixels(index).transpose(2, 0, 1).copy()))

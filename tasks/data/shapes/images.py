@@ -24,7 +24,7 @@ class ShapesImages(ImageDataset):
     Args:
         images: number of images.
         seed: seed of the images; training uses other ones.
-        limit: use only the first so many images.
+        limit: maximum number of images; the first ones are used.
 
     Raises:
         UsageError: a number below 1.

@@ -15,7 +15,7 @@ class ShapesSemanticDataset(SemanticDataset):
     Args:
         images: number of images.
         seed: seed of the images; training uses other ones.
-        limit: use only the first so many images.
+        limit: maximum number of images; the first ones are used.
     """
 
     def __init__(self, images: int = 1000, *, seed: int = WORLD_SEEDS["test"], limit: int | None = None) -> None:

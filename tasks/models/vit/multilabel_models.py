@@ -1,6 +1,6 @@
 """Multi-label classifiers: timm models with a linear head or an ML-Decoder.
 
-The keys of a checkpoint tell which head it has. An ML-Decoder gets all tokens of a plain ViT, and all positions of the
+The keys of a checkpoint show its head. An ML-Decoder gets all tokens of a plain ViT, and all positions of the
 last feature map of other timm models. Images are squashed to the input size without a crop, as ML-Decoder's authors
 evaluate: a crop would cut off labelled objects.
 """
