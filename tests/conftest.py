@@ -1,4 +1,4 @@
-"""What all tests share: where the genuine data lies, golden vectors, slow tests."""
+"""Fixtures and options of all tests: location of genuine data, golden vectors, slow tests."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def tree(module: str) -> ast.Module:
 
 @cache
 def imports(module: str) -> tuple[Import, ...]:
-    """What a module imports of the package, at its top or inside a function."""
+    """Imports of the package in a module, at its top or inside a function."""
     found = []
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ltrp_bench"):

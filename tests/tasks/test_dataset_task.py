@@ -1,4 +1,4 @@
-"""What tasks on a data set share."""
+"""Common parts of tasks on a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What single-label and multi-label tasks share: outputs, reduction, patches, batches."""
+"""Common parts of single-label and multi-label tasks: outputs, reduction, patches, batches."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from ltrp_bench.tasks.splits.split import load_split
 def test_a_selector_from_a_file_in_the_working_directory(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in the README; after an edit of the file the cells are evaluated again."""
+    """Use the selector of the README; after an edit of its file, the cells are evaluated again."""
     code = "import toy_bench\n\nclass Mine(toy_bench.PlainSelector):\n    pass\n"
     (tmp_path / "my_selector.py").write_text(code)
     monkeypatch.setattr(sys, "path", [*sys.path])

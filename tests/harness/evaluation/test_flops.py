@@ -21,7 +21,7 @@ def test_fused_attention_counts_as_its_two_products() -> None:
 
 
 def test_gradients_of_inner_layers_can_be_taken() -> None:
-    """As Grad-CAM does, which the counter's own module hooks forbid."""
+    """Take gradients of inner layers like Grad-CAM, which the module hooks of torch's counter do not allow."""
     first, second = torch.nn.Linear(4, 6, bias=False), torch.nn.Linear(6, 1, bias=False)
 
     def run() -> None:

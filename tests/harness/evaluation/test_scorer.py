@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def test_batches_share_size_and_keep_order() -> None:
-    """What a GPU is given: scores of batches, back in the order of the images."""
+    """On a GPU, batches are scored and the scores returned in the order of the images."""
     task = toy.ToyTask()
     samples = [task.load(index) for index in range(20)]
     grids = [task.grid(sample) for sample in samples]

@@ -1,4 +1,4 @@
-"""What a run stores for the report's gallery."""
+"""Files that a run stores for the report's gallery."""
 
 from __future__ import annotations
 

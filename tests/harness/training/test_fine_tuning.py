@@ -104,7 +104,7 @@ def test_an_autoencoder_gives_its_encoder() -> None:
 
 
 def test_official_autoencoders_are_recognized_by_their_shapes(tmp_path: Path) -> None:
-    """As published: wrapped in "model", without sizes, and the encoder alone."""
+    """Published formats: wrapped in "model", without sizes, and the encoder alone."""
     mae = MAE(MAEConfig(image_size=32, patch_size=8, embed_dim=192, depth=2, heads=3, decoder_dim=32, decoder_depth=1))
     state = {k: v for k, v in mae.state_dict().items() if not k.startswith(("decoder", "mask_token"))}
     torch.save({"model": state}, tmp_path / "mae_pretrain_vit_base.pth")

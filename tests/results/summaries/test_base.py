@@ -1,4 +1,4 @@
-"""What all kinds of summaries share: checks of names, groups, arrays and weights."""
+"""Common parts of all kinds of summaries: checks of names, groups, arrays and weights."""
 
 from __future__ import annotations
 

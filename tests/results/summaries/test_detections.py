@@ -18,7 +18,7 @@ from ltrp_bench.tasks.metrics.coco import evaluate
 
 @pytest.fixture(scope="module")
 def bench() -> Any:
-    """benchmarks/bootstrap_ap.py, whose synthetic world knows its matches without an evaluator."""
+    """Module benchmarks/bootstrap_ap.py, whose synthetic data has known matches without an evaluator."""
     file = Path(__file__).resolve().parents[3] / "benchmarks" / "bootstrap_ap.py"
     spec = importlib.util.spec_from_file_location("bootstrap_ap", file)
     assert spec is not None and spec.loader is not None

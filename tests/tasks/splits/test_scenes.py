@@ -38,7 +38,7 @@ def test_every_category_has_its_value_a_state_and_a_reason(path: Path, dataset: 
 
 
 def test_a_synset_counts_for_the_narrowest_category_alone() -> None:
-    """Of ADE20K's nested categories: the wider one keeps what is left, and is narrow where nothing is."""
+    """In nested categories of ADE20K, the wider one keeps the remaining synsets, and is narrow if none remain."""
     ade = load_split("imagenet1k_ade20k")
     desk, pool_table, four_poster = ade.wnids["desk"], ade.wnids["pool table"], ade.wnids["bed"]
     assert len(desk) == len(pool_table) == 1 and four_poster and ade.states["table"] == "seen"

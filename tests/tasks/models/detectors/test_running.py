@@ -59,7 +59,7 @@ def test_a_dropping_backbone_gets_whole_pixels_and_the_kept_patches() -> None:
 
 def test_rows_are_the_best_detections_in_order(runner: DetectorRunner) -> None:
     class Found(dict[str, Any]):
-        """As mmengine's InstanceData: attributes, and `in`."""
+        """Minimal version of mmengine's InstanceData, with attributes and `in`."""
 
         def __getattr__(self, name: str) -> Any:
             return self[name]

@@ -56,7 +56,7 @@ def test_tokens_of_any_number_in_any_order_and_maps() -> None:
 
 
 def test_keys_and_shapes_are_the_published_ones() -> None:
-    """Of the COCO models: 80 classes on a feature map of 2,048 channels."""
+    """Shapes of the COCO models: 80 classes on a feature map of 2,048 channels."""
     shapes = {key: tuple(value.shape) for key, value in MLDecoder(2048, 80).state_dict().items()}
     layer = "decoder.layers.0."
     assert shapes == {
