@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -111,7 +112,9 @@ def execute(command: list[str]) -> int:
     if command == ["pip", "install", "--editable", "."]:
         install(Path("pyproject.toml"))
         return 0
-    return subprocess.run(command, check=False).returncode
+    # `python` is the one that runs the tests, whether or not its environment is activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return subprocess.run(command, check=False, env={**os.environ, "PATH": path}).returncode
 
 
 def install(project: Path) -> None:

@@ -190,7 +190,7 @@ def test_shipped_and_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert shipped("ltrp.toy") == resolve("ltrp.toy") == tmp_path / "ltrp.toy.safetensors"
     assert resolve(tmp_path / "x.pth") == tmp_path / "x.pth"
     assert resolve("x.pth") == Path("x.pth")
-    with pytest.raises(InputError, match=r"'ltrp.moon' \(shipped: ltrp.toy\)"):
+    with pytest.raises(InputError, match=r"no bundled weights named 'ltrp.moon' \(bundled: ltrp.toy\)"):
         resolve("ltrp.moon")
 
 

@@ -66,7 +66,7 @@ def test_the_folder_may_come_first() -> None:
 
 
 def test_a_task_without_a_split_needs_one() -> None:
-    with pytest.raises(UsageError, match=r"nuswide-multilabel: no split .* --split FILE"):
+    with pytest.raises(UsageError, match=r"nuswide-multilabel has no bundled split: .* --split FILE"):
         nuswide_multilabel("/nowhere")
 
 

@@ -142,7 +142,7 @@ def test_the_rule_of_2007(folder: Path) -> None:
     records["a"] = [{**records["a"][0], "category": "person", "x": 0.0, "score": 2.0}, *records["a"]]
     stray = values(points.compute_metrics(records))["voc_AP50_11points", "seen", "person"][0]
     assert stray == pytest.approx(0.5)
-    with pytest.raises(UsageError, match="rule must be area or 11points, got '07'"):
+    with pytest.raises(UsageError, match="rule must be one of area, 11points, got '07'"):
         make(folder, "coco", rule="07")
 
 

@@ -74,5 +74,5 @@ def test_an_image_does_not_depend_on_the_others(teacher: Any, display_images: li
 def test_positions_and_seeds_out_of_range(teacher: Any, display_images: list[DisplayImage]) -> None:
     with pytest.raises(UsageError, match="--remove 14: the visible patches are 0 to 13"):
         reconstruct(teacher(), display_images, [14], seed=0, device="cpu")
-    with pytest.raises(UsageError, match="--seed -1: a seed is a whole number"):
+    with pytest.raises(UsageError, match="--seed -1: a seed is an integer from 0 to"):
         reconstruct(teacher(), display_images, [], seed=-1, device="cpu")
