@@ -1,13 +1,30 @@
-"""The 1,000 synsets of ImageNet-1K and their readable names, in the order of timm's classes."""
+"""Synsets of ImageNet-1K, 12k and 21k, and readable names of ImageNet-1K's classes, from the lists that timm ships."""
 
 from __future__ import annotations
 
 from importlib import resources
+from typing import Final
+
+_FILES: Final = {
+    "imagenet1k": ("imagenet_synsets.txt",),
+    "imagenet12k": ("imagenet12k_synsets.txt",),
+    # The lists of 21k and 22k differ by a few synsets. None has all of the others, and the file of a model does not
+    # always say which one it was trained with.
+    "imagenet21k": (
+        "imagenet21k_goog_synsets.txt",
+        "imagenet22k_synsets.txt",
+        "imagenet22k_ms_synsets.txt",
+        "imagenet21k_miil_synsets.txt",
+        "imagenet21k_miil_w21_synsets.txt",
+    ),
+}
 
 
-def imagenet_wnids() -> list[str]:
-    """The 1,000 wnids in the order of timm's classes."""
-    return resources.files("timm.data._info").joinpath("imagenet_synsets.txt").read_text().split()
+def imagenet_wnids(label_set: str = "imagenet1k") -> list[str]:
+    """The wnids of "imagenet1k", "imagenet12k" or "imagenet21k" (a union of lists), in the order of timm's classes."""
+    folder = resources.files("timm.data._info")
+    texts = (folder.joinpath(name).read_text() for name in _FILES[label_set])
+    return list(dict.fromkeys(wnid for text in texts for wnid in text.split()))
 
 
 def imagenet_classes() -> dict[str, str]:

@@ -1,0 +1,122 @@
+"""The registry of label sets, and the states of categories under them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.data.class_lists import VOC_NAMES
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES as SHAPES
+from ltrp_bench.tasks.data.synsets import imagenet_classes, imagenet_wnids
+from ltrp_bench.tasks.splits.label_sets import (
+    LABEL_SETS,
+    category_lists,
+    category_states,
+    contains,
+    find_label_set,
+    find_list,
+    split_for,
+)
+from ltrp_bench.tasks.splits.split import load_split
+
+COCO = tuple(load_split("imagenet1k_coco80").states)
+IMAGENET = imagenet_classes()
+
+
+def test_the_imagenets_have_the_numbers_of_classes_that_are_registered() -> None:
+    for name in ("imagenet1k", "imagenet12k", "imagenet21k"):
+        assert len(imagenet_wnids(name)) == len(set(imagenet_wnids(name))) == LABEL_SETS[name].classes
+    one, twelve, twenty_one = (set(imagenet_wnids(f"imagenet{n}k")) for n in (1, 12, 21))
+    assert one <= twenty_one and twelve <= twenty_one
+    assert len(one - twelve) == 7 and "n04399382" in one - twelve
+
+
+def test_containment_passes_through_label_sets_in_between() -> None:
+    assert contains("imagenet21k", "imagenet1k") and contains("imagenet21k", "imagenet12k")
+    assert not contains("imagenet12k", "imagenet1k"), "seven of the 1,000 are missing"
+    assert contains("cocostuff171", "voc20") and not contains("voc20", "coco80")
+    assert contains("captions", "captions") and not contains("captions", "voc20") and contains("mine", "mine")
+    assert all(inner in LABEL_SETS for found in LABEL_SETS.values() for inner in found.contains)
+
+
+def test_an_unknown_label_set_is_named_with_the_nearest() -> None:
+    assert find_label_set("coco80").classes == 80
+    with pytest.raises(UsageError, match="no label set 'imagenet22k'; did you mean 'imagenet21k'"):
+        find_label_set("imagenet22k")
+
+
+def test_the_smallest_list_with_all_categories_is_taken() -> None:
+    assert find_list(["person", "cow"]) == "voc20" and find_list(["person", "giraffe"]) == "coco80"
+    assert find_list(["giraffe", "sea"]) == "cocostuff" and find_list(["giraffe", "cloth"]) == "cocostuff171"
+    assert find_list(["tench", "goldfish"]) == "imagenet1k" and find_list(SHAPES[:3]) == "shapes"
+    assert find_list(["person", "unicorn"]) is None and find_list([]) is None
+
+
+def test_states_are_those_of_the_split_of_the_list() -> None:
+    for name, categories in category_lists().items():
+        if name not in ("imagenet1k", "shapes"):
+            assert category_states("imagenet1k", categories) == load_split(f"imagenet1k_{name}").states
+    assert category_states("imagenet1k", ["kite", "person", "cow"]) == {
+        "kite": "unseen",
+        "person": "narrow",
+        "cow": "seen",
+    }
+
+
+def test_a_label_set_has_seen_its_own_categories() -> None:
+    assert category_states("coco80", COCO) == dict.fromkeys(COCO, "seen")
+    assert category_states("cocostuff171", COCO) == dict.fromkeys(COCO, "seen")
+    assert category_states("coco80", VOC_NAMES) == dict.fromkeys(VOC_NAMES, "seen")
+    assert category_states("imagenet1k", IMAGENET.values()) == dict.fromkeys(IMAGENET.values(), "seen")
+
+
+@pytest.mark.parametrize("label_set", ["captions", "hashtags", "jft300m", "imagenet0k", "mine"])
+def test_open_and_unknown_label_sets_are_none(label_set: str) -> None:
+    assert category_states(label_set, COCO) is None and category_states(label_set, SHAPES) is None
+
+
+def test_categories_in_no_list_are_none() -> None:
+    assert category_states("imagenet1k", ["person", "unicorn"]) is None
+
+
+def test_classes_of_imagenet_1k_under_other_label_sets() -> None:
+    names = tuple(IMAGENET.values())
+    assert set(category_states("imagenet21k", names).values()) == {"seen"}
+    twelve = category_states("imagenet12k", names)
+    assert {name for name, state in twelve.items() if state == "unseen"} == {
+        IMAGENET[wnid] for wnid in set(imagenet_wnids()) - set(imagenet_wnids("imagenet12k"))
+    }
+    coco = category_states("coco80", names)
+    # The kite among the 1,000 is a bird, so COCO has labelled it as one.
+    expected = {
+        "n02403003": "seen",
+        "n02412080": "narrow",
+        "n03063599": "seen",
+        "n01608432": "seen",
+        "n01440764": "unseen",
+    }
+    assert {wnid: coco[IMAGENET[wnid]] for wnid in expected} == expected
+
+
+def test_shapes_contain_nothing_of_photographs_and_photographs_nothing_of_shapes() -> None:
+    assert category_states("shapes-seen/0", COCO) == dict.fromkeys(COCO, "unseen")
+    assert category_states("imagenet21k", SHAPES) == dict.fromkeys(SHAPES, "unseen")
+    for fold in (0, 1):
+        assert category_states(f"shapes-seen/{fold}", SHAPES) == load_split(f"shapes/{fold}").states
+
+
+def test_a_split_for_some_categories() -> None:
+    split = split_for("imagenet1k", ["giraffe", "cat"])
+    whole = load_split("imagenet1k_coco80")
+    assert split.label_set == "imagenet1k" and dict(split.states) == {"cat": "seen", "giraffe": "unseen"}
+    assert split.wnids["cat"] == load_split("imagenet1k_coco80").wnids["cat"]
+    assert split_for("imagenet1k", COCO).fingerprint() == whole.fingerprint()
+
+
+def test_without_a_split_the_choices_are_named() -> None:
+    with pytest.raises(UsageError, match="captions is an open label set.*choose from imagenet1k, "):
+        split_for("captions", COCO)
+    with pytest.raises(UsageError, match="no split of these 1 categories by imagenet1k; there are splits by shapes-"):
+        split_for("imagenet1k", ["unicorn"])
+    with pytest.raises(UsageError, match="did you mean 'coco80'"):
+        split_for("coco8", COCO)
