@@ -1,0 +1,174 @@
+"""Texts about seen and unseen categories in tables and figures: how a table is split, and which rows are exposed.
+
+A selector is exposed if its own labels contain categories that the table calls unseen. Rows of tables that older
+versions wrote lack these columns; they get no text and no mark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+EXPOSED_MARK: Final = "†"
+"""Mark of a row whose selector's labels contain categories called unseen."""
+
+UNKNOWN_MARK: Final = "‡"
+"""Mark of a row for which this cannot be known."""
+
+FEW: Final = 5
+"""Largest number of unseen categories that a table calls few."""
+
+LISTED: Final = 6
+"""Number of categories that a line names where space is short."""
+
+_MARKS: Final = {"exposed": EXPOSED_MARK, "open": UNKNOWN_MARK, "unknown": UNKNOWN_MARK}
+
+_UNITS: Final = {"top1": "image", "top5": "image", "mAP": "label", "mIoU": "pixel", "mAcc": "pixel", "aAcc": "pixel"}
+"""Metric -> what its values are taken over; objects for all others."""
+
+Row = Mapping[str, Any]
+
+
+def exposure_mark(row: Row) -> str:
+    """Mark of a row: `EXPOSED_MARK`, `UNKNOWN_MARK`, or "" for a row that is not exposed."""
+    return _MARKS.get(str(row.get("exposure")), "")
+
+
+def split_text(rows: Sequence[Row]) -> str:
+    """Text like "unseen by imagenet1k: 16 of 80 categories, 112 objects".
+
+    Args:
+        rows: rows of one table.
+
+    Returns:
+        The text; "" if the rows do not hold how they are split.
+    """
+    names = _split_names(rows)
+    if not names:
+        return ""
+    by = "all label sets of these selectors (common)" if names == ["common"] else " and ".join(names)
+    text = f"unseen by {by}"
+    unseen, seen = (_largest(rows, f"{group}_categories") for group in ("unseen", "seen"))
+    if unseen is None or seen is None:
+        return text
+    text = f"{text}: {unseen} of {_counted(unseen + seen, 'category')}"
+    objects = _largest(rows, "unseen_objects")
+    unit = _UNITS.get(str(rows[0].get("metric")), "object")
+    return f"{text}, {_counted(objects, unit)}" if objects is not None and unseen else text
+
+
+def few_text(rows: Sequence[Row]) -> str:
+    """Sentence that warns of a small unseen group, without a full stop; "" if the group has more than `FEW` categories.
+
+    Args:
+        rows: rows of one table.
+    """
+    unseen = _largest(rows, "unseen_categories") if _split_names(rows) else None
+    if unseen is None or unseen > FEW:
+        return ""
+    if unseen == 0:
+        return "no category is unseen, so there is no unseen value and no gap"
+    if unseen == 1:
+        return "a single category says little about unseen categories in general"
+    return f"{unseen} categories are few: their mean says little about unseen categories in general"
+
+
+def exposure_notes(rows: Sequence[Row], listed: int | None = None) -> list[str]:
+    """Lines for below a table: one for all selectors that share their labels and their exposure.
+
+    Args:
+        rows: rows of one table.
+        listed: number of categories that a line names; None names all of them.
+    """
+    ranked = any(_ranked(row) for row in rows)
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if mark := exposure_mark(row):
+            key = (mark, *(str(row.get(name)) for name in ("exposure", "supervision", "exposed_categories")))
+            groups.setdefault(key, []).append(row)
+    return [_note(own, rows, ranked, listed) for _, own in sorted(groups.items(), key=lambda item: item[0][0])]
+
+
+def exposure_options(rows: Sequence[Row]) -> str:
+    """Line that names the options for exposed rows; "" if there are none, or if they are counted already.
+
+    Args:
+        rows: rows of any tables.
+    """
+    marked = [row for row in rows if exposure_mark(row)]
+    if not marked or any(_ranked(row) for row in marked):
+        return ""
+    closed = [row for row in marked if exposure_mark(row) == EXPOSED_MARK]
+    others = (
+        name
+        for row in closed
+        for name in str(row.get("supervision", "")).split("+")
+        if name and name != str(row.get("split_by"))
+    )
+    name = next(others, "")
+    marks = " and ".join(sorted({exposure_mark(row) for row in marked}))
+    split = (
+        f"to compare {EXPOSED_MARK} on unseen categories: --unseen-by {name} or --unseen-by common; " if name else ""
+    )
+    return f"{split}to rank {marks} as they are: --count-exposed"
+
+
+def _note(own: Sequence[Row], rows: Sequence[Row], ranked: bool, listed: int | None) -> str:
+    row = own[0]
+    labels = str(row.get("supervision", ""))
+    if row.get("exposure") == "exposed":
+        names = [name for name in str(row.get("exposed_categories") or "").split("; ") if name]
+        narrow = sum(name.endswith(" (narrow)") for name in names)
+        total = _largest(rows, "unseen_categories") or len(names)
+        text = f"labels of {labels} contain {len(names)} of the {_counted(total, 'category')} called unseen"
+        if narrow:
+            text += f" ({narrow} narrow)"
+        shown = names if listed is None or len(names) <= listed + 1 else names[:listed]
+        more = len(names) - len(shown)
+        text += f": {', '.join(shown)}{f' and {more} others' if more else ''}"
+    elif row.get("exposure") == "open":
+        text = f"trained with {labels}; which categories these showed cannot be known"
+    else:
+        text = f"which of the categories called unseen the labels of {labels} contain is not known"
+    if any(_ranked(one) for one in own):
+        text += "; ranked on unseen all the same"
+    elif ranked:
+        text += "; not ranked on unseen"
+    selectors = ", ".join(dict.fromkeys(_selector(one, rows) for one in own))
+    return f"{exposure_mark(row)} {selectors}: {text}"
+
+
+def _selector(row: Row, rows: Sequence[Row]) -> str:
+    """Name of the row's selector; with its id where the name stands for several."""
+    name = str(row["selector"])
+    ids = {one.get("selector_id") for one in rows if one["selector"] == name}
+    return f"{name} {row['selector_id']}" if len(ids) > 1 else name
+
+
+def _ranked(row: Row) -> bool:
+    return not math.isnan(_number(row, "unseen_rank"))
+
+
+def _split_names(rows: Sequence[Row]) -> list[str]:
+    """Label sets that the rows are split by; a table that averages over folds has several."""
+    values = (row.get("split_by") for row in rows)
+    return sorted({value for value in values if isinstance(value, str) and value})
+
+
+def _largest(rows: Sequence[Row], name: str) -> int | None:
+    """Largest value of a column of counts, since rows without results have none; None if no row has a value."""
+    values = [value for row in rows if not math.isnan(value := _number(row, name))]
+    return int(max(values)) if values else None
+
+
+def _number(row: Row, name: str) -> float:
+    try:
+        return float(row.get(name, math.nan))
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _counted(number: int, noun: str) -> str:
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
