@@ -55,10 +55,12 @@ class Comparison:
     Attributes:
         rows: the rows.
         tolerance: accepted decrease of a value, where no paired test was made.
+        unseen_by: label set that both sides are split by; "" if each has the split that it was made with.
     """
 
     rows: tuple[RowComparison, ...]
     tolerance: float
+    unseen_by: str = ""
 
     @property
     def regressions(self) -> tuple[RowComparison, ...]:
@@ -72,9 +74,10 @@ class Comparison:
         tested = sum(row.changes is not None for row in self.rows)
         methods = [f"{tested} by a paired bootstrap test, Holm-corrected"] if tested else []
         methods += [f"{len(self.rows) - tested} by tolerance {self.tolerance:g}"] if tested < len(self.rows) else []
+        split = f"; unseen by {self.unseen_by}" if self.unseen_by else ""
         head = ("status", "task", "reduction", "keep ratio", "selector", *VALUES, "note")
         lines = [
-            f"{outcome} in {len(self.rows)} rows ({', '.join(methods) or 'none'}).",
+            f"{outcome} in {len(self.rows)} rows ({', '.join(methods) or 'none'}){split}.",
             "",
             "| " + " | ".join(head) + " |",
             "|" + "|".join("---" for _ in head) + "|",

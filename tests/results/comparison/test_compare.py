@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,10 @@ def test_one_name_with_two_weights_pairs_by_identity(make_record: MakeRecord) ->
 
 
 def test_markdown(make_record: MakeRecord) -> None:
-    text = _compare([make_record()], [make_record(values=(0.4, 0.6, 0.4))]).markdown()
+    comparison = _compare([make_record()], [make_record(values=(0.4, 0.6, 0.4))])
+    text = comparison.markdown()
+    (first, *_) = replace(comparison, unseen_by="imagenet21k").markdown().splitlines()
+    assert first == "**1 regression** in 1 rows (1 by tolerance 0.01); unseen by imagenet21k."
     lines = text.splitlines()
     assert lines[0] == "**1 regression** in 1 rows (1 by tolerance 0.01)."
     assert lines[2].startswith("| status | task |") and len(lines) == 5
