@@ -23,6 +23,7 @@ from ltrp_bench.results.leaderboard.intervals import (
     RowDifference,
     add_statistics,
 )
+from ltrp_bench.results.leaderboard.retention import RETENTION_COLUMNS, add_retention
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import TableRow, area_rows, rows_of
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
@@ -32,13 +33,13 @@ from ltrp_bench.results.store.run_store import RunStore
 
 _HEAD: Final = (*LEADING[:3], "ratios", *LEADING[3:])
 COLUMNS: Final = (
-    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RANKS, *BREAK_EVEN, *COST),
+    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *BREAK_EVEN, *COST),
     *(name for name in ROW_COLUMNS if name not in LEADING),
 )
 """Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
 FOLD_TABLE_COLUMNS: Final = (
-    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RANKS),
+    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS),
     *(name for name in FOLD_COLUMNS if name not in (*LEADING, *ADJUSTED_COLUMNS)),
 )
 """Columns of the crossover over folds."""
@@ -147,6 +148,7 @@ def build_leaderboard(
         known = sorted({row.metric for record in records for row in record.metrics if row.category is None})
         raise ResultsError(f"no cell has the metric {' or '.join(options.metrics)}; known metrics: {', '.join(known)}")
     pairs = add_statistics(rows, options.controls, options.method, roles)
+    add_retention(rows, options.method, roles, notice)
     if not options.folds:
         add_cost(rows, records, store.read_provenance)
         add_break_even(rows, roles)

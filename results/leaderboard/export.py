@@ -100,6 +100,9 @@ def _texts(row: Mapping[str, Any]) -> dict[str, str]:
         "supervision": str(row["supervision"]),
         **{name: interval_text(row, name) for name in ("all", "seen", "unseen")},
         **{name.replace("_", " "): interval_text(row, name, "+.3f") for name in ("gap", "gap_adjusted")},
+        "gap from whole": interval_text(row, "gap_from_whole", "+.3f"),
+        "retention": interval_text(row, "retention_all"),
+        "retention seen / unseen": _retention_text(row),
         "rank": rank_text(row, ""),
         "rank on unseen": rank_text(row, "unseen_"),
         "as random at": _number(row, "break_even_random", ".2f"),
@@ -109,6 +112,12 @@ def _texts(row: Mapping[str, Any]) -> dict[str, str]:
         "images/s": _number(row, "images_per_second", ".1f"),
         "note": "" if row["complete"] else "incomplete: lacks " + str(row["missing"]).removeprefix("lacks "),
     }
+
+
+def _retention_text(row: Mapping[str, Any]) -> str:
+    """Text like "0.921 / 0.893"; "" for a row without retention of any group."""
+    both = [interval_text({"": row.get(f"retention_{group}", math.nan)}, "") for group in ("seen", "unseen")]
+    return " / ".join(one or "undefined" for one in both) if any(both) else ""
 
 
 def _difference_texts(row: Mapping[str, Any]) -> dict[str, str]:

@@ -91,7 +91,7 @@ class Draws:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A value and its values under the draws. Sums and differences of paired estimates are estimates.
+    """A value and its values under the draws. Sums, differences and quotients of paired estimates are estimates.
 
     Attributes:
         key: key of the draws.
@@ -186,6 +186,22 @@ def combination(*terms: tuple[float, Estimate]) -> Estimate:
         np.sum([factor * one.draws for factor, one in terms], axis=0),
         np.sum([factor * one.jackknife for factor, one in terms], axis=0),
     )
+
+
+def ratio(one: Estimate, other: Estimate) -> Estimate:
+    """Quotient of two estimates, draw by draw; NaN where `other` is 0 or one of them is undefined.
+
+    Raises:
+        ResultsError: their draws differ.
+    """
+    if one.key != other.key:
+        raise ResultsError("cannot divide two estimates with different sets of draws")
+    point = one.point / other.point if other.point != 0 else math.nan
+    return Estimate(one.key, point, _quotient(one.draws, other.draws), _quotient(one.jackknife, other.jackknife))
+
+
+def _quotient(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.divide(one, other, out=np.full(np.shape(one), math.nan), where=other != 0)
 
 
 def mean(estimates: Iterable[Estimate]) -> Estimate:

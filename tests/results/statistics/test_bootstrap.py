@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ltrp_bench.results.schema.record import ResultsError
-from ltrp_bench.results.statistics.bootstrap import Draws, Estimate, area, area_factors, combination, mean
+from ltrp_bench.results.statistics.bootstrap import Draws, Estimate, area, area_factors, combination, mean, ratio
 
 
 def _estimate(values: np.ndarray, draws: Draws) -> Estimate:
@@ -83,6 +83,40 @@ def test_differences_are_paired() -> None:
     halved = mean([one, other])
     assert halved.point == pytest.approx((one.point + other.point) / 2)
     assert np.allclose(halved.draws, (one.draws + other.draws) / 2)
+
+
+def test_quotients_equal_those_of_scipy() -> None:
+    """The quotient of two means over the same images, with scipy's bias and jackknife of the quotient."""
+    rng = np.random.default_rng(7)
+    whole = rng.exponential(size=50) + 0.1
+    part = whole * rng.beta(4, 2, size=50)
+    draws = Draws.of(_ids(50), "task", 2000)
+    one = ratio(_estimate(part, draws), _estimate(whole, draws))
+    assert one.point == pytest.approx(part.mean() / whole.mean())
+    held = stats.bootstrap(
+        (part, whole),
+        lambda a, b, axis: a.mean(axis) / b.mean(axis),
+        n_resamples=0,
+        bootstrap_result=SimpleNamespace(bootstrap_distribution=one.draws),  # type: ignore[arg-type]
+        method="BCa",
+        paired=True,
+    )
+    assert one.interval() == pytest.approx(tuple(held.confidence_interval), abs=1e-12)
+    with pytest.raises(ResultsError, match="cannot divide"):
+        ratio(one, _estimate(whole, Draws.of(_ids(50), "another", 2000)))
+
+
+def test_a_quotient_is_undefined_where_the_divisor_is_zero() -> None:
+    draws = Draws.of(_ids(40), "task", 1000)
+    rare = np.zeros(40)
+    rare[:2] = 1.0
+    one = ratio(_estimate(np.ones(40), draws), _estimate(rare, draws))
+    zero = draws.weights[1:1001, :2].sum(1) == 0
+    assert one.point == pytest.approx(20) and 0.05 < zero.mean() < 0.2
+    assert np.array_equal(np.isnan(one.draws), zero) and np.isfinite(one.draws[~zero]).all()
+    assert all(math.isnan(end) for end in one.interval())  # undefined in more than 5 % of the draws
+    nothing = ratio(_estimate(np.ones(40), draws), _estimate(np.zeros(40), draws))
+    assert math.isnan(nothing.point) and np.isnan(nothing.jackknife).all()
 
 
 def test_area_by_the_trapezoidal_rule() -> None:
