@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
+from ltrp_bench.results.leaderboard.exposure_text import (
+    EXPOSED_MARK,
+    UNKNOWN_MARK,
+    exposure_mark,
+    exposure_notes,
+    few_text,
+    split_text,
+)
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
 
@@ -50,27 +59,58 @@ def write_table(frame: pd.DataFrame, path: Path, suffix: str | None = None) -> N
     atomic_write(path, data)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The table of one task, metric and reduction.
+
+    Attributes:
+        title: task, metric and reduction.
+        split: what the categories are split by; "" if the rows do not hold it.
+        few: sentence about a small unseen group, or "".
+        shown: displayed columns.
+        notes: lines that explain the marks.
+    """
+
+    title: str
+    split: str
+    few: str
+    shown: pd.DataFrame
+    notes: Sequence[str]
+
+    @property
+    def headline(self) -> str:
+        """Title with the split."""
+        return f"{self.title}; {self.split}" if self.split else self.title
+
+
 def markdown(frame: pd.DataFrame) -> str:
-    """Markdown text with a table for each task, metric and reduction."""
-    parts = []
-    for title, part in _parts(frame):
-        text = part.to_markdown(index=False, disable_numparse=True) if len(part) else "no rows"
-        parts.append(f"### {title}\n\n{text}\n")
-    return "\n".join(parts)
+    """Markdown text with a table for each task, metric and reduction; paragraphs below a table explain its marks."""
+    texts = []
+    for part in _parts(frame):
+        table = part.shown.to_markdown(index=False, disable_numparse=True) if len(part.shown) else "no rows"
+        few = [f"{part.few[0].upper()}{part.few[1:]}."] if part.few else []
+        texts.append("\n\n".join([f"### {part.headline}", *few, table, *part.notes]) + "\n")
+    return "\n".join(texts)
 
 
 def latex(frame: pd.DataFrame) -> str:
     """LaTeX text with a table for each task, metric and reduction; needs the packages booktabs and multirow."""
-    parts = ["% needs \\usepackage{booktabs,multirow}"]
-    for title, part in _parts(frame):
-        index = [name for name in ("keep", "selector") if name in part.columns]
-        label = "tab:" + "-".join(title.replace(",", "").split()).lower()
-        parts.append(
-            part.set_index(index or part.columns[:1].tolist()).to_latex(
-                escape=True, multirow=True, caption=_tex(title), label=label, position="t", sparsify=True
-            )
+    texts = ["% needs \\usepackage{booktabs,multirow}"]
+    for part in _parts(frame):
+        index = [name for name in ("keep", "selector") if name in part.shown.columns]
+        label = "tab:" + "-".join(part.title.replace(",", "").split()).lower()
+        caption = ". ".join([part.headline, *([part.few] if part.few else [])])
+        table = part.shown.set_index(index or part.shown.columns[:1].tolist()).to_latex(
+            escape=True, multirow=True, caption=_tex(caption), label=label, position="t", sparsify=True
         )
-    return "\n".join(parts)
+        if part.notes:
+            notes = "\\\\\n".join(_tex(note) for note in part.notes)
+            below = f"\\par\\smallskip\n\\parbox{{\\linewidth}}{{\\footnotesize {notes}}}\n"
+            table = table.replace("\\end{table}", f"{below}\\end{{table}}")
+        for mark, command in ((EXPOSED_MARK, "dagger"), (UNKNOWN_MARK, "ddagger")):
+            table = table.replace(mark, f"$^\\{command}$")
+        texts.append(table)
+    return "\n".join(texts)
 
 
 def _tex(text: str) -> str:
@@ -78,8 +118,8 @@ def _tex(text: str) -> str:
     return "".join("\\" + letter if letter in "&%$#_{}" else letter for letter in text)
 
 
-def _parts(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """(title, displayed columns) for each task, metric and reduction."""
+def _parts(frame: pd.DataFrame) -> list[_Part]:
+    """Tables of the tasks, metrics and reductions."""
     keys = ["task", "task_id", "metric", "reduction"]
     ambiguous = len(frame) and frame.groupby("task")["task_id"].nunique().max() > 1
     out = []
@@ -87,10 +127,20 @@ def _parts(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         task, task_id, metric, reduction = (str(value) for value in key)
         name = f"{task} {task_id}" if ambiguous else task
         rows = [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
-        shown = pd.DataFrame([_difference_texts(row) if "difference" in row else _texts(row) for row in rows])
+        shown = pd.DataFrame([_difference_texts(row) if "difference" in row else _marked(row) for row in rows])
         empty = [column for column in shown.columns if not any(shown[column])]
-        out.append((f"{name}, {metric}, {reduction}", shown.drop(columns=empty)))
+        texts = split_text(rows), few_text(rows)
+        out.append(_Part(f"{name}, {metric}, {reduction}", *texts, shown.drop(columns=empty), exposure_notes(rows)))
     return out
+
+
+def _marked(row: Mapping[str, Any]) -> dict[str, str]:
+    """`_texts` with the mark of an exposed row on its name and on what depends on unseen categories."""
+    mark, texts = exposure_mark(row), _texts(row)
+    for name, text in texts.items():
+        if text and (name == "selector" or "unseen" in name or "gap" in name):
+            texts[name] = text + mark
+    return texts
 
 
 def _texts(row: Mapping[str, Any]) -> dict[str, str]:

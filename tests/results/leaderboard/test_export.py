@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -69,6 +70,51 @@ def test_latex(leaderboard: Leaderboard, tmp_path: Path) -> None:
     assert "\\toprule" in text and "good\\_one" in text and "\\caption{shapes-coverage, coverage, none}" in text
     assert "\\label{tab:shapes-coverage-coverage-none}" in text
     assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 1
+
+
+@pytest.fixture
+def exposed(leaderboard: Leaderboard) -> pd.DataFrame:
+    """A table in which the labels of good_one contain four of the five unseen categories, and random's are open."""
+    frame = leaderboard.frame.assign(split_by="imagenet_1k", seen_categories=75, unseen_categories=5, unseen_objects=9)
+    good = frame["selector"] == "good_one"
+    frame.loc[~good, "supervision"] = "captions"
+    frame = frame.assign(exposure=np.where(good, "exposed", "open"), unseen_rank=math.nan)
+    return frame.assign(exposed_categories=np.where(good, "a; b; c; kite (narrow)", ""))
+
+
+def test_markdown_marks_exposed_rows(exposed: pd.DataFrame) -> None:
+    lines = markdown(exposed).splitlines()
+    assert lines[0] == "### shapes-coverage, coverage, none; unseen by imagenet_1k: 5 of 80 categories, 9 objects"
+    assert lines[2] == "5 categories are few: their mean says little about unseen categories in general."
+    body = [[entry.strip() for entry in line.strip("|").split("|")] for line in lines if line.startswith("| 0.25")]
+    first = exposed.iloc[0]
+    assert [line[1] for line in body] == ["good_one†", "random‡"]
+    assert body[0][3:7] == [
+        *(interval_text(first, "all"), interval_text(first, "seen")),
+        *(interval_text(first, "unseen") + "†", interval_text(first, "gap", "+.3f") + "†"),
+    ]
+    assert lines[-3:] == [
+        "† good_one: labels of imagenet21k+imagenet1k contain 4 of the 5 categories called unseen (1 narrow): "
+        "a, b, c, kite (narrow)",
+        "",
+        "‡ random: trained with captions; which categories these showed cannot be known",
+    ]
+
+
+def test_latex_marks_exposed_rows(exposed: pd.DataFrame) -> None:
+    text = latex(exposed)
+    assert "good\\_one$^\\dagger$ &" in text and "random$^\\ddagger$ &" in text
+    assert "†" not in text and "‡" not in text
+    assert (
+        "\\caption{shapes-coverage, coverage, none; unseen by imagenet\\_1k: 5 of 80 categories, 9 objects. "
+        "5 categories are few: their mean says little about unseen categories in general}"
+    ) in text
+    assert "\\label{tab:shapes-coverage-coverage-none}" in text
+    assert text.endswith(
+        "\\end{tabular}\n\\par\\smallskip\n\\parbox{\\linewidth}{\\footnotesize $^\\dagger$ good\\_one: labels of "
+        "imagenet21k+imagenet1k contain 4 of the 5 categories called unseen (1 narrow): a, b, c, kite (narrow)\\\\\n"
+        "$^\\ddagger$ random: trained with captions; which categories these showed cannot be known}\n\\end{table}\n"
+    )
 
 
 def test_names_of_two_tasks_have_ids(leaderboard: Leaderboard, world: Any) -> None:
