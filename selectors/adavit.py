@@ -21,7 +21,7 @@ from ltrp_bench.selectors.checkpoints import load_content, load_into, load_state
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
 from ltrp_bench.selectors.option_checks import check_value, check_whole
-from ltrp_bench.selectors.vit.backbones import supervision_of
+from ltrp_bench.selectors.vit.supervision import supervision_of
 from ltrp_bench.selectors.vit.tokens_to_token import TokensToToken
 
 TOKEN_THRESHOLD = 0.6

@@ -34,9 +34,13 @@ REQUIRED = ("name", "supervision", "mean", "std", "scores")
 class Supervision:
     """Label sets that a selector was trained with.
 
+    Label sets are named as in docs/label-sets.md: "imagenet1k", "coco80", …, or "captions" and "hashtags" for texts,
+    which may have shown anything. Other names are legal too; what such a label set contains is then unknown.
+
     Attributes:
         kind: "none" (nothing was trained), "self" (trained without labels) or "labels".
-        label_sets: for "labels", the label sets in the order of training, e.g. ("imagenet21k", "imagenet1k").
+        label_sets: for "labels", the label sets in the order of training, e.g. ("imagenet21k", "imagenet1k"). Those of
+            pretraining and of teachers in a distillation count.
     """
 
     kind: Literal["none", "self", "labels"]
@@ -60,6 +64,20 @@ class Supervision:
     def labels(cls, *label_sets: str) -> Supervision:
         """Trained with these label sets, e.g. `Supervision.labels("imagenet1k")`."""
         return cls("labels", tuple(label_sets))
+
+    @classmethod
+    def parse(cls, text: str) -> Supervision:
+        """Supervision written as `str` writes it: "none", "self", or label sets joined by "+".
+
+        Raises:
+            UsageError: the name of a label set is empty.
+        """
+        if text in ("none", "self"):
+            return cls("none" if text == "none" else "self")
+        names = [name.strip() for name in text.split("+")]
+        if not all(names):
+            raise UsageError(f"label sets {text!r}: write their names joined by '+', such as imagenet21k+imagenet1k")
+        return cls.labels(*names)
 
     def __str__(self) -> str:
         return "+".join(self.label_sets) if self.label_sets else self.kind

@@ -22,8 +22,9 @@ from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_value
-from ltrp_bench.selectors.vit.backbones import TAGS, blocks_until, class_attention, load_backbone, name_of_file
+from ltrp_bench.selectors.vit.backbones import blocks_until, class_attention, load_backbone, name_of_file
 from ltrp_bench.selectors.vit.stem import ConvStem
+from ltrp_bench.selectors.vit.timm_tags import label_sets_of
 
 Rule = Literal["mean", "head", "mass"]
 
@@ -130,9 +131,14 @@ def refuse_labels(path: Path, name: str, probes: bool) -> None:
         probes: accept a classifier; published files hold one that was trained on the frozen backbone.
     """
     labels = json.loads(load_metadata(path).get("config", "{}")).get("label_set")
-    model = name_of_file(path)
-    # Among timm's tags only those of self-supervised weights name no label set.
-    labels = labels or next((part for part in (model or "").partition(".")[2].split("_") if part in TAGS), None)
+    if labels is None and (model := name_of_file(path)) is not None:
+        try:
+            labels = "+".join(label_sets_of(model)) or None
+        except InputError as error:
+            raise InputError(
+                f"selector {name!r} needs weights trained without labels, and the name {path.name} does not tell: if "
+                "they were, use a file name without a timm tag"
+            ) from error
     heads = [v for k, v in load_state(path).items() if k.endswith("head.weight") and v.ndim == 2 and v.shape[0] > 1]
     if labels is None and heads and not probes:
         labels = f"a classifier of {heads[0].shape[0]} classes"

@@ -50,7 +50,7 @@ class GFNetSelector(Selector):
         labels = label_set or self.net.config["label_set"]
         if not labels:
             raise InputError(f"{weights} does not say what its labels are: give label_set=NAME")
-        self.supervision = Supervision.labels(*str(labels).split("+"))
+        self.supervision = Supervision.parse(str(labels))
         self.mean, self.std = self.net.mean, self.net.std
         self.input_size = (self.net.image_size, self.net.image_size)
 

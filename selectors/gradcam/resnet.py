@@ -15,7 +15,8 @@ from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Sup
 from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
-from ltrp_bench.selectors.vit.backbones import name_of_file, supervision_of, timm_name
+from ltrp_bench.selectors.vit.backbones import name_of_file, timm_name
+from ltrp_bench.selectors.vit.supervision import supervision_of
 
 STRIDE = 32
 """Stride of the feature map of the last stage in pixels, and so the patch size."""

@@ -23,20 +23,7 @@ from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_stat
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.stem import ConvStem, stem_patch_size
-
-LABEL_SETS: Mapping[int, str] = {1000: "imagenet1k", 21841: "imagenet21k", 21843: "imagenet21k", 11221: "imagenet21k"}
-"""Number of outputs of a classifier -> its label set."""
-
-TAGS: Mapping[str, str] = {
-    "in1k": "imagenet1k",
-    "in12k": "imagenet12k",
-    "in21k": "imagenet21k",
-    "in22k": "imagenet21k",
-}
-"""Part of a timm tag -> label set."""
-
-CAPTIONED = ("laion", "openai", "clip", "datacomp", "webli", "dfn")
-"""Parts of timm tags that name data sets of captioned images."""
+from ltrp_bench.selectors.vit.supervision import supervision_of
 
 
 @dataclass
@@ -93,8 +80,8 @@ def load_backbone(
             the tag of bundled weights ("vit.shapes0").
         model: name of a timm model, with or without "timm:"; without a tag it means timm's default weights.
         heads: number of attention heads; only needed if neither file nor width identifies it.
-        label_set: label set of the classifier; only needed if neither file nor number of outputs identifies it. "self"
-            for weights that were trained without labels.
+        label_set: label sets of the whole training in its order, joined by "+" ("imagenet21k+imagenet1k"); only needed
+            if neither file, timm tag nor number of outputs identifies them. "self" for weights trained without labels.
         supervised: False if the weights were trained without labels (DINO, MAE, MoCo); no classifier is needed then.
         drop: prefixes of keys to leave out, which belong to another part of the method.
 
@@ -127,38 +114,6 @@ def load_backbone(
         (int(size[0]), int(size[1])),
         int(patch[0]),
         supervision,
-    )
-
-
-def supervision_of(name: str | None, config: Mapping[str, Any], classes: int, label_set: str | None) -> Supervision:
-    """Supervision of the weights of a classifier.
-
-    Args:
-        name: name of the timm model with its tag, which lists the label sets; None if unknown.
-        config: metadata of our own files.
-        classes: number of outputs.
-        label_set: overrides all others: label sets joined by "+", or "self".
-
-    Raises:
-        InputError: the label set cannot be inferred, and `label_set` is not given.
-    """
-    if label_set is not None:
-        return Supervision.self_supervised() if label_set == "self" else Supervision.labels(*label_set.split("+"))
-    if config.get("label_set"):
-        return Supervision.labels(str(config["label_set"]))
-    tag = (name or "").partition(".")[2]
-    if classes in LABEL_SETS and not any(text in tag for text in CAPTIONED):
-        # timm tags list the label sets in the order of training: augreg_in21k_ft_in1k.
-        listed = [TAGS[part] for part in tag.split("_") if part in TAGS]
-        return Supervision.labels(*dict.fromkeys([*listed, LABEL_SETS[classes]]))
-    if tag and any(text in tag for text in CAPTIONED):
-        raise InputError(
-            f"the weights {tag!r} were trained with captions too, which are no label set here: give label_set=NAME "
-            "(captions+imagenet1k, …)"
-        )
-    raise InputError(
-        f"cannot infer the label set of a classifier with {classes} outputs: give label_set=NAME "
-        "(imagenet1k, imagenet21k+imagenet1k, …; self for none)"
     )
 
 

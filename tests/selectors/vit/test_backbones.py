@@ -22,7 +22,6 @@ from ltrp_bench.selectors.vit.backbones import (
     build_vit,
     class_attention,
     load_backbone,
-    supervision_of,
     timm_name,
     tokens,
 )
@@ -117,25 +116,6 @@ def test_heads_asked_for_are_not_those_of_the_name(tmp_path: Path) -> None:
     assert backbone.model.blocks[0].attn.num_heads == 6
 
 
-@pytest.mark.parametrize(
-    ("tag", "label_sets"),
-    [
-        ("augreg_in21k_ft_in1k", "imagenet21k+imagenet1k"),
-        ("augreg_in1k", "imagenet1k"),
-        ("sw_in12k_ft_in1k", "imagenet12k+imagenet1k"),
-        ("", "imagenet1k"),
-    ],
-)
-def test_tags_contain_the_label_sets_in_order(tag: str, label_sets: str) -> None:
-    assert str(supervision_of(f"vit_small_patch16_224.{tag}" if tag else None, {}, 1000, None)) == label_sets
-
-
-def test_captions_are_not_passed_over() -> None:
-    for tag in ("laion2b_ft_in12k_in1k", "openai_ft_in1k"):
-        with pytest.raises(InputError, match="captions"):
-            supervision_of(f"vit_base_patch16_clip_224.{tag}", {}, 1000, None)
-
-
 def test_a_file_called_after_its_architecture_alone_is_told_by_its_tensors(tmp_path: Path) -> None:
     torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "vit_tiny_patch16_224.pth")
     backbone = load_backbone(tmp_path / "vit_tiny_patch16_224.pth")
@@ -182,12 +162,6 @@ def test_what_ships_goes_by_its_tag() -> None:
 def test_unknown_timm_names_are_one_line(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         timm_name(name)
-
-
-def test_label_sets_by_outputs_and_tags() -> None:
-    assert supervision_of(None, {}, 21841, None) == Supervision.labels("imagenet21k")
-    assert supervision_of("deit_small_patch16_224.fb_in1k", {}, 1000, None) == Supervision.labels("imagenet1k")
-    assert supervision_of(None, {}, 7, "a+b") == Supervision.labels("a", "b")
 
 
 def test_attention_is_what_timm_computes_unfused() -> None:

@@ -1,0 +1,62 @@
+"""Supervision of the weights of a classifier: the label sets of its training, as far as its files tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import timm
+
+from ltrp_bench.selectors.base import Supervision
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.vit.timm_tags import ASK_FOR_LABEL_SET, label_sets_of
+
+CLASSIFIERS: Final[Mapping[int, str]] = {
+    1000: "imagenet1k",
+    11821: "imagenet12k",
+    11221: "imagenet21k",
+    19168: "imagenet21k",
+    21841: "imagenet21k",
+    21842: "imagenet21k",
+    21843: "imagenet21k",
+    115217: "bamboo",
+}
+"""Number of outputs of a classifier -> its label set."""
+
+
+def supervision_of(name: str | None, config: Mapping[str, Any], classes: int, label_set: str | None) -> Supervision:
+    """Supervision of the weights of a classifier.
+
+    Args:
+        name: name of the timm model with its tag, which lists the label sets; None if unknown.
+        config: metadata of our own files.
+        classes: number of outputs; 0 without a classifier.
+        label_set: overrides all others: label sets joined by "+", or "self".
+
+    Raises:
+        InputError: the label set cannot be inferred, and `label_set` is not given.
+    """
+    if label_set is not None:
+        return Supervision.parse(label_set)
+    if config.get("label_set"):
+        return Supervision.parse(str(config["label_set"]))
+    if name and "." in name:
+        return _of_timm(name, classes)
+    if classes not in CLASSIFIERS:
+        raise InputError(f"cannot infer the label set of a classifier with {classes} outputs: {ASK_FOR_LABEL_SET}")
+    return Supervision.labels(CLASSIFIERS[classes])
+
+
+def _of_timm(name: str, classes: int) -> Supervision:
+    """Supervision by a timm tag, and by a classifier of another label set than the tag's."""
+    found = label_sets_of(name)
+    if classes in CLASSIFIERS:
+        return Supervision.labels(*dict.fromkeys((*found, CLASSIFIERS[classes])))
+    known = timm.get_pretrained_cfg(name) if timm.is_model_pretrained(name) else None
+    # CLIP's outputs are the dimensions of an embedding, not classes.
+    if classes and (known is None or known.num_classes != classes):
+        raise InputError(
+            f"a classifier with {classes} outputs is not that of timm's {name}: give the label sets of the whole "
+            f"training by label_set=NAME ({'+'.join((*found, 'NAME'))})"
+        )
+    return Supervision.labels(*found) if found else Supervision.self_supervised()
