@@ -113,6 +113,7 @@ _REGISTERED: Final = (
     LabelSet(name="captions", title="captions", kind="open", note="Texts beside images of the web: CLIP, SigLIP, …"),
     LabelSet(name="hashtags", title="hashtags", kind="open", note="Hashtags of Instagram's images: IG-1B, SWAG, …"),
     LabelSet(name="jft300m", title="JFT-300M", kind="open", note="Google's 18,291 classes, which are not published."),
+    LabelSet(name="bamboo", title="Bamboo", kind="open", note="115,217 categories; no split against them is bundled."),
     LabelSet(name="sa1b", title="SA-1B", kind="open", note="Masks without class names: Segment Anything."),
 )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.vit.supervision import CLASSIFIERS
+from ltrp_bench.selectors.vit.timm_tag_table import PARTS
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES as SHAPES
 from ltrp_bench.tasks.data.synsets import imagenet_classes, imagenet_wnids
@@ -37,6 +39,12 @@ def test_containment_passes_through_label_sets_in_between() -> None:
     assert contains("cocostuff171", "voc20") and not contains("voc20", "coco80")
     assert contains("captions", "captions") and not contains("captions", "voc20") and contains("mine", "mine")
     assert all(inner in LABEL_SETS for found in LABEL_SETS.values() for inner in found.contains)
+
+
+def test_label_sets_of_timms_weights_are_known() -> None:
+    of_tags = {name for part in PARTS for name in part.label_sets or ()}
+    assert of_tags >= {"imagenet1k", "imagenet12k", "imagenet21k", "captions", "hashtags"}
+    assert of_tags | set(CLASSIFIERS.values()) <= set(LABEL_SETS)
 
 
 def test_an_unknown_label_set_is_named_with_the_nearest() -> None:
