@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from ltrp_bench.results.leaderboard.exposure_text import (
+    LISTED,
+    exposure_mark,
+    exposure_notes,
+    few_text,
+    split_text,
+)
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.report.style import legend_order, style_of
 
@@ -19,6 +27,16 @@ _PANEL: Final = 2.9
 """Approximate width and height of a panel in inches."""
 
 _MANY_CURVES: Final = 8
+
+_HOLLOW: Final[Mapping[str, Any]] = {"markerfacecolor": "white"}
+_PALE: Final = 0.4
+"""Opacity of the intervals of exposed selectors."""
+
+_LINE: Final = 0.1
+"""Height of a line of a note in inches."""
+
+_NOTE_LETTERS: Final = 21
+"""Approximate number of letters of a note per inch."""
 
 Row = Mapping[str, Any]
 
@@ -36,6 +54,16 @@ class Series:
     label: str
     selector: str
     rows: Sequence[Row]
+
+    @property
+    def mark(self) -> str:
+        """Mark of an exposed selector; "" for others."""
+        return next((mark for row in self.rows if (mark := exposure_mark(row))), "")
+
+    @property
+    def marked_label(self) -> str:
+        """Label with the mark."""
+        return f"{self.label} {self.mark}" if self.mark else self.label
 
 
 @dataclass(frozen=True)
@@ -80,7 +108,10 @@ def number(row: Row, column: str) -> float:
 
 
 def draw_curves(panels: Panels) -> Figure:
-    """The metric over the keep ratio, on seen and on unseen categories, with bands of 95 % intervals."""
+    """The metric over the keep ratio, on seen and on unseen categories, with bands of 95 % intervals.
+
+    Exposed selectors have hollow markers on unseen categories.
+    """
     figure, axes = _figure(panels, 2, share_y=True)
     alpha = 0.14 if len(panels.series) <= _MANY_CURVES else 0.07  # bands overlap
     for axis, group in zip(axes, ("seen", "unseen"), strict=True):
@@ -89,18 +120,21 @@ def draw_curves(panels: Panels) -> Figure:
             x = [row["keep_ratio"] for row in series.rows]
             low, high = ([number(row, f"{group}_{end}") for row in series.rows] for end in ("low", "high"))
             axis.fill_between(x, low, high, color=options["color"], alpha=alpha, linewidth=0)
+            if group == "unseen" and series.mark:
+                options |= _HOLLOW
             axis.plot(x, [number(row, group) for row in series.rows], markersize=3.6, linewidth=1.1, **options)
         axis.set_title(group, fontsize=8)
         axis.set_xlabel("keep ratio")
     axes[0].set_ylabel(panels.metric)
-    _finish(figure, axes, panels)
+    _finish(figure, axes, panels, unseen=True)
     return figure
 
 
 def draw_gaps(panels: Panels) -> Figure:
     """The gap (seen - unseen) and the gap less that of the controls, with intervals; one line per selector.
 
-    Above 0, categories that the labels name are favored.
+    Above 0, categories that the labels name are favored. The lines of exposed selectors are pale and their markers
+    hollow: their gaps say nothing about unseen categories.
     """
     series = panels.series[::-1]
     figure, axes = _figure(panels, 2, height=0.75 + 0.17 * len(series), legend=False)
@@ -110,15 +144,17 @@ def draw_gaps(panels: Panels) -> Figure:
         for place, one in enumerate(series):
             row, style = one.rows[0], style_of(one.selector)
             value, low, high = (number(row, name) for name in (column, f"{column}_low", f"{column}_high"))
-            axis.plot([low, high], [place, place], color=style.color(), linewidth=1.2)
-            axis.plot([value], [place], color=style.color(), marker=style.marker, markersize=4.2, linestyle="none")
-        labels = [one.label for one in series] if axis is axes[0] else [""] * len(series)
+            hollow, alpha = (_HOLLOW, _PALE) if one.mark else ({}, 1.0)
+            axis.plot([low, high], [place, place], color=style.color(), linewidth=1.2, alpha=alpha)
+            point = {"color": style.color(), "marker": style.marker, "markersize": 4.2, "linestyle": "none"}
+            axis.plot([value], [place], **{**point, **hollow})
+        labels = [one.marked_label for one in series] if axis is axes[0] else [""] * len(series)
         axis.set_yticks(range(len(series)), labels)
         axis.set_ylim(-0.7, len(series) - 0.3)
         axis.set_xlabel(f"{title}, {panels.metric}")
     if all(math.isnan(number(row, "gap_adjusted")) for row in panels.rows):
         axes[1].text(0.5, 0.5, "controls were not run", transform=axes[1].transAxes, ha="center")
-    _finish(figure, axes, panels, legend=False)
+    _finish(figure, axes, panels, legend=False, unseen=True)
     return figure
 
 
@@ -181,7 +217,16 @@ def _figure(
     return figure, list(axes)
 
 
-def _finish(figure: Figure, axes: Sequence[Axes], panels: Panels, *, legend: bool = True, note: str = "") -> None:
+def _finish(
+    figure: Figure,
+    axes: Sequence[Axes],
+    panels: Panels,
+    *,
+    legend: bool = True,
+    unseen: bool = False,
+    note: str = "",
+) -> None:
+    """Add grid, legend, title and notes; with `unseen`, also the split and the marks of exposed selectors."""
     from matplotlib.lines import Line2D
 
     for axis in axes:
@@ -190,14 +235,29 @@ def _finish(figure: Figure, axes: Sequence[Axes], panels: Panels, *, legend: boo
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     if legend:
+        labels = [one.marked_label if unseen else one.label for one in panels.series]
+        styles = [style_of(one.selector).plot_options() for one in panels.series]
         handles = [
-            Line2D([], [], label=one.label, markersize=3.6, linewidth=1.1, **style_of(one.selector).plot_options())
-            for one in panels.series
+            Line2D([], [], label=label, markersize=3.6, linewidth=1.1, **style)
+            for label, style in zip(labels, styles, strict=True)
         ]
         figure.legend(handles=handles, loc="outside right center", frameon=False, handlelength=3.2)
     incomplete = sorted({str(row["selector"]) for row in panels.rows if not row.get("complete", True)})
     notes = [note] if note else []
     notes += [f"incomplete, with gaps: {', '.join(incomplete)}"] if incomplete else []
     figure.suptitle(panels.title, fontsize=8.5)
+    if unseen:
+        split, few = split_text(panels.rows), few_text(panels.rows)
+        if split:
+            figure.suptitle(f"{panels.title}\n{split}", fontsize=8.5)
+        exposed = _wrapped([*([few] if few else []), *exposure_notes(panels.rows, listed=LISTED)], figure)
+        notes = [*exposed, *notes]
+        # Panels keep their size.
+        figure.set_figheight(figure.get_figheight() + _LINE * (len(exposed) + 2 * bool(split)))
     if notes:
         figure.supxlabel("\n".join(notes), fontsize=6, color="#555555")
+
+
+def _wrapped(notes: Sequence[str], figure: Figure) -> list[str]:
+    """Lines of notes that are about as wide as the figure."""
+    return [line for note in notes for line in textwrap.wrap(note, int(_NOTE_LETTERS * figure.get_figwidth()))]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
+import pytest
 
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto, number, pareto_front
-from ltrp_bench.results.report.style import plot_style, style_of
+from ltrp_bench.results.report.style import figure_bytes, plot_style, style_of
 
 
 def _panels(frame: pd.DataFrame, ratio: float | None = None, roles: SelectorRoles = BUILT_IN_ROLES) -> Panels:
@@ -59,6 +61,62 @@ def test_gaps_have_intervals_around_their_points(frame: pd.DataFrame) -> None:
     segments = [list(line.get_xdata()) for line in plain.get_lines()]
     assert [row["gap_low"], row["gap_high"]] in segments and [row["gap"]] in segments
     assert [row["gap_adjusted"]] in [list(line.get_xdata()) for line in adjusted.get_lines()]
+
+
+@pytest.fixture
+def exposed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard, with a selector whose labels contain four of the five unseen categories."""
+    frame = frame.assign(split_by="imagenet1k", seen_categories=75, unseen_categories=5, unseen_objects=60)
+    marked = frame["selector"] == "evit.shapes0"
+    frame.loc[marked, ["unseen_rank", "unseen_rank_last", "gap_adjusted"]] = math.nan
+    return frame.assign(
+        exposure=np.where(marked, "exposed", "none"),
+        exposed_categories=np.where(marked, "a; b; c; kite (narrow)", ""),
+    )
+
+
+NOTES = (
+    "5 categories are few: their mean says little about unseen categories in general "
+    "† evit.shapes0: labels of imagenet21k+imagenet1k contain 4 of the 5 categories called unseen (1 narrow): a, b, c, "
+    "kite (narrow); not ranked on unseen"
+)
+
+
+def test_curves_of_exposed_selectors(frame: pd.DataFrame, exposed: pd.DataFrame) -> None:
+    with plot_style():
+        figure, before = draw_curves(_panels(exposed)), draw_curves(_panels(frame))
+    assert figure._suptitle.get_text() == (  # type: ignore[attr-defined]
+        "title\nunseen by imagenet1k: 5 of 80 categories, 60 objects"
+    )
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["ltrp.shapes", "evit.shapes0 †", "variance", "center", "random"]
+    notes = figure._supxlabel.get_text()  # type: ignore[attr-defined]
+    assert " ".join(notes.splitlines()) == f"{NOTES} incomplete, with gaps: evit.shapes0"
+    # Markers are hollow on unseen categories only.
+    for axis, hollow in zip(figure.axes, (0, 1), strict=True):
+        assert sum(line.get_markerfacecolor() == "white" for line in axis.get_lines()) == hollow
+    assert figure.get_figheight() > before.get_figheight()
+    assert before._suptitle.get_text() == "title"  # type: ignore[attr-defined]
+
+
+def test_gaps_of_exposed_selectors_are_pale(exposed: pd.DataFrame) -> None:
+    with plot_style():
+        figure = draw_gaps(_panels(exposed, 0.25))
+    plain, adjusted = figure.axes
+    labels = [text.get_text() for text in plain.get_yticklabels()]
+    assert labels == ["random", "center", "variance", "evit.shapes0 †", "ltrp.shapes"]
+    lines = plain.get_lines()[1:]  # the first is at 0
+    assert [line.get_alpha() for line in lines[::2]] == [1.0, 1.0, 1.0, 0.4, 1.0]
+    assert [line.get_markerfacecolor() == "white" for line in lines[1::2]] == [False, False, False, True, False]
+    assert math.isnan(next(iter(adjusted.get_lines()[8].get_xdata())))
+    assert " ".join(figure._supxlabel.get_text().split()) == NOTES  # type: ignore[attr-defined]
+
+
+def test_marks_have_glyphs(exposed: pd.DataFrame, recwarn: pytest.WarningsRecorder) -> None:
+    exposed.loc[exposed["selector"] == "center", "exposure"] = "open"
+    with plot_style():
+        figure_bytes(draw_gaps(_panels(exposed, 0.25)), ".svg")
+    assert not [one for one in recwarn if "missing from font" in str(one.message)]
 
 
 def test_pareto_front(frame: pd.DataFrame) -> None:
