@@ -98,6 +98,7 @@ def run(
     from ltrp_bench.harness.cli.terminal.tables import results_table
     from ltrp_bench.harness.evaluation.cell_writer import skip_reason
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
+    from ltrp_bench.harness.evaluation.exposure_notices import exposure_notices
     from ltrp_bench.harness.evaluation.plan import check_ratios, plan
     from ltrp_bench.harness.evaluation.request import resolve_request
     from ltrp_bench.harness.evaluation.sweep import run_sweep
@@ -136,6 +137,8 @@ def run(
             groups = plan(resolve_request(request, progress.notice), ratios, grid.seed, progress.notice)
             if not groups:
                 raise UsageError("nothing to run: none of the selectors supports any of the tasks")
+            for notice in exposure_notices(groups):
+                progress.notice(notice)
             records = run_sweep(groups, store, options, progress, provenance(compute.device))
         except KeyboardInterrupt:
             cells = len(list((output.out / "cells").glob("*.json"))) if output.out.exists() else 0
