@@ -82,12 +82,13 @@ def exposure_notes(rows: Sequence[Row], listed: int | None = None) -> list[str]:
         listed: number of categories that a line names; None names all of them.
     """
     ranked = any(_ranked(row) for row in rows)
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        if mark := exposure_mark(row):
-            key = (mark, *(str(row.get(name)) for name in ("exposure", "supervision", "exposed_categories")))
-            groups.setdefault(key, []).append(row)
-    return [_note(own, rows, ranked, listed) for _, own in sorted(groups.items(), key=lambda item: item[0][0])]
+    return [_note([rows[i] for i in own], rows, ranked, listed) for own in _exposed_groups(rows)]
+
+
+def note_places(rows: Sequence[Row]) -> list[int | None]:
+    """Place of each row's line in `exposure_notes`; None for rows without one."""
+    places = {i: place for place, own in enumerate(_exposed_groups(rows)) for i in own}
+    return [places.get(i) for i in range(len(rows))]
 
 
 def exposure_options(rows: Sequence[Row]) -> str:
@@ -112,6 +113,16 @@ def exposure_options(rows: Sequence[Row]) -> str:
         f"to compare {EXPOSED_MARK} on unseen categories: --unseen-by {name} or --unseen-by common; " if name else ""
     )
     return f"{split}to rank {marks} as they are: --count-exposed"
+
+
+def _exposed_groups(rows: Sequence[Row]) -> list[list[int]]:
+    """Places of the exposed rows, together if they have the same labels and exposure."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, row in enumerate(rows):
+        if mark := exposure_mark(row):
+            key = (mark, *(str(row.get(name)) for name in ("exposure", "supervision", "exposed_categories")))
+            groups.setdefault(key, []).append(i)
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
 
 
 def _note(own: Sequence[Row], rows: Sequence[Row], ranked: bool, listed: int | None) -> str:

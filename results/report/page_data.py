@@ -15,16 +15,21 @@ import numpy as np
 import pandas as pd
 
 from ltrp_bench.results.leaderboard.build import Leaderboard
+from ltrp_bench.results.leaderboard.exposure_text import exposure_notes, few_text, note_places, split_text
 from ltrp_bench.results.leaderboard.roles import SelectorRoles
 from ltrp_bench.results.report.style import legend_order, style_of
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.gallery import Gallery, agreement, read_gallery
 from ltrp_bench.results.store.run_store import RunStore
 
+_WHOLE: Final = ("retention_all", "retention_seen", "retention_unseen", "gap_from_whole")
+"""Columns of comparisons with the whole image."""
+
 SHOWN: Final = (
     *("task", "task_id", "reduction", "metric", "keep_ratio", "ratios", "selector", "selector_id", "supervision"),
     *("all", "all_low", "all_high", "seen", "seen_low", "seen_high", "unseen", "unseen_low", "unseen_high"),
     *("gap", "gap_low", "gap_high", "gap_adjusted", "gap_adjusted_low", "gap_adjusted_high"),
+    *(f"{name}{end}" for name in _WHOLE for end in ("", "_low", "_high")),
     *("rank", "rank_last", "unseen_rank", "unseen_rank_last", "break_even_random", "break_even_downsample"),
     *("selector_ms", "selector_gflops", "images_per_second", "machine", "seeds", "images", "complete", "missing"),
     "fingerprints",
@@ -54,14 +59,23 @@ class ReportSource:
 def report_data(source: ReportSource) -> dict[str, Any]:
     """Content of the page, as plain JSON.
 
-    Texts that many cells have in common are stored once, in "shared"; cells refer to them by index.
+    Texts that many cells have in common are stored once, in "shared"; cells refer to them by index. Rows of exposed
+    selectors refer to the notes of their task in the same way.
     """
     frame, roles = source.leaderboard.frame, source.leaderboard.roles
     shared: dict[str, int] = {}
+    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    tasks: list[dict[str, Any]] = []
+    notes: dict[int, int | None] = {}
+    for key in _task_keys(frame):
+        own = [i for i, row in enumerate(rows) if (row["task"], row["task_id"], row["reduction"]) == key]
+        part = [rows[i] for i in own]
+        tasks.append({**_task(source, key), **_unseen_texts(part)})
+        notes |= zip(own, note_places(part), strict=True)
     return {
-        "columns": list(SHOWN),
-        "rows": [[_json_value(row[name]) for name in SHOWN] for row in frame.to_dict("records")],
-        "tasks": [_task(source, key) for key in _task_keys(frame)],
+        "columns": [*SHOWN, "note"],
+        "rows": [[*(_json_value(row.get(name)) for name in SHOWN), notes[i]] for i, row in enumerate(rows)],
+        "tasks": tasks,
         "styles": {name: _style(name) for name in legend_order(frame["selector"], roles)},
         "cells": {r.short_fingerprint: _cell(source.store, r, shared) for r in source.records},
         "shared": list(shared),
@@ -71,6 +85,11 @@ def report_data(source: ReportSource) -> dict[str, Any]:
 def _task_keys(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
     keys = frame[["task", "task_id", "reduction"]].drop_duplicates().sort_values(["task", "task_id", "reduction"])
     return [(str(a), str(b), str(c)) for a, b, c in keys.itertuples(index=False)]
+
+
+def _unseen_texts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Texts about the unseen categories of a task."""
+    return {"split": split_text(rows), "few": few_text(rows), "notes": exposure_notes(rows)}
 
 
 def _style(name: str) -> dict[str, str]:

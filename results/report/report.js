@@ -3,7 +3,7 @@
 (() => {
   const {
     data, rows, $, theme, element, isNumber, fixed, roundHalfEven, unique, taskKey, names,
-    labels, fill, taskOptions, taskOf, swatch, selectorLabel, details, showRow, followHash,
+    labels, fill, taskOptions, taskOf, swatch, selectorLabel, mark, splits, notes, details, showRow, followHash,
   } = report;
 
   // -- leaderboard
@@ -11,8 +11,8 @@
   const rank = (row, prefix) => !isNumber(row[`${prefix}rank`]) ? null
     : row[`${prefix}rank`] === row[`${prefix}rank_last`] ? `${row[`${prefix}rank`]}`
       : `${row[`${prefix}rank`]}–${row[`${prefix}rank_last`]}`;
-  const value = (name, sign = false) => ({
-    key: name, title: name === "gap_adjusted" ? "adjusted gap" : name, number: true,
+  const value = (name, { sign = false, title = name } = {}) => ({
+    key: name, title, number: true,
     text: (row) => [fixed(row[name], 3, sign), isNumber(row[`${name}_low`])
       ? element("small", {}, ` [${fixed(row[`${name}_low`], 3, sign)}, ${fixed(row[`${name}_high`], 3, sign)}]`) : null],
   });
@@ -21,7 +21,10 @@
     { key: "task", title: "task", text: (row) => [labels.get(taskKey(row))] },
     { key: "keep_ratio", title: "keep ratio", number: true, text: (row) => [row.ratios] },
     { key: "rank", title: "rank", number: true, text: (row) => [rank(row, "") ?? "–"] },
-    value("all"), value("seen"), value("unseen"), value("gap", true), value("gap_adjusted", true),
+    value("all"), value("seen"), value("unseen"), value("gap", { sign: true }),
+    value("gap_adjusted", { sign: true, title: "adjusted gap" }),
+    value("gap_from_whole", { sign: true, title: "gap less whole image's" }), value("retention_all", { title: "retention" }),
+    value("retention_seen", { title: "retention on seen" }), value("retention_unseen", { title: "retention on unseen" }),
     { key: "unseen_rank", title: "rank on unseen", number: true, text: (row) => [rank(row, "unseen_") ?? "–"] },
     { key: "supervision", title: "supervision", text: (row) => [row.supervision] },
     { key: "break_even_random", title: "break-even random", number: true, text: (row) => [fixed(row.break_even_random, 2)] },
@@ -31,7 +34,9 @@
     { key: "images_per_second", title: "images/s", number: true, text: (row) => [fixed(row.images_per_second, 1)] },
     { key: "images", title: "images", number: true, text: (row) => [String(row.images)] },
   ].filter((column) => rows.some((row) => row[column.key] !== null && row[column.key] !== ""));
-  const linked = new Set(["all", "seen", "unseen", "gap", "gap_adjusted", "rank", "unseen_rank", "break_even_random",
+  const marked = new Set(["selector", "unseen", "gap", "gap_adjusted", "gap_from_whole", "retention_unseen"]);
+  const linked = new Set(["all", "seen", "unseen", "gap", "gap_adjusted", "gap_from_whole", "retention_all",
+    "retention_seen", "retention_unseen", "rank", "unseen_rank", "break_even_random",
     "break_even_downsample", "selector_ms", "selector_gflops", "images_per_second", "images"]);
   let sorting = null;
 
@@ -71,6 +76,7 @@
       (!$("f-task").value || taskKey(row) === $("f-task").value)
       && (!$("f-ratio").value || row.ratios === $("f-ratio").value)
       && (!$("f-complete").checked || row.complete)
+      && (!$("f-exposed").checked || row.note === null)
       && (!text.length || text.some((part) => row.selector.toLowerCase().includes(part)))));
     $("board").tBodies[0].replaceChildren(...shown.map((row) => element("tr",
       { class: row.complete ? "" : "incomplete", "data-row": row.id },
@@ -82,8 +88,12 @@
           const label = `${column.title} of ${row.selector} at keep ratio ${row.ratios}: show how it was measured`;
           inside.splice(0, inside.length, element("a", { href: `#row-${row.id}`, title: label }, ...inside));
         }
-        return element("td", { class: column.number ? "num" : "" }, ...inside);
+        return element("td", { class: column.number ? "num" : "" }, ...inside,
+          marked.has(column.key) && !empty ? mark(row) : null);
       }))));
+    const tasks = unique(shown.map(taskKey)).map(taskOf);
+    $("f-splits").replaceChildren(...splits(tasks));
+    $("f-notes").replaceChildren(...notes(tasks));
     $("f-count").textContent = `${shown.length} of ${rows.length} rows`;
   }
 
@@ -105,11 +115,13 @@
       .map(([name, line]) => ({ name, group, line: line.sort((a, b) => a.keep_ratio - b.keep_ratio) }));
   }
   const tint = (hex, alpha) => `rgba(${[1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)).join(",")},${alpha})`;
+  const markOf = (line) => mark(line.find((row) => row.note !== null) ?? line[0]);
   function traces(task, group) {
     const out = [];
     for (const { name, line } of points(task, group)) {
       if (hidden.has(name)) continue;
       const style = data.styles[line[0].selector];
+      const exposed = group === "unseen" ? markOf(line)?.textContent ?? "" : "";
       const x = line.map((row) => row.keep_ratio);
       const banded = line.filter((row) => isNumber(row[`${group}_low`]));
       if ($("c-bands").checked && banded.length > 1) {
@@ -122,8 +134,8 @@
       out.push({
         x, y: line.map((row) => row[group]), name, mode: "lines+markers", connectgaps: false,
         customdata: line.map((row) => row.id), line: { color: style[theme()], width: 1.6, dash: style.dash },
-        marker: { symbol: style.symbol, size: 7, color: style[theme()] },
-        hovertext: line.map((row) => `${name}<br>keep ratio ${row.ratios}<br>${group} ${fixed(row[group], 4)}`
+        marker: { symbol: style.symbol + (exposed && "-open"), size: 7, color: style[theme()] },
+        hovertext: line.map((row) => `${name}${exposed}<br>keep ratio ${row.ratios}<br>${group} ${fixed(row[group], 4)}`
           + (isNumber(row[`${group}_low`]) ? `<br>[${fixed(row[`${group}_low`], 4)}, ${fixed(row[`${group}_high`], 4)}]` : "")),
         hoverinfo: "text",
       });
@@ -157,19 +169,21 @@
     }
     const lines = points(task, "seen");
     $("plot-legend").replaceChildren(...lines.map(({ name, line }) => element("button", {
-      type: "button", "aria-pressed": String(!hidden.has(name)),
+      type: "button", "data-name": name, "aria-pressed": String(!hidden.has(name)),
       onclick: () => {
         if (!hidden.delete(name)) hidden.add(name);
         curves();
-        [...$("plot-legend").children].find((b) => b.textContent === name)?.focus();
+        [...$("plot-legend").children].find((b) => b.dataset.name === name)?.focus();
       },
       ondblclick: () => {
         hidden.clear();
         lines.forEach((other) => { if (other.name !== name) hidden.add(other.name); });
         curves();
       },
-    }, swatch(line[0].selector), name)));
+    }, swatch(line[0].selector), name, markOf(line))));
     const incomplete = unique(lines.filter(({ line }) => line.some((row) => !row.complete)).map(({ name }) => name));
+    $("c-splits").replaceChildren(...splits([own]));
+    $("c-exposed").replaceChildren(...notes([own]));
     $("c-note").textContent = incomplete.length ? `Incomplete curves: ${incomplete.join(", ")}.` : "";
   }
   async function loadPlotly() {
@@ -306,7 +320,8 @@
   for (const id of ["c-task", "k-task"]) fill($(id), taskOptions());
   fill($("a-task"), taskOptions((t) => t.agreement.length));
   fill($("g-task"), taskOptions((t) => t.gallery));
-  for (const id of ["f-task", "f-ratio", "f-complete"]) $(id).addEventListener("change", table);
+  $("f-exposed").parentElement.hidden = rows.every((row) => row.note === null);
+  for (const id of ["f-task", "f-ratio", "f-complete", "f-exposed"]) $(id).addEventListener("change", table);
   $("f-text").addEventListener("input", table);
   $("f-reset").addEventListener("click", () => { $("filters").reset(); sorting = null; table(); });
   for (const id of ["c-task", "c-bands"]) $(id).addEventListener("change", () => { if (id === "c-task") hidden.clear(); curves(); });

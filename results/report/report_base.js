@@ -87,6 +87,25 @@ const report = (() => {
     return twins.length > 1 ? `${row.selector} ${row.selector_id}` : row.selector;
   }
 
+  // -- unseen categories
+
+  const noteOf = (row) => row.note === null ? null : taskOf(taskKey(row)).notes[row.note];
+  // Mark of an exposed row; the line below the table says the same as its tooltip.
+  const mark = (row) => noteOf(row) === null ? null : element("abbr", { class: "mark", title: noteOf(row) }, noteOf(row)[0]);
+  function sentence(text) { return text && `${text[0].toUpperCase()}${text.slice(1)}.`; }
+  function splits(tasks) {
+    return tasks.filter((t) => t.split).map((t) => element("p", { class: "note" },
+      element("strong", {}, `${labels.get(taskKey(t))}; ${t.split}`), t.few ? `. ${sentence(t.few)}` : "."));
+  }
+  function notes(tasks) {
+    const lines = new Map();
+    for (const task of tasks) {
+      for (const note of task.notes) lines.set(note, [...(lines.get(note) ?? []), labels.get(taskKey(task))]);
+    }
+    return [...lines].map(([note, own]) => element("p", { class: "note" },
+      data.tasks.length > 1 ? `${note} (${own.join(", ")})` : note));
+  }
+
   // -- details of a number
 
   function details(title, shorts, extra = []) {
@@ -112,13 +131,16 @@ const report = (() => {
   function showRow(row) {
     const lines = [["all", row.all, row.all_low, row.all_high], ["seen", row.seen, row.seen_low, row.seen_high],
       ["unseen", row.unseen, row.unseen_low, row.unseen_high], ["gap", row.gap, row.gap_low, row.gap_high],
-      ["adjusted gap", row.gap_adjusted, row.gap_adjusted_low, row.gap_adjusted_high]];
+      ["adjusted gap", row.gap_adjusted, row.gap_adjusted_low, row.gap_adjusted_high],
+      ...[["retention_all", "retention"], ["retention_seen", "retention on seen"], ["retention_unseen", "retention on unseen"],
+        ["gap_from_whole", "gap less that of whole images"]].map(([key, name]) => [name, row[key], row[`${key}_low`], row[`${key}_high`]])];
     const list = element("dl", {}, ...lines.filter(([, value]) => isNumber(value)).flatMap(([name, value, low, high]) => [
       element("dt", {}, name),
       element("dd", {}, fixed(value, 4) + (isNumber(low) ? `  [${fixed(low, 4)}, ${fixed(high, 4)}]` : ""))]));
     const missing = row.complete ? null : element("p", {}, `Incomplete: ${row.missing}`);
+    const exposure = noteOf(row) === null ? null : element("p", {}, noteOf(row));
     const shorts = row.fingerprints.split(" ").filter(Boolean);
-    details(`${row.selector} on ${row.task}, keep ratio ${row.ratios}`, shorts, [missing, list].filter(Boolean));
+    details(`${row.selector} on ${row.task}, keep ratio ${row.ratios}`, shorts, [missing, exposure, list].filter(Boolean));
   }
   function followHash() {
     const found = /^#row-(\d+)$/.exec(location.hash);
@@ -132,6 +154,6 @@ const report = (() => {
 
   return {
     data, rows, $, theme, element, isNumber, fixed, roundHalfEven, unique, taskKey, names,
-    labels, fill, taskOptions, taskOf, swatch, selectorLabel, details, showRow, followHash,
+    labels, fill, taskOptions, taskOf, swatch, selectorLabel, mark, splits, notes, details, showRow, followHash,
   };
 })();

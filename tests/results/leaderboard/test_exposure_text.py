@@ -12,6 +12,7 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     exposure_notes,
     exposure_options,
     few_text,
+    note_places,
     split_text,
 )
 
@@ -99,6 +100,7 @@ def test_notes_of_unknown_exposure() -> None:
         row("mine", "unknown", supervision="birds", exposed_categories=math.nan),
         exposed(),
     ]
+    assert note_places([*rows, exposed("gradcam")]) == [None, 1, 2, 0, 0]
     first, *others = exposure_notes(rows)
     assert first[0] == "†" and others == [
         "‡ clip: trained with captions; which categories these showed cannot be known; not ranked on unseen",

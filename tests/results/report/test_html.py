@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltrp_bench.results.leaderboard.build import LeaderboardOptions
-from ltrp_bench.results.report.html import write_report
+from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
+from ltrp_bench.results.report.html import render, write_report
+from ltrp_bench.results.report.page_data import ReportSource
 from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.schema.rows import MetricRow
 from ltrp_bench.results.store.gallery import Thumbnail, write_images, write_ranks
@@ -219,6 +220,88 @@ def test_curves_categories_and_agreement(browser: Any, small: Path) -> None:
     assert values[2] == "1.00" and len(values) == 5 and all(0 < float(v) < 0.3 for i, v in enumerate(values) if i != 2)
     page.select_option("#a-ratio", "0.5")
     assert page.locator("#matrix tbody tr").nth(2).locator("td").all_text_contents() != values
+    tab.done()
+
+
+@pytest.fixture(scope="module")
+def exposed(small: Path, module_world: Any) -> Path:
+    """The report, in which the labels of evit and the selector gradcam are exposed and open."""
+    store = module_world.store
+    board = load_leaderboard(store.root, LeaderboardOptions(resamples=200))
+    frame = board.frame.assign(split_by="imagenet1k", seen_categories=60, unseen_categories=4, unseen_objects=9)
+    frame["exposure"] = frame["selector"].map({"evit.shapes0": "exposed", "gradcam.shapes0": "open"}).fillna("none")
+    frame["exposed_categories"] = np.where(frame["exposure"] == "exposed", "kite; <b>donut</b> (narrow)", "")
+    frame = frame.assign(retention_all=0.5, retention_all_low=0.25, retention_all_high=0.75, retention_unseen=0.5)
+    frame.loc[frame["exposure"] != "none", ["unseen_rank", "unseen_rank_last"]] = np.nan
+    out = small.with_name("exposed.html")
+    out.write_text(render(ReportSource(store, store.read_cells(), replace(board, frame=frame)), "exposed"))
+    return out
+
+
+def test_exposed_rows(browser: Any, exposed: Path) -> None:
+    tab = Tab(browser, exposed)
+    page = tab.page
+    page.select_option("#f-task", label="shapes-coverage")
+    page.select_option("#f-ratio", "0.25")
+    assert page.locator("#f-splits").text_content() == (
+        "shapes-coverage; unseen by imagenet1k: 4 of 64 categories, 9 objects. "
+        "4 categories are few: their mean says little about unseen categories in general."
+    )
+    names = {"center", "evit.shapes0†", "gradcam.shapes0‡", "ltrp.shapes", "random"}
+    assert set(tab.column("selector")) == names
+    marks = {name: text[-1] for name, text in zip(tab.column("selector"), tab.column("unseen"), strict=True)}
+    assert marks == {name: name[-1] if name[-1] in "†‡" else "]" for name in names}
+    assert [text[-1] for text in tab.column("gap") if text[-1] in "†‡"] == ["†", "‡"]
+    assert all(text[-1] == "]" for text in tab.column("seen")) and set(tab.column("retention_all")) == {
+        "0.500 [0.250, 0.750]"
+    }
+    notes = page.locator("#f-notes p").all_text_contents()
+    assert notes == [
+        "† evit.shapes0: labels of imagenet21k+imagenet1k contain 2 of the 4 categories called unseen (1 narrow): "
+        "kite, <b>donut</b> (narrow); not ranked on unseen (shapes-coverage)",
+        "‡ gradcam.shapes0: trained with imagenet21k+imagenet1k; which categories these showed cannot be known; "
+        "not ranked on unseen (shapes-coverage)",
+    ]
+    titles = page.locator("#board abbr").evaluate_all("all => all.map(one => one.title)")
+    assert {f"{title} (shapes-coverage)" for title in titles} == set(notes)
+    # Without a filter, a line names all its tasks.
+    page.select_option("#f-task", "")
+    assert page.locator("#f-splits p").count() == 2
+    assert (page.locator("#f-notes p").first.text_content() or "").endswith("(shapes-cls, shapes-coverage)")
+    page.check("#f-exposed")
+    assert not any(mark in text for text in tab.column("selector") for mark in "†‡")
+    assert page.locator("#f-notes p").count() == 2 and page.locator("#f-count").text_content() == "6 of 40 rows"
+    tab.done()
+
+
+def test_curves_and_details_of_exposed_selectors(browser: Any, exposed: Path) -> None:
+    tab = Tab(browser, exposed)
+    page = tab.page
+    assert page.locator("#plot-legend button").all_text_contents() == [
+        *("ltrp.shapes", "evit.shapes0†", "gradcam.shapes0‡", "center", "random")
+    ]
+    second = page.locator("#plot-legend button").nth(1)
+    second.focus()
+    page.keyboard.press("Enter")
+    assert second.get_attribute("aria-pressed") == "false"
+    assert page.evaluate("document.activeElement.dataset.name") == "evit.shapes0"
+    # Markers of exposed selectors are hollow on unseen categories: the paper shows through.
+    fills = "all => all.map(one => getComputedStyle(one).fill)"
+    hollow = page.locator("#plot-unseen .scatterlayer .points path").evaluate_all(fills).count("none")
+    assert hollow == 3 and "none" not in page.locator("#plot-seen .scatterlayer .points path").evaluate_all(fills)
+    assert "4 of 64 categories" in (page.locator("#c-splits").text_content() or "")
+    assert page.locator("#c-exposed p").count() == 2
+    page.fill("#f-text", "evit")
+    page.locator("#board tbody tr").first.locator("td.num a").nth(1).click()
+    text = page.locator("dialog").text_content() or ""
+    assert "† evit.shapes0: labels of" in text and "retention on unseen0.5000" in text
+    assert page.locator("dialog b").count() == 0
+    tab.done()
+
+
+def test_reports_without_exposure_have_no_filter_for_it(browser: Any, small: Path) -> None:
+    tab = Tab(browser, small)
+    assert not tab.page.locator("#f-exposed").is_visible() and tab.page.locator("#f-notes p").count() == 0
     tab.done()
 
 

@@ -30,7 +30,7 @@ def test_rows_are_plain_json(world: Any) -> None:
         world.cell("ltrp", ratio, 0.9)
         world.cell("random", ratio, 0.1)
     data = _data(world)
-    assert data["columns"] == list(SHOWN) and len(data["rows"]) == 6
+    assert data["columns"] == [*SHOWN, "note"] and len(data["rows"]) == 6
     rows = [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
     ltrp = next(row for row in rows if row["selector"] == "ltrp" and row["ratios"] == "0.5")
     assert ltrp["break_even_random"] == "inf" and ltrp["break_even_downsample"] is None
@@ -40,6 +40,32 @@ def test_rows_are_plain_json(world: Any) -> None:
     assert list(data["styles"]) == ["ltrp", "random"]
     assert data["styles"]["ltrp"] == {"light": "#1384e5", "dark": "#508ff0", "symbol": "circle", "dash": "solid"}
     assert data["styles"]["random"]["dash"] == "2px,3px"
+
+
+def test_exposed_rows_refer_to_the_notes_of_their_task(world: Any) -> None:
+    for task in ("shapes-coverage", "shapes-cls"):
+        for name in ("ltrp", "evit", "gradcam", "clip"):
+            world.cell(name, 0.25, 0.5, task=task)
+    store = world.store
+    leaderboard = load_leaderboard(store.root, LeaderboardOptions(resamples=20))
+    frame = leaderboard.frame.assign(split_by="imagenet1k", seen_categories=3, unseen_categories=2, unseen_objects=5)
+    states = {"evit": "exposed", "gradcam": "exposed", "clip": "open", "ltrp": "none"}
+    frame["exposure"] = frame["selector"].map(states)
+    frame["exposed_categories"] = frame["selector"].map({"evit": "kite", "gradcam": "kite"})
+    frame[["unseen_rank", "gap_from_whole"]] = float("nan")
+    data = report_data(ReportSource(store, store.read_cells(), replace(leaderboard, frame=frame)))
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    rows = [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+    notes = {"clip": 1, "evit": 0, "gradcam": 0, "ltrp": None}
+    assert [(row["selector"], row["note"]) for row in rows] == 2 * list(notes.items())
+    assert rows[0]["gap_from_whole"] is None
+    for task in data["tasks"]:
+        assert task["split"] == "unseen by imagenet1k: 2 of 5 categories, 5 objects"
+        assert task["few"] == "2 categories are few: their mean says little about unseen categories in general"
+        assert task["notes"] == [
+            "† evit, gradcam: labels of imagenet21k+imagenet1k contain 1 of the 2 categories called unseen: kite",
+            "‡ clip: trained with imagenet21k+imagenet1k; which categories these showed cannot be known",
+        ]
 
 
 def test_common_texts_of_cells_are_stored_once(world: Any) -> None:
