@@ -35,6 +35,10 @@ class SweepGrid:
     seed: tuple[int, ...] = field(
         default=(0,), metadata={"help": "Seed; repeat for several. Deterministic selectors use the first only."}
     )
+    full: bool = field(
+        default=True,
+        metadata={"help": "Also run `full`, the whole image, on tasks with a model: retention is measured against it."},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,7 @@ def run(
     from ltrp_bench.harness.evaluation.plan import check_ratios, plan
     from ltrp_bench.harness.evaluation.request import resolve_request
     from ltrp_bench.harness.evaluation.sweep import run_sweep
+    from ltrp_bench.harness.evaluation.whole_image import add_whole_images
     from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
     from ltrp_bench.results.store.run_store import RunStore
 
@@ -139,6 +144,8 @@ def run(
                 raise UsageError("nothing to run: none of the selectors supports any of the tasks")
             for notice in exposure_notices(groups):
                 progress.notice(notice)
+            if grid.full:
+                groups = add_whole_images(groups, store, progress.notice)
             records = run_sweep(groups, store, options, progress, provenance(compute.device))
         except KeyboardInterrupt:
             cells = len(list((output.out / "cells").glob("*.json"))) if output.out.exists() else 0

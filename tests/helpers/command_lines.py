@@ -7,7 +7,7 @@ from collections.abc import Callable
 Run = Callable[..., tuple[int, str, str]]
 """`run("leaderboard", ...)` -> (exit code, stdout, stderr)."""
 
-BASIC = ("run", "--selector", "plain", "--selector", "random", "--task", "toy-coverage", "--device", "cpu")
+BASIC = ("run", "--selector", "plain", "--selector", "random", "--task", "toy-coverage", "--device", "cpu", "--no-full")
 SMALL = (*BASIC, "--task-option", "images=20")
 SHAPES = ("run", "--selector", "random", "--task", "shapes-coverage", "--device", "cpu")
 SHAPES_HALF = (*SHAPES, "--task-option", "images=12", "--keep-ratio", "0.5")

@@ -10,7 +10,7 @@ import pytest
 
 from ltrp_bench.harness.cli.main import run_command
 
-RUN = ["run", "--limit", "40", "--task", "shapes-coverage", "--task", "shapes-det", "--device", "cpu"]
+RUN = ["run", "--limit", "40", "--task", "shapes-coverage", "--task", "shapes-det", "--device", "cpu", "--no-full"]
 
 # A selector that is there to be worse: LTRP's scores with a third of the patches scrambled.
 WORSE = """

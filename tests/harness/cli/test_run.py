@@ -32,6 +32,23 @@ def test_a_selector_from_a_file_in_the_working_directory(
         assert f"1 cell, {evaluated} images evaluated now" in err
 
 
+def test_the_whole_image_is_run_along(run: Run, tmp_path: Path) -> None:
+    line = [argument for argument in SMALL if argument != "--no-full"]
+    added = "note: full (the whole image) is also run on toy-coverage: retention and gaps are measured against it"
+    code, out, err = run(*line)
+    assert code == 0 and err.count(added) == 1 and "--no-full leaves it out" in err
+    assert "7 cells, 60 images evaluated now" in err and "keeps every patch" not in err
+    # Repeated, it shows the same table and evaluates nothing.
+    code, again, err = run(*line)
+    assert code == 0 and again == out and "note: " not in err and "7 cells, 0 images evaluated now" in err
+    assert "6 cells, 40 images evaluated now" in run(*line, "--no-full", "--out", "without")[2]
+    assert run("leaderboard", "--csv", "table.csv")[0] == 0
+    frame = pd.read_csv(tmp_path / "table.csv").set_index(["selector", "ratios"])
+    assert frame.loc[("full", "1"), "all"] == 1.0  # the whole square is kept
+    random = frame.loc[("random", "0.5")]
+    assert random["retention_seen"] == random["seen"] and random["gap_from_whole"] == random["gap"]
+
+
 def test_bad_images_are_counted_and_named(run: Run) -> None:
     code, out, err = run(*SMALL, "--task-option", "bad=[2]", "--skip-bad-images")
     assert code == 0 and "1 unreadable image left out: toy 2 of toy-coverage (image toy 2 is corrupt)\n" in err
