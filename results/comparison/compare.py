@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,7 +19,15 @@ import pandas as pd
 
 from ltrp_bench.results.comparison.outcome import Comparison, RowComparison, Status
 from ltrp_bench.results.comparison.paired import Change, PairedCells
-from ltrp_bench.results.leaderboard.aggregate import VALUES
+from ltrp_bench.results.leaderboard.aggregate import VALUES, aggregate_store
+from ltrp_bench.results.leaderboard.category_groups import (
+    OWN_SPLITS,
+    GroupReader,
+    LabelSets,
+    Notice,
+    RegroupedStore,
+    choose_groups,
+)
 from ltrp_bench.results.leaderboard.csv_files import read_rows
 from ltrp_bench.results.schema.record import Identity, ResultsError
 from ltrp_bench.results.schema.rows import GROUPS
@@ -45,17 +53,27 @@ class CompareOptions:
         test: "auto" makes a paired test where both sides are run folders whose cells have resampling summaries,
             "tolerance" makes none, and "paired" requires one for every row.
         resamples: number of resamples of the paired test.
+        unseen_by: label set by which categories are grouped on both sides, "common" for those that no selector of
+            either side has seen, or None for the groups of the runs.
     """
 
     tolerance: float = DEFAULT_TOLERANCE
     test: Test = "auto"
     resamples: int = RESAMPLES
+    unseen_by: str | None = None
 
 
 DEFAULT: Final = CompareOptions()
 
 
-def compare(base: Path, current: Path, options: CompareOptions = DEFAULT) -> Comparison:
+def compare(
+    base: Path,
+    current: Path,
+    options: CompareOptions = DEFAULT,
+    *,
+    label_sets: LabelSets = OWN_SPLITS,
+    notice: Notice = lambda line: None,
+) -> Comparison:
     """Compare two leaderboards, each a CSV file or a run folder.
 
     Besides decreases, regressions are rows of `base` that are missing or incomplete in `current`, and values that are
@@ -64,30 +82,53 @@ def compare(base: Path, current: Path, options: CompareOptions = DEFAULT) -> Com
     Args:
         base: the expected results.
         current: the results to check.
-        options: tolerance and test.
+        options: tolerance, test and groups.
+        label_sets: knowledge of label sets, `tasks.splits.label_sets`; needed for `options.unseen_by`.
+        notice: called with one line for the tasks that keep their groups.
 
     Raises:
-        ResultsError: a side cannot be read, `base` has no complete row, or a paired test is required and a row cannot
-            be tested.
+        ResultsError: a side cannot be read, `base` has no complete row, a paired test is required and a row cannot be
+            tested, or groups are chosen for a CSV file.
     """
     if not options.tolerance >= 0:
         raise ResultsError(f"the tolerance must be 0 or more, not {options.tolerance}")
-    base_frame, current_frame = read_rows(base), read_rows(current)
+    stores = None
+    if base.is_dir() and current.is_dir():
+        stores = _stores(base, current, options.unseen_by, label_sets, notice)
+    elif options.unseen_by is not None:
+        file = current if base.is_dir() else base
+        raise ResultsError(f"{file} cannot be split by {options.unseen_by}: it must be a run folder on both sides")
+    base_frame, current_frame = map(aggregate_store, stores) if stores else (read_rows(base), read_rows(current))
     if not base_frame["complete"].astype(bool).any():
         raise ResultsError(f"{base} has no complete row to compare with")
     cells = None
-    if options.test != "tolerance" and base.is_dir() and current.is_dir():
-        cells = PairedCells(RunStore(base), RunStore(current), options.resamples)
+    if stores and options.test != "tolerance":
+        cells = PairedCells(*stores, options.resamples)
         base_frame, current_frame = (
-            _without_version(f, r) for f, r in zip((base_frame, current_frame), (base, current), strict=True)
+            _without_version(f, store) for f, store in zip((base_frame, current_frame), stores, strict=True)
         )
-    out = compare_frames(base_frame, current_frame, options.tolerance, cells)
+    out = replace(compare_frames(base_frame, current_frame, options.tolerance, cells), unseen_by=options.unseen_by or "")
     if options.test == "paired" and (untested := [row for row in out.rows if row.changes is None and row.comparable]):
         raise ResultsError(
             f"no paired test of {len(untested)} rows, such as {untested[0].line().partition(':')[0]}: both sides must "
             "be run folders whose cells have resampling summaries; --test auto uses the tolerance for the other rows"
         )
     return out
+
+
+def _stores(
+    base: Path, current: Path, unseen_by: str | None, label_sets: LabelSets, notice: Notice
+) -> tuple[RunStore, RunStore]:
+    """Both run folders, in the same groups."""
+    stores = RunStore(base), RunStore(current)
+    if unseen_by is None:
+        return stores
+    cells = []
+    for store in stores:
+        reader = GroupReader(store, label_sets)
+        cells += [(record, reader) for record in store.read_cells()]
+    chosen = choose_groups(cells, unseen_by, notice)
+    return RegroupedStore(stores[0], chosen), RegroupedStore(stores[1], chosen)
 
 
 def compare_frames(
@@ -134,10 +175,10 @@ def _pairs(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list
     return out
 
 
-def _without_version(frame: pd.DataFrame, root: Path) -> pd.DataFrame:
+def _without_version(frame: pd.DataFrame, store: RunStore) -> pd.DataFrame:
     """Table with ids that leave out the version of the code, so that rows of different versions match."""
     ids: dict[str, str] = {}
-    for record in RunStore(root).read_cells():
+    for record in store.read_cells():
         parts = (record.task.identity, record.selector.identity)
         short = [Identity.of({k: v for k, v in one.value.items() if k != "version"}).short for one in parts]
         ids.update(zip((one.short for one in parts), short, strict=True))

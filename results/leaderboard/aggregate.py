@@ -183,8 +183,12 @@ def aggregate_folder(root: Path, notice: Callable[[str], None] = lambda line: No
     Raises:
         ResultsError: the folder is missing or a record in it is damaged.
     """
-    store = RunStore(root)
+    return aggregate_store(RunStore(root), notice)
+
+
+def aggregate_store(store: RunStore, notice: Callable[[str], None] = lambda line: None) -> pd.DataFrame:
+    """`aggregate_folder` of a run folder that is open already."""
     records = store.read_cells()
     if not records:
-        notice(f"{root} holds no finished cell yet")
+        notice(f"{store.root} holds no finished cell yet")
     return aggregate_cells(records, roles=SelectorRoles.read(records, store))

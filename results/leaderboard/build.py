@@ -12,7 +12,10 @@ import pandas as pd
 
 from ltrp_bench.results.leaderboard.aggregate import COLUMNS as ROW_COLUMNS
 from ltrp_bench.results.leaderboard.aggregate import LEADING, aggregate_cells
+from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, GroupReader, LabelSets, Notice, regroup
 from ltrp_bench.results.leaderboard.cost import BREAK_EVEN, COST, add_break_even, add_cost
+from ltrp_bench.results.leaderboard.exposure import COLUMNS as EXPOSURE
+from ltrp_bench.results.leaderboard.exposure import add_exposure
 from ltrp_bench.results.leaderboard.folds import COLUMNS as FOLD_COLUMNS
 from ltrp_bench.results.leaderboard.folds import crossover
 from ltrp_bench.results.leaderboard.intervals import (
@@ -33,13 +36,13 @@ from ltrp_bench.results.store.run_store import RunStore
 
 _HEAD: Final = (*LEADING[:3], "ratios", *LEADING[3:])
 COLUMNS: Final = (
-    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *BREAK_EVEN, *COST),
+    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE, *BREAK_EVEN, *COST),
     *(name for name in ROW_COLUMNS if name not in LEADING),
 )
 """Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
 FOLD_TABLE_COLUMNS: Final = (
-    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS),
+    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE),
     *(name for name in FOLD_COLUMNS if name not in (*LEADING, *ADJUSTED_COLUMNS)),
 )
 """Columns of the crossover over folds."""
@@ -65,6 +68,9 @@ class LeaderboardOptions:
         intervals: False leaves out everything that needs resampling: intervals and ranks.
         resamples: number of bootstrap resamples of the images.
         method: kind of bootstrap interval.
+        unseen_by: label set by which categories are grouped into seen and unseen; "common" for the categories that no
+            selector of the table has seen; None for the groups of the run.
+        count_exposed: True ranks selectors on the unseen group that were or may have been shown its categories.
     """
 
     metrics: tuple[str, ...] = ()
@@ -74,6 +80,8 @@ class LeaderboardOptions:
     intervals: bool = True
     resamples: int = RESAMPLES
     method: Method = "bca"
+    unseen_by: str | None = None
+    count_exposed: bool = False
 
 
 DEFAULT: Final = LeaderboardOptions()
@@ -94,7 +102,6 @@ class Leaderboard:
     roles: SelectorRoles = BUILT_IN_ROLES
 
 
-Notice = Callable[[str], None]
 Progress = Callable[[Sequence[CellRecord]], Iterable[CellRecord]]
 
 
@@ -102,6 +109,7 @@ def load_leaderboard(
     root: Path,
     options: LeaderboardOptions = DEFAULT,
     *,
+    label_sets: LabelSets = OWN_SPLITS,
     notice: Notice = lambda line: None,
     progress: Progress = iter,
 ) -> Leaderboard:
@@ -110,17 +118,19 @@ def load_leaderboard(
     Args:
         root: a folder that `run --out` made.
         options: options of the leaderboard.
+        label_sets: knowledge of label sets, `tasks.splits.label_sets`. Without it, the exposure of a selector is known
+            only if it was trained on the label set of the run's split.
         notice: called with one line for each thing that the table lacks.
         progress: wraps the records while they are resampled.
 
     Raises:
         ResultsError: the folder is missing, a record or its resampling summary is damaged, or no cell has the metrics.
     """
-    store = RunStore(root)
+    store, groups = regroup(RunStore(root), options.unseen_by, label_sets, notice)
     records = store.read_cells()
     if not records:
         notice(f"{root} holds no finished cell yet")
-    return build_leaderboard(records, store, options, notice=notice, progress=progress)
+    return build_leaderboard(records, store, options, groups=groups, notice=notice, progress=progress)
 
 
 def build_leaderboard(
@@ -128,10 +138,11 @@ def build_leaderboard(
     store: RunStore,
     options: LeaderboardOptions = DEFAULT,
     *,
+    groups: GroupReader | None = None,
     notice: Notice = lambda line: None,
     progress: Progress = iter,
 ) -> Leaderboard:
-    """`load_leaderboard` of some records of a store."""
+    """`load_leaderboard` of some records of a store, in the groups of `category_groups.regroup`."""
     roles = SelectorRoles.read(records, store)
     if options.folds:
         records = _with_folds(records, notice)
@@ -147,7 +158,8 @@ def build_leaderboard(
     if records and not rows:
         known = sorted({row.metric for record in records for row in record.metrics if row.category is None})
         raise ResultsError(f"no cell has the metric {' or '.join(options.metrics)}; known metrics: {', '.join(known)}")
-    pairs = add_statistics(rows, options.controls, options.method, roles)
+    add_exposure(rows, records, groups or GroupReader(store))
+    pairs = add_statistics(rows, options.controls, options.method, roles, count_exposed=options.count_exposed)
     add_retention(rows, options.method, roles, notice)
     if not options.folds:
         add_cost(rows, records, store.read_provenance)

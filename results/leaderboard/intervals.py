@@ -7,7 +7,7 @@ bootstrap).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,8 @@ ENDS: Final = ("low", "high")
 INTERVALS: Final = tuple(f"{name}_{end}" for name in VALUES for end in ENDS)
 ADJUSTED_COLUMNS: Final = (ADJUSTED, *(f"{ADJUSTED}_{end}" for end in ENDS))
 RANKS: Final = ("rank", "rank_last", "unseen_rank", "unseen_rank_last", "holm_rank", "holm_rank_last")
+_RANKS_ALL: Final[Mapping[str, bool]] = {"": False, "holm_": True}
+_RANKS_UNSEEN: Final[Mapping[str, bool]] = {"unseen_": False}
 STATISTICS: Final = (*INTERVALS, *ADJUSTED_COLUMNS, *RANKS)
 """Columns that `add_statistics` fills in."""
 
@@ -50,14 +52,20 @@ def add_statistics(
     controls: Sequence[str] = LABEL_FREE,
     method: Method = "bca",
     roles: SelectorRoles = BUILT_IN_ROLES,
+    *,
+    count_exposed: bool = False,
 ) -> list[RowDifference]:
     """Fill the columns `STATISTICS` of the rows; NaN where a statistic is undefined.
+
+    Rows of selectors that may have been shown unseen categories (column "exposure") have no rank on the unseen group
+    and no adjusted gap.
 
     Args:
         rows: all rows of a leaderboard, areas included.
         controls: names of the controls whose mean gap is subtracted for the adjusted gap.
         method: kind of bootstrap interval.
         roles: roles of the selectors; references are not ranked.
+        count_exposed: True treats exposed selectors like all others.
 
     Returns:
         All differences between the selectors of each table.
@@ -69,11 +77,17 @@ def add_statistics(
                 row.values[f"{name}_low"], row.values[f"{name}_high"] = row.estimates[name].interval(LEVEL, method)
     out = []
     for table in group_rows(rows, TABLE):
-        _add_adjusted_gaps(table, controls, method)
-        ranked = [row for row in table if not roles.is_reference(row.values["selector"])]
-        out += _add_ranks(ranked, "all", {"": False, "holm_": True}, method)
-        out += _add_ranks(ranked, "unseen", {"unseen_": False}, method)
+        unexposed = [row for row in table if count_exposed or not is_exposed(row.values)]
+        _add_adjusted_gaps(unexposed, controls, method)
+        for value, rows_of_value, ranks_of_value in (("all", table, _RANKS_ALL), ("unseen", unexposed, _RANKS_UNSEEN)):
+            ranked = [row for row in rows_of_value if not roles.is_reference(row.values["selector"])]
+            out += _add_ranks(ranked, value, ranks_of_value, method)
     return out
+
+
+def is_exposed(values: Mapping[str, Any]) -> bool:
+    """True for a row whose selector was or may have been shown unseen categories (column "exposure")."""
+    return values.get("exposure", "none") != "none"
 
 
 def _add_adjusted_gaps(table: Sequence[TableRow], controls: Sequence[str], method: Method) -> None:
@@ -97,7 +111,7 @@ def _add_adjusted_gaps(table: Sequence[TableRow], controls: Sequence[str], metho
 
 
 def _add_ranks(
-    table: Sequence[TableRow], value: str, corrected: dict[str, bool], method: Method
+    table: Sequence[TableRow], value: str, corrected: Mapping[str, bool], method: Method
 ) -> list[RowDifference]:
     """Rank the rows of a table by `value`; `corrected`: prefix of the columns -> use Holm's correction."""
     by_name: dict[str, TableRow] = {}

@@ -12,7 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ltrp_bench.results.leaderboard.build import DEFAULT, LeaderboardOptions, Notice, Progress, build_leaderboard
+from ltrp_bench.results.leaderboard.build import DEFAULT, LeaderboardOptions, Progress, build_leaderboard
+from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, LabelSets, Notice, regroup
 from ltrp_bench.results.report.page_data import ReportSource, report_data
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
@@ -24,6 +25,7 @@ def write_report(
     out: Path,
     options: LeaderboardOptions = DEFAULT,
     *,
+    label_sets: LabelSets = OWN_SPLITS,
     notice: Notice = lambda line: None,
     progress: Progress = iter,
 ) -> int:
@@ -33,17 +35,18 @@ def write_report(
         root: a folder that `run --out` made.
         out: the HTML file.
         options: options of the leaderboard in the report.
+        label_sets: knowledge of label sets, `tasks.splits.label_sets`.
         notice: called with one line for each thing that is missing.
         progress: wraps the records while they are resampled.
 
     Raises:
         ResultsError: the folder has no finished cell, something stored is damaged, or the file cannot be written.
     """
-    store = RunStore(root)
+    store, groups = regroup(RunStore(root), options.unseen_by, label_sets, notice)
     records = store.read_cells()
     if not records:
         raise ResultsError(f"{root} holds no finished cell to report; `ltrp-bench run --out {root}` adds cells")
-    leaderboard = build_leaderboard(records, store, options, notice=notice, progress=progress)
+    leaderboard = build_leaderboard(records, store, options, groups=groups, notice=notice, progress=progress)
     page = render(ReportSource(store, records, leaderboard), root.resolve().name).encode()
     atomic_write(out, page)
     return len(page)

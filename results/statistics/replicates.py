@@ -65,8 +65,12 @@ class Replicates:
         path = self._store.summary_path(record.fingerprint)
         if not path.exists():
             return None
-        cached = self._store.root / "bootstrap" / f"{record.fingerprint}.{metric}.npz"
-        about = digest([VERSION, record.records_sha256, metric, self.resamples, self._seed])
+        groups = self._store.groups_key(record)
+        name = f"{record.fingerprint}.{metric}.{groups}.npz" if groups else f"{record.fingerprint}.{metric}.npz"
+        cached = self._store.root / "bootstrap" / name
+        about = digest(
+            [VERSION, record.records_sha256, metric, self.resamples, self._seed, *([groups] if groups else [])]
+        )
         if (found := _read(cached, about)) is not None:
             return found
         summary = self._store.read_summary(record)

@@ -153,6 +153,10 @@ class RunStore:
         path = self.summary_path(record.fingerprint)
         return from_npz(path, record) if path.exists() else None
 
+    def groups_key(self, record: CellRecord) -> str:
+        """Text that names the groups of a cell's summary where they are not those of the run; else empty."""
+        return ""
+
     def read_provenance(self, fingerprint: str) -> dict[str, Any]:
         """Provenance of a cell; empty if it is missing or damaged."""
         try:

@@ -128,6 +128,11 @@ def find_label_set(name: str) -> LabelSet:
     return LABEL_SETS[name]
 
 
+def is_open(name: str) -> bool:
+    """True for a label set of unknown content, such as captions; False for any other and for unknown names."""
+    return name in LABEL_SETS and LABEL_SETS[name].kind == "open"
+
+
 def contains(outer: str, inner: str) -> bool:
     """True if all classes of `inner` are known to be in `outer`, directly or through a label set in between."""
     if outer == inner:
@@ -195,7 +200,7 @@ def category_lists() -> Mapping[str, frozenset[str]]:
 
 
 def _split_or_none(label_set: str, categories: Collection[str]) -> CategorySplit | None:
-    if label_set not in LABEL_SETS or LABEL_SETS[label_set].kind == "open":
+    if label_set not in LABEL_SETS or is_open(label_set):
         return None
     if label_set.startswith(_SHAPES_PREFIX):
         return _by_shapes(int(label_set.removeprefix(_SHAPES_PREFIX)), categories)

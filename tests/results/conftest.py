@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,21 +37,24 @@ def _make(
     weights: str = "w1",
     version: int = 1,
     limit: int | None = None,
+    label_sets: tuple[str, ...] = ("imagenet1k",),
+    narrow_as: str = "seen",
 ) -> CellRecord:
     own = Identity.of({"name": selector, "weights": weights, "version": version})
-    what = Identity.of({"name": task, "limit": limit})
+    what = Identity.of({"name": task, "limit": limit, "label_set": "imagenet1k", "narrow_as": narrow_as})
     rows = [
         MetricRow("coverage", group, None, value, 10)
         for group, value in zip(("all", "seen", "unseen"), values, strict=True)
     ]
     rows += [
-        MetricRow("coverage", "all", "dog", 0.1 + 0.2, 3),
+        MetricRow("coverage", "seen", "a", 0.1 + 0.2, 6),
+        MetricRow("coverage", "unseen", "b", math.nan, 4),
         MetricRow("coverage", "narrow", None, math.nan, 0),
         MetricRow("other", "all", None, 1e-300, 1),
     ]
     return CellRecord(
         fingerprint=cell_fingerprint(own.value, what.value, keep_ratio, seed, reduction),
-        selector=SelectorInfo(selector, "labels", ("imagenet21k", "imagenet1k"), stochastic, own),
+        selector=SelectorInfo(selector, "labels" if label_sets else "self", label_sets, stochastic, own),
         task=TaskInfo(task, "coverage", what),
         keep_ratio=keep_ratio,
         seed=seed,
@@ -128,3 +131,26 @@ def module_world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def other_world(tmp_path: Path, make_record: MakeRecord) -> World:
     """A second run folder."""
     return World(tmp_path / "now", make_record)
+
+
+class KnownLabels:
+    """Label sets over the categories a and b of the test world."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, dict[str, str]] = {
+            "imagenet21k": {"a": "seen", "b": "seen"},
+            "coco80": {"a": "unseen", "b": "seen"},
+            "kinds": {"a": "unseen", "b": "narrow"},
+        }
+
+    def category_states(self, label_set: str, categories: Collection[str], /) -> dict[str, str] | None:
+        found = self.contents.get(label_set)
+        return None if found is None else {name: found[name] for name in categories}
+
+    def is_open(self, label_set: str, /) -> bool:
+        return label_set == "captions"
+
+
+@pytest.fixture
+def known_labels() -> KnownLabels:
+    return KnownLabels()

@@ -34,7 +34,7 @@ def test_seeds_are_averaged(make_record: MakeRecord) -> None:
     assert row["all"] == pytest.approx(0.5) and row["seeds"] == 3 and row["complete"]
     assert row["gap"] == pytest.approx(statistics.fmean([0.2, 0.0, 0.4]))
     assert row["gap_std"] == pytest.approx(statistics.stdev([0.2, 0.0, 0.4]))
-    assert row["supervision"] == "imagenet21k+imagenet1k" and len(row["fingerprints"].split()) == 3
+    assert row["supervision"] == "imagenet1k" and len(row["fingerprints"].split()) == 3
 
 
 def test_a_missing_seed_makes_a_row_incomplete(make_record: MakeRecord) -> None:
