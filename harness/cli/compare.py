@@ -8,6 +8,9 @@ from typing import Literal
 
 import typer
 
+from ltrp_bench.harness.cli.option_groups import SplitChoice
+from ltrp_bench.harness.cli.terminal.messages import print_note
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:
@@ -53,14 +56,18 @@ class ReportFiles:
     junit: Path | None = field(default=None, metadata={"help": "Path of a JUnit XML file for the table."})
 
 
-def compare(sides: Sides, options: RegressionOptions, files: ReportFiles) -> None:
+def compare(sides: Sides, options: RegressionOptions, groups: SplitChoice, files: ReportFiles) -> None:
     """Compare two sets of results: print a Markdown table, exit with code 1 if any value regressed."""
     from ltrp_bench.results.comparison.compare import CompareOptions
     from ltrp_bench.results.comparison.compare import compare as compare_tables
     from ltrp_bench.results.schema.atomic_io import atomic_write
+    from ltrp_bench.tasks.splits import label_sets
 
-    settings = CompareOptions(tolerance=options.tolerance, test=options.test, resamples=options.resamples)
-    comparison = compare_tables(sides.base, sides.current, settings)
+    groups.check()
+    settings = CompareOptions(
+        tolerance=options.tolerance, test=options.test, resamples=options.resamples, unseen_by=groups.unseen_by
+    )
+    comparison = compare_tables(sides.base, sides.current, settings, label_sets=label_sets, notice=print_note)
     text = comparison.markdown()
     typer.echo(text, nl=False)
     if files.out is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ltrp_bench.harness.cli.option_groups import IntervalOptions, RunDirectory
+from ltrp_bench.harness.cli.option_groups import ExposureOptions, IntervalOptions, RunDirectory
 from ltrp_bench.harness.cli.terminal.messages import print_note
 
 
@@ -57,13 +57,21 @@ class TableIntervals(IntervalOptions):
     interval: Literal["bca", "percentile"] = field(default="bca", metadata={"help": "Type of bootstrap interval."})
 
 
-def leaderboard(directory: RunDirectory, content: TableContent, intervals: TableIntervals, files: TableFiles) -> None:
+def leaderboard(
+    directory: RunDirectory,
+    content: TableContent,
+    groups: ExposureOptions,
+    intervals: TableIntervals,
+    files: TableFiles,
+) -> None:
     """Print stored results: one row per task, reduction, keep ratio and selector, with intervals and ranks."""
     from ltrp_bench.harness.cli.terminal.progress import console, tracked
     from ltrp_bench.harness.cli.terminal.tables import results_table
     from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
     from ltrp_bench.results.leaderboard.export import check_suffix, write_table
+    from ltrp_bench.tasks.splits import label_sets
 
+    groups.check()
     for file in [*files.out, *([files.pairs] if files.pairs is not None else [])]:
         check_suffix(file)
     options = LeaderboardOptions(
@@ -74,8 +82,12 @@ def leaderboard(directory: RunDirectory, content: TableContent, intervals: Table
         method=intervals.interval,
         controls=tuple(dict.fromkeys(content.control)),
         folds=content.folds,
+        unseen_by=groups.unseen_by,
+        count_exposed=groups.count_exposed,
     )
-    board = load_leaderboard(directory.folder, options, notice=print_note, progress=tracked("resampling"))
+    board = load_leaderboard(
+        directory.folder, options, label_sets=label_sets, notice=print_note, progress=tracked("resampling")
+    )
     if len(board.frame):
         terminal = console()
         terminal.print(results_table(board.frame, terminal.width))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import InputError, UsageError
 
 SELECTOR_HELP: Final = "Selector, see `ltrp-bench list selectors`; repeat for several."
 TASK_HELP: Final = "Task, see `ltrp-bench list tasks`; repeat for several."
@@ -81,4 +81,37 @@ class IntervalOptions(ResamplingOptions):
 
     no_intervals: bool = field(
         default=False, metadata={"help": "Skip bootstrap intervals and ranks, which take the most time."}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitChoice:
+    """Categories that count as unseen."""
+
+    unseen_by: str | None = field(
+        default=None,
+        metadata={
+            "help": "Label set that splits categories into seen and unseen, instead of the split of the run; or "
+            "`common`: what no selector of the table has seen. See `ltrp-bench list label-sets`.",
+            "metavar": "LABEL_SET",
+        },
+    )
+
+    def check(self) -> None:
+        """Raises `UsageError` unless the label set is known and says which categories it contains."""
+        from ltrp_bench.tasks.splits.label_sets import find_label_set, is_open
+
+        if self.unseen_by is None or self.unseen_by == "common":
+            return
+        if is_open(find_label_set(self.unseen_by).name):
+            raise UsageError(f"--unseen-by {self.unseen_by}: its content is unknown, so it splits no categories")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposureOptions(SplitChoice):
+    """Categories that count as unseen, and selectors that were shown them."""
+
+    count_exposed: bool = field(
+        default=False,
+        metadata={"help": "Rank selectors on unseen categories even if their own labels contain some of these."},
     )

@@ -8,7 +8,7 @@ from typing import Literal
 
 import typer
 
-from ltrp_bench.harness.cli.option_groups import ResamplingOptions, ResultFilter, RunDirectory
+from ltrp_bench.harness.cli.option_groups import ExposureOptions, ResamplingOptions, ResultFilter, RunDirectory
 from ltrp_bench.harness.cli.terminal.messages import print_note
 
 
@@ -32,19 +32,34 @@ class PlotOptions:
     )
 
 
-def plot(directory: RunDirectory, options: PlotOptions, selected: ResultFilter, resampling: ResamplingOptions) -> None:
+def plot(
+    directory: RunDirectory,
+    options: PlotOptions,
+    selected: ResultFilter,
+    groups: ExposureOptions,
+    resampling: ResamplingOptions,
+) -> None:
     """Draw metrics over keep ratios on seen and unseen categories, their gaps, and accuracy over throughput."""
     from ltrp_bench.harness.cli.terminal.progress import tracked
     from ltrp_bench.results.leaderboard.build import COLUMNS, LeaderboardOptions, load_leaderboard
     from ltrp_bench.results.leaderboard.csv_files import read_all_columns
     from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES
     from ltrp_bench.results.report.figures import FigureOptions, plan_figures, save_figure
+    from ltrp_bench.selectors.errors import UsageError
+    from ltrp_bench.tasks.splits import label_sets
 
+    groups.check()
+    if options.csv is not None and (groups.unseen_by is not None or groups.count_exposed):
+        raise UsageError("--unseen-by and --count-exposed need a run directory; the rows of --csv are fixed")
     if options.csv is not None:
         frame, roles = read_all_columns(options.csv, COLUMNS), BUILT_IN_ROLES
     else:
-        intervals = LeaderboardOptions(resamples=resampling.resamples)
-        board = load_leaderboard(directory.folder, intervals, notice=print_note, progress=tracked("resampling"))
+        settings = LeaderboardOptions(
+            resamples=resampling.resamples, unseen_by=groups.unseen_by, count_exposed=groups.count_exposed
+        )
+        board = load_leaderboard(
+            directory.folder, settings, label_sets=label_sets, notice=print_note, progress=tracked("resampling")
+        )
         frame, roles = board.frame, board.roles
     figures = FigureOptions(
         kinds=options.kind,
