@@ -107,7 +107,8 @@ def compare(
         base_frame, current_frame = (
             _without_version(f, store) for f, store in zip((base_frame, current_frame), stores, strict=True)
         )
-    out = replace(compare_frames(base_frame, current_frame, options.tolerance, cells), unseen_by=options.unseen_by or "")
+    out = compare_frames(base_frame, current_frame, options.tolerance, cells)
+    out = replace(out, unseen_by=options.unseen_by or "")
     if options.test == "paired" and (untested := [row for row in out.rows if row.changes is None and row.comparable]):
         raise ResultsError(
             f"no paired test of {len(untested)} rows, such as {untested[0].line().partition(':')[0]}: both sides must "

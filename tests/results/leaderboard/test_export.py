@@ -44,13 +44,14 @@ def test_markdown(leaderboard: Leaderboard, tmp_path: Path) -> None:
     text = (tmp_path / "table.md").read_text()
     assert text == markdown(leaderboard.frame)
     lines = text.splitlines()
-    assert lines[0] == "### shapes-coverage, coverage, none" and lines[1] == ""
-    heads = [head.strip() for head in lines[2].strip("|").split("|")]
+    assert lines[0] == "### shapes-coverage, coverage, none; unseen by imagenet1k: 1 of 2 categories, 10 objects"
+    assert lines[2] == "A single category says little about unseen categories in general." and lines[3] == ""
+    heads = [head.strip() for head in lines[4].strip("|").split("|")]
     assert heads == [
         *("keep", "selector", "supervision", "all", "seen", "unseen", "gap", "rank", "rank on unseen"),
         "as random at",
     ]
-    body = [[entry.strip() for entry in line.strip("|").split("|")] for line in lines[4:]]
+    body = [[entry.strip() for entry in line.strip("|").split("|")] for line in lines[6:]]
     assert [line[:2] for line in body] == [
         *(["0.25", "good_one"], ["0.25", "random"], ["0.5", "good_one"], ["0.5", "random"]),
         *(["auc 0.25-0.5", "good_one"], ["auc 0.25-0.5", "random"]),
@@ -67,7 +68,9 @@ def test_latex(leaderboard: Leaderboard, tmp_path: Path) -> None:
     write_table(leaderboard.frame, tmp_path / "table.tex")
     text = (tmp_path / "table.tex").read_text()
     assert text == latex(leaderboard.frame) and text.startswith("% needs \\usepackage{booktabs,multirow}\n")
-    assert "\\toprule" in text and "good\\_one" in text and "\\caption{shapes-coverage, coverage, none}" in text
+    assert (
+        "\\toprule" in text and "good\\_one" in text and "\\caption{shapes-coverage, coverage, none; unseen by" in text
+    )
     assert "\\label{tab:shapes-coverage-coverage-none}" in text
     assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 1
 
@@ -77,7 +80,7 @@ def exposed(leaderboard: Leaderboard) -> pd.DataFrame:
     """A table in which the labels of good_one contain four of the five unseen categories, and random's are open."""
     frame = leaderboard.frame.assign(split_by="imagenet_1k", seen_categories=75, unseen_categories=5, unseen_objects=9)
     good = frame["selector"] == "good_one"
-    frame.loc[~good, "supervision"] = "captions"
+    frame["supervision"] = np.where(good, "imagenet21k+imagenet1k", "captions")
     frame = frame.assign(exposure=np.where(good, "exposed", "open"), unseen_rank=math.nan)
     return frame.assign(exposed_categories=np.where(good, "a; b; c; kite (narrow)", ""))
 
@@ -122,7 +125,10 @@ def test_names_of_two_tasks_have_ids(leaderboard: Leaderboard, world: Any) -> No
     world.cell("good_one", 0.25, 0.6, limit=5)
     titles = [line for line in markdown(load_leaderboard(world.store.root).frame).splitlines() if line[:1] == "#"]
     ids = sorted(load_leaderboard(world.store.root).frame["task_id"].unique())
-    assert titles == [f"### shapes-coverage {task_id}, coverage, none" for task_id in ids] and len(ids) == 2
+    assert [title.partition(";")[0] for title in titles] == [
+        f"### shapes-coverage {one}, coverage, none" for one in ids
+    ]
+    assert len(ids) == 2
 
 
 def test_unknown_suffix(leaderboard: Leaderboard, tmp_path: Path) -> None:

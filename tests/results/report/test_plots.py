@@ -70,6 +70,7 @@ def exposed(frame: pd.DataFrame) -> pd.DataFrame:
     marked = frame["selector"] == "evit.shapes0"
     frame.loc[marked, ["unseen_rank", "unseen_rank_last", "gap_adjusted"]] = math.nan
     return frame.assign(
+        supervision=np.where(marked, "imagenet21k+imagenet1k", "self"),
         exposure=np.where(marked, "exposed", "none"),
         exposed_categories=np.where(marked, "a; b; c; kite (narrow)", ""),
     )
