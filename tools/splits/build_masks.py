@@ -1,7 +1,7 @@
 """Builds the splits of data sets with class masks: COCO's panoptic classes, COCO-Stuff's, VOC's.
 
-The 80 things keep their state in `imagenet1k_coco80.csv`. Stuff follows the rule of `build_coco80` with one addition: a
-synset that counts for one of the 80 things does not count for stuff. `cocostuff_by_hand.csv` holds synsets and
+The 80 things have the state that `build_coco80` gives them. Stuff follows the rule of `build_coco80` with one addition:
+a synset that counts for one of the 80 things does not count for stuff. `cocostuff_by_hand.csv` holds synsets and
 corrections of the 91 stuff classes. Its column `panoptic` gives their fate in the panoptic annotations (Kirillov et
 al., CVPR 2019): "dropped", or for a merged class the ids of its members. A merged class has the state of its most seen
 member. VOC's 20 classes are COCO's under other names.
@@ -11,60 +11,60 @@ member. VOC's 20 classes are COCO's under other names.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
-from build_coco80 import COLUMNS, HERE, SPLIT, ancestors, read_nouns, rule_reason, write_files
+from build_coco80 import COLUMNS, thing_lines
+from split_files import HERE, IMAGENETS, Line, corrected, csv_text, read_lines, shortened, split_path, write_files
+from wordnet import label_net
 
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
-from ltrp_bench.tasks.data.synsets import imagenet_wnids
-from ltrp_bench.tasks.splits.split import SPLITS
 
 BY_HAND = HERE / "cocostuff_by_hand.csv"
-PANOPTIC = SPLITS / "imagenet1k_cocostuff.csv"
-COCO_STUFF = SPLITS / "imagenet1k_cocostuff171.csv"
-VOC = SPLITS / "imagenet1k_voc20.csv"
+PANOPTIC, COCO_STUFF, VOC = "cocostuff", "cocostuff171", "voc20"
 _LAST_STUFF = 182  # COCO-Stuff's ids end here; the panoptic annotations' merged classes follow
 _STATES = ("unseen", "narrow", "seen")
-
-Line = dict[str, str]
 
 
 def build() -> dict[Path, str]:
     """Text of each split file."""
-    things = read_lines(SPLIT)
-    by_hand = {row["coco_id"]: row for row in read_lines(BY_HAND)}
-    stuff = _stuff(by_hand.values(), {wnid for line in things for wnid in line["wnids"].split()})
+    return {
+        split_path(label_set, name): csv_text(shortened(lines, label_set), COLUMNS)
+        for label_set in IMAGENETS
+        for name, lines in mask_lines(label_set).items()
+    }
+
+
+def mask_lines(label_set: str) -> dict[str, list[Line]]:
+    """List -> line of each of its classes, with all synsets that count for it."""
+    things = thing_lines(label_set)
+    by_hand = {row["coco_id"]: row for row in corrected(read_lines(BY_HAND), COCO_STUFF, label_set)}
+    stuff = _stuff(by_hand.values(), {wnid for line in things for wnid in line["wnids"].split()}, label_set)
     not_panoptic = {i for row in by_hand.values() for i in row["panoptic"].split()}
     not_panoptic |= {i for i, row in by_hand.items() if row["panoptic"] == "dropped"}
     by_name = {line["category"]: line for line in things}
     return {
-        PANOPTIC: write_lines(things + [line for i, line in stuff.items() if i not in not_panoptic]),
-        COCO_STUFF: write_lines(things + [line for i, line in stuff.items() if int(i) <= _LAST_STUFF]),
-        VOC: write_lines({**by_name[coco], "category": name} for name, coco in VOC_NAMES.items()),
+        PANOPTIC: things + [line for i, line in stuff.items() if i not in not_panoptic],
+        COCO_STUFF: things + [line for i, line in stuff.items() if int(i) <= _LAST_STUFF],
+        VOC: [{**by_name[coco], "category": name} for name, coco in VOC_NAMES.items()],
     }
 
 
-def _stuff(by_hand: Iterable[Line], taken: Set[str]) -> dict[str, Line]:
+def _stuff(by_hand: Iterable[Line], taken: Set[str], label_set: str) -> dict[str, Line]:
     """id -> line of each stuff class, merged ones included; synsets of `taken` do not count."""
-    lemmas, hypernyms = read_nouns()
-    known = imagenet_wnids()
-    lines = {wnid: ancestors(wnid, hypernyms) for wnid in known}
+    net = label_net(label_set)
     out: dict[str, Line] = {}
     for row in by_hand:
         if row["panoptic"] and row["panoptic"] != "dropped":
             out[row["coco_id"]] = _merged(row, [out[i] for i in row["panoptic"].split()])
             continue
         own = row["synset"].split()
-        under = [wnid for wnid in known if wnid not in taken and not lines[wnid].isdisjoint(own)]
+        under = [wnid for wnid in net.under(own) if wnid not in taken]
         state = row["state"] or ("seen" if under else "unseen")
         wnids = row["wnids"].split() or (under if state != "unseen" else [])
-        if not set(wnids) <= set(known):
-            raise ValueError(f"{row['category']}: {sorted(set(wnids) - set(known))} are not among the 1,000 synsets")
-        reason = f"by hand: {row['reason']}" if row["reason"] else rule_reason(own, under, lemmas)
-        out[row["coco_id"]] = _line(row, wnids, state, reason)
+        net.check(row["category"], wnids)
+        reason = f"by hand: {row['reason']}" if row["reason"] else net.rule_reason(own, under)
+        out[row["coco_id"]] = {**row, "wnids": " ".join(wnids), "state": state, "reason": reason}
     return out
 
 
@@ -73,32 +73,7 @@ def _merged(row: Line, members: Sequence[Line]) -> Line:
     state = max((line["state"] for line in members), key=_STATES.index)
     wnids = sorted({wnid for line in members for wnid in line["wnids"].split()})
     names = ", ".join(f"{line['category']} ({line['state']})" for line in members)
-    return _line(row, wnids, state, f"merged of {names}")
-
-
-def _line(row: Line, wnids: Iterable[str], state: str, reason: str) -> Line:
-    return {
-        "category": row["category"],
-        "coco_id": row["coco_id"],
-        "wnids": " ".join(wnids),
-        "state": state,
-        "reason": reason,
-    }
-
-
-def read_lines(path: Path) -> list[Line]:
-    """Lines of a CSV file, each as column -> entry."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_lines(lines: Iterable[Line], columns: Sequence[str] = COLUMNS) -> str:
-    """Text of a CSV file with these lines."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    return {**row, "wnids": " ".join(wnids), "state": state, "reason": f"merged of {names}"}
 
 
 if __name__ == "__main__":

@@ -13,87 +13,58 @@ A synset counts for the narrowest category alone. If none is left for the wider 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from build_coco80 import BY_HAND as THINGS_BY_HAND
-from build_coco80 import HERE, ancestors, read_nouns, rule_reason, write_files
 from build_masks import BY_HAND as STUFF_BY_HAND
-from build_masks import COCO_STUFF, Line, read_lines, write_lines
+from build_masks import COCO_STUFF, mask_lines
+from split_files import HERE, IMAGENETS, Line, corrected, csv_text, read_lines, shortened, split_path, write_files
+from wordnet import LabelNet, label_net
 
 from ltrp_bench.tasks.data.class_lists import class_list
-from ltrp_bench.tasks.data.synsets import imagenet_wnids
-from ltrp_bench.tasks.splits.split import SPLITS
 
+ADE20K, CONTEXT = "ade20k", "context59"
 ADE20K_BY_HAND = HERE / "ade20k_by_hand.csv"
-ADE20K = SPLITS / "imagenet1k_ade20k.csv"
 CONTEXT_BY_HAND = HERE / "context59_by_hand.csv"
-CONTEXT = SPLITS / "imagenet1k_context59.csv"
 COLUMNS = ("category", "value", "wnids", "state", "reason")
 """Columns of the split files; `value` is the category's value in the masks."""
 
 
-@dataclass(frozen=True)
-class _WordNet:
-    """WordNet and the 1,000 synsets.
-
-    Attributes:
-        lemmas: wnid -> first lemma.
-        above: wnid -> the synset and its ancestors.
-        known: the 1,000 wnids.
-    """
-
-    lemmas: Mapping[str, str]
-    above: Mapping[str, set[str]]
-    known: Sequence[str]
-
-    @classmethod
-    def read(cls, own: Collection[str]) -> _WordNet:
-        """Reads WordNet with the ancestors of the 1,000 synsets and of `own`."""
-        lemmas, hypernyms = read_nouns()
-        known = imagenet_wnids()
-        return cls(lemmas, {wnid: ancestors(wnid, hypernyms) for wnid in {*known, *own}}, known)
-
-    def under(self, own: Collection[str]) -> list[str]:
-        """Those of the 1,000 synsets that are one of `own` or lie under it."""
-        return [wnid for wnid in self.known if not self.above[wnid].isdisjoint(own)]
-
-    def below(self, narrower: Collection[str], wider: Collection[str]) -> bool:
-        """True if all synsets of `narrower` lie under `wider` and none is in both."""
-        return (
-            bool(narrower)
-            and not set(narrower) & set(wider)
-            and all(not self.above[wnid].isdisjoint(wider) for wnid in narrower)
-        )
-
-
 def build() -> dict[Path, str]:
     """Text of each split file."""
-    lines = {line["category"]: line for line in read_lines(COCO_STUFF)}
+    return {
+        split_path(label_set, name): csv_text(shortened(lines, label_set), COLUMNS)
+        for label_set in IMAGENETS
+        for name, lines in scene_lines(label_set).items()
+    }
+
+
+def scene_lines(label_set: str) -> dict[str, list[Line]]:
+    """List -> line of each of its categories, with all synsets that count for it."""
+    lines = {line["category"]: line for line in mask_lines(label_set)[COCO_STUFF]}
     synsets = {row["category"]: row["synset"].split() for row in read_lines(STUFF_BY_HAND) + read_lines(THINGS_BY_HAND)}
-    made: dict[Path, str] = {}
-    for path, by_hand, name in ((ADE20K, ADE20K_BY_HAND, "ADE20K"), (CONTEXT, CONTEXT_BY_HAND, "Context-59")):
-        rows = _official(name, by_hand)
+    made: dict[str, list[Line]] = {}
+    for name, by_hand, dataset in ((ADE20K, ADE20K_BY_HAND, "ADE20K"), (CONTEXT, CONTEXT_BY_HAND, "Context-59")):
+        rows = corrected(official(dataset, by_hand), name, label_set)
         own = {row["category"]: row["synset"].split() or list(synsets.get(row["like"], ())) for row in rows}
-        new = _lines(rows, own, lines)
-        made[path] = write_lines(new, COLUMNS)
+        made[name] = _lines(rows, own, lines, label_net(label_set))
         # Context may copy a line of ADE20K; a line of COCO with the same name takes precedence.
-        lines = {**{line["category"]: {**line, "of": name} for line in new}, **lines}
+        lines = {**{line["category"]: {**line, "of": dataset} for line in made[name]}, **lines}
         synsets = {**own, **synsets}
     return made
 
 
-def _lines(rows: Sequence[Line], own: Mapping[str, list[str]], others: Mapping[str, Line]) -> list[Line]:
+def _lines(rows: Sequence[Line], own: Mapping[str, list[str]], others: Mapping[str, Line], net: LabelNet) -> list[Line]:
     """Lines of a split in the order of `rows`.
 
     Args:
         rows: categories and corrections by hand.
         own: category -> its synsets.
         others: category -> line of other splits, which may be copied.
+        net: WordNet and the label set.
     """
-    net = _WordNet.read({wnid for synsets in own.values() for wnid in synsets})
     given = {r["category"]: others[r["like"]]["wnids"].split() if r["like"] else r["wnids"].split() for r in rows}
-    kept = {n: {w for w in net.under(own[n]) if w in given[n] or not given[n]} for n in own}
+    kept = {n: {w for w in net.under(own[n]) if w in set(given[n]) or not given[n]} for n in own}
     out = []
     for value, row in enumerate(rows, start=1):
         name = row["category"]
@@ -106,7 +77,7 @@ def _lines(rows: Sequence[Line], own: Mapping[str, list[str]], others: Mapping[s
     return out
 
 
-def _official(dataset: str, by_hand: Path) -> list[Line]:
+def official(dataset: str, by_hand: Path) -> list[Line]:
     """Lines by hand in the official order; ValueError unless they have exactly the official categories."""
     rows = {row["category"]: row for row in read_lines(by_hand)}
     names = class_list(dataset).names
@@ -126,28 +97,27 @@ def _copied(name: str, line: Line) -> Line:
     }
 
 
-def _decided(row: Line, own: Sequence[str], narrower: Mapping[str, Collection[str]], net: _WordNet) -> Line:
+def _decided(row: Line, own: Sequence[str], narrower: Mapping[str, Collection[str]], net: LabelNet) -> Line:
     """Line by the rule, or as corrected by hand.
 
     Args:
         row: category and corrections by hand.
         own: its synsets.
         narrower: narrower category -> wnids that count for it.
-        net: WordNet.
+        net: WordNet and the label set.
     """
     found = net.under(own)
     left = [wnid for wnid in found if not any(wnid in theirs for theirs in narrower.values())]
     state = row["state"] or ("seen" if left else "narrow" if found else "unseen")
     wnids = row["wnids"].split() or ((left or found) if state != "unseen" else [])
-    if not set(wnids) <= set(net.known):
-        raise ValueError(f"{row['category']}: {sorted(set(wnids) - set(net.known))} are not among the 1,000 synsets")
+    net.check(row["category"], wnids)
     if row["reason"]:
         reason = f"by hand: {row['reason']}"
     elif found and not left:
         names = ", ".join(n for n, theirs in narrower.items() if theirs)
-        reason = f"{rule_reason(own, found, net.lemmas)}; all of them in narrower categories ({names})"
+        reason = f"{net.rule_reason(own, found)}; all of them in narrower categories ({names})"
     else:
-        reason = rule_reason(own, left, net.lemmas)
+        reason = net.rule_reason(own, left)
     return {"category": row["category"], "wnids": " ".join(wnids), "state": state, "reason": reason}
 
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-
-import build_coco80
 import build_masks
 import pytest
+from split_files import IMAGENETS, read_lines, split_path
+from wordnet import WORDNET
 
-from ltrp_bench.tasks.splits.split import SPLITS, load_split
+from ltrp_bench.tasks.data.synsets import imagenet_wnids
+from ltrp_bench.tasks.splits.split import load_split
 
 
 def test_the_split_files_are_what_their_script_makes() -> None:
-    if not build_coco80.WORDNET.is_file():
-        pytest.skip(f"{build_coco80.WORDNET} is not here: apt-get install wordnet-base")
-    for path, text in build_masks.build().items():
+    if not WORDNET.is_file():
+        pytest.skip(f"{WORDNET} is not here: apt-get install wordnet-base")
+    made = build_masks.build()
+    assert len(made) == 3 * len(IMAGENETS)
+    for path, text in made.items():
         assert path.read_text() == text, path.name
 
 
+@pytest.mark.parametrize("label_set", IMAGENETS)
 @pytest.mark.parametrize(("name", "number"), [("cocostuff", 133), ("cocostuff171", 171), ("voc20", 20)])
-def test_every_class_has_a_state_and_a_reason(name: str, number: int) -> None:
-    with (SPLITS / f"imagenet1k_{name}.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == number == len(load_split(f"imagenet1k_{name}").states)
-    known = set(build_coco80.imagenet_wnids())
+def test_every_class_has_a_state_and_a_reason(label_set: str, name: str, number: int) -> None:
+    rows = read_lines(split_path(label_set, name))
+    assert len(rows) == number == len(load_split(f"{label_set}_{name}").states)
+    known = set(imagenet_wnids(label_set))
     for row in rows:
         assert row["reason"] and set(row["wnids"].split()) <= known
         assert bool(row["wnids"]) == (row["state"] != "unseen"), row["category"]

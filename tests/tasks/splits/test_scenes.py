@@ -1,36 +1,35 @@
-"""The splits of ADE20K's 150 and Pascal-Context's 59 categories against ImageNet-1K."""
+"""The splits of ADE20K's 150 and Pascal-Context's 59 categories by ImageNet-1K, 12k and 21k."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import build_coco80
 import build_scenes
 import pytest
-from build_masks import read_lines
+from split_files import IMAGENETS, read_lines, split_path
+from wordnet import WORDNET
 
 from ltrp_bench.tasks.data.class_lists import class_list
+from ltrp_bench.tasks.data.synsets import imagenet_wnids
 from ltrp_bench.tasks.splits.split import load_split
 
 
 def test_the_split_files_are_what_their_script_makes() -> None:
-    if not build_coco80.WORDNET.is_file():
-        pytest.skip(f"{build_coco80.WORDNET} is not here: apt-get install wordnet-base")
+    if not WORDNET.is_file():
+        pytest.skip(f"{WORDNET} is not here: apt-get install wordnet-base")
     made = build_scenes.build()
-    assert set(made) == {build_scenes.ADE20K, build_scenes.CONTEXT}
+    assert set(made) == {split_path(label_set, name) for label_set in IMAGENETS for name in ("ade20k", "context59")}
     for path, text in made.items():
         assert path.read_text() == text, path.name
 
 
-@pytest.mark.parametrize(
-    ("path", "dataset", "number"),
-    [(build_scenes.ADE20K, "ADE20K", 150), (build_scenes.CONTEXT, "Context-59", 59)],
-)
-def test_every_category_has_its_value_a_state_and_a_reason(path: Path, dataset: str, number: int) -> None:
-    lines = read_lines(path)
+@pytest.mark.parametrize("label_set", IMAGENETS)
+@pytest.mark.parametrize(("name", "dataset", "number"), [("ade20k", "ADE20K", 150), ("context59", "Context-59", 59)])
+def test_every_category_has_its_value_a_state_and_a_reason(
+    label_set: str, name: str, dataset: str, number: int
+) -> None:
+    lines = read_lines(split_path(label_set, name))
     assert [line["category"] for line in lines] == list(class_list(dataset).names)
     assert [line["value"] for line in lines] == [str(i) for i in range(1, number + 1)]
-    known = set(build_coco80.imagenet_wnids())
+    known = set(imagenet_wnids(label_set))
     for line in lines:
         assert line["reason"] and line["state"] in ("seen", "narrow", "unseen")
         assert set(line["wnids"].split()) <= known

@@ -1,26 +1,31 @@
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import build_coco80
 import pytest
+from split_files import IMAGENETS, read_lines, split_path
+from wordnet import WORDNET
 
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.synsets import imagenet_wnids
 from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
 
 
-def test_the_split_file_is_what_its_script_makes() -> None:
-    if not build_coco80.WORDNET.is_file():
-        pytest.skip(f"{build_coco80.WORDNET} is not here: apt-get install wordnet-base")
-    assert build_coco80.build() == build_coco80.SPLIT.read_text()
+def test_the_split_files_are_what_their_script_makes() -> None:
+    if not WORDNET.is_file():
+        pytest.skip(f"{WORDNET} is not here: apt-get install wordnet-base")
+    made = build_coco80.build()
+    assert [path.stem for path in made] == [f"{label_set}_coco80" for label_set in IMAGENETS]
+    for path, text in made.items():
+        assert path.read_text() == text, path.name
 
 
-def test_every_category_has_a_state_and_a_reason() -> None:
-    with build_coco80.SPLIT.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+@pytest.mark.parametrize("label_set", IMAGENETS)
+def test_every_category_has_a_state_and_a_reason(label_set: str) -> None:
+    rows = read_lines(split_path(label_set, "coco80"))
     assert len(rows) == 80
-    known = set(build_coco80.imagenet_wnids())
+    known = set(imagenet_wnids(label_set))
     for row in rows:
         assert row["reason"] and row["state"] in ("seen", "narrow", "unseen")
         assert set(row["wnids"].split()) <= known
@@ -50,8 +55,8 @@ def test_ids_are_cocos(shared_dir: Path) -> None:
     names = {
         c["name"]: str(c["id"]) for c in json.loads((shared_dir / "data/coco/instances.json").read_text())["categories"]
     }
-    with build_coco80.SPLIT.open(newline="") as file:
-        assert {row["category"]: row["coco_id"] for row in csv.DictReader(file)} == names
+    for label_set in IMAGENETS:
+        assert {row["category"]: row["coco_id"] for row in read_lines(split_path(label_set, "coco80"))} == names
 
 
 def test_shapes_folds_swap_the_halves() -> None:
