@@ -38,6 +38,8 @@ def exposure_mark(row: Row) -> str:
 def split_text(rows: Sequence[Row]) -> str:
     """Text like "unseen by imagenet1k: 16 of 80 categories, 112 objects".
 
+    Unseen categories without objects in the images are counted, and the text says how many have some.
+
     Args:
         rows: rows of one table.
 
@@ -53,6 +55,9 @@ def split_text(rows: Sequence[Row]) -> str:
     if unseen is None or seen is None:
         return text
     text = f"{text}: {unseen} of {_counted(unseen + seen, 'category')}"
+    measured = _largest(rows, "unseen_measured")
+    if measured is not None and measured < unseen:
+        text += f" ({measured} in these images)"
     objects = _largest(rows, "unseen_objects")
     unit = _UNITS.get(str(rows[0].get("metric")), "object")
     return f"{text}, {_counted(objects, unit)}" if objects is not None and unseen else text
@@ -65,13 +70,19 @@ def few_text(rows: Sequence[Row]) -> str:
         rows: rows of one table.
     """
     unseen = _largest(rows, "unseen_categories") if _split_names(rows) else None
-    if unseen is None or unseen > FEW:
+    if unseen is None:
         return ""
     if unseen == 0:
         return "no category is unseen, so there is no unseen value and no gap"
-    if unseen == 1:
+    measured = _largest(rows, "unseen_measured")
+    count = unseen if measured is None else measured
+    if count == 0:
+        return "no unseen category is in these images, so there is no unseen value and no gap"
+    if count == 1:
         return "a single category says little about unseen categories in general"
-    return f"{unseen} categories are few: their mean says little about unseen categories in general"
+    return (
+        f"{count} categories are few: their mean says little about unseen categories in general" if count <= FEW else ""
+    )
 
 
 def exposure_notes(rows: Sequence[Row], listed: int | None = None) -> list[str]:
@@ -128,26 +139,42 @@ def _exposed_groups(rows: Sequence[Row]) -> list[list[int]]:
 def _note(own: Sequence[Row], rows: Sequence[Row], ranked: bool, listed: int | None) -> str:
     row = own[0]
     labels = str(row.get("supervision", ""))
+    names = [name for name in str(row.get("exposed_categories") or "").split("; ") if name not in ("", "nan")]
+    total = _largest(rows, "unseen_categories") or len(names)
+    contained = f"contain {_contained(row, names, total)} of the {_counted(total, 'category')} called unseen"
     if row.get("exposure") == "exposed":
-        names = [name for name in str(row.get("exposed_categories") or "").split("; ") if name]
-        narrow = sum(name.endswith(" (narrow)") for name in names)
-        total = _largest(rows, "unseen_categories") or len(names)
-        text = f"labels of {labels} contain {len(names)} of the {_counted(total, 'category')} called unseen"
-        if narrow:
-            text += f" ({narrow} narrow)"
-        shown = names if listed is None or len(names) <= listed + 1 else names[:listed]
-        more = len(names) - len(shown)
-        text += f": {', '.join(shown)}{f' and {more} others' if more else ''}"
+        text = f"labels of {labels} {contained}"
     elif row.get("exposure") == "open":
         text = f"trained with {labels}; which categories these showed cannot be known"
+        text += f", but some label sets {contained}" if names else ""
     else:
         text = f"which of the categories called unseen the labels of {labels} contain is not known"
+        text += f"; the known ones {contained}" if names else ""
+    if names:
+        text += f": {_listed(names, listed)}"
     if any(_ranked(one) for one in own):
         text += "; ranked on unseen all the same"
     elif ranked:
         text += "; not ranked on unseen"
     selectors = ", ".join(dict.fromkeys(_selector(one, rows) for one in own))
     return f"{exposure_mark(row)} {selectors}: {text}"
+
+
+def _contained(row: Row, names: Sequence[str], total: int) -> str:
+    """Number of exposed categories, with the number of those that labels contain in part or through one kind only."""
+    narrow = sum(name.endswith(" (narrow)") for name in names)
+    share = _number(row, "exposed_unseen")
+    count = len(names) if math.isnan(share) else round(share * total)
+    if not narrow:
+        return str(count)
+    return f"{count} ({narrow} narrow)" if count == len(names) else f"{count} (and {narrow} narrow)"
+
+
+def _listed(names: Sequence[str], listed: int | None) -> str:
+    """Names in order; if there are more than `listed`, the first of them and the number of others."""
+    if listed is None or len(names) <= listed + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:listed])} and {len(names) - listed} others"
 
 
 def _selector(row: Row, rows: Sequence[Row]) -> str:

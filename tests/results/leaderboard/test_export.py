@@ -97,7 +97,7 @@ def test_markdown_marks_exposed_rows(exposed: pd.DataFrame) -> None:
         *(interval_text(first, "unseen") + "†", interval_text(first, "gap", "+.3f") + "†"),
     ]
     assert lines[-3:] == [
-        "† good_one: labels of imagenet21k+imagenet1k contain 4 of the 5 categories called unseen (1 narrow): "
+        "† good_one: labels of imagenet21k+imagenet1k contain 4 (1 narrow) of the 5 categories called unseen: "
         "a, b, c, kite (narrow)",
         "",
         "‡ random: trained with captions; which categories these showed cannot be known",
@@ -115,7 +115,7 @@ def test_latex_marks_exposed_rows(exposed: pd.DataFrame) -> None:
     assert "\\label{tab:shapes-coverage-coverage-none}" in text
     assert text.endswith(
         "\\end{tabular}\n\\par\\smallskip\n\\parbox{\\linewidth}{\\footnotesize $^\\dagger$ good\\_one: labels of "
-        "imagenet21k+imagenet1k contain 4 of the 5 categories called unseen (1 narrow): a, b, c, kite (narrow)\\\\\n"
+        "imagenet21k+imagenet1k contain 4 (1 narrow) of the 5 categories called unseen: a, b, c, kite (narrow)\\\\\n"
         "$^\\ddagger$ random: trained with captions; which categories these showed cannot be known}\n\\end{table}\n"
     )
 

@@ -50,6 +50,9 @@ def test_headline() -> None:
     assert split_text(common) == ("unseen by all label sets of these selectors (common): 1 of 80 categories, 1 image")
     pixels = [row(split_by="imagenet1k", unseen_objects=1234567, metric="mIoU")]
     assert split_text(pixels) == "unseen by imagenet1k: 16 of 80 categories, 1,234,567 pixels"
+    assert split_text([row(unseen_measured=14.0)]) == (
+        "unseen by imagenet1k: 16 of 80 categories (14 in these images), 112 objects"
+    )
     none = [row(split_by="imagenet21k", seen_categories=80, unseen_categories=0, unseen_objects=0)]
     assert split_text(none) == "unseen by imagenet21k: 0 of 80 categories"
     folds = [row(split_by=f"shapes-seen/{fold}", seen_categories=20, unseen_categories=20) for fold in (0, 1)]
@@ -67,6 +70,9 @@ def test_headline() -> None:
 )
 def test_few_categories(unseen: int, text: str) -> None:
     assert few_text([row(unseen_categories=unseen)]) == text
+    assert few_text([row(unseen_measured=unseen)]) == text.replace(
+        "no category is unseen", "no unseen category is in these images"
+    )
 
 
 def test_older_tables_have_no_texts() -> None:
@@ -80,7 +86,7 @@ def test_older_tables_have_no_texts() -> None:
 def test_notes_of_exposed_selectors() -> None:
     rows = [row(), *(exposed(name, keep_ratio=ratio) for name in ("evit", "gradcam") for ratio in (0.25, 0.5))]
     start = (
-        "† evit, gradcam: labels of imagenet21k+imagenet1k contain 8 of the 16 categories called unseen (1 narrow): "
+        "† evit, gradcam: labels of imagenet21k+imagenet1k contain 8 (1 narrow) of the 16 categories called unseen: "
     )
     assert exposure_notes(rows) == [start + ", ".join(NAMES) + "; not ranked on unseen"]
     assert exposure_notes(rows, listed=3) == [start + "giraffe, suitcase, frisbee and 5 others; not ranked on unseen"]
@@ -88,6 +94,9 @@ def test_notes_of_exposed_selectors() -> None:
     assert "others" not in exposure_notes(rows, listed=7)[0]
     (counted,) = exposure_notes([row(), exposed(unseen_rank=2.0)])
     assert counted.endswith("scissors; ranked on unseen all the same")
+    # Narrow categories may count as unseen.
+    (narrow,) = exposure_notes([row(), exposed(exposed_unseen=7 / 16)])
+    assert narrow.startswith("† evit: labels of imagenet21k+imagenet1k contain 7 (and 1 narrow) of the 16 categories")
     # A table without intervals has no ranks.
     (unranked,) = exposure_notes([row(unseen_rank=math.nan), exposed()])
     assert unranked.endswith("donut, scissors")
@@ -106,6 +115,19 @@ def test_notes_of_unknown_exposure() -> None:
         "‡ clip: trained with captions; which categories these showed cannot be known; not ranked on unseen",
         "‡ mine: which of the categories called unseen the labels of birds contain is not known; not ranked on unseen",
     ]
+
+
+def test_notes_of_partly_known_labels() -> None:
+    values = {"supervision": "captions+coco80", "exposed_categories": "giraffe; kite", "unseen_rank": 1.0}
+    first, second = exposure_notes([row("a", "open", **values), row("b", "unknown", **values)])
+    assert first == (
+        "‡ a: trained with captions+coco80; which categories these showed cannot be known, but some label sets contain "
+        "2 of the 16 categories called unseen: giraffe, kite; ranked on unseen all the same"
+    )
+    assert second == (
+        "‡ b: which of the categories called unseen the labels of captions+coco80 contain is not known; the known ones "
+        "contain 2 of the 16 categories called unseen: giraffe, kite; ranked on unseen all the same"
+    )
 
 
 def test_selectors_of_one_name_have_ids() -> None:

@@ -257,7 +257,7 @@ def test_exposed_rows(browser: Any, exposed: Path) -> None:
     }
     notes = page.locator("#f-notes p").all_text_contents()
     assert notes == [
-        "† evit.shapes0: labels of imagenet21k+imagenet1k contain 2 of the 4 categories called unseen (1 narrow): "
+        "† evit.shapes0: labels of imagenet21k+imagenet1k contain 2 (1 narrow) of the 4 categories called unseen: "
         "kite, <b>donut</b> (narrow); not ranked on unseen (shapes-coverage)",
         "‡ gradcam.shapes0: trained with imagenet21k+imagenet1k; which categories these showed cannot be known; "
         "not ranked on unseen (shapes-coverage)",

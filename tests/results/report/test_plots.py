@@ -78,7 +78,7 @@ def exposed(frame: pd.DataFrame) -> pd.DataFrame:
 
 NOTES = (
     "5 categories are few: their mean says little about unseen categories in general "
-    "† evit.shapes0: labels of imagenet21k+imagenet1k contain 4 of the 5 categories called unseen (1 narrow): a, b, c, "
+    "† evit.shapes0: labels of imagenet21k+imagenet1k contain 4 (1 narrow) of the 5 categories called unseen: a, b, c, "
     "kite (narrow); not ranked on unseen"
 )
 

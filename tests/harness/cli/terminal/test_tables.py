@@ -92,7 +92,7 @@ def test_exposed_rows_have_marks_and_a_line_below(exposed: pd.DataFrame, capsys:
     (other, *_) = [line for line in rows if " center " in line]
     assert other[line.index("0.250†") :].startswith("0.250 ") and "†" not in other
     assert rows[-2:] == [
-        "† variance: labels of imagenet21k+imagenet1k contain 9 of the 12 categories called unseen (1 narrow): "
+        "† variance: labels of imagenet21k+imagenet1k contain 9 (1 narrow) of the 12 categories called unseen: "
         "thing 0, thing 1, thing 2, thing 3, thing 4, thing 5 and 3 others; not ranked on unseen",
         "to compare † on unseen categories: --unseen-by imagenet21k or --unseen-by common; to rank † as they are: "
         "--count-exposed",
