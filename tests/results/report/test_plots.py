@@ -97,7 +97,7 @@ def test_curves_of_exposed_selectors(frame: pd.DataFrame, exposed: pd.DataFrame)
     for axis, hollow in zip(figure.axes, (0, 1), strict=True):
         assert sum(line.get_markerfacecolor() == "white" for line in axis.get_lines()) == hollow
     assert figure.get_figheight() > before.get_figheight()
-    assert before._suptitle.get_text() == "title"  # type: ignore[attr-defined]
+    assert before._suptitle.get_text().startswith("title\nunseen by imagenet1k: 1 of 2")  # type: ignore[attr-defined]
 
 
 def test_gaps_of_exposed_selectors_are_pale(exposed: pd.DataFrame) -> None:
