@@ -21,6 +21,7 @@ class _Exposure:
         split: label set of the split.
         unseen: number of unseen categories.
         exposed: those of them that the label sets contain, in the order of the split.
+        in_part: number of exposed categories that are narrow: no label set contains more than a part of them.
         contained: label set -> number of unseen categories that it contains, where known.
         left: number of categories that none of the known label sets contains.
         open: open label sets.
@@ -30,6 +31,7 @@ class _Exposure:
     split: str
     unseen: int
     exposed: tuple[str, ...]
+    in_part: int
     contained: tuple[tuple[str, int], ...]
     left: int
     open: tuple[str, ...]
@@ -62,7 +64,8 @@ def _exposure(label_sets: Iterable[str], task: TaskEntry) -> _Exposure | None:
     if split is None:
         return None
     narrow_as = task.info.identity.value.get("narrow_as", "seen")
-    unseen = [name for name in split.states if name in split.groups(narrow_as)["unseen"]]
+    unseen_group = split.groups(narrow_as)["unseen"]
+    unseen = [name for name in split.states if name in unseen_group]
     if not unseen:
         return None
     # Where narrow categories count as unseen, a selector that was shown a part of one is not exposed to it.
@@ -78,10 +81,12 @@ def _exposure(label_sets: Iterable[str], task: TaskEntry) -> _Exposure | None:
         else:
             unknown.append(name)
     shown = {name: [c for c in unseen if states[c] in counted] for name, states in known.items()}
+    exposed = tuple(c for c in unseen if any(c in found for found in shown.values()))
     return _Exposure(
         split=split.label_set,
         unseen=len(unseen),
-        exposed=tuple(c for c in unseen if any(c in found for found in shown.values())),
+        exposed=exposed,
+        in_part=sum(all(states[c] != "seen" for states in known.values()) for c in exposed),
         contained=tuple((name, len(found)) for name, found in shown.items()),
         left=sum(all(states[c] not in counted for states in known.values()) for c in split.states),
         open=tuple(is_open),
@@ -101,6 +106,7 @@ def _line(selector: str, label_sets: Sequence[str], found: _Exposure, tasks: Seq
             "these only with --count-exposed"
         )
     names = ", ".join(found.exposed[:_NAMES_SHOWN]) + (", …" if len(found.exposed) > _NAMES_SHOWN else "")
+    names += f"; {found.in_part} in part" if found.in_part else ""
     widest = max(found.contained, key=lambda pair: pair[1])[0]
     verb = "contains" if len(label_sets) == 1 else "contain"
     advice = (

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import toy_bench as toy
 
 from ltrp_bench.harness.evaluation.exposure_notices import exposure_notices
-from ltrp_bench.harness.evaluation.plan import plan
+from ltrp_bench.harness.evaluation.plan import plan, task_entry
 from ltrp_bench.selectors.base import Supervision
+from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.registry import create_task
 from ltrp_bench.tasks.splits.split import CategorySplit, load_split
+
+TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"
 
 
 class SplitTask(toy.ToyTask):
@@ -34,6 +38,21 @@ def notices(supervision: Supervision, *tasks: Task) -> list[str]:
 
 
 COCO = load_split("imagenet1k_coco80")
+
+
+def test_the_vit_of_imagenet21k_on_coco(shared_dir: Path) -> None:
+    task = task_entry(create_task("coco-coverage", data=shared_dir / "data" / "coco", limit=2))
+    selectors = [
+        create_selector("evit", shared_dir / "data" / "weights" / TINY),
+        create_selector("ltrp.photos"),
+        create_selector("variance"),
+    ]
+    pairs = [(toy.entries(task.task, one)[0][0], task) for one in selectors]
+    (line,) = exposure_notices(plan(pairs, [0.25, 0.5], [0, 1], pytest.fail))
+    start, _, end = line.partition(" of the 16 categories of coco-coverage that imagenet1k's split calls unseen (")
+    assert start.startswith("evit was trained on imagenet21k+imagenet1k, which contain ")
+    assert int(start.split()[-1]) >= 12
+    assert end.startswith("giraffe, ") and "`leaderboard --unseen-by imagenet21k` or `--unseen-by common`" in end
 
 
 def test_the_other_fold_of_shapes() -> None:
@@ -93,5 +112,7 @@ def test_tasks_of_one_split_share_a_line_and_others_do_not() -> None:
 def test_narrow_categories_count_unless_the_run_counts_them_as_unseen() -> None:
     split = CategorySplit("mine", {"person": "unseen", "dog": "unseen", "frisbee": "unseen"})
     imagenet = Supervision.labels("imagenet1k")  # person is narrow, dog is seen, frisbee is unseen
-    assert "contains 2 of the 3" in notices(imagenet, SplitTask(split))[0]
-    assert "contains 1 of the 3" in notices(imagenet, SplitTask(split, "unseen"))[0]
+    (line,) = notices(imagenet, SplitTask(split))
+    assert "contains 2 of the 3 " in line and "(person, dog; 1 in part)" in line
+    (line,) = notices(imagenet, SplitTask(split, "unseen"))
+    assert "contains 1 of the 3 " in line and "(dog)" in line
