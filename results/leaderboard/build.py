@@ -160,7 +160,7 @@ def build_leaderboard(
         raise ResultsError(f"no cell has the metric {' or '.join(options.metrics)}; known metrics: {', '.join(known)}")
     add_exposure(rows, records, groups or GroupReader(store))
     pairs = add_statistics(rows, options.controls, options.method, roles, count_exposed=options.count_exposed)
-    add_retention(rows, options.method, roles, notice)
+    add_retention(rows, options.method, roles, notice, count_exposed=options.count_exposed)
     if not options.folds:
         add_cost(rows, records, store.read_provenance)
         add_break_even(rows, roles)

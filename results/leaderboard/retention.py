@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ltrp_bench.results.leaderboard.aggregate import VALUES
+from ltrp_bench.results.leaderboard.intervals import is_exposed
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import TASK, Groups, TableRow, group_rows
 from ltrp_bench.results.schema.rows import GROUPS
@@ -33,19 +34,23 @@ def add_retention(
     method: Method = "bca",
     roles: SelectorRoles = BUILT_IN_ROLES,
     notice: Callable[[str], None] = lambda line: None,
+    *,
+    count_exposed: bool = False,
 ) -> None:
     """Fill the columns `RETENTION_COLUMNS` of the rows of tasks with a model.
 
     The whole image is the row of the selector that keeps every patch (`full`), of the same task, reduction and metric.
     The retention of a mean over seeds or folds, or of an area, is that mean or area / the value of the whole image.
     Values are NaN for tasks without a model, for the whole image itself, where its metric is 0 or undefined, and for
-    tasks without a complete row of it.
+    tasks without a complete row of it. As with the adjusted gap, rows of selectors that may have been shown unseen
+    categories (column "exposure") have no gap from the whole image.
 
     Args:
         rows: all rows of a leaderboard, areas included.
         method: kind of bootstrap interval.
         roles: roles of the selectors.
         notice: called with one line for each task with a model that has no whole image to compare with.
+        count_exposed: True treats exposed selectors like all others.
     """
     lines: dict[str, None] = {}
     for table in group_rows(rows, TASK):
@@ -60,7 +65,7 @@ def add_retention(
             continue
         for row in table:
             if not roles.keeps_every_patch(row.values["selector"]):
-                _compare(row, whole[0], method)
+                _compare(row, whole[0], method, with_gap=count_exposed or not is_exposed(row.values))
     for line in lines:
         notice(line)
 
@@ -82,8 +87,8 @@ def _same(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=_SAME, abs_tol=_SAME) or (math.isnan(one) and math.isnan(other))
 
 
-def _compare(row: TableRow, whole: TableRow, method: Method) -> None:
-    """Fill the columns of one row."""
+def _compare(row: TableRow, whole: TableRow, method: Method, *, with_gap: bool) -> None:
+    """Fill the columns of one row; those of the gap only if `with_gap`."""
     quotients: Groups = {}
     difference = None
     if row.estimates is not None and whole.estimates is not None:
@@ -93,7 +98,8 @@ def _compare(row: TableRow, whole: TableRow, method: Method) -> None:
         base = whole.values[group]
         value = row.values[group] / base if base != 0 else math.nan
         _fill(row.values, name, value, quotients.get(group), method)
-    _fill(row.values, GAP_FROM_WHOLE, row.values["gap"] - whole.values["gap"], difference, method)
+    if with_gap:
+        _fill(row.values, GAP_FROM_WHOLE, row.values["gap"] - whole.values["gap"], difference, method)
 
 
 def _fill(values: dict[str, Any], name: str, value: float, estimate: Estimate | None, method: Method) -> None:

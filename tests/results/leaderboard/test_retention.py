@@ -57,6 +57,17 @@ def test_values_by_hand() -> None:
     assert all(math.isnan(rows[1].values[name]) for name in RETENTION_COLUMNS)
 
 
+def test_exposed_rows_have_no_gap_from_the_whole_image() -> None:
+    """Their gap says nothing of unseen categories; what they retain of each group is a fact all the same."""
+    exposures = ("none", "exposed", "open", "unknown")
+    rows = [*(_row("vit", 0.4, 0.2, exposure=one) for one in exposures), _row("full", 0.5, 0.4, exposure="none")]
+    add_retention(rows)
+    assert _column(rows[:4], GAP_FROM_WHOLE) == pytest.approx([0.1, *[math.nan] * 3], nan_ok=True)
+    assert _column(rows[:4], "retention_unseen") == pytest.approx([0.5] * 4)
+    add_retention(rows, count_exposed=True)
+    assert _column(rows[:4], GAP_FROM_WHOLE) == pytest.approx([0.1] * 4)
+
+
 def test_undefined_where_the_whole_image_has_no_value() -> None:
     rows = [_row("ltrp", 0.4, 0.0), _row("full", 0.5, 0.0)]
     add_retention(rows)
