@@ -28,6 +28,7 @@ WRAPPERS = ("model", "state_dict", "teacher", "model_state_dict", "model_ema", "
 SIGNS: tuple[tuple[str, str], ...] = (
     (r"^score_net\.", "an LTRP ranker (official wrapping)"),
     (r"^score_head\.", "an LTRP ranker of ltrp-bench"),
+    (r"^(wfm\.|decoder_blocks\.\d+\.cross_attn\.)", "a CrossMAE pretraining checkpoint"),
     (r"^(mask_token|decoder_blocks\.)", "a MAE pretraining checkpoint"),
     (r"^score_predictor\.", "a DynamicViT"),
     (r"^policy\.state_encoder\.", "a GFNet"),
@@ -95,7 +96,7 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        return _unwrap(load_content(path), path)
+        return unwrap_state(load_content(path), path)
     _must_be_file(path)
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -127,6 +128,22 @@ def load_content(path: str | Path) -> Any:
         # On other bytes the unpickler raises errors without meaning, e.g. KeyError with a bare number.
         why = f" ({_short(error)})" if isinstance(error, (OSError, RuntimeError)) else ""
         raise InputError(f"cannot read weights {path}: corrupt or not a torch file{why}") from None
+
+
+def unwrap_state(content: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict inside the content of a torch file, as `load_state` returns it; `InputError` if there is none."""
+    while isinstance(content, Mapping):
+        tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+        if not inner or len(tensors) > len(content) / 2:
+            if tensors and all(key.startswith("module.") for key in tensors):
+                tensors = strip_prefix(tensors, "module.")
+            if tensors:
+                return tensors
+            break
+        content = inner[0]
+    kind = f"keys {', '.join(map(str, list(content)[:4]))}" if isinstance(content, Mapping) else type(content).__name__
+    raise InputError(f"cannot read weights {path}: no state dict inside ({kind})")
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model") -> None:
@@ -230,21 +247,6 @@ def _must_be_file(path: Path) -> None:
         raise InputError(f"weights not found: {path}")
     if not path.is_file():
         raise InputError(f"weights {path} are not a file")
-
-
-def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
-        tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
-        if not inner or len(tensors) > len(content) / 2:
-            if tensors and all(key.startswith("module.") for key in tensors):
-                tensors = strip_prefix(tensors, "module.")
-            if tensors:
-                return tensors
-            break
-        content = inner[0]
-    kind = f"keys {', '.join(map(str, list(content)[:4]))}" if isinstance(content, Mapping) else type(content).__name__
-    raise InputError(f"cannot read weights {path}: no state dict inside ({kind})")
 
 
 def _size(tensor: Tensor) -> str:

@@ -9,7 +9,8 @@ State-dict keys are those of the authors' CrossMAE checkpoints, so that they loa
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,21 @@ from ltrp_bench.selectors.vit.layers import (
     sincos_positions,
     take,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossMAEConfig(MAEConfig):
+    """Architecture of a `CrossMAE`, as in the metadata of our files. Defaults are those of the official ViT-B.
+
+    Attributes:
+        decoder: "cross", which tells a CrossMAE from a MAE.
+        predict_ratio: share of the image's patches that training predicts, a random part of the masked ones (the
+            authors' `kept_mask_ratio`).
+    """
+
+    decoder: Literal["cross"] = "cross"
+    decoder_depth: int = 12
+    predict_ratio: float = 0.75
 
 
 class KeysValues(NamedTuple):
@@ -99,10 +115,16 @@ class WeightedFeatureMaps(nn.Module):
 
 
 class CrossMAE(MaskedAutoencoder):
-    """Encoder of the visible patches and a decoder that predicts the pixels of any positions asked for."""
+    """Encoder of the visible patches and a decoder that predicts the pixels of any positions asked for.
 
-    def __init__(self, config: MAEConfig) -> None:
+    Attributes:
+        predict_ratio: share of the image's patches that training predicts.
+    """
+
+    def __init__(self, config: CrossMAEConfig) -> None:
         super().__init__(config)
+        self.predict_ratio = config.predict_ratio
+        count_predicted(self.predict_ratio, self.patches)  # raises for a ratio out of range
         embed_dim, decoder_dim, eps = config.embed_dim, config.decoder_dim, config.layer_norm_eps
         depth, decoder_depth = config.depth, config.decoder_depth
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
@@ -170,25 +192,21 @@ class CrossMAE(MaskedAutoencoder):
         mask_ratio: float = 0.75,
         generator: torch.Generator | None = None,
         visible: Tensor | None = None,
-        predict_ratio: float | None = None,
     ) -> Tensor:
-        """Mean squared error (scalar) over the predicted positions.
+        """Mean squared error (scalar) over the predicted positions: a random part of the masked ones.
 
         Args:
             images: [B, 3, H, W], normalized by the model's mean and std.
             mask_ratio: share of patches masked, in (0, 1).
             generator: for the random visible patches and predicted positions.
             visible: [B, n] indices of the visible patches instead of random ones.
-            predict_ratio: share of the image's patches that is predicted, a random part of the masked ones; None
-                predicts all masked ones (the authors' `kept_mask_ratio`).
 
         Raises:
-            UsageError: a share that is not in (0, 1], or more than is masked.
+            UsageError: fewer patches are masked than are to be predicted.
         """
         visible = self.draw(images, mask_ratio, generator, visible)
-        positions = complement(visible, self.patches)
-        if predict_ratio is not None:
-            positions = sample_positions(positions, count_predicted(predict_ratio, self.patches), generator)
+        count = count_predicted(self.predict_ratio, self.patches)
+        positions = sample_positions(complement(visible, self.patches), count, generator)
         prediction = self.decode(self.encode(images, visible), positions)
         target = self.target(take(self.patchify(images), positions))
         return (prediction.float() - target.float()).square().mean()

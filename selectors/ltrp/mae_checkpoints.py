@@ -20,7 +20,7 @@ from ltrp_bench.selectors.checkpoints import (
     save_safetensors,
 )
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, MaskedAutoencoder
 
 # Heads by width, which a state dict does not hold: the published sizes Ti, S, B, L, H, and the decoder of width 512.
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
@@ -57,6 +57,25 @@ def mae_config_from_state(
     missing = [key for key in NEEDED if key not in state]
     if missing:
         raise mismatch("a MAE", state, missing)
+    return config_from_shapes(state, metadata, DECODER_HEADS, "MAE", overrides)
+
+
+def config_from_shapes(
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None,
+    decoder_heads: Mapping[int, int],
+    model: str,
+    overrides: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Configuration of a masked autoencoder whose state dict has the keys of its kind; see `mae_config_from_state`.
+
+    Args:
+        state: tensors by key.
+        metadata: metadata of the file.
+        decoder_heads: published numbers of heads by width of the decoder.
+        model: name of the kind for the error.
+        overrides: parts of the configuration that are given.
+    """
     width, decoder_width = state["pos_embed"].shape[-1], state["decoder_pos_embed"].shape[-1]
     patch = state["patch_embed.proj.weight"].shape[-1]
     side = math.isqrt(state["pos_embed"].shape[1] - 1)
@@ -68,14 +87,14 @@ def mae_config_from_state(
         "heads": HEADS.get(width),
         "decoder_dim": decoder_width,
         "decoder_depth": count_blocks(state, "decoder_blocks"),
-        "decoder_heads": DECODER_HEADS.get(decoder_width),
+        "decoder_heads": decoder_heads.get(decoder_width),
         "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
     }
     config.update(json.loads((metadata or {}).get("config", "{}")))
     config.update(overrides)
     for name, size in (("heads", width), ("decoder_heads", decoder_width)):
         if config[name] is None:
-            raise InputError(f"cannot infer the {name} of the MAE from its width {size}: pass {name}=N")
+            raise InputError(f"cannot infer the {name} of the {model} from its width {size}: pass {name}=N")
     return config
 
 
@@ -87,15 +106,18 @@ def load_mae(path_or_tag: str | Path, **overrides: Any) -> MAE:
     unless overridden.
     """
     path = resolve(path_or_tag)
-    state = load_state(path)
-    metadata = load_metadata(path)
-    if "config" not in metadata and "visualize" in path.name:
+    return mae_from_state(load_state(path), load_metadata(path), path.name, **overrides)
+
+
+def mae_from_state(state: Mapping[str, Tensor], metadata: Mapping[str, str], file: str, **overrides: Any) -> MAE:
+    """The MAE of a state dict, as `load_mae` returns it; `file` is the name of its file."""
+    if "config" not in metadata and "visualize" in file:
         overrides.setdefault("norm_pix_loss", False)
     mae = MAE(MAEConfig(**mae_config_from_state(state, metadata, **overrides)))
-    load_into(mae, state, f"the MAE of {path.name}")
+    load_into(mae, state, f"the MAE of {file}")
     return mae.eval().requires_grad_(False)
 
 
-def save_mae(path: str | Path, mae: MAE, **metadata: Any) -> None:
-    """Write a MAE as safetensors, atomically, with all that `load_mae` needs and further `metadata`."""
+def save_mae(path: str | Path, mae: MaskedAutoencoder, **metadata: Any) -> None:
+    """Write a MAE or CrossMAE as safetensors, atomically, with all that its loader needs and further `metadata`."""
     save_safetensors(path, mae.state_dict(), {"kind": "mae", "config": mae.config, **metadata})

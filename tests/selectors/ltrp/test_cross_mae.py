@@ -2,50 +2,47 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.cross_checkpoints import load_cross_mae
 from ltrp_bench.selectors.ltrp.cross_density import cross_density
-from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, count_predicted, sample_positions
-from ltrp_bench.selectors.ltrp.mae import MAEConfig, complement, random_visible
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig, count_predicted, sample_positions
+from ltrp_bench.selectors.ltrp.mae import complement, random_visible
 
 
-def small(seed: int = 0) -> CrossMAE:
-    torch.manual_seed(seed)
-    config = MAEConfig(
-        image_size=48, patch_size=8, embed_dim=32, depth=3, heads=2, decoder_dim=24, decoder_depth=2, decoder_heads=3
-    )
-    return CrossMAE(config).eval()
+def small(**options: Any) -> CrossMAE:
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 32, "depth": 3, "heads": 2, "decoder_dim": 24, "decoder_depth": 2, "decoder_heads": 3}
+    return CrossMAE(CrossMAEConfig(**{"image_size": 48, "patch_size": 8, **sizes, **options})).eval()
 
 
-def reference(golden: Callable, name: str) -> tuple[CrossMAE, torch.Tensor, dict[str, np.ndarray], dict]:
+def reference(golden: Callable, name: str, folder: Path) -> tuple[CrossMAE, torch.Tensor, dict[str, np.ndarray]]:
+    """The reference's weights in the wrapping of the authors' files, read by the product's loader."""
     meta, out, fill = golden(name)
-    config = MAEConfig(
-        image_size=meta["image_size"],
-        patch_size=meta["patch"],
-        embed_dim=meta["embed_dim"],
-        depth=meta["depth"],
-        heads=meta["heads"],
-        decoder_dim=meta["decoder_embed_dim"],
-        decoder_depth=meta["decoder_depth"],
-        decoder_heads=meta["decoder_heads"],
-    )
-    mae = CrossMAE(config)
     state = {key: value.float() for key, value in fill.state_dict(meta["shapes"], meta["seed"]).items()}
+    arguments = argparse.Namespace(kept_mask_ratio=0.75, norm_pix_loss=True, cross_mae=True)
+    content = {"model": state, "optimizer": {}, "epoch": 799, "scaler": {}, "args": arguments}
+    torch.save(content, folder / "checkpoint.pth")
+    # The published widths tell their heads; those of the tiny model are its own.
+    heads = {"heads": meta["heads"], "decoder_heads": meta["decoder_heads"]} if name == "crossmae_tiny" else {}
+    mae = load_cross_mae(folder / "checkpoint.pth", **heads)
     assert {key: list(value.shape) for key, value in mae.state_dict().items()} == meta["shapes"]
-    mae.load_state_dict(state, strict=True)
     images = fill.images(meta["batch"], meta["image_size"], meta["seed"]).float()
-    return mae.eval(), images, out, meta
+    return mae, images, out
 
 
 @pytest.mark.parametrize(("name", "step"), [("crossmae_tiny", 3), ("crossmae_small", 7)])
 @pytest.mark.parametrize("part", ["all", "some"])
-def test_golden_predictions_loss_and_density(golden: Callable, name: str, step: int, part: str) -> None:
-    mae, images, out, _ = reference(golden, name)
+def test_golden_predictions_loss_and_density(golden: Callable, name: str, step: int, part: str, tmp_path: Path) -> None:
+    mae, images, out = reference(golden, name, tmp_path)
     visible = torch.from_numpy(out["visible"].astype(np.int64))
     positions = torch.from_numpy(out[f"predicted_{part}"].astype(np.int64))
     expected = torch.from_numpy(out[f"prediction_{part}"])
@@ -120,8 +117,8 @@ def test_the_mean_over_disjoint_samples_is_the_density_of_all_positions() -> Non
 
 
 def test_training_loss_has_gradients_everywhere_and_its_sample_is_of_the_masked_patches() -> None:
-    mae, images = small().train(), torch.randn(3, 3, 48, 48)
-    loss = mae.training_loss(images, 0.75, torch.Generator().manual_seed(0), predict_ratio=0.25)
+    mae, images = small(predict_ratio=0.25).train(), torch.randn(3, 3, 48, 48)
+    loss = mae.training_loss(images, 0.75, torch.Generator().manual_seed(0))
     loss.backward()
     for name, parameter in mae.named_parameters():
         if parameter.requires_grad:
@@ -147,8 +144,10 @@ def test_wrong_use_is_named() -> None:
     with pytest.raises(UsageError, match="cannot predict 31 of 30"):
         sample_positions(complement(visible, 36), 31)
     with pytest.raises(UsageError, match=r"must lie in \(0, 1\], not 0"):
-        mae.training_loss(images, predict_ratio=0.0)
+        small(predict_ratio=0.0)
+    with pytest.raises(UsageError, match="cannot predict 27 of 18 masked patches"):
+        mae.training_loss(images, 0.5)
     with pytest.raises(ValueError, match="takes images of 48x48 pixels, not 40x40"):
         mae.training_loss(torch.randn(1, 3, 40, 40))
     with pytest.raises(UsageError, match="do not tile"):
-        CrossMAE(MAEConfig(image_size=50, patch_size=8))
+        CrossMAE(CrossMAEConfig(image_size=50, patch_size=8))
