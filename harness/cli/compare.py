@@ -65,7 +65,11 @@ def compare(sides: Sides, options: RegressionOptions, groups: SplitChoice, files
 
     groups.check()
     settings = CompareOptions(
-        tolerance=options.tolerance, test=options.test, resamples=options.resamples, unseen_by=groups.unseen_by
+        tolerance=options.tolerance,
+        test=options.test,
+        resamples=options.resamples,
+        unseen_by=groups.unseen_by,
+        narrow_as=groups.narrow_as,
     )
     comparison = compare_tables(sides.base, sides.current, settings, label_sets=label_sets, notice=print_note)
     text = comparison.markdown()

@@ -83,6 +83,7 @@ def leaderboard(
         controls=tuple(dict.fromkeys(content.control)),
         folds=content.folds,
         unseen_by=groups.unseen_by,
+        narrow_as=groups.narrow_as,
         count_exposed=groups.count_exposed,
     )
     board = load_leaderboard(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 
@@ -97,10 +97,20 @@ class SplitChoice:
         },
     )
 
+    narrow_as: Literal["seen", "unseen"] | None = field(
+        default=None,
+        metadata={
+            "help": "With --unseen-by: group of categories that the label set contains in part or through one kind "
+            "only, as in the run by default."
+        },
+    )
+
     def check(self) -> None:
         """Raises `UsageError` unless the label set is known and says which categories it contains."""
         from ltrp_bench.tasks.splits.label_sets import find_label_set, is_open
 
+        if self.narrow_as is not None and self.unseen_by is None:
+            raise UsageError("--narrow-as changes the groups of --unseen-by: give that option as well")
         if self.unseen_by is None or self.unseen_by == "common":
             return
         if is_open(find_label_set(self.unseen_by).name):

@@ -55,7 +55,10 @@ def plot(
         frame, roles = read_all_columns(options.csv, COLUMNS), BUILT_IN_ROLES
     else:
         settings = LeaderboardOptions(
-            resamples=resampling.resamples, unseen_by=groups.unseen_by, count_exposed=groups.count_exposed
+            resamples=resampling.resamples,
+            unseen_by=groups.unseen_by,
+            narrow_as=groups.narrow_as,
+            count_exposed=groups.count_exposed,
         )
         board = load_leaderboard(
             directory.folder, settings, label_sets=label_sets, notice=print_note, progress=tracked("resampling")

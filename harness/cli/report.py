@@ -30,6 +30,7 @@ def report(directory: RunDirectory, file: ReportFile, groups: ExposureOptions, i
         intervals=not intervals.no_intervals,
         resamples=intervals.resamples,
         unseen_by=groups.unseen_by,
+        narrow_as=groups.narrow_as,
         count_exposed=groups.count_exposed,
     )
     size = write_report(

@@ -24,6 +24,7 @@ from ltrp_bench.results.leaderboard.category_groups import (
     OWN_SPLITS,
     GroupReader,
     LabelSets,
+    NarrowAs,
     Notice,
     RegroupedStore,
     choose_groups,
@@ -55,12 +56,15 @@ class CompareOptions:
         resamples: number of resamples of the paired test.
         unseen_by: label set by which categories are grouped on both sides, "common" for those that no selector of
             either side has seen, or None for the groups of the runs.
+        narrow_as: group of the categories that the label set contains in part only; None for that of the run. For
+            `unseen_by`.
     """
 
     tolerance: float = DEFAULT_TOLERANCE
     test: Test = "auto"
     resamples: int = RESAMPLES
     unseen_by: str | None = None
+    narrow_as: NarrowAs | None = None
 
 
 DEFAULT: Final = CompareOptions()
@@ -94,7 +98,7 @@ def compare(
         raise ResultsError(f"the tolerance must be 0 or more, not {options.tolerance}")
     stores = None
     if base.is_dir() and current.is_dir():
-        stores = _stores(base, current, options.unseen_by, label_sets, notice)
+        stores = _stores(base, current, options, label_sets, notice)
     elif options.unseen_by is not None:
         file = current if base.is_dir() else base
         raise ResultsError(f"{file} cannot be split by {options.unseen_by}: it must be a run folder on both sides")
@@ -118,17 +122,17 @@ def compare(
 
 
 def _stores(
-    base: Path, current: Path, unseen_by: str | None, label_sets: LabelSets, notice: Notice
+    base: Path, current: Path, options: CompareOptions, label_sets: LabelSets, notice: Notice
 ) -> tuple[RunStore, RunStore]:
     """Both run folders, in the same groups."""
     stores = RunStore(base), RunStore(current)
-    if unseen_by is None:
+    if options.unseen_by is None:
         return stores
     cells = []
     for store in stores:
         reader = GroupReader(store, label_sets)
         cells += [(record, reader) for record in store.read_cells()]
-    chosen = choose_groups(cells, unseen_by, notice)
+    chosen = choose_groups(cells, options.unseen_by, notice, narrow_as=options.narrow_as)
     return RegroupedStore(stores[0], chosen), RegroupedStore(stores[1], chosen)
 
 

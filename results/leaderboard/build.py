@@ -12,7 +12,7 @@ import pandas as pd
 
 from ltrp_bench.results.leaderboard.aggregate import COLUMNS as ROW_COLUMNS
 from ltrp_bench.results.leaderboard.aggregate import LEADING, aggregate_cells
-from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, GroupReader, LabelSets, Notice, regroup
+from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, GroupReader, LabelSets, NarrowAs, Notice, regroup
 from ltrp_bench.results.leaderboard.cost import BREAK_EVEN, COST, add_break_even, add_cost
 from ltrp_bench.results.leaderboard.exposure import COLUMNS as EXPOSURE
 from ltrp_bench.results.leaderboard.exposure import add_exposure
@@ -70,6 +70,8 @@ class LeaderboardOptions:
         method: kind of bootstrap interval.
         unseen_by: label set by which categories are grouped into seen and unseen; "common" for the categories that no
             selector of the table has seen; None for the groups of the run.
+        narrow_as: group of the categories that the label set contains in part only; None for that of the run. For
+            `unseen_by`.
         count_exposed: True ranks selectors on the unseen group that were or may have been shown its categories.
     """
 
@@ -81,6 +83,7 @@ class LeaderboardOptions:
     resamples: int = RESAMPLES
     method: Method = "bca"
     unseen_by: str | None = None
+    narrow_as: NarrowAs | None = None
     count_exposed: bool = False
 
 
@@ -126,7 +129,7 @@ def load_leaderboard(
     Raises:
         ResultsError: the folder is missing, a record or its resampling summary is damaged, or no cell has the metrics.
     """
-    store, groups = regroup(RunStore(root), options.unseen_by, label_sets, notice)
+    store, groups = regroup(RunStore(root), options.unseen_by, label_sets, notice, narrow_as=options.narrow_as)
     records = store.read_cells()
     if not records:
         notice(f"{root} holds no finished cell yet")

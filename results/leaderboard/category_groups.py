@@ -19,6 +19,7 @@ from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.results.summaries.base import ResamplingSummary
 
 CategoryState = Literal["seen", "narrow", "unseen"]
+NarrowAs = Literal["seen", "unseen"]
 States = Mapping[str, CategoryState]
 """Category -> its state under one label set."""
 
@@ -68,7 +69,7 @@ class CategoryGroups:
     split_by: str
     seen: frozenset[str]
     unseen: frozenset[str]
-    narrow_as: str = "seen"
+    narrow_as: NarrowAs = "seen"
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -83,10 +84,13 @@ class CategoryGroups:
             "unseen": tuple(name for name in summary.categories if name in self.unseen),
         }
 
-    def by_states(self, split_by: str, states: States) -> CategoryGroups:
-        """The same categories, in groups by their states."""
-        seen = frozenset(name for name, state in states.items() if _group(state, self.narrow_as) == "seen")
-        return replace(self, split_by=split_by, seen=seen, unseen=frozenset(states) - seen)
+    def by_states(self, split_by: str, states: States, narrow_as: NarrowAs | None = None) -> CategoryGroups:
+        """The same categories, in groups by their states; narrow ones as in these groups, or as given."""
+        narrow_as = narrow_as or self.narrow_as
+        seen = frozenset(
+            name for name, state in states.items() if (narrow_as if state == "narrow" else state) == "seen"
+        )
+        return CategoryGroups(split_by, seen, frozenset(states) - seen, narrow_as)
 
 
 def stored_groups(record: CellRecord, store: RunStore) -> CategoryGroups:
@@ -106,7 +110,7 @@ def stored_groups(record: CellRecord, store: RunStore) -> CategoryGroups:
         str(identity.get("label_set", "")),
         frozenset(members["seen"]),
         frozenset(members["unseen"]),
-        str(identity.get("narrow_as", "seen")),
+        "unseen" if identity.get("narrow_as") == "unseen" else "seen",
     )
 
 
@@ -151,11 +155,12 @@ class GroupReader:
         known = self.label_sets.category_states(label_set, groups.categories) if groups.categories else None
         if label_set != groups.split_by:
             return known
-        out: dict[str, CategoryState] = dict.fromkeys(groups.seen, "seen")
-        for name in groups.unseen:
-            narrow = groups.narrow_as == "unseen" and known is not None and known.get(name) == "narrow"
-            out[name] = "narrow" if narrow else "unseen"
-        return out
+        out: dict[str, CategoryState] = {**dict.fromkeys(groups.seen, "seen"), **dict.fromkeys(groups.unseen, "unseen")}
+        narrow = {name for name, state in (known or {}).items() if state == "narrow"}
+        return {
+            **out,
+            **dict.fromkeys(narrow & (groups.seen if groups.narrow_as == "seen" else groups.unseen), "narrow"),
+        }
 
 
 def regroup(
@@ -163,6 +168,8 @@ def regroup(
     unseen_by: str | None,
     label_sets: LabelSets = OWN_SPLITS,
     notice: Notice = lambda line: None,
+    *,
+    narrow_as: NarrowAs | None = None,
 ) -> tuple[RunStore, GroupReader]:
     """A run folder in the groups of a label set, and the reader of its groups.
 
@@ -171,6 +178,7 @@ def regroup(
         unseen_by: a label set, "common" (see `choose_groups`), or None for the groups of the run.
         label_sets: knowledge of label sets.
         notice: called with one line for each thing that keeps its groups or has no values.
+        narrow_as: group of narrow categories; None for that of the run.
 
     Raises:
         ResultsError: a record or a resampling summary of the folder is damaged.
@@ -179,7 +187,7 @@ def regroup(
     if unseen_by is None:
         return store, reader
     records = store.read_cells()
-    chosen = choose_groups([(record, reader) for record in records], unseen_by, notice)
+    chosen = choose_groups([(record, reader) for record in records], unseen_by, notice, narrow_as=narrow_as)
     regrouped = [record for record in records if record.task.identity.short in chosen]
     without = sum(not store.summary_path(record.fingerprint).exists() for record in regrouped)
     if without:
@@ -191,7 +199,11 @@ def regroup(
 
 
 def choose_groups(
-    cells: Sequence[tuple[CellRecord, GroupReader]], unseen_by: str, notice: Notice = lambda line: None
+    cells: Sequence[tuple[CellRecord, GroupReader]],
+    unseen_by: str,
+    notice: Notice = lambda line: None,
+    *,
+    narrow_as: NarrowAs | None = None,
 ) -> dict[str, CategoryGroups]:
     """Groups of each task by another label set than that of the run.
 
@@ -201,6 +213,7 @@ def choose_groups(
             trained on open or unknown label sets are not considered.
         notice: called with one line for the tasks that keep their groups, because the label set has no split of their
             categories.
+        narrow_as: group of narrow categories; None for that of the run.
 
     Returns:
         Short id of the task's identity -> groups; tasks that keep theirs are left out.
@@ -228,7 +241,7 @@ def choose_groups(
         states = joint_states(categories, found)
         for record, reader in own:
             stored = reader.stored(record)
-            groups = stored.by_states(unseen_by, states)
+            groups = stored.by_states(unseen_by, states, narrow_as)
             if groups != stored:
                 out[record.task.identity.short] = groups
     for split_by, tasks in sorted(kept.items()):
@@ -244,10 +257,6 @@ def joint_states(categories: Iterable[str], states: Sequence[States]) -> dict[st
         found = {one[name] for one in states if name in one}
         out[name] = "seen" if "seen" in found else "narrow" if "narrow" in found else "unseen"
     return out
-
-
-def _group(state: CategoryState, narrow_as: str) -> str:
-    return narrow_as if state == "narrow" else state
 
 
 class RegroupedStore(RunStore):

@@ -42,7 +42,7 @@ def write_report(
     Raises:
         ResultsError: the folder has no finished cell, something stored is damaged, or the file cannot be written.
     """
-    store, groups = regroup(RunStore(root), options.unseen_by, label_sets, notice)
+    store, groups = regroup(RunStore(root), options.unseen_by, label_sets, notice, narrow_as=options.narrow_as)
     records = store.read_cells()
     if not records:
         raise ResultsError(f"{root} holds no finished cell to report; `ltrp-bench run --out {root}` adds cells")

@@ -90,6 +90,11 @@ def test_an_unusable_label_set(
     assert message in capsys.readouterr().err
 
 
+def test_narrow_as_alone_changes_nothing_and_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["leaderboard", str(folder), "--narrow-as", "unseen"]) == 2
+    assert "--narrow-as changes the groups of --unseen-by: give that option as well" in capsys.readouterr().err
+
+
 def test_a_csv_cannot_be_split_anew(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _table(folder)
     file = str(folder / "table.csv")

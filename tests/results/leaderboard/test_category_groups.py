@@ -35,6 +35,22 @@ def test_groups_by_states_count_narrow_categories_as_the_run_did(narrow_as: str,
     assert (found.split_by, found.seen, found.unseen) == ("imagenet21k", seen, unseen)
 
 
+def test_narrow_categories_can_be_counted_anew(world: Any, known_labels: Any) -> None:
+    world.cell("good", 0.5, 0.6)
+    for narrow_as, seen in (("seen", {"b"}), ("unseen", set()), (None, {"b"})):
+        store, groups = regroup(world.store, "kinds", known_labels, narrow_as=narrow_as)  # type: ignore[arg-type]
+        found = groups.shown(store.read_cells()[0])
+        assert (found.seen, found.unseen, found.narrow_as) == (seen, {"a", "b"} - seen, narrow_as or "seen")
+
+
+def test_narrow_categories_of_the_runs_own_label_set(world: Any, known_labels: Any) -> None:
+    record = world.cell("good", 0.5, 0.6)
+    known_labels.contents["imagenet1k"] = {"a": "narrow", "b": "narrow"}
+    reader = GroupReader(world.store, known_labels)
+    # The run counts narrow categories as seen: a may be narrow, b was declared unseen by the run's split.
+    assert reader.states(record, "imagenet1k") == {"a": "narrow", "b": "unseen"}
+
+
 def test_joint_states_take_the_most_seen() -> None:
     one, other = {"x": "seen", "y": "unseen", "z": "unseen"}, {"x": "unseen", "y": "narrow", "z": "unseen"}
     assert joint_states("xyz", [one, other]) == {"x": "seen", "y": "narrow", "z": "unseen"}  # type: ignore[list-item]
