@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltrp_bench.selectors.base import Supervision
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.normalization import denormalize
@@ -24,6 +25,11 @@ ON_PIXELS = ("ssim", "psnr", "lpips")
 def check_distance(name: str) -> None:
     """Raise `UsageError` unless the distance exists."""
     check_value("semantic density", "distance", name, Distance)
+
+
+def supervision_by(distance: str) -> Supervision:
+    """Supervision of what learns from a distance: LPIPS compares features of an AlexNet trained on ImageNet-1K."""
+    return Supervision.labels("imagenet1k") if distance == "lpips" else Supervision.self_supervised()
 
 
 def patch_distance(pred: Tensor, anchor: Tensor, name: Distance) -> Tensor:

@@ -6,6 +6,7 @@ the ranker is trained. Beyond the paper, the diverse ranking is nested over keep
 
 from __future__ import annotations
 
+import json
 import zlib
 from pathlib import Path
 from typing import Literal, cast
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Channels, Selector, Supervision
+from ltrp_bench.selectors.checkpoints import load_metadata, resolve
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.distances import Distance, check_distance
+from ltrp_bench.selectors.ltrp.distances import Distance, check_distance, supervision_by
 from ltrp_bench.selectors.ltrp.diversity import diverse_ranking
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
@@ -29,7 +31,7 @@ Normalise = Literal["none", "rank"]
 
 
 class LTRPSelector(Selector):
-    """Ranking network of LTRP: one forward pass, trained without labels.
+    """Ranking network of LTRP: one forward pass, trained without labels (except those of LPIPS, if that was used).
 
     Args:
         weights: an official LTRP file, one of ours, or the tag of bundled weights ("ltrp.shapes").
@@ -63,6 +65,8 @@ class LTRPSelector(Selector):
         if cluster_keep_ratio is not None and not 0 < cluster_keep_ratio <= 1:
             raise UsageError(f"cluster_keep_ratio must be in (0, 1], got {cluster_keep_ratio}")
         self.name = "ltrp-cluster" if diversity else "ltrp"
+        training = json.loads(load_metadata(resolve(weights)).get("training", "{}"))
+        self.supervision = supervision_by(training.get("distance", "l1"))
         self.mean = cast(Channels, self.ranker.mean)
         self.std = cast(Channels, self.ranker.std)
         self.patch_size = self.ranker.patch_size
@@ -143,6 +147,7 @@ class LTRPTeacher(Selector):
         check_whole(f"selector {self.name!r}", "visits", visits, 1)
         check_value(f"selector {self.name!r}", "normalise", normalise, Normalise)
         self.mae = load_mae(weights)
+        self.supervision = supervision_by(distance)
         self.mean = cast(Channels, self.mae.mean)
         self.std = cast(Channels, self.mae.std)
         self.patch_size, self.input_size = self.mae.patch_size, self.mae.image_size

@@ -23,7 +23,7 @@ from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_stat
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.stem import ConvStem, stem_patch_size
-from ltrp_bench.selectors.vit.supervision import supervision_of
+from ltrp_bench.selectors.vit.supervision import supervision_of, unlabelled
 
 
 @dataclass
@@ -101,8 +101,10 @@ def load_backbone(
     )
     load_into(net, state, f"the ViT {name or path.name}")
     net.eval().requires_grad_(False)
+    # A model without a tag may be meant as an architecture alone.
+    tagged = name if model is None or "." in model else None
     supervision = (
-        supervision_of(name, config, int(net.num_classes), label_set) if supervised else Supervision.self_supervised()
+        supervision_of(name, config, int(net.num_classes), label_set) if supervised else unlabelled(tagged, config)
     )
     known = timm.get_pretrained_cfg(name) if name and not config else None
     mean, std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)

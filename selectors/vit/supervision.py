@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
 import timm
 
 from ltrp_bench.selectors.base import Supervision
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.timm_tags import ASK_FOR_LABEL_SET, label_sets_of
 
 CLASSIFIERS: Final[Mapping[int, str]] = {
@@ -22,6 +23,26 @@ CLASSIFIERS: Final[Mapping[int, str]] = {
     115217: "bamboo",
 }
 """Number of outputs of a classifier -> its label set."""
+
+
+def unlabelled(name: str | None, config: Mapping[str, Any]) -> Supervision:
+    """Supervision of weights that the user calls trained without labels.
+
+    Args:
+        name: name of a timm model with the tag of these weights; None if unknown.
+        config: metadata of our own files.
+
+    Raises:
+        UsageError: the tag or the metadata name label sets.
+    """
+    label_sets = str(config.get("label_set") or "")
+    if name and "." in name:
+        # A tag that is not known here says nothing against the user.
+        with contextlib.suppress(InputError):
+            label_sets = "+".join(label_sets_of(name))
+    if label_sets:
+        raise UsageError(f"supervised=false, but {name or 'the weights'} were trained with labels ({label_sets})")
+    return Supervision.self_supervised()
 
 
 def supervision_of(name: str | None, config: Mapping[str, Any], classes: int, label_set: str | None) -> Supervision:

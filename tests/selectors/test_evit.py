@@ -178,7 +178,8 @@ def test_training_free_on_plain_weights(tmp_path: Path) -> None:
     selector = EViTSelector(path)
     assert (selector.net.stages, selector.net.keep_rate, selector.net.fuse) == ((1, 2, 3), 0.7, True)
     assert selector.scores(make_images()).shape == (4, 6, 6)
-    assert EViTSelector(path, supervised=False).supervision.kind == "self"
+    with pytest.raises(UsageError, match="supervised=false, but the weights were trained with labels"):
+        EViTSelector(path, supervised=False)
 
 
 def test_training_free_on_a_real_vit(shared_dir: Path) -> None:

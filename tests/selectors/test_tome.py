@@ -166,7 +166,8 @@ def test_options(weights: Path) -> None:
     assert ToMeSelector(weights, r=2).schedule == (2, 2, 2, 2)
     assert sum(ToMeSelector(weights, target_keep_ratio=0.5).schedule) == 18
     assert str(ToMeSelector(weights).supervision) == "shapes-seen/0"
-    assert ToMeSelector(weights, supervised=False).supervision.kind == "self"
+    with pytest.raises(UsageError, match="supervised=false, but the weights were trained with labels"):
+        ToMeSelector(weights, supervised=False)
     selector = ToMeSelector(weights, target_keep_ratio=1.0)
     assert selector.scores(make_images()).unique().numel() == 1  # nothing is merged, so all patches have the same score
     for options, match in (

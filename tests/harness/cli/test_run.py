@@ -13,6 +13,7 @@ from command_lines import FINISHED, SHAPES_HALF, SMALL, Run
 from ltrp_bench.harness.cli.terminal.progress import RunProgress
 from ltrp_bench.results.store.gallery import read_gallery
 from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.checkpoints import resolve
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES
 from ltrp_bench.tasks.splits.split import load_split
 
@@ -116,6 +117,16 @@ def test_an_edited_split_is_evaluated_anew_and_an_equal_one_is_not(run: Run, tmp
         assert code == 0
         evaluated.append("1 cell, 12 images evaluated now" in err)
     assert evaluated == [True, False, True]
+
+
+def test_a_selector_of_the_other_fold_is_announced(run: Run) -> None:
+    line = ("run", "--selector", "evit", "--selector", "variance", "--task", "shapes-coverage", "--limit", 2)
+    line = (*line, "--device", "cpu", "--keep-ratio", 0.5, "--weights", f"evit={resolve('vit.shapes0')}")
+    code, _, err = run(*line, "--task-option", "fold=1")
+    assert code == 0 and err.count("note: ") == 1
+    assert "note: evit was trained on shapes-seen/0, which contains 8 of the 8 categories of shapes-coverage" in err
+    code, _, err = run(*line, "--task-option", "fold=0")
+    assert code == 0 and "note: " not in err
 
 
 def test_a_split_that_lacks_categories_is_one_line(run: Run, tmp_path: Path) -> None:

@@ -135,3 +135,13 @@ class TestLTRPTeacherContract(WeightsContract):
 def test_unknown_words_are_usage_errors(weights: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="normalise"):
         LTRPTeacher(weights["mae"], normalise="ranks")  # type: ignore[arg-type]
+
+
+def test_lpips_brings_the_labels_of_its_network(weights: dict[str, Path], tmp_path: Path) -> None:
+    assert str(LTRPTeacher(weights["mae"]).supervision) == "self"
+    assert str(LTRPTeacher(weights["mae"], distance="lpips").supervision) == "imagenet1k"
+    for distance, supervision in (("l2", "self"), ("lpips", "imagenet1k")):
+        file = tmp_path / f"{distance}.safetensors"
+        save_ranker(file, Ranker(48, 8, 24, 2, 2), training={"distance": distance})
+        assert str(LTRPSelector(file).supervision) == supervision
+    assert str(LTRPSelector(weights["patch"]).supervision) == "self"

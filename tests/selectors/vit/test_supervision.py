@@ -6,7 +6,7 @@ import pytest
 
 from ltrp_bench.selectors.base import Supervision
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.vit.supervision import supervision_of
+from ltrp_bench.selectors.vit.supervision import supervision_of, unlabelled
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,12 @@ def test_the_users_word_overrides_all_others() -> None:
     assert supervision_of(name, own, 8, None) == Supervision.labels("shapes-seen/0")
     with pytest.raises(UsageError, match="names joined by '[+]'"):
         supervision_of(name, own, 1000, "imagenet1k+")
+
+
+def test_weights_trained_without_labels_whose_name_says_otherwise() -> None:
+    assert unlabelled("vit_small_patch16_224.dino", {}) == Supervision.self_supervised()
+    assert unlabelled(None, {}) == unlabelled("vit_tiny_patch16_224.mine", {}) == Supervision.self_supervised()
+    with pytest.raises(UsageError, match="supervised=false, but vit_tiny.*captions[+]imagenet1k"):
+        unlabelled("vit_tiny_patch16_224.openai_ft_in1k", {})
+    with pytest.raises(UsageError, match="the weights were trained with labels .shapes-seen/0."):
+        unlabelled(None, {"label_set": "shapes-seen/0"})
