@@ -79,7 +79,7 @@ def test_latex(leaderboard: Leaderboard, tmp_path: Path) -> None:
 def exposed(leaderboard: Leaderboard) -> pd.DataFrame:
     """A table in which the labels of good_one contain four of the five unseen categories, and random's are open."""
     frame = leaderboard.frame.assign(split_by="imagenet_1k", seen_categories=75, unseen_categories=5, unseen_objects=9)
-    frame["unseen_measured"] = 5
+    frame["unseen_measured"], frame["exposed_unseen"] = 5, np.where(frame["selector"] == "good_one", 0.8, math.nan)
     good = frame["selector"] == "good_one"
     frame["supervision"] = np.where(good, "imagenet21k+imagenet1k", "captions")
     frame = frame.assign(exposure=np.where(good, "exposed", "open"), unseen_rank=math.nan)
