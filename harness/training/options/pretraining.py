@@ -20,7 +20,7 @@ class ImageOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MaeOptions(ImageOptions):
-    """Options of a masked autoencoder (He et al., CVPR 2022)."""
+    """Options of a masked autoencoder (He et al., CVPR 2022; with a cross-attending decoder, Fu et al., 2024)."""
 
     preset: Literal["tiny", "small", "base", "large", "huge"] = field(
         default="tiny", metadata={"help": "Size of the model."}
@@ -31,6 +31,23 @@ class MaeOptions(ImageOptions):
     init: str | None = field(default=None, metadata={"help": "Initial weights: a file or the tag of bundled ones."})
     norm_pix: bool = field(
         default=True, metadata={"help": "Predict pixels normalized per patch (He et al., section 4.1)."}
+    )
+    decoder: Literal["self", "cross"] = field(
+        default="self",
+        metadata={
+            "help": "self: all tokens attend to one another (MAE). cross: masked positions attend to the visible "
+            "patches only (CrossMAE)."
+        },
+    )
+    decoder_depth: int | None = field(
+        default=None, metadata={"help": "Number of decoder blocks; that of the preset by default.", "min": 1}
+    )
+    predict_ratio: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of an image's patches that a cross decoder predicts in training; 0.25 by default, a third "
+            "of those masked at 0.75."
+        },
     )
 
 

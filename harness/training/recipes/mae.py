@@ -1,4 +1,8 @@
-"""`ltrp-bench train mae`: a masked autoencoder (He et al., CVPR 2022), on `shapes` or any folder of images."""
+"""`ltrp-bench train mae`: a masked autoencoder, on `shapes` or any folder of images.
+
+He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022; with `--decoder cross`, Fu et al., "Rethinking
+Patch Dependence for Masked Autoencoders", 2024.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,9 @@ from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha256_of
-from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig, count_predicted
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, count_visible
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -61,30 +67,25 @@ PRESETS: dict[str, dict[str, int]] = {
     },
 }
 
+CROSS_DEPTH = 12
+"""Decoder blocks of all published sizes of CrossMAE; the preset `tiny` keeps its own number."""
+PREDICT_RATIO = 0.25
+"""Share of an image's patches that CrossMAE predicts in training (Fu et al., section 4)."""
+
 
 def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
-    """Train a masked autoencoder; its config is for `MAE`.
+    """Train a masked autoencoder; its config is for `MAE` or `CrossMAE`.
 
     Raises:
         UsageError, InputError: options, images or weights do not fit.
     """
-    mean, std = (MEAN, STD) if options.data == SHAPES else (IMAGENET_MEAN, IMAGENET_STD)
     torch.manual_seed(training.seed)
-    model = MAE(
-        MAEConfig(
-            image_size=options.size,
-            patch_size=options.patch,
-            norm_pix_loss=options.norm_pix,
-            mean=mean,
-            std=std,
-            **PRESETS[options.preset],
-        )
-    )
+    model = build_mae(options)
     if options.init is not None:
         load_into(model, load_state(resolve(options.init)), f"the MAE preset {options.preset!r}")
 
     def loss(module: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
-        assert isinstance(module, MAE)
+        assert isinstance(module, (MAE, CrossMAE))
         return module.training_loss(images, options.mask_ratio, generator)
 
     stream = open_stream(options.data, options.size, training.images_drawn, training.seed, options.num_images)
@@ -95,5 +96,43 @@ def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
         "init_sha256": None if options.init is None else sha256_of(resolve(options.init)),
         **training.recipe(),
     }
-    train(LossModel(model, loss, mean, std, training.seed), stream, training, {**record, "model": model.config})
+    if isinstance(model, CrossMAE):
+        record |= {"decoder": "cross", "predict_ratio": model.predict_ratio}
+    train(
+        LossModel(model, loss, model.mean, model.std, training.seed),
+        stream,
+        training,
+        {**record, "model": model.config},
+    )
     return {"state": trained_state(training.out), "config": model.config, "training": record}
+
+
+def build_mae(options: MaeOptions) -> MAE | CrossMAE:
+    """The untrained model; `UsageError` for options that do not fit together."""
+    mean, std = (MEAN, STD) if options.data == SHAPES else (IMAGENET_MEAN, IMAGENET_STD)
+    sizes = dict(PRESETS[options.preset])
+    if options.decoder == "cross" and options.preset != "tiny":
+        sizes["decoder_depth"] = CROSS_DEPTH
+    if options.decoder_depth is not None:
+        sizes["decoder_depth"] = options.decoder_depth
+    common: dict[str, Any] = {
+        "image_size": options.size,
+        "patch_size": options.patch,
+        "norm_pix_loss": options.norm_pix,
+        "mean": mean,
+        "std": std,
+        **sizes,
+    }
+    if options.decoder == "self":
+        if options.predict_ratio is not None:
+            raise UsageError("--predict-ratio is for --decoder cross; MAE's decoder predicts all masked patches")
+        return MAE(MAEConfig(**common))
+    ratio = PREDICT_RATIO if options.predict_ratio is None else options.predict_ratio
+    model = CrossMAE(CrossMAEConfig(**common, predict_ratio=ratio))
+    masked = model.patches - count_visible(options.mask_ratio, model.patches)
+    if count_predicted(ratio, model.patches) > masked:
+        raise UsageError(
+            f"--predict-ratio {ratio} of {model.patches} patches is more than the {masked} masked by --mask-ratio "
+            f"{options.mask_ratio}: lower it"
+        )
+    return model
