@@ -100,8 +100,20 @@ _REGISTERED: Final = (
         note="The 59 frequent classes of Pascal-Context.",
     ),
     LabelSet(name="ade20k", title="ADE20K", classes=150, note="The 150 classes of ADE20K's scene parsing benchmark."),
-    LabelSet(name="objects365", title="Objects365", classes=365, note="The 365 classes of Objects365."),
-    LabelSet(name="openimages", title="Open Images", classes=601, note="The classes with boxes of Open Images V6."),
+    LabelSet(
+        name="objects365",
+        title="Objects365",
+        classes=365,
+        contains=("coco80",),
+        note="The 365 classes of Objects365 v2, among them all of COCO's things.",
+    ),
+    LabelSet(
+        name="openimages",
+        title="Open Images",
+        classes=601,
+        contains=("coco80",),
+        note="The classes with boxes of Open Images V6, among them all of COCO's things.",
+    ),
     LabelSet(name="lvis", title="LVIS", classes=1203, note="The 1,203 classes of LVIS v1."),
     LabelSet(name="cityscapes", title="Cityscapes", classes=19, note="The 19 classes of Cityscapes' benchmark."),
     LabelSet(

@@ -32,7 +32,8 @@ class CategorySplit:
         label_set: name, e.g. "imagenet1k" or "shapes-seen/0".
         states: category -> "seen" | "unseen" | "narrow", in the data set's order of categories.
         reasons: category -> reason of its state, where known.
-        wnids: category -> classes of the label set that match it, where known; WordNet ids for ImageNet.
+        wnids: category -> classes of the label set that match it, where known: WordNet ids for ImageNet (of 12k and 21k
+            the topmost only), names for others.
     """
 
     label_set: str
@@ -75,8 +76,9 @@ def load_split(name: str | Path) -> CategorySplit:
 
     Args:
         name: name of a bundled split, e.g. "imagenet1k_coco80", "imagenet1k" (its own 1,000 classes) or a fold
-            "shapes/0"; or a CSV file with one line per category and the columns category and state, optionally wnids
-            and reason. The name of the label set is the file's name up to the first "_".
+            "shapes/0"; or a CSV file with one line per category and the columns category and state, optionally reason
+            and wnids (separated by spaces) or classes (separated by ";"). The name of the label set is the file's name
+            up to the first "_".
 
     Raises:
         InputError: a missing or malformed file. UsageError: neither a file nor a bundled split.
@@ -123,7 +125,13 @@ def _read(path: Path) -> CategorySplit:
     if not states:
         raise InputError(f"split file {path} lists no categories")
     reasons = {row["category"].strip(): (row.get("reason") or "").strip() for row in rows}
-    wnids = {row["category"].strip(): tuple((row.get("wnids") or "").split()) for row in rows}
+    wnids = {
+        row["category"].strip(): (
+            *(row.get("wnids") or "").split(),
+            *(name.strip() for name in (row.get("classes") or "").split(";") if name.strip()),
+        )
+        for row in rows
+    }
     return CategorySplit(path.stem.split("_")[0], states, reasons, wnids)
 
 

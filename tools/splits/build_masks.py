@@ -40,14 +40,23 @@ def mask_lines(label_set: str) -> dict[str, list[Line]]:
     things = thing_lines(label_set)
     by_hand = {row["coco_id"]: row for row in corrected(read_lines(BY_HAND), COCO_STUFF, label_set)}
     stuff = _stuff(by_hand.values(), {wnid for line in things for wnid in line["wnids"].split()}, label_set)
-    not_panoptic = {i for row in by_hand.values() for i in row["panoptic"].split()}
-    not_panoptic |= {i for i, row in by_hand.items() if row["panoptic"] == "dropped"}
+    panoptic, coco_stuff = panoptic_ids(by_hand.values())
     by_name = {line["category"]: line for line in things}
     return {
-        PANOPTIC: things + [line for i, line in stuff.items() if i not in not_panoptic],
-        COCO_STUFF: things + [line for i, line in stuff.items() if int(i) <= _LAST_STUFF],
+        PANOPTIC: things + [line for i, line in stuff.items() if i in panoptic],
+        COCO_STUFF: things + [line for i, line in stuff.items() if i in coco_stuff],
         VOC: [{**by_name[coco], "category": name} for name, coco in VOC_NAMES.items()],
     }
+
+
+def panoptic_ids(by_hand: Iterable[Line]) -> tuple[set[str], set[str]]:
+    """Ids of the stuff classes of the panoptic annotations, and of those of COCO-Stuff."""
+    rows = list(by_hand)
+    merged = {i for row in rows for i in row["panoptic"].split()}
+    return (
+        {row["coco_id"] for row in rows if row["coco_id"] not in merged and row["panoptic"] != "dropped"},
+        {row["coco_id"] for row in rows if int(row["coco_id"]) <= _LAST_STUFF},
+    )
 
 
 def _stuff(by_hand: Iterable[Line], taken: Set[str], label_set: str) -> dict[str, Line]:
