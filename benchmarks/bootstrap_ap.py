@@ -17,12 +17,13 @@ import argparse
 import resource
 import time
 from dataclasses import dataclass, replace
+from operator import truediv
 from typing import Any
 
 import numpy as np
 
 from ltrp_bench.results.schema.rows import GROUPS
-from ltrp_bench.results.statistics.bootstrap import Draws
+from ltrp_bench.results.statistics.bootstrap import Draws, ratio
 from ltrp_bench.results.statistics.replicates import estimates
 from ltrp_bench.results.summaries.registry import parse_summary
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
@@ -244,10 +245,11 @@ def measure(images: int, resamples: int, evaluator_resamples: int) -> None:
 
 
 def coverage(worlds: int, images: int, resamples: int) -> None:
-    """Print how often the 95 % intervals of box AP, of the gap and of a difference cover the true value.
+    """Print how often the 95 % intervals of box AP and of what is computed from it cover the true value.
 
     The true value is that of a very large data set from the same distribution. The difference is between two selectors,
-    of which the second misses a fifth of the objects that the first one finds.
+    of which the second misses a fifth of the objects that the first one finds. Retention and the gap from the whole
+    image are those of the second, with the first in the place of the whole image.
 
     Args:
         worlds: number of data sets.
@@ -257,7 +259,7 @@ def coverage(worlds: int, images: int, resamples: int) -> None:
     frequency = np.full(4, 0.25)
     large = sample(np.random.default_rng(99), 40_000, frequency, 4.0, 6.0)
     truth = _estimates_of(large, None)
-    inside: dict[str, int] = dict.fromkeys(("AP", "gap", "difference"), 0)
+    inside: dict[str, int] = dict.fromkeys(truth, 0)
     print(f"true values, from {large.images:,} images: " + ", ".join(f"{k} {v:.4f}" for k, v in truth.items()))
     draws = Draws.of(image_ids(images), "coverage", resamples)
     for number in range(worlds):
@@ -266,18 +268,27 @@ def coverage(worlds: int, images: int, resamples: int) -> None:
             low, high = estimate.interval()
             inside[name] += low <= truth[name] <= high
     for name, count in inside.items():
-        print(f"  95 % intervals of {name:10s} cover the true value in {count / worlds:.3f} of {worlds} data sets")
+        print(f"  95 % intervals of {name:16s} cover the true value in {count / worlds:.3f} of {worlds} data sets")
 
 
 def _estimates_of(made: World, draws: Draws | None) -> dict[str, Any]:
-    """AP, its gap and its difference from another selector: numbers without draws, else estimates."""
+    """AP, its gap, and another selector's difference from it and retention: numbers without draws, else estimates."""
     both = [parse_summary(one.summary(("bbox_AP",)), "made") for one in (made, _fewer(made))]
     if draws is None:
         values = [{g: one.measured("bbox_AP", g) for g in GROUPS} for one in both]
     else:
         values = [estimates(one, ["bbox_AP"], draws)["bbox_AP"] for one in both]
     first, second = values
-    return {"AP": first["all"], "gap": first["seen"] - first["unseen"], "difference": first["all"] - second["all"]}
+    quotient: Any = truediv if draws is None else ratio
+    gap, gap_of_second = (one["seen"] - one["unseen"] for one in values)
+    return {
+        "AP": first["all"],
+        "gap": gap,
+        "difference": first["all"] - second["all"],
+        "retention": quotient(second["all"], first["all"]),
+        "unseen retention": quotient(second["unseen"], first["unseen"]),
+        "gap from whole": gap_of_second - gap,
+    }
 
 
 def _fewer(made: World) -> World:
