@@ -1,4 +1,4 @@
-"""`ltrp-bench list selectors`, `list tasks` and `list categories`."""
+"""`ltrp-bench list selectors`, `list tasks`, `list label-sets` and `list categories`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,24 @@ def list_tasks() -> None:
     _print_entry_points("ltrp_bench.tasks")
 
 
+def list_label_sets() -> None:
+    """List label sets, what each contains, and the lists of categories that it splits."""
+    from ltrp_bench.tasks.splits.label_sets import LABEL_SETS, lists_split_by
+
+    rows = [("name", "label set", "classes", "contains", "splits of")]
+    for one in LABEL_SETS.values():
+        classes = "open" if one.kind == "open" else f"{one.classes:,}"
+        # Every label set of photographs splits `shapes` (all unseen), and the reverse.
+        drawn = one.name.startswith("shapes-")
+        splits = ", ".join(name for name in lists_split_by(one.name) if drawn == (name == "shapes")) or "-"
+        rows.append((one.name, one.title, classes, ", ".join(one.contains) or "-", splits))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        name, title, classes, inner = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        typer.echo(f"{name}  {title}  {classes.strip():>{widths[2]}}  {inner}  {row[4]}")
+    typer.echo("what an open label set has shown cannot be known; one split: list categories imagenet21k_coco80")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CategoryOptions:
     """Split of categories to show."""
@@ -62,7 +80,7 @@ class CategoryOptions:
 
 def list_categories(options: CategoryOptions) -> None:
     """List categories with their state: seen, narrow or unseen in the label set of a selector's training, and why."""
-    from ltrp_bench.tasks.splits.split import load_split, shipped_splits
+    from ltrp_bench.tasks.splits.split import load_split
 
     if options.name is not None and options.split is not None:
         raise UsageError(f"two splits: {options.name} and --split {options.split}; give one")
@@ -74,7 +92,7 @@ def list_categories(options: CategoryOptions) -> None:
         if chosen is None:
             chosen, note = default, about
         if chosen is None:
-            raise UsageError(f"{options.task}: {note}; give --split FILE, or one of {', '.join(shipped_splits())}")
+            raise UsageError(f"{options.task}: {note}; give --split FILE, or a name of `ltrp-bench list label-sets`")
     chosen = chosen or DEFAULT_SPLIT
     split = load_split(chosen)
     typer.echo(_split_json(split, options.task, chosen) if options.as_json else _split_table(split))

@@ -195,6 +195,11 @@ def label_sets_for(categories: Collection[str]) -> list[str]:
     return [name for name in LABEL_SETS if _split_or_none(name, categories) is not None]
 
 
+def lists_split_by(label_set: str) -> list[str]:
+    """Names of the category lists whose states under a label set are known, e.g. "coco80" and "ade20k"."""
+    return [name for name, names in sorted(category_lists().items()) if _split_or_none(label_set, names) is not None]
+
+
 def find_list(categories: Collection[str]) -> str | None:
     """Name of the smallest known category list that has all these categories, e.g. "coco80"; None if no list does."""
     wanted = frozenset(categories)

@@ -6,6 +6,7 @@ A split belongs to a data set and a label set, not to a selector.
 from __future__ import annotations
 
 import csv
+import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -91,7 +92,9 @@ def load_split(name: str | Path) -> CategorySplit:
     if not path.suffix and not path.is_file():
         path = SPLITS / f"{name}.csv"
         if not path.is_file():
-            raise UsageError(f"no split '{name}': choose from {', '.join(shipped_splits())}, or give a CSV")
+            near = difflib.get_close_matches(str(name), shipped_splits(), n=3)
+            hint = f"; similar: {', '.join(near)}" if near else ""
+            raise UsageError(f"no split '{name}'{hint} (see `ltrp-bench list label-sets`, or give a CSV)")
     return _read(path)
 
 

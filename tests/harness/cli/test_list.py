@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_lines import SHAPES_HALF, Run
 
+from ltrp_bench.tasks.splits.label_sets import LABEL_SETS
 from ltrp_bench.tasks.splits.split import load_split
 
 
@@ -77,13 +78,26 @@ def test_where_the_layout_decides_it_says_so(run: Run) -> None:
     assert code == 0 and out.splitlines()[-1].startswith("20 categories")
 
 
+def test_label_sets_with_what_they_contain_and_split(run: Run) -> None:
+    code, out, _ = run("list", "label-sets")
+    lines = {line.split("  ")[0].strip(): line for line in out.splitlines()}
+    assert code == 0 and set(LABEL_SETS) <= lines.keys()
+    cells = re.split(r" {2,}", lines["imagenet21k"])
+    assert cells[1:4] == ["ImageNet-21k", "21,844", "imagenet12k, imagenet1k"]
+    assert cells[4] == "ade20k, coco80, cocostuff, cocostuff171, context59, imagenet1k, voc20"
+    assert re.split(r" {2,}", lines["captions"])[2:] == ["open", "-", "-"]
+    assert re.split(r" {2,}", lines["shapes-seen/0"])[4] == "shapes"
+    code, out, _ = run("list", "categories", "imagenet21k_ade20k")
+    assert code == 0 and "150 categories under imagenet21k: 134 seen, 9 narrow, 7 unseen" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (("--task", "coco-dett"), 2, "did you mean 'coco-det'"),
         (("--task", "coco-dett", "--split", "imagenet1k_voc20"), 2, "did you mean 'coco-det'"),
         (("imagenet1k_voc20", "--split", "imagenet1k_coco80"), 2, "two splits"),
-        (("--split", "imagenet2k"), 2, "no split 'imagenet2k': choose from imagenet1k, "),
+        (("--split", "imagenet2k"), 2, "no split 'imagenet2k'; similar: imagenet1k"),
         (("--split", "nowhere.csv"), 1, "nowhere.csv does not exist"),
         (("--split", "bad.csv"), 1, "bad.csv, line 3: state must be seen, narrow or unseen, got 'perhaps'"),
         (("--split", "header.csv"), 1, "must name the columns category and state"),

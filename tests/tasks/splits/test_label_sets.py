@@ -17,6 +17,7 @@ from ltrp_bench.tasks.splits.label_sets import (
     contains,
     find_label_set,
     find_list,
+    lists_split_by,
     split_for,
 )
 from ltrp_bench.tasks.splits.split import load_split
@@ -119,6 +120,13 @@ def test_a_split_for_some_categories() -> None:
     assert split.label_set == "imagenet1k" and dict(split.states) == {"cat": "seen", "giraffe": "unseen"}
     assert split.wnids["cat"] == load_split("imagenet1k_coco80").wnids["cat"]
     assert split_for("imagenet1k", COCO).fingerprint() == whole.fingerprint()
+
+
+def test_the_lists_that_a_label_set_splits() -> None:
+    assert lists_split_by("imagenet1k") == sorted(category_lists())
+    assert lists_split_by("openimages") == ["coco80", "shapes", "voc20"] and lists_split_by("captions") == []
+    assert set(category_states("objects365", COCO).values()) == {"seen"}
+    assert category_states("openimages", category_lists()["ade20k"]) is None
 
 
 def test_without_a_split_the_choices_are_named() -> None:
