@@ -117,7 +117,8 @@ def _add_ranks(
     by_name: dict[str, TableRow] = {}
     estimates = {}
     for row in table:
-        if row.estimates is not None and not math.isnan(row.estimates[value].point):
+        # Without an interval, nothing tells a row from the others: it would share every rank.
+        if row.estimates is not None and not math.isnan(row.values[f"{value}_low"]):
             name = f"{row.values['selector']} {row.values['selector_id']}"
             by_name[name], estimates[name] = row, row.estimates[value]
     if len(by_name) < 2:

@@ -84,3 +84,16 @@ def test_an_adjusted_gap_without_an_interval() -> None:
     rows[1].estimates = None
     add_statistics(rows, controls=("center",))
     assert rows[0].values["gap_adjusted"] == pytest.approx(0.14) and math.isnan(rows[0].values["gap_adjusted_low"])
+
+
+def test_values_without_an_interval_have_no_rank() -> None:
+    """A group that few resamples contain has no intervals: every row would share every rank."""
+    rows = [_row(name, 0.6, unseen) for name, unseen in (("a", 0.5), ("b", 0.1))]
+    for row in rows:
+        assert row.estimates is not None
+        unseen = row.estimates["unseen"]
+        draws = np.where(np.arange(len(unseen.draws)) % 5 == 0, math.nan, unseen.draws)
+        row.estimates = {**row.estimates, "unseen": Estimate("key", unseen.point, draws, unseen.jackknife)}
+    pairs = add_statistics(rows)
+    assert all(math.isnan(row.values["unseen_rank"]) for row in rows)
+    assert [row.values["rank"] for row in rows] == [1, 2] and {one.value for one in pairs} == {"all"}
