@@ -15,6 +15,7 @@ from typing import Any, Final
 import pandas as pd
 
 from ltrp_bench.results.leaderboard.aggregate import VALUES
+from ltrp_bench.results.leaderboard.folds import FOLDS
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.schema.rows import GROUPS
@@ -104,6 +105,8 @@ def _area_row(curve: Sequence[TableRow]) -> TableRow:
         parts = [factor * row.values[name] for factor, row in zip(factors, curve, strict=True)]
         values[name] = math.nan if incomplete else math.fsum(parts)
         values[f"{name}_std"] = math.nan
+    for name in [f"{value}_{fold}" for value in VALUES for fold in FOLDS if f"{value}_{fold}" in values]:
+        values[name] = math.fsum(factor * row.values[name] for factor, row in zip(factors, curve, strict=True))
     for name in ("seeds", "images"):
         values[name] = min(int(row.values[name]) for row in curve)
     known = [row.estimates for row in curve if row.estimates is not None]

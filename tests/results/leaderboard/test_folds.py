@@ -12,6 +12,7 @@ import pytest
 
 from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
 from ltrp_bench.results.leaderboard.folds import COLUMNS, crossover
+from ltrp_bench.results.leaderboard.rows import area_rows, rows_of
 from ltrp_bench.results.schema.record import CellRecord, Identity, SelectorInfo, TaskInfo, cell_fingerprint
 from ltrp_bench.results.schema.rows import MetricRow
 from ltrp_bench.results.store.run_store import RunStore
@@ -77,6 +78,17 @@ def test_folds_are_averaged_and_shown() -> None:
     assert row["gap"] == pytest.approx(0.25)
     assert row["gap_0"] == pytest.approx(0.4) and row["gap_1"] == pytest.approx(0.1)
     assert row["unseen_1"] == 0.55 and len(row["fingerprints"].split()) == 2
+
+
+def test_areas_of_each_fold() -> None:
+    records = [
+        *(vit(0, (0.5, 0.7, 0.3), keep_ratio=0.25), vit(1, (0.5, 0.6, 0.4), keep_ratio=0.25)),
+        *(vit(0, (0.8, 0.9, 0.7), keep_ratio=0.5), vit(1, (0.8, 0.8, 0.8), keep_ratio=0.5)),
+    ]
+    (area,) = area_rows(rows_of(crossover(records), records, lambda record, metric: None))
+    assert [area.values[f"seen_{fold}"] for fold in (0, 1)] == pytest.approx([0.8, 0.7])
+    assert [area.values[f"gap_{fold}"] for fold in (0, 1)] == pytest.approx([0.3, 0.1])
+    assert area.values["gap"] == pytest.approx(0.2)
 
 
 def test_a_harder_half_cancels_out() -> None:
