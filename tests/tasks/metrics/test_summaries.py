@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from ltrp_bench.results.schema.rows import GROUPS
+from ltrp_bench.results.statistics.bootstrap import Draws, ratio
+from ltrp_bench.results.statistics.replicates import estimates
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.results.summaries.registry import parse_summary
 from ltrp_bench.tasks.base import Keep, Task
@@ -23,13 +25,13 @@ IMAGES = 24
 Records = dict[str, list[dict[str, Any]]]
 
 
-def _records(task: Task) -> Records:
-    """Really run, with half of the patches."""
+def _records(task: Task, share: float = 0.5) -> Records:
+    """Really run, with half of the patches or another share."""
     rng = np.random.default_rng(0)
     out: Records = {}
     for i in range(len(task)):
         sample = task.load(i)
-        (rows,) = task.predict([sample], [Keep(rng.random(task.grid(sample)) < 0.5)])
+        (rows,) = task.predict([sample], [Keep(rng.random(task.grid(sample)) < share)])
         out[sample.image_id] = rows
     return out
 
@@ -89,6 +91,25 @@ def test_drawn_weights_are_copies(run: tuple[Any, Records, ResamplingSummary]) -
         found = measure(_copies(records, summary.images, row), row, summary.images)
         for pair in pairs:
             assert values[pair][b] == pytest.approx(found.get(pair, np.nan), abs=1e-12, nan_ok=True), pair
+
+
+def test_a_retention_is_that_of_copied_images(run: tuple[Any, Records, ResamplingSummary]) -> None:
+    """Under each draw, retention is the quotient of the evaluation's metrics with half and with all of the patches."""
+    task, records, summary = run
+    whole_records = _records(task, share=1.0)
+    task.compute_metrics(whole_records)
+    whole = parse_summary(task.resampling_summary(whole_records).to_arrays(), "cell")
+    assert whole.images == summary.images
+    draws, metric, measure = Draws.of(summary.images, task.name, 3), task.headline, _measures(task)
+    part, base = (estimates(one, [metric], draws)[metric] for one in (summary, whole))
+    for b, weights in enumerate(draws.weights[1:4]):
+        found = [
+            measure(_copies(rows, summary.images, weights), weights, summary.images)
+            for rows in (records, whole_records)
+        ]
+        for group in GROUPS:
+            expected = found[0][metric, group] / found[1][metric, group]
+            assert ratio(part[group], base[group]).draws[b] == pytest.approx(expected, abs=1e-12)
 
 
 def _measures(task: Any) -> Callable[[dict[str, Any], np.ndarray, Sequence[str]], dict[tuple[str, str], float]]:
