@@ -121,6 +121,8 @@ class Selector(ABC):
         weights_family: part before the tag in the names of bundled weights, e.g. "ltrp" of "ltrp.photos"; None if
             there are none.
         version: part of the fingerprint; raise it in a subclass when a change of its code changes its scores.
+        later_options: options added after results were published. At their defaults, which must leave the scores as
+            they were, they are no part of the fingerprint.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Selector(ABC):
     checks_images: bool = True
     weights_family: str | None = None
     version: int = 1
+    later_options: tuple[str, ...] = ()
 
     def scores(self, images: Tensor, context: BatchContext | None = None) -> Tensor:
         """Score each patch.

@@ -60,9 +60,13 @@ class SelectorSpec:
             for p in inspect.signature(self.factory).parameters.values()
             if p.default is not p.empty and p.name != "weights"
         }
+        options = {**defaults, **self.options}
+        for later in _declared(self.factory, "later_options"):
+            if later in defaults and options[later] == defaults[later]:
+                del options[later]
         return {
             "name": self.name,
-            "options": {k: _plain(v) for k, v in sorted({**defaults, **self.options}.items())},
+            "options": {k: _plain(v) for k, v in sorted(options.items())},
             "weights": None if self.weights is None else sha256_of(self.weights),
             "version": _declared(self.factory, "version"),
         }

@@ -19,6 +19,8 @@ from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.harness.visualization.selections import check_seed
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.cross_density import predict_without
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.distances import PixelDistance
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
 from ltrp_bench.selectors.ltrp.selector import LTRPTeacher
@@ -108,7 +110,8 @@ def reconstruct(
     """Reconstructs images with and without single visible patches.
 
     Args:
-        teacher: selector whose MAE, mask ratio, distance and removal method are used.
+        teacher: selector whose MAE or CrossMAE, mask ratio, distance and removal method are used; the predictions
+            are compared at all masked positions.
         images: images, resized to the input size of the MAE.
         positions: positions among the visible patches of those to remove; if empty, the patches of the highest and
             the lowest score.
@@ -138,10 +141,13 @@ def reconstruct(
     return reconstructions
 
 
-def _reconstruct(mae: MAE, masking: _OneMasking, positions: Sequence[int], hide: Hide) -> Reconstruction:
+def _reconstruct(mae: MAE | CrossMAE, masking: _OneMasking, positions: Sequence[int], hide: Hide) -> Reconstruction:
     images, visible = masking.images, masking.visible
     masked = complement(visible, mae.patches)
-    anchor = mae.decode_masked(mae.encode(images, visible), visible, masked)
+    if isinstance(mae, CrossMAE):
+        anchor = mae.decode(mae.encode(images, visible), masked)
+    else:
+        anchor = mae.decode_masked(mae.encode(images, visible), visible, masked)
     to_image = PixelDistance(mae, images, visible, masked, anchor, "l1")
     row = torch.zeros(1, dtype=torch.long, device=images.device)
     removals = []
@@ -162,8 +168,12 @@ def _reconstruct(mae: MAE, masking: _OneMasking, positions: Sequence[int], hide:
     )
 
 
-def _predict_without(mae: MAE, images: Tensor, visible: Tensor, masked: Tensor, position: int, hide: Hide) -> Tensor:
+def _predict_without(
+    mae: MAE | CrossMAE, images: Tensor, visible: Tensor, masked: Tensor, position: int, hide: Hide
+) -> Tensor:
     """[1, M, P*P*3] predictions of the masked patches without the visible one at `position`."""
+    if isinstance(mae, CrossMAE):
+        return predict_without(mae, images, visible, masked, position, hide_in_encoder=hide == "encoder_decoder")
     others = [i for i in range(visible.shape[1]) if i != position]
     if hide == "decoder":
         latent = mae.encode(images, visible)

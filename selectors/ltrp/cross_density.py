@@ -9,6 +9,7 @@ change at those positions, and its mean is an unbiased estimate of the mean over
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_mae import CrossBlock, CrossMAE, KeysValues
 from ltrp_bench.selectors.ltrp.distances import ON_PIXELS, Distance, patch_distance
+from ltrp_bench.selectors.ltrp.mae import default_memory_mb
 from ltrp_bench.selectors.vit.layers import Block
 
 
@@ -28,6 +30,7 @@ def cross_density(
     *,
     hide_in_encoder: bool = False,
     distance: Distance = "l1",
+    max_memory_mb: float | None = None,
 ) -> Tensor:
     """Change of the predictions at `positions` when each visible patch is left out in turn.
 
@@ -39,35 +42,71 @@ def cross_density(
         hide_in_encoder: False: the encoder sees the patch, no decoder block does. True: in every encoder block the
             patch and the others do not attend to one another; the decoder is given all tokens.
         distance: "l1" or "l2" between predictions.
+        max_memory_mb: rough limit of the working memory; None takes `default_memory_mb`.
 
     Returns:
-        [B, n] float32, greater = more is lost.
+        [B, n] float32, greater = more is lost. They depend on `max_memory_mb` by rounding only.
 
     Raises:
         UsageError: a distance on whole images, for which sampled positions are not enough.
     """
+    check_cross_distance(distance)
+    limit = default_memory_mb(images.device) if max_memory_mb is None else max_memory_mb
+    budget = limit * 2**20 / mae.cls_token.element_size()
+    seen, count = visible.shape[1], positions.shape[1]
+    # Rough numbers of tensor elements: a query, and with an encoder pass of its own a removal.
+    query = 9 * mae.mask_token.shape[-1] + 2 * mae.decoder_pred.out_features
+    removal = count * query + (seen + 1) * mae.cls_token.shape[-1] * (len(mae.blocks) + 10)
+    step = max(1, int(budget / (seen * removal if hide_in_encoder else (seen + 1) * count * query)))
+    images = images.to(mae.cls_token.dtype)
+    parts = []
+    with torch.no_grad():
+        for some, known, asked in zip(images.split(step), visible.split(step), positions.split(step), strict=True):
+            tokens = mae.embed(some, known)
+            if hide_in_encoder:
+                removals = max(1, int(budget / (len(some) * removal)))
+                parts.append(_cut_off(mae, tokens, asked, distance, removals))
+            else:
+                queries = max(1, int(budget / (len(some) * (seen + 1) * query)))
+                parts.append(_left_out(mae, tokens, asked, distance, queries))
+    return torch.cat(parts)
+
+
+def check_cross_distance(distance: Distance) -> None:
+    """Raise `UsageError` for a distance on whole images."""
     if distance in ON_PIXELS:
         raise UsageError(f"distance {distance!r} needs whole reconstructions; a cross-attending decoder takes l1 or l2")
-    with torch.no_grad():
-        images = images.to(mae.cls_token.dtype)
-        tokens = mae.embed(images, visible)
-        maps = mae.feature_maps(tokens)
-        if hide_in_encoder:
-            anchor, changed = mae.decode(mae.memory(maps), positions), _without_in_encoder(mae, tokens, positions)
-        else:
-            anchor, changed = _without_in_decoder(mae, mae.memory(maps), positions)
-        removals = changed.shape[1]
-        pairs = changed.flatten(0, 1)
-        reference = anchor.unsqueeze(1).expand(-1, removals, -1, -1).flatten(0, 1)
-        return patch_distance(pairs, reference, distance).float().view(len(images), removals)
 
 
-def _without_in_decoder(mae: CrossMAE, memory: list[KeysValues], positions: Tensor) -> tuple[Tensor, Tensor]:
+def predict_without(
+    mae: CrossMAE, images: Tensor, visible: Tensor, positions: Tensor, removed: int, *, hide_in_encoder: bool = False
+) -> Tensor:
+    """Predictions [B, M, P*P*3] at the positions [B, M] without the visible patch number `removed`."""
+    tokens = mae.embed(images, visible)
+    if hide_in_encoder:
+        alone = _alone(mae, tokens[:, removed + 1])
+        return _predict_cut_off(mae, tokens, alone[:, None], positions, [removed])[:, 0]
+    kept = [i for i in range(tokens.shape[1]) if i != removed + 1]
+    memory = mae.memory(mae.feature_maps(tokens))
+    return mae.decode([KeysValues(keys[:, :, kept], values[:, :, kept]) for keys, values in memory], positions)
+
+
+def _left_out(mae: CrossMAE, tokens: Tensor, positions: Tensor, distance: Distance, step: int) -> Tensor:
+    """Scores [B, n] where each visible token is left out of the decoder; `step` positions at a time."""
+    memory = mae.memory(mae.feature_maps(tokens))
+    seen = tokens.shape[1] - 1
+    total = torch.zeros(len(tokens), seen, device=tokens.device)
+    for some in positions.split(step, dim=1):
+        anchor, changed = _predict_left_out(mae, memory, some)
+        total += patch_distance(changed, anchor.unsqueeze(1), distance) * (some.shape[1] / positions.shape[1])
+    return total
+
+
+def _predict_left_out(mae: CrossMAE, memory: list[KeysValues], positions: Tensor) -> tuple[Tensor, Tensor]:
     """Predictions with all tokens, [B, M, P*P*3], and without each visible one, [B, n, M, P*P*3]."""
     batch, count = positions.shape
-    tokens = memory[0].keys.shape[2]
-    mask = _leave_one_out_mask(tokens, count, positions.device)
-    runs = tokens  # the anchor, then one run a visible token
+    runs = memory[0].keys.shape[2]  # the anchor, then one run a visible token
+    mask = _leave_one_out_mask(runs, count, positions.device)
     blocks = cast(list[CrossBlock], list(mae.decoder_blocks))
     blank = mae.blank(positions)
     # All runs start from the same tokens: the first block's queries are computed once.
@@ -86,18 +125,36 @@ def _leave_one_out_mask(tokens: int, count: int, device: torch.device) -> Tensor
     return mask.repeat_interleave(count, dim=0)
 
 
-def _without_in_encoder(mae: CrossMAE, tokens: Tensor, positions: Tensor) -> Tensor:
-    """Predictions [B, n, M, P*P*3] where each visible token in turn is cut off from the others in the encoder."""
-    batch, seen = tokens.shape[0], tokens.shape[1] - 1
-    blocks = cast(list[Block], list(mae.blocks))
-    alone = [tokens[:, 1:]]
-    for block in blocks:
-        alone.append(block.alone(alone[-1]))
-    cut_off = torch.stack(alone, dim=-1)  # [B, n, D, K]
-    changed = []
-    for removed in range(seen):
-        kept = [i for i in range(seen + 1) if i != removed + 1]
-        others = mae.feature_maps(tokens[:, kept])
-        maps = torch.cat([others, cut_off[:, removed : removed + 1]], dim=1)
-        changed.append(mae.decode(mae.memory(maps), positions))
-    return torch.stack(changed, dim=1).view(batch, seen, positions.shape[1], -1)
+def _cut_off(mae: CrossMAE, tokens: Tensor, positions: Tensor, distance: Distance, step: int) -> Tensor:
+    """Scores [B, n] where each visible token is cut off in the encoder; `step` removals at a time."""
+    anchor = mae.decode(mae.memory(mae.feature_maps(tokens)), positions).unsqueeze(1)
+    alone = _alone(mae, tokens[:, 1:])
+    scores = []
+    for removed in torch.arange(tokens.shape[1] - 1).split(step):
+        changed = _predict_cut_off(mae, tokens, alone[:, removed], positions, removed.tolist())
+        scores.append(patch_distance(changed, anchor, distance))
+    return torch.cat(scores, dim=1)
+
+
+def _alone(mae: CrossMAE, tokens: Tensor) -> Tensor:
+    """[..., D] tokens -> [..., D, depth + 1]: feature maps of tokens that attend to nothing."""
+    maps = [tokens]
+    for block in cast(list[Block], list(mae.blocks)):
+        maps.append(block.alone(maps[-1]))
+    return torch.stack(maps, dim=-1)
+
+
+def _predict_cut_off(
+    mae: CrossMAE, tokens: Tensor, alone: Tensor, positions: Tensor, removals: Sequence[int]
+) -> Tensor:
+    """Predictions [B, R, M, P*P*3] where the visible tokens `removals` are cut off in turn.
+
+    `alone` [B, R, D, depth + 1] are the feature maps of these tokens.
+    """
+    batch, count = positions.shape
+    number, length = len(removals), tokens.shape[1]
+    kept = torch.tensor([[i for i in range(length) if i != removed + 1] for removed in removals])
+    others = mae.feature_maps(tokens[:, kept.to(tokens.device)].flatten(0, 1))
+    maps = torch.cat([others, alone.flatten(0, 1).unsqueeze(1)], dim=1)
+    asked = positions.repeat_interleave(number, dim=0)
+    return mae.decode(mae.memory(maps), asked).view(batch, number, count, -1)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.base import Supervision
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae import MaskedAutoencoder
 from ltrp_bench.selectors.normalization import denormalize
 from ltrp_bench.selectors.option_checks import check_value
 from ltrp_bench.selectors.vit.layers import patchify, take
@@ -33,10 +33,10 @@ def supervision_by(distance: str) -> Supervision:
 
 
 def patch_distance(pred: Tensor, anchor: Tensor, name: Distance) -> Tensor:
-    """Mean absolute (l1) or squared (l2) difference: [R, M, K] predictions -> [R]. May overwrite `pred`."""
+    """Mean absolute (l1) or squared (l2) difference: [..., M, K] predictions -> [...]. May overwrite `pred`."""
     change = pred.float().sub_(anchor)
     change = change.abs_() if name == "l1" else change.square_()
-    return change.mean(dim=(1, 2))
+    return change.mean(dim=(-2, -1))
 
 
 class PixelDistance:
@@ -55,7 +55,7 @@ class PixelDistance:
     """
 
     def __init__(
-        self, mae: MAE, images: Tensor, visible: Tensor, masked: Tensor, anchor: Tensor, name: Distance
+        self, mae: MaskedAutoencoder, images: Tensor, visible: Tensor, masked: Tensor, anchor: Tensor, name: Distance
     ) -> None:
         self.mae, self.name, self.masked = mae, name, masked
         self.patches = patchify(images, mae.patch_size).float()

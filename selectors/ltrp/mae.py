@@ -62,6 +62,11 @@ def complement(visible: Tensor, patches: int) -> Tensor:
     return seen.scatter_(1, visible, 1).argsort(dim=1, stable=True)[:, : patches - visible.shape[1]]
 
 
+def default_memory_mb(device: torch.device) -> float:
+    """Limit of the working memory of semantic density: 64 on a CPU (for its caches), 4096 on a GPU."""
+    return 64.0 if device.type == "cpu" else 4096.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class MAEConfig:
     """Architecture of a `MAE`, as in the metadata of our files. Defaults are those of the official ViT-B.

@@ -9,17 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.cross_density import check_cross_distance
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, Positions, count_positions, sample_positions
 from ltrp_bench.selectors.ltrp.distances import Distance, check_distance
-from ltrp_bench.selectors.ltrp.mae import MAE, count_visible, random_visible
+from ltrp_bench.selectors.ltrp.mae import MAE, MaskedAutoencoder, complement, count_visible, random_visible
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 from ltrp_bench.selectors.ltrp.ranking_losses import Loss, ranking_loss
-from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density, semantic_density
+from ltrp_bench.selectors.ltrp.semantic_density import ALL_AT_ONCE, Hide, average_density, semantic_density
 from ltrp_bench.selectors.normalization import denormalize, normalize
 from ltrp_bench.selectors.option_checks import check_value
 
 
 class RankingObjective(nn.Module):
-    """Loss of a ranker on a batch, with pseudo scores from a frozen MAE as targets.
+    """Loss of a ranker on a batch, with pseudo scores from a frozen MAE or CrossMAE as targets.
 
     The MAE is no submodule, so that it is neither trained nor saved with the ranker; it is moved with it.
 
@@ -28,6 +30,8 @@ class RankingObjective(nn.Module):
         ranker: the network to train.
         loss: "list_mle", "list_net", "rank_net", "focused_rank" or "pointwise".
         distance, mask_ratio, hide, max_memory_mb: as in `semantic_density`.
+        positions: masked positions at which a `CrossMAE` is asked, "all", a number or a share of them; drawn anew for
+            each batch.
         sublist: number of random entries of a list that ListMLE uses; None for the whole list.
         asymmetric: the ranker gets the visible patches only; otherwise the whole image, with a loss at these patches.
         visits: 0 (the paper) takes the scores of the visible patches from their own masking. V >= 1 averages over V
@@ -36,7 +40,7 @@ class RankingObjective(nn.Module):
 
     def __init__(
         self,
-        mae: MAE,
+        mae: MAE | CrossMAE,
         ranker: Ranker,
         *,
         loss: Loss = "list_mle",
@@ -46,6 +50,7 @@ class RankingObjective(nn.Module):
         sublist: int | None = 20,
         asymmetric: bool = True,
         visits: int = 0,
+        positions: Positions = "all",
         max_memory_mb: float | None = None,
     ) -> None:
         super().__init__()
@@ -56,7 +61,13 @@ class RankingObjective(nn.Module):
             )
         check_value("ranking objective", "loss", loss, Loss)
         check_distance(distance)
+        if isinstance(mae, CrossMAE):
+            check_cross_distance(distance)
+            count_positions(positions, mae.patches - count_visible(mask_ratio, mae.patches))  # raises for a wrong one
+        elif positions != "all":
+            raise UsageError(ALL_AT_ONCE)
         self.ranker = ranker
+        self.positions = positions
         self._frozen = (mae.eval().requires_grad_(False),)  # in a tuple, hidden from nn.Module
         self.loss, self.sublist, self.asymmetric, self.visits = loss, sublist, asymmetric, visits
         self.mask_ratio = mask_ratio
@@ -83,14 +94,24 @@ class RankingObjective(nn.Module):
         visible = random_visible(len(images), mae.patches, keep, generator, images.device)
         images = renormalize(images, self.ranker, mae)
         if self.visits == 0:
-            return semantic_density(mae, images, visible, **self.density)
+            asked = None
+            if self.positions != "all":
+                masked = complement(visible, mae.patches)
+                asked = sample_positions(masked, count_positions(self.positions, masked.shape[1]), generator)
+            return semantic_density(mae, images, visible, positions=asked, **self.density)
         scores = average_density(
-            mae, images, visits=self.visits, mask_ratio=self.mask_ratio, generator=generator, **self.density
+            mae,
+            images,
+            visits=self.visits,
+            mask_ratio=self.mask_ratio,
+            positions=self.positions,
+            generator=generator,
+            **self.density,
         )
         return visible, scores.flatten(1).gather(1, visible)
 
 
-def renormalize(images: Tensor, old: Ranker | MAE, new: Ranker | MAE) -> Tensor:
+def renormalize(images: Tensor, old: Ranker | MaskedAutoencoder, new: Ranker | MaskedAutoencoder) -> Tensor:
     """Images normalized for one model -> normalized for another."""
     if old.mean == new.mean and old.std == new.std:
         return images

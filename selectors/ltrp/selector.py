@@ -18,11 +18,14 @@ from torch import Tensor
 from ltrp_bench.selectors.base import BatchContext, Channels, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import load_metadata, resolve
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.cross_checkpoints import load_autoencoder
+from ltrp_bench.selectors.ltrp.cross_density import check_cross_distance
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, Positions, count_positions
 from ltrp_bench.selectors.ltrp.distances import Distance, check_distance, supervision_by
 from ltrp_bench.selectors.ltrp.diversity import diverse_ranking
-from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
+from ltrp_bench.selectors.ltrp.mae import count_visible
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
-from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density
+from ltrp_bench.selectors.ltrp.semantic_density import ALL_AT_ONCE, Hide, average_density
 from ltrp_bench.selectors.normalization import denormalize
 from ltrp_bench.selectors.option_checks import check_value, check_whole
 from ltrp_bench.selectors.vit.layers import patchify
@@ -120,14 +123,17 @@ class LTRPTeacher(Selector):
     of an image are drawn from its pixels and the seed, so that its scores do not depend on its batch.
 
     Args:
-        weights: a MAE file, or the tag of bundled weights ("mae.shapes").
+        weights: a MAE or CrossMAE file, or the tag of bundled weights ("mae.shapes").
         visits: number of maskings in which each patch is visible.
         mask_ratio, hide, distance, max_memory_mb: as in `semantic_density`.
         normalise: average raw scores ("none") or ranks within each masking ("rank").
         seed: seed of the maskings.
+        positions: masked positions at which a CrossMAE's predictions are compared: "all", a number, or a share of them
+            (a number with a decimal point). They are drawn like the maskings.
     """
 
     weights_family = "mae"
+    later_options = ("positions",)
     supervision = Supervision.self_supervised()
     name = "ltrp-teacher"
 
@@ -142,17 +148,24 @@ class LTRPTeacher(Selector):
         normalise: Normalise = "none",
         max_memory_mb: float | None = None,
         seed: int = 0,
+        positions: Positions = "all",
     ) -> None:
         check_distance(distance)
         check_whole(f"selector {self.name!r}", "visits", visits, 1)
         check_value(f"selector {self.name!r}", "normalise", normalise, Normalise)
-        self.mae = load_mae(weights)
+        self.mae = load_autoencoder(weights)
+        if isinstance(self.mae, CrossMAE):
+            count_positions(positions, self.mae.patches - count_visible(mask_ratio, self.mae.patches))
+            check_cross_distance(distance)
+        elif positions != "all":
+            raise UsageError(f"selector {self.name!r}: {ALL_AT_ONCE}")
         self.supervision = supervision_by(distance)
         self.mean = cast(Channels, self.mae.mean)
         self.std = cast(Channels, self.mae.std)
         self.patch_size, self.input_size = self.mae.patch_size, self.mae.image_size
         self.visits, self.mask_ratio, self.normalise, self.seed = visits, mask_ratio, normalise, seed
         self.hide, self.distance, self.max_memory_mb = hide, distance, max_memory_mb
+        self.positions = positions
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         return average_density(
@@ -162,6 +175,7 @@ class LTRPTeacher(Selector):
             mask_ratio=self.mask_ratio,
             hide=self.hide,
             distance=self.distance,
+            positions=self.positions,
             normalise=self.normalise,
             max_memory_mb=self.max_memory_mb,
             orders=torch.stack([self._orders(image) for image in images]).to(images.device),

@@ -10,7 +10,7 @@ attention output is 0; the decoder gets all latents.
 The published code hides a token by an N x N mask, with one decoder pass per removal. Here the token is left out of the
 sequence, which gives the same result on fewer tokens; removals of all images share batches; parts that no removal
 changes (norm, queries, keys and values of the other tokens in the first block) are computed once; and the last block
-computes masked positions only.
+computes masked positions only. A `CrossMAE` allows much more, see `cross_density`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,26 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.cross_density import cross_density
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, Positions, count_positions
 from ltrp_bench.selectors.ltrp.distances import ON_PIXELS, Distance, PixelDistance, check_distance, patch_distance
-from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, random_visible
+from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, default_memory_mb, random_visible
 from ltrp_bench.selectors.option_checks import check_value
 from ltrp_bench.selectors.vit.layers import Block
 
 Hide = Literal["decoder", "encoder_decoder"]
+ALL_AT_ONCE = "positions are for a CrossMAE: a MAE's decoder predicts all masked patches at once, leave them out"
 
 
 def semantic_density(
-    mae: MAE,
+    mae: MAE | CrossMAE,
     images: Tensor,
     visible: Tensor | None = None,
     *,
     mask_ratio: float = 0.9,
     hide: Hide = "decoder",
     distance: Distance = "l1",
+    positions: Tensor | None = None,
     max_memory_mb: float | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -48,7 +52,8 @@ def semantic_density(
         visible: [B, n] indices of the visible patches; None draws them at `mask_ratio`.
         mask_ratio: share of masked patches, in (0, 1).
         hide: hide the patch in the decoder (the default of the paper) or in the encoder; see above.
-        distance: l1, l2 (on predictions) or ssim, psnr, lpips (on images), over the masked patches.
+        distance: l1, l2 (on predictions) or, with a `MAE`, ssim, psnr, lpips (on images), over the masked patches.
+        positions: [B, M] indices of masked patches to which a `CrossMAE` restricts the distance; None takes all.
         max_memory_mb: rough limit of the working memory; None takes 64 on a CPU (for its caches), 4096 on a GPU.
         generator: generator of the random visible patches.
 
@@ -57,7 +62,7 @@ def semantic_density(
         The scores do not depend on `max_memory_mb` or on the other images beyond float rounding.
 
     Raises:
-        UsageError: an unknown `distance` or `hide`, or no masked patch.
+        UsageError: an unknown `distance` or `hide`, no masked patch, or `positions` with a `MAE`.
         InputError: LPIPS without its weights.
     """
     check_distance(distance)
@@ -67,8 +72,21 @@ def semantic_density(
         visible = random_visible(len(images), mae.patches, keep, generator, images.device)
     if visible.shape[1] >= mae.patches:
         raise UsageError("semantic density needs masked patches: mask at least one")
+    if isinstance(mae, CrossMAE):
+        scores = cross_density(
+            mae,
+            images,
+            visible,
+            complement(visible, mae.patches) if positions is None else positions,
+            hide_in_encoder=hide == "encoder_decoder",
+            distance=distance,
+            max_memory_mb=max_memory_mb,
+        )
+        return visible, scores
+    if positions is not None:
+        raise UsageError(ALL_AT_ONCE)
     if max_memory_mb is None:
-        max_memory_mb = 64.0 if images.device.type == "cpu" else 4096.0
+        max_memory_mb = default_memory_mb(images.device)
     images = images.to(mae.cls_token.dtype)
     shared, each = _elements(mae, visible.shape[1], distance)
     budget = max_memory_mb * 2**20 / images.element_size()
@@ -82,13 +100,14 @@ def semantic_density(
 
 
 def average_density(
-    mae: MAE,
+    mae: MAE | CrossMAE,
     images: Tensor,
     *,
     visits: int = 3,
     mask_ratio: float = 0.9,
     hide: Hide = "decoder",
     distance: Distance = "l1",
+    positions: Positions = "all",
     normalise: Literal["none", "rank"] = "none",
     max_memory_mb: float | None = None,
     generator: torch.Generator | None = None,
@@ -99,14 +118,20 @@ def average_density(
     Each visit splits a random order of the patches into disjoint visible sets, so that every patch is visible once (the
     last set is filled up from the first; the extra scores are averaged in).
 
+    The sampled positions of a masking are the masked patches that follow its visible ones in their order, and so depend
+    on the image's order alone.
+
     Args:
         visits: least number of scores per patch.
+        positions: masked positions at which a `CrossMAE` is asked: "all", a number, or a share of them.
         normalise: average raw scores, or ranks within each visible set, in [0, 1].
         orders: [B, visits, L] permutations of the patches to use instead of random ones.
         mae, images, mask_ratio, hide, distance, max_memory_mb, generator: as in `semantic_density`.
     """
     batch, patches = len(images), mae.patches
     keep = count_visible(mask_ratio, patches)
+    if positions != "all" and not isinstance(mae, CrossMAE):
+        raise UsageError(ALL_AT_ONCE)
     if orders is None:
         if visits < 1:
             raise UsageError(f"every patch needs at least one visit, not {visits}")
@@ -116,14 +141,36 @@ def average_density(
     padded = torch.cat([orders, orders[..., : sets * keep - patches]], dim=-1)
     total = torch.zeros(batch, patches, device=images.device)
     count = torch.zeros_like(total)
-    for visible in padded.reshape(batch, -1, keep).unbind(1):
+    sampled = (
+        _following(orders, keep, sets, positions) if isinstance(mae, CrossMAE) else [None] * (orders.shape[1] * sets)
+    )
+    for visible, asked in zip(padded.reshape(batch, -1, keep).unbind(1), sampled, strict=True):
         visible = visible.sort(dim=1).values
-        _, scores = semantic_density(mae, images, visible, hide=hide, distance=distance, max_memory_mb=max_memory_mb)
+        _, scores = semantic_density(
+            mae,
+            images,
+            visible,
+            hide=hide,
+            distance=distance,
+            positions=asked,
+            max_memory_mb=max_memory_mb,
+        )
         if normalise == "rank":
             scores = scores.argsort(dim=1).argsort(dim=1) / max(1, keep - 1)
         total.scatter_add_(1, visible, scores)
         count.scatter_add_(1, visible, torch.ones_like(scores))
     return (total / count).view(batch, *mae.grid)
+
+
+def _following(orders: Tensor, keep: int, sets: int, positions: Positions) -> list[Tensor | None]:
+    """Positions [B, M] of each visible set: the patches after it in the order [B, visits, L], which starts again."""
+    batch, visits, patches = orders.shape
+    count = count_positions(positions, patches - keep)
+    if count == patches - keep:
+        return [None] * (visits * sets)
+    start = keep * torch.arange(1, sets + 1, device=orders.device).unsqueeze(1)
+    after = (start + torch.arange(count, device=orders.device)) % patches
+    return list(orders[..., after].reshape(batch, -1, count).sort(dim=-1).values.unbind(1))
 
 
 def _elements(mae: MAE, seen: int, distance: Distance) -> tuple[int, int]:

@@ -55,7 +55,7 @@ class MaeOptions(ImageOptions):
 class LtrpOptions(ImageOptions):
     """Options of LTRP's ranker (Luo et al., CVPR 2024)."""
 
-    mae: str = field(metadata={"help": "Frozen masked autoencoder: a file, or a bundled one such as mae.shapes."})
+    mae: str = field(metadata={"help": "Frozen MAE or CrossMAE: a file, or a bundled one such as mae.shapes."})
     ranker: Literal["ti", "s", "b", "mae"] = field(
         default="s", metadata={"help": "Size of the ranker; `mae` copies the autoencoder's encoder and its weights."}
     )
@@ -76,6 +76,14 @@ class LtrpOptions(ImageOptions):
     )
     sublist: int = field(
         default=20, metadata={"help": "Patches in each random sub-list of ListMLE; 0 uses the whole list.", "min": 0}
+    )
+    positions: str = field(
+        default="all",
+        metadata={
+            "help": "Masked positions at which a CrossMAE's predictions are compared: all, a number, or a share such "
+            "as 0.1.",
+            "metavar": "all | N | SHARE",
+        },
     )
 
 

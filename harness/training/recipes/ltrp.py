@@ -17,8 +17,10 @@ from ltrp_bench.harness.training.options.pretraining import LtrpOptions
 from ltrp_bench.harness.training.options.training import TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.checkpoints import resolve, sha256_of
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.cross_checkpoints import load_autoencoder
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, Positions
 from ltrp_bench.selectors.ltrp.mae import MAE
-from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 from ltrp_bench.selectors.ltrp.objective import RankingObjective
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 
@@ -36,7 +38,7 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         UsageError, InputError: options, images or weights do not fit.
     """
     torch.manual_seed(training.seed)
-    teacher = load_mae(options.mae).eval().requires_grad_(False)
+    teacher = load_autoencoder(options.mae).eval().requires_grad_(False)
     ranker = make_ranker(teacher, options.ranker)
     # The teacher moves to the device with the student but is neither trained nor saved.
     objective = RankingObjective(
@@ -48,6 +50,7 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         hide=options.hide,
         sublist=options.sublist or None,
         asymmetric=options.asymmetric,
+        positions=parse_positions(options.positions),
     )
 
     def loss(module: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -55,7 +58,7 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         return objective(images, generator)
 
     stream = open_stream(options.data, teacher.image_size[0], training.images_drawn, training.seed, options.num_images)
-    record = {
+    record: dict[str, Any] = {
         "what": "ltrp",
         **image_record(options.data, stream),
         "mae_sha256": sha256_of(resolve(options.mae)),
@@ -68,12 +71,22 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         "sublist": options.sublist,
         **training.recipe(),
     }
+    if isinstance(teacher, CrossMAE):
+        record["positions"] = options.positions
     model = LossModel(ranker, loss, teacher.mean, teacher.std, training.seed)
     train(model, stream, training, {**record, "model": ranker.config})
     return {"state": trained_state(training.out), "config": ranker.config, "training": record}
 
 
-def make_ranker(teacher: MAE, size: str) -> Ranker:
+def parse_positions(text: str) -> Positions:
+    """The value of `--positions`: "all", a whole number, or a number with a decimal point for a share."""
+    try:
+        return "all" if text == "all" else float(text) if "." in text else int(text)
+    except ValueError:
+        raise UsageError(f"--positions {text}: write all, a whole number, or a share such as 0.1") from None
+
+
+def make_ranker(teacher: MAE | CrossMAE, size: str) -> Ranker:
     """An untrained ranker on the teacher's patch grid, or for size "mae" a copy of its encoder."""
     own: dict[str, Any] = teacher.config
     common: dict[str, Any] = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,14 @@ import torch
 from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.harness.visualization.reconstruction import Reconstruction, reconstruct
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae import random_visible
-from ltrp_bench.selectors.ltrp.semantic_density import semantic_density
+from ltrp_bench.selectors.ltrp.cross_density import cross_density
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig
+from ltrp_bench.selectors.ltrp.mae import complement, random_visible
+from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
+from ltrp_bench.selectors.ltrp.selector import LTRPTeacher
+from ltrp_bench.selectors.ltrp.semantic_density import Hide, semantic_density
 from ltrp_bench.selectors.normalization import normalize
+from ltrp_bench.tasks.data.shapes.world import MEAN, STD
 
 PATCH, SIDE = 8, 12
 
@@ -48,6 +56,36 @@ def test_differences_add_up_to_the_pseudo_scores(teacher: Any, display_images: l
         visible = random_visible(1, 144, 14, torch.Generator().manual_seed(0))
         indices, scores = semantic_density(mae, normalize(pixels, mae.mean, mae.std), visible, hide=hide)
         np.testing.assert_array_equal(reconstruction.visible, indices[0])
+        np.testing.assert_allclose(reconstruction.scores, scores[0], rtol=1e-4)
+
+
+@pytest.fixture
+def cross_teacher(tmp_path: Path) -> Callable[..., LTRPTeacher]:
+    """`cross_teacher(hide=...)`: the `ltrp-teacher` of an untrained CrossMAE for the images of `shapes`."""
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 32, "depth": 2, "heads": 2, "decoder_dim": 32, "decoder_depth": 2, "decoder_heads": 2}
+    mae = CrossMAE(CrossMAEConfig(image_size=96, patch_size=PATCH, mean=MEAN, std=STD, **sizes))
+    save_mae(tmp_path / "cross.safetensors", mae)
+    return functools.partial(LTRPTeacher, tmp_path / "cross.safetensors")
+
+
+@pytest.mark.parametrize("hide", ["decoder", "encoder_decoder"])
+def test_cross_attending_decoder(
+    cross_teacher: Callable[..., LTRPTeacher], display_images: list[DisplayImage], hide: Hide
+) -> None:
+    """Scores are those of all masked positions even where the teacher samples them."""
+    selector = cross_teacher(hide=hide, positions=3)
+    for image, reconstruction in zip(
+        display_images, reconstruct(selector, display_images, [2, 7], seed=0, device="cpu"), strict=True
+    ):
+        assert [removal.position for removal in reconstruction.removals] == [2, 7]
+        check(reconstruction, image)
+        pixels = torch.from_numpy(image.sample.image).permute(2, 0, 1)[None] / 255
+        visible = torch.from_numpy(reconstruction.visible)[None]
+        mae, masked = selector.mae, complement(visible, SIDE * SIDE)
+        assert isinstance(mae, CrossMAE)
+        in_encoder = hide == "encoder_decoder"
+        scores = cross_density(mae, normalize(pixels, MEAN, STD), visible, masked, hide_in_encoder=in_encoder)
         np.testing.assert_allclose(reconstruction.scores, scores[0], rtol=1e-4)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
+from ltrp_bench.selectors.ltrp.cross_density import cross_density
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig, sample_positions
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
 from ltrp_bench.selectors.ltrp.objective import RankingObjective, renormalize
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 
@@ -35,19 +38,29 @@ def tiny_mae(**options: Any) -> MAE:
     )
 
 
+def tiny_cross_mae() -> CrossMAE:
+    torch.manual_seed(1)
+    sizes = {"embed_dim": 24, "depth": 2, "heads": 2, "decoder_dim": 16, "decoder_depth": 2, "decoder_heads": 2}
+    return CrossMAE(CrossMAEConfig(image_size=48, patch_size=8, **sizes))
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("teacher", "options"),
     [
-        {},
-        {"asymmetric": False},
-        {"visits": 1},
-        {"sublist": None},
-        {"loss": "rank_net"},
-        {"distance": "l2", "hide": "encoder_decoder"},
+        (tiny_mae, {}),
+        (tiny_mae, {"asymmetric": False}),
+        (tiny_mae, {"visits": 1}),
+        (tiny_mae, {"sublist": None}),
+        (tiny_mae, {"loss": "rank_net"}),
+        (tiny_mae, {"distance": "l2", "hide": "encoder_decoder"}),
+        (tiny_cross_mae, {}),
+        (tiny_cross_mae, {"positions": 5}),
+        (tiny_cross_mae, {"positions": 0.5, "distance": "l2", "hide": "encoder_decoder"}),
+        (tiny_cross_mae, {"positions": 3, "visits": 1}),
     ],
 )
-def test_objective_teaches_the_ranker_alone(options: dict[str, Any]) -> None:
-    mae, ranker, images = tiny_mae(), tiny(), torch.randn(3, 3, 48, 48)
+def test_objective_teaches_the_ranker_alone(teacher: Callable[[], MAE | CrossMAE], options: dict[str, Any]) -> None:
+    mae, ranker, images = teacher(), tiny(), torch.randn(3, 3, 48, 48)
     objective = RankingObjective(mae, ranker, mask_ratio=0.8, **options)
     assert objective.state_dict().keys() == {f"ranker.{key}" for key in ranker.state_dict()}
     losses = [objective(images, torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
@@ -73,6 +86,25 @@ def test_objective_is_learnt() -> None:
     assert sum(losses[-2:]) < 0.9 * sum(losses[:2])
 
 
+def test_sampled_positions_are_masked_and_follow_the_generator() -> None:
+    mae, images = tiny_cross_mae(), torch.randn(3, 3, 48, 48)
+    objective = RankingObjective(mae, tiny(), mask_ratio=0.8, positions=4)
+    visible, scores = objective.pseudo_scores(images, torch.Generator().manual_seed(3))
+    draw = torch.Generator().manual_seed(3)
+    expected = random_visible(3, 36, 7, draw)
+    positions = sample_positions(complement(expected, 36), 4, draw)
+    assert torch.equal(visible, expected)
+    assert torch.equal(scores, cross_density(mae, images, visible, positions))
+    # All positions: nothing more is drawn than with a MAE.
+    everywhere = RankingObjective(mae, tiny(), mask_ratio=0.8)
+    draw = torch.Generator().manual_seed(3)
+    visible, scores = everywhere.pseudo_scores(images, draw)
+    assert torch.equal(scores, cross_density(mae, images, visible, complement(visible, 36)))
+    other = torch.Generator().manual_seed(3)
+    RankingObjective(tiny_mae(), tiny(), mask_ratio=0.8).pseudo_scores(images, other)
+    assert torch.equal(draw.get_state(), other.get_state())
+
+
 def test_objective_moves_its_teacher_but_does_not_own_it() -> None:
     mae, ranker = tiny_mae(), tiny()
     RankingObjective(mae, ranker).double()
@@ -93,3 +125,9 @@ def test_objective_refuses_what_does_not_fit() -> None:
         RankingObjective(tiny_mae(), tiny(), loss="hinge")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="distance must be one of .*, got 'l3'"):
         RankingObjective(tiny_mae(), tiny(), distance="l3")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="positions are for a CrossMAE"):
+        RankingObjective(tiny_mae(), tiny(), positions=5)
+    with pytest.raises(UsageError, match="from 1 to the 29 masked patches or a share .* not 30"):
+        RankingObjective(tiny_cross_mae(), tiny(), mask_ratio=0.8, positions=30)
+    with pytest.raises(UsageError, match="'ssim' needs whole reconstructions"):
+        RankingObjective(tiny_cross_mae(), tiny(), distance="ssim")

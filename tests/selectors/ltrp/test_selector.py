@@ -9,10 +9,12 @@ import torch
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
 from ltrp_bench.selectors.ltrp.ranker import Ranker, save_ranker
 from ltrp_bench.selectors.ltrp.selector import LTRPClusterSelector, LTRPSelector, LTRPTeacher
+from ltrp_bench.selectors.registry import create_selector, identity
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     half = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
-    files = {name: folder / f"{name}.safetensors" for name in ("patch", "class_token", "mae")}
+    files = {name: folder / f"{name}.safetensors" for name in ("patch", "class_token", "mae", "cross")}
+    sizes = {"embed_dim": 24, "depth": 2, "heads": 2, "decoder_dim": 16, "decoder_depth": 2, "decoder_heads": 2}
+    save_mae(files["cross"], CrossMAE(CrossMAEConfig(image_size=48, patch_size=8, **sizes, **half)))
     save_ranker(files["patch"], Ranker(48, 8, 24, 2, 2, **half))
     save_ranker(files["class_token"], Ranker(48, 8, 24, 2, 2, head="class_token", **half))
     save_mae(
@@ -54,6 +58,9 @@ CASES: list[tuple[type, str, dict[str, Any]]] = [
     (LTRPClusterSelector, "class_token", {"cluster_keep_ratio": 0.25}),
     (LTRPTeacher, "mae", {"visits": 1}),
     (LTRPTeacher, "mae", {"visits": 2, "distance": "l2", "normalise": "rank", "mask_ratio": 0.8}),
+    (LTRPTeacher, "cross", {"visits": 1}),
+    (LTRPTeacher, "cross", {"visits": 2, "distance": "l2", "normalise": "rank", "positions": 0.25}),
+    (LTRPTeacher, "cross", {"visits": 1, "positions": 3, "hide": "encoder_decoder"}),
 ]
 
 
@@ -89,6 +96,41 @@ def test_teachers_maskings_follow_the_seed(weights: dict[str, Path]) -> None:
     assert not torch.equal(zero, one)
 
 
+def test_sampled_positions_estimate_the_scores_of_all_of_them(weights: dict[str, Path]) -> None:
+    """The estimate over many maskings comes closer, since no position is favored."""
+    many = {"visits": 60, "mask_ratio": 0.8}
+    everywhere = LTRPTeacher(weights["cross"], **many).scores(images(2))
+    few, one = (LTRPTeacher(weights["cross"], positions=p, visits=v, mask_ratio=0.8) for p, v in ((4, 60), (4, 1)))
+    errors = [float((teacher.scores(images(2)) / everywhere).log().abs().mean()) for teacher in (few, one)]
+    assert errors[0] < 0.06 < 0.15 < errors[1]
+
+
+def test_positions_change_the_fingerprint_only_where_they_are_given() -> None:
+    """The options of the fingerprint are those of results that were stored before `positions` existed."""
+    assert identity("ltrp-teacher.shapes")["options"] == {
+        "distance": "l1",
+        "hide": "decoder",
+        "mask_ratio": 0.9,
+        "max_memory_mb": None,
+        "normalise": "none",
+        "seed": 0,
+        "visits": 3,
+    }
+    assert identity("ltrp-teacher.shapes", options={"positions": "all"}) == identity("ltrp-teacher.shapes")
+    assert identity("ltrp-teacher.shapes", options={"positions": 12})["options"]["positions"] == 12
+
+
+def test_positions_of_the_teacher(weights: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match="selector 'ltrp-teacher': positions are for a CrossMAE"):
+        LTRPTeacher(weights["mae"], positions=4)
+    with pytest.raises(UsageError, match="from 1 to the 33 masked patches or a share .* not 34"):
+        LTRPTeacher(weights["cross"], positions=34)
+    with pytest.raises(UsageError, match="'psnr' needs whole reconstructions"):
+        LTRPTeacher(weights["cross"], distance="psnr")
+    with pytest.raises(UsageError, match="positions must be one of all or a whole number or a number, got 'some'"):
+        create_selector("ltrp-teacher", weights=weights["cross"], positions="some")
+
+
 def test_bad_options(weights: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="visits"):
         LTRPTeacher(weights["mae"], visits=0)
@@ -122,6 +164,12 @@ class TestLTRPClusterContract(WeightsContract):
     @pytest.fixture
     def selector(self, weights: dict[str, Path]) -> Selector:
         return LTRPClusterSelector(weights["patch"])
+
+
+class TestCrossTeacherContract(SelectorContract):
+    @pytest.fixture
+    def selector(self, weights: dict[str, Path]) -> Selector:
+        return LTRPTeacher(weights["cross"], visits=1, positions=6)
 
 
 class TestLTRPTeacherContract(WeightsContract):

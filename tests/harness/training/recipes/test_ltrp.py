@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.harness.training.options.pretraining import LtrpOptions
+from ltrp_bench.harness.training.options.training import TrainingOptions
+from ltrp_bench.harness.training.recipes.ltrp import train_ltrp
+from ltrp_bench.selectors.checkpoints import load_metadata
+from ltrp_bench.selectors.ltrp.cross_checkpoints import load_cross_mae
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
 from ltrp_bench.selectors.registry import create_selector
@@ -30,3 +37,32 @@ def test_a_ranker_starts_from_its_teacher_and_is_loaded_by_the_selector(tmp_path
     # A learning rate of zero: the ranker still is the teacher's encoder.
     assert len(shared) > 40 and all(torch.equal(encoder[k], learnt[k]) for k in shared)
     assert run_command([*arguments[:3], "no_such_tag", "--out", str(tmp_path / "x"), *options.split()]) == 1
+
+
+def test_a_cross_attending_teacher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    teacher, ranker = tmp_path / "cross.safetensors", tmp_path / "ltrp.safetensors"
+    made = [*command("shapes", tmp_path / "mae", 1), "--decoder", "cross", "--export", str(teacher)]
+    assert run_command(made) == 0
+    options = "--ranker mae --iterations 2 --batch-size 2 --pictures 4 --workers 0 --lr 0 --positions 12"
+    arguments = ["train", "ltrp", "--mae", str(teacher), "--out", str(tmp_path / "ltrp"), *options.split()]
+    assert run_command([*arguments, "--export", str(ranker)]) == 0
+    assert json.loads(load_metadata(ranker)["training"])["positions"] == "12"
+    encoder, learnt = load_cross_mae(teacher).state_dict(), load_ranker(ranker).state_dict()
+    shared = [k for k in learnt if k in encoder and k.startswith(("blocks.", "patch_embed."))]
+    assert len(shared) > 40 and all(torch.equal(encoder[k], learnt[k]) for k in shared)
+    selector = create_selector("ltrp-teacher", weights=teacher, visits=1, positions=0.1)
+    assert selector.scores(torch.zeros(2, 3, 96, 96)).std() > 0
+    capsys.readouterr()
+    for wrong, message in (("some", "write all, a whole number, or a share"), ("131", "the 130 masked patches")):
+        assert run_command([*arguments[:-1], wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert run_command(["train", "ltrp", "--mae", "mae.shapes", *arguments[4:]]) == 2
+    assert "positions are for a CrossMAE" in capsys.readouterr().err
+
+
+def test_the_record_of_a_mae_teacher_is_that_of_earlier_trainings(tmp_path: Path) -> None:
+    """A folder of an earlier training is resumed only if its training.json is the same."""
+    training = TrainingOptions(out=tmp_path, iterations=1, batch_size=2, workers=0)
+    record = train_ltrp(LtrpOptions(mae="mae.shapes", ranker="ti", num_images=4), training)["training"]
+    own = {"what", "mae_sha256", "size", "loss", "distance", "hide", "mask_ratio", "asymmetric", "sublist"}
+    assert record.keys() == own | {"data", "pictures", "revision"} | training.recipe().keys()

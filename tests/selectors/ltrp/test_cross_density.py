@@ -1,0 +1,123 @@
+"""Semantic density on a CrossMAE: memory, sampled positions, and averages over maskings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.cross_density import cross_density, predict_without
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig, count_positions
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
+from ltrp_bench.selectors.ltrp.semantic_density import average_density, semantic_density
+
+SIZES: dict[str, Any] = {"image_size": 48, "patch_size": 8, "embed_dim": 32, "depth": 3, "heads": 2}
+DECODER: dict[str, Any] = {"decoder_dim": 24, "decoder_depth": 2, "decoder_heads": 3}
+
+
+def tiny() -> CrossMAE:
+    torch.manual_seed(0)
+    mae = CrossMAE(CrossMAEConfig(**SIZES, **DECODER)).eval().requires_grad_(False)
+    for parameter in mae.parameters():  # larger than at initialization: attention that is far from uniform
+        parameter.mul_(2)
+    return mae
+
+
+def images(batch: int) -> torch.Tensor:
+    return torch.randn(batch, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("hide_in_encoder", [False, True])
+@pytest.mark.parametrize("distance", ["l1", "l2"])
+def test_neither_memory_nor_batch_changes_scores(hide_in_encoder: bool, distance: Any) -> None:
+    mae, batch = tiny(), images(5)
+    visible = random_visible(5, 36, 6, torch.Generator().manual_seed(2))
+    masked = complement(visible, 36)
+    options: dict[str, Any] = {"hide_in_encoder": hide_in_encoder, "distance": distance}
+    whole = cross_density(mae, batch, visible, masked, max_memory_mb=1000, **options)
+    assert whole.shape == (5, 6) and whole.min() > 0
+    for megabytes in (0.001, 0.1, 0.6):
+        parts = cross_density(mae, batch, visible, masked, max_memory_mb=megabytes, **options)
+        torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
+    alone = cross_density(mae, batch[3:4], visible[3:4], masked[3:4], **options)
+    torch.testing.assert_close(alone, whole[3:4], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("hide_in_encoder", [False, True])
+def test_density_is_the_change_of_the_predictions(hide_in_encoder: bool) -> None:
+    mae, batch = tiny(), images(2)
+    visible = random_visible(2, 36, 6, torch.Generator().manual_seed(2))
+    positions = complement(visible, 36)[:, ::3]
+    scores = cross_density(mae, batch, visible, positions, hide_in_encoder=hide_in_encoder)
+    anchor = mae.decode(mae.encode(batch, visible), positions)
+    for removed in range(6):
+        without = predict_without(mae, batch, visible, positions, removed, hide_in_encoder=hide_in_encoder)
+        torch.testing.assert_close((without - anchor).abs().mean((1, 2)), scores[:, removed], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("positions", "count"), [("all", 29), (4, 4), (0.25, 7), (1.0, 29), (1, 1)])
+def test_average_is_the_mean_of_its_maskings(positions: Any, count: int) -> None:
+    """Seven visible patches: the last of the six sets of an order is filled up with its first six patches."""
+    mae, batch = tiny(), images(2)
+    orders = torch.stack([torch.randperm(36, generator=torch.Generator().manual_seed(i)) for i in range(4)]).view(
+        2, 2, 36
+    )
+    found = average_density(mae, batch, mask_ratio=0.8, orders=orders, positions=positions)
+    total, visits = torch.zeros(2, 36), torch.zeros(2, 36)
+    for image in range(2):
+        for order in orders[image]:
+            again = torch.cat([order, order])
+            for first in range(0, 36, 7):
+                visible, asked = again[None, first : first + 7], again[None, first + 7 : first + 7 + count]
+                scores = cross_density(mae, batch[image : image + 1], visible, asked)[0]
+                total[image, visible[0]] += scores
+                visits[image, visible[0]] += 1
+    torch.testing.assert_close(found.flatten(1), total / visits, atol=1e-6, rtol=1e-4)
+
+
+def test_sampled_positions_follow_the_image_and_not_its_batch() -> None:
+    mae, batch = tiny(), images(3)
+    orders = torch.stack([torch.randperm(36, generator=torch.Generator().manual_seed(i)) for i in range(3)])[:, None]
+    both = average_density(mae, batch, mask_ratio=0.8, orders=orders, positions=5)
+    alone = average_density(mae, batch[1:2], mask_ratio=0.8, orders=orders[1:2], positions=5)
+    torch.testing.assert_close(alone, both[1:2], atol=1e-6, rtol=1e-4)
+
+
+def test_either_decoder_goes_by_the_same_name() -> None:
+    mae, batch = tiny(), images(2)
+    visible = random_visible(2, 36, 6, torch.Generator().manual_seed(2))
+    masked = complement(visible, 36)
+    for hide, in_encoder in (("decoder", False), ("encoder_decoder", True)):
+        expected = cross_density(mae, batch, visible, masked, hide_in_encoder=in_encoder, distance="l2")
+        same, scores = semantic_density(mae, batch, visible, hide=hide, distance="l2")  # type: ignore[arg-type]
+        assert same is visible and torch.equal(scores, expected)
+    some = masked[:, 1:4]
+    _, scores = semantic_density(mae, batch, visible, positions=some)
+    assert torch.equal(scores, cross_density(mae, batch, visible, some))
+
+
+def test_half_precision_keeps_the_order_roughly() -> None:
+    mae, batch = tiny(), images(2)
+    visible = random_visible(2, 36, 12, torch.Generator().manual_seed(5))
+    _, full = semantic_density(mae, batch, visible)
+    _, half = semantic_density(mae.bfloat16(), batch, visible)
+    assert half.dtype == torch.float32
+    assert torch.corrcoef(torch.stack([full.flatten(), half.flatten()]))[0, 1] > 0.9
+
+
+def test_positions_are_all_a_number_or_a_share() -> None:
+    assert [count_positions(p, 177) for p in ("all", 1, 177, 0.25, 1e-9, 1.0)] == [177, 1, 177, 44, 1, 177]
+    for wrong in (0, 178, -1, 0.0, 1.5, "none"):
+        with pytest.raises(UsageError, match=f"from 1 to the 177 masked patches or a share .* not {wrong}"):
+            count_positions(wrong, 177)  # type: ignore[arg-type]
+
+
+def test_a_mae_takes_no_positions() -> None:
+    torch.manual_seed(0)
+    mae, batch = MAE(MAEConfig(**SIZES, **DECODER)), images(1)
+    with pytest.raises(UsageError, match="positions are for a CrossMAE"):
+        average_density(mae, batch, positions=4)
+    with pytest.raises(UsageError, match="positions are for a CrossMAE"):
+        semantic_density(mae, batch, torch.arange(6)[None], positions=torch.arange(6, 9)[None])
