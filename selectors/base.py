@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -123,6 +124,10 @@ class Selector(ABC):
         version: part of the fingerprint; raise it in a subclass when a change of its code changes its scores.
         later_options: options added after results were published. At their defaults, which must leave the scores as
             they were, they are no part of the fingerprint.
+        assumptions: one line for each thing that neither weights nor options say and that was assumed: printed at the
+            start of a run, and kept with its results.
+        readings: values that determine the scores and are not in the weights' bytes or options, as JSON: those of files
+            beside the weights, and those that were assumed. Part of the fingerprint.
     """
 
     name: str
@@ -142,6 +147,8 @@ class Selector(ABC):
     weights_family: str | None = None
     version: int = 1
     later_options: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    readings: Mapping[str, Any] = MappingProxyType({})
 
     def scores(self, images: Tensor, context: BatchContext | None = None) -> Tensor:
         """Score each patch.

@@ -101,6 +101,8 @@ class Task(ABC):
         supports_downsample: True if `Downsample` reductions are allowed.
         split: states of the categories; None if the task has no split.
         row_schema: column -> "int64" | "float64" | "string" | "binary" of the rows `predict` returns.
+        assumptions: one line for each thing that neither files nor options say and that was assumed, such as the
+            normalization of a model: printed at the start of a run, and kept with its results.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Task(ABC):
     headline: str
     supports_downsample: bool = False
     split: CategorySplit | None = None
+    assumptions: tuple[str, ...] = ()
     row_schema: Mapping[str, str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -120,7 +120,7 @@ def _data_sets() -> Iterator[str]:
 
 def data_folders() -> list[Path]:
     """Directories searched for data sets: those in LTRP_BENCH_DATA, ./data and ../shared/data, and those within."""
-    named = [Path(part) for part in os.environ.get("LTRP_BENCH_DATA", "").split(os.pathsep) if part]
+    named = [Path(part).expanduser() for part in os.environ.get("LTRP_BENCH_DATA", "").split(os.pathsep) if part]
     roots = [root for root in (*named, Path("data"), Path("../shared/data")) if root.is_dir()]
     inside = [child for root in roots for child in sorted(root.iterdir()) if child.is_dir()]
     return [*roots, *inside]

@@ -20,6 +20,9 @@ Metadata of a field:
     argument: True for a positional argument.
     optional: True if the default depends on other options; the command takes the group as `Overrides[Group]`.
 
+Paths: in every text and every path, a leading `~` and environment variables are expanded before the command sees them,
+also after the `=` of `NAME=FILE` and `key=value`: no shell expands them in `--out=~/runs`, a Makefile or a YAML file.
+
 Types of a field: str, int, float, bool, Path, a `Literal` of strings (choices), any of these or None, a tuple of fixed
 length, and `tuple[X, ...]` or `list[X]` (an option that may be repeated). A bool is a switch `--name`, or
 `--name/--no-name` if it is on by default. Choices and ranges are checked by typer (exit code 2).
@@ -29,13 +32,18 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import Enum
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import typer
+
+from ltrp_bench.selectors.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Group = TypeVar("Group")
@@ -188,7 +196,29 @@ def _value(given: Any, hint: Any) -> Any:
     if _is_repeated(hint):
         plain = [_value(one, None) for one in given or ()]
         return plain if get_origin(hint) is list else tuple(plain)
-    return given
+    if isinstance(given, (list, tuple)):
+        return type(given)(_value(one, None) for one in given)
+    if isinstance(given, Path):
+        return Path(expanded(str(given)))
+    return expanded(given) if isinstance(given, str) else given
+
+
+def expanded(text: str) -> str:
+    """A text with environment variables and a leading `~` expanded; "NAME=FILE" with those of its file.
+
+    Raises:
+        UsageError: a variable that is not set, in what is no existing path.
+    """
+    found = os.path.expandvars(text)
+    name, equals, value = found.partition("=")
+    if equals and value.startswith("~") and "/" not in name:
+        found = f"{name}={os.path.expanduser(value)}"  # noqa: PTH111
+    elif found.startswith("~"):
+        found = os.path.expanduser(found)  # noqa: PTH111
+    unset = re.search(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", found)
+    if unset is not None and not Path(found.partition("=")[2] if equals else found).exists():
+        raise UsageError(f"{text}: the environment variable {unset[1] or unset[2]} is not set")
+    return found
 
 
 def _choices(hint: Any) -> Sequence[str]:

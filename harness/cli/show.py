@@ -182,7 +182,7 @@ def _load(request: Request, files: ImageFiles, images: TaskImages) -> tuple[list
         # Before any weights are read, so that a missing image is reported at once.
         grid = (FILES_GRID, FILES_GRID) if files.grid is None else _parse_grid(files.grid)
         loaded = load_image_files(files.image or [], grid, files.truth)
-        return build_selectors(request), loaded
+        return build_selectors(request, print_note), loaded
     entries, task = build_selectors_and_task(request, print_note)
     with_oracle_scores = needs_oracle_scores(entries)
     return entries, load_task_images(task.task, images.index or (0,), with_oracle_scores=with_oracle_scores)

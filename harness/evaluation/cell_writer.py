@@ -71,7 +71,8 @@ class CellWriter:
 
         Args:
             cell: a pending cell with rows of every span on disk.
-            provenance: plain JSON to store beside the record; the selector's role and the skipped images are added.
+            provenance: plain JSON to store beside the record; the selector's role, the skipped images and what
+                was assumed are added.
 
         Raises:
             ResultsError: a span's file is gone. InputError: no image could be read, or ids are not unique.
@@ -94,6 +95,8 @@ class CellWriter:
         summary = self._task.resampling_summary(images)
         selector = self._group.selector.selector
         about = {**provenance, "role": selector.role, "skipped": skipped}
+        if assumed := [*selector.assumptions, *self._task.assumptions]:
+            about["assumed"] = assumed
         if selector.keeps_every_patch:
             about["keeps_every_patch"] = True
         self._store.write_cell(record, images, self._task.row_schema, about, summary)

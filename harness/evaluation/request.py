@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ def resolve_request(request: Request, notice: Callable[[str], None]) -> list[tup
 
     Args:
         request: names and options.
-        notice: called with a line about each option that some of the tasks do not have.
+        notice: called with a line about each option that some of the tasks do not have, and about everything that was
+            assumed of weights, models and data.
 
     Returns:
         Each task with each selector, task by task. A selector whose weights depend on the task's domain is built once
@@ -54,7 +55,20 @@ def resolve_request(request: Request, notice: Callable[[str], None]) -> list[tup
             if (name, tags) not in built:
                 built[name, tags] = requested.build(name, tags)
             pairs.append((built[name, tags], task))
+    announce_assumptions((one for pair in pairs for one in pair), notice)
     return pairs
+
+
+def announce_assumptions(entries: Iterable[SelectorEntry | TaskEntry], notice: Callable[[str], None]) -> None:
+    """Say in one line each what selectors and tasks assumed, since neither files nor options say it."""
+    lines: dict[str, None] = {}
+    for entry in entries:
+        if isinstance(entry, SelectorEntry):
+            lines.update((f"{entry.name}: {line}", None) for line in entry.selector.assumptions)
+        else:
+            lines.update((f"{entry.info.name}: {line}", None) for line in entry.task.assumptions)
+    for line in lines:
+        notice(line)
 
 
 @dataclass(frozen=True)
@@ -94,7 +108,10 @@ class RequestedSelectors:
         if ":" in spec.name:
             # Users edit their own selectors between runs, so results of older code must not be reused.
             identity["source"] = _source_digest(spec.factory)
-        return selector_entry(spec.create(), spec.name, identity)
+        selector = spec.create()
+        if selector.readings:
+            identity["readings"] = dict(selector.readings)
+        return selector_entry(selector, spec.name, identity)
 
     def _spec(self, name: str, tags: str | Sequence[str]) -> SelectorSpec:
         return resolve(name, self.weights.get(name), tags, **self.options.get(name, {}))

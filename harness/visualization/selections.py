@@ -11,7 +11,7 @@ import torch
 
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.evaluation.plan import SEED_LIMIT, SelectorEntry, TaskEntry
-from ltrp_bench.harness.evaluation.request import RequestedSelectors, resolve_request
+from ltrp_bench.harness.evaluation.request import RequestedSelectors, announce_assumptions, resolve_request
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.selectors.errors import InputError, UsageError
@@ -37,15 +37,21 @@ class ImageSelection:
     reduced: dict[float, ReducedInput]
 
 
-def build_selectors(request: Request) -> list[SelectorEntry]:
+def build_selectors(request: Request, notice: Callable[[str], None]) -> list[SelectorEntry]:
     """Builds the selectors of a request for image files, which are taken as photographs.
+
+    Args:
+        request: names and options.
+        notice: called with a line about everything that was assumed of weights.
 
     Raises:
         UsageError, InputError: as `resolve_request`.
     """
     requested = RequestedSelectors.from_request(request)
     requested.check_names(FILES_DOMAIN)
-    return [requested.build(name, FILES_DOMAIN) for name in requested.names]
+    entries = [requested.build(name, FILES_DOMAIN) for name in requested.names]
+    announce_assumptions(entries, notice)
+    return entries
 
 
 def build_selectors_and_task(request: Request, notice: Callable[[str], None]) -> tuple[list[SelectorEntry], TaskEntry]:

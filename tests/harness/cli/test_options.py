@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from ltrp_bench.harness.cli.main import app, run_command
 from ltrp_bench.harness.cli.options import Overrides, options_command
+from ltrp_bench.selectors.errors import UsageError
 
 FLAGS = Path(__file__).with_name("flags.txt")
 
@@ -111,6 +112,59 @@ def test_help_lists_choices_and_ranges(built: Any) -> None:
     assert "2<=x<=9" in text
     assert "--hidden" not in text
     assert "A toy." in text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    out: Path = field(default=Path("runs"), metadata={"help": "Folder."})
+    images: list[Path] | None = field(default=None, metadata={"help": "Images.", "argument": True})
+    init: str | None = field(default=None, metadata={"help": "File or tag."})
+    weights: tuple[str, ...] = field(default=(), metadata={"help": "Repeat."})
+
+
+def paths_of(*arguments: str) -> Paths:
+    made = []
+    toy = typer.Typer()
+
+    @options_command(toy, "toy")
+    def command(paths: Paths) -> None:
+        made.append(paths)
+
+    result = CliRunner().invoke(toy, arguments)
+    if isinstance(result.exception, UsageError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return made[0]
+
+
+@pytest.mark.parametrize("home", ["~", "$HOME", "${HOME}"])
+def test_home_and_variables_are_expanded_in_every_path(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/there")
+    weights = ("--weights", f"ltrp={home}/w.pth", "--weights", f"{home}/a=b.pth", "--weights", "task.labels=~/x")
+    got = paths_of(f"{home}/a.jpg", f"{home}/b.jpg", f"--out={home}/runs", f"--init={home}/i.pth", *weights)
+    assert got == Paths(
+        out=Path("/there/runs"),
+        images=[Path("/there/a.jpg"), Path("/there/b.jpg")],
+        init="/there/i.pth",
+        weights=("ltrp=/there/w.pth", "/there/a=b.pth", "task.labels=/there/x"),
+    )
+
+
+def test_other_tildes_and_texts_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/there")
+    given = ("evit.stages=[1, 2]", "a~b", "x=~nobody-of-this-name/y", "p=50%", "price=5$")
+    got = paths_of("--out", "a/~/b", "--init", "mae.shapes", *(part for one in given for part in ("--weights", one)))
+    assert got == Paths(out=Path("a/~/b"), init="mae.shapes", weights=given)
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    for text in ("$NOWHERE/runs", "${NOWHERE}/runs"):
+        with pytest.raises(UsageError, match="environment variable NOWHERE is not set"):
+            paths_of("--out", text)
+    odd = tmp_path / "$NOWHERE"
+    odd.mkdir()
+    assert paths_of("--out", str(odd), "--weights", f"dino={odd}") == Paths(out=odd, weights=(f"dino={odd}",))
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,18 @@ def test_a_finished_cell_has_its_record_and_rows(tmp_path: Path) -> None:
     assert not list((tmp_path / "partial").rglob("*.parquet"))
 
 
+def test_what_was_assumed_is_kept_with_the_results(tmp_path: Path) -> None:
+    group = _group(ratios=(0.5,))
+    group.selector.selector.assumptions = ("its heads are 3",)
+    group.task.task.assumptions = ("its classes are in order",)
+    writer = _writer(tmp_path, group)
+    for span in SPANS:
+        _write(writer, group, span)
+    writer.finish(group.cells[0], {"finished": "now"})
+    stored = RunStore(tmp_path).read_provenance(group.cells[0].fingerprint)
+    assert stored["assumed"] == ["its heads are 3", "its classes are in order"]
+
+
 def test_a_cell_cannot_be_finished_without_all_spans(tmp_path: Path) -> None:
     group = _group()
     writer = _writer(tmp_path, group)

@@ -9,7 +9,14 @@ import pytest
 import toy_bench as toy
 
 from ltrp_bench.harness.evaluation.options import Request
-from ltrp_bench.harness.evaluation.request import RequestedSelectors, TaskArguments, resolve_request, weights_tags
+from ltrp_bench.harness.evaluation.request import (
+    RequestedSelectors,
+    TaskArguments,
+    announce_assumptions,
+    resolve_request,
+    weights_tags,
+)
+from ltrp_bench.selectors.controls import RandomControl
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.registry import create_task
 
@@ -97,6 +104,28 @@ def test_a_folder_for_one_task_or_for_all() -> None:
 def test_options_that_belong_to_no_task(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         _arguments(**options)
+
+
+class Assuming(RandomControl):
+    name = "assuming"
+    assumptions = ("mean and std are ImageNet's",)
+
+    def __init__(self, patch_size: int = 8) -> None:
+        super().__init__(patch_size)
+        self.readings = {"rate": 1.0}
+
+
+def test_what_was_assumed_is_said_once_and_readings_are_part_of_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"{__name__}:Assuming"
+    notices: list[str] = []
+    request = Request(selectors=(name, "random"), tasks=("shapes-coverage",), shared={"limit": 1})
+    pairs = resolve_request(request, notices.append)
+    assert notices == [f"{name}: mean and std are ImageNet's"]
+    identities = [entry.info.identity.value for entry, _ in pairs]
+    assert identities[0]["readings"] == {"rate": 1.0} and "readings" not in identities[1]
+    monkeypatch.setattr(type(pairs[0][1].task), "assumptions", ("classes are in the order of folders",))
+    announce_assumptions([*pairs[0], *pairs[1]], notices.append)
+    assert notices[1:] == [notices[0], "shapes-coverage: classes are in the order of folders"]
 
 
 def test_an_edit_of_the_users_own_selector_changes_its_identity(

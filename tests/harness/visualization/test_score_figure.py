@@ -60,7 +60,7 @@ def test_by_rank_only_the_order_of_scores_matters(world: Any) -> None:
 
 def test_downsample_is_shown_as_the_smaller_image(image_file: Path) -> None:
     images = load_image_files([image_file], (4, 4), [])
-    (entry,) = build_selectors(Request(selectors=("downsample",), tasks=()))
+    (entry,) = build_selectors(Request(selectors=("downsample",), tasks=()), pytest.fail)
     selections = select_patches(entry, images, (0.25,), seed=0, device="cpu")
     assert selections[0].scores is None and selections[0].reduced == {0.25: Downsample(0.25)}
     panels = score_figure(images, [selections]).panels

@@ -69,7 +69,7 @@ def test_the_oracle_on_files_ranks_by_their_masks(image_file: Path, tmp_path: Pa
     mask[:10, :15], mask[20:30, 15:30] = 255, 1
     Image.fromarray(mask).save(tmp_path / "mask.png")
     (image,) = load_image_files([image_file], (4, 4), [tmp_path / "mask.png"])
-    (oracle,) = build_selectors(Request(selectors=("oracle",), tasks=()))
+    (oracle,) = build_selectors(Request(selectors=("oracle",), tasks=()), pytest.fail)
     kept = select_patches(oracle, [image], (0.125,), seed=0, device="cpu")[0].reduced[0.125]
     assert isinstance(kept, Keep) and [tuple(place) for place in np.argwhere(kept.mask)] == [(0, 0), (2, 1)]
     with pytest.raises(InputError, match="'oracle' ranks by ground truth, a.png has none: give --truth"):
@@ -80,7 +80,7 @@ def test_random_scores_depend_on_a_files_name_and_not_on_its_folder(image_file: 
     (tmp_path / "b").mkdir()
     copy = tmp_path / "b" / image_file.name
     copy.write_bytes(image_file.read_bytes())
-    (entry,) = build_selectors(Request(selectors=("random",), tasks=()))
+    (entry,) = build_selectors(Request(selectors=("random",), tasks=()), pytest.fail)
     images = load_image_files([image_file, copy], (4, 4), [])
     first, second = select_patches(entry, images, (0.25,), seed=0, device="cpu")
     np.testing.assert_array_equal(first.scores, second.scores)
