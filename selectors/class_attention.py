@@ -22,7 +22,7 @@ from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_value
-from ltrp_bench.selectors.vit.backbones import blocks_until, class_attention, load_backbone, name_of_file
+from ltrp_bench.selectors.vit.backbones import blocks_until, class_attention, load_backbone, tagged_name
 from ltrp_bench.selectors.vit.stem import ConvStem
 from ltrp_bench.selectors.vit.timm_tags import label_sets_of
 
@@ -131,7 +131,7 @@ def refuse_labels(path: Path, name: str, probes: bool) -> None:
         probes: accept a classifier; published files hold one that was trained on the frozen backbone.
     """
     labels = json.loads(load_metadata(path).get("config", "{}")).get("label_set")
-    if labels is None and (model := name_of_file(path)) is not None:
+    if labels is None and (model := tagged_name(path)) is not None:
         try:
             labels = "+".join(label_sets_of(model)) or None
         except InputError as error:

@@ -15,7 +15,7 @@ from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Sup
 from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
-from ltrp_bench.selectors.vit.backbones import name_of_file, timm_name
+from ltrp_bench.selectors.vit.backbones import name_of_file, tagged_name, timm_name
 from ltrp_bench.selectors.vit.supervision import supervision_of
 
 STRIDE = 32
@@ -67,9 +67,8 @@ def load_resnet(weights: str | Path, model: str | None = None, label_set: str | 
     net.eval().requires_grad_(False)
     known = timm.get_pretrained_cfg(name) if name else None
     mean, std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)
-    return ResNetBackbone(
-        net, cast(Channels, tuple(mean)), cast(Channels, tuple(std)), supervision_of(name, {}, classes, label_set)
-    )
+    supervision = supervision_of(name or tagged_name(path), {}, classes, label_set)
+    return ResNetBackbone(net, cast(Channels, tuple(mean)), cast(Channels, tuple(std)), supervision)
 
 
 def _from_state(state: Mapping[str, Tensor], classes: int) -> ResNet:

@@ -25,6 +25,9 @@ from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.stem import ConvStem, stem_patch_size
 from ltrp_bench.selectors.vit.supervision import supervision_of, unlabelled
 
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".tar", ".bin", ".safetensors")
+"""Ends of file names that are no tag."""
+
 
 @dataclass
 class Backbone:
@@ -102,9 +105,11 @@ def load_backbone(
     load_into(net, state, f"the ViT {name or path.name}")
     net.eval().requires_grad_(False)
     # A model without a tag may be meant as an architecture alone.
-    tagged = name if model is None or "." in model else None
+    tagged = tagged_name(path) if model is None else name if "." in model else None
     supervision = (
-        supervision_of(name, config, int(net.num_classes), label_set) if supervised else unlabelled(tagged, config)
+        supervision_of(name or tagged, config, int(net.num_classes), label_set)
+        if supervised
+        else unlabelled(tagged, config)
     )
     known = timm.get_pretrained_cfg(name) if name and not config else None
     mean, std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)
@@ -151,6 +156,17 @@ def name_of_file(path: Path) -> str | None:
         return timm_name(stem)
     except UsageError:
         return None
+
+
+def tagged_name(path: Path) -> str | None:
+    """The file name without suffixes if it is a model of timm with any tag; None otherwise.
+
+    A tag that this version of timm does not know may still name label sets.
+    """
+    stem = path.name
+    while (suffix := Path(stem).suffix) in WEIGHTS_SUFFIXES:
+        stem = stem.removesuffix(suffix)
+    return stem if "." in stem and timm.is_model(stem.partition(".")[0]) else None
 
 
 def _from_timm(name: str, state: Mapping[str, Tensor], heads: int | None, path: Path) -> VisionTransformer:

@@ -38,6 +38,15 @@ def test_a_timm_model_gives_its_normalization(net: torch.nn.Module, tmp_path: Pa
         load_resnet(tmp_path / "w.pth", "resnet18000")
 
 
+def test_label_sets_follow_the_tag_of_the_file(net: torch.nn.Module, tmp_path: Path) -> None:
+    torch.save(net.state_dict(), tmp_path / "resnet18.fb_swsl_ig1b_ft_in1k.pt")
+    torch.save(net.state_dict(), tmp_path / "resnet18.flickr_ft_in1k.pt")
+    found = load_resnet(tmp_path / "resnet18.fb_swsl_ig1b_ft_in1k.pt")
+    assert found.supervision == Supervision.labels("hashtags", "imagenet1k")
+    with pytest.raises(InputError, match="the part 'flickr'"):
+        load_resnet(tmp_path / "resnet18.flickr_ft_in1k.pt")
+
+
 def test_other_models_are_refused(net: torch.nn.Module, tmp_path: Path) -> None:
     assert is_resnet(net.state_dict()) and not is_resnet({"conv1.weight": torch.zeros(1)})
     torch.save({"blocks.0.attn.qkv.weight": torch.zeros(1)}, tmp_path / "vit.pth")

@@ -22,6 +22,7 @@ from ltrp_bench.selectors.vit.backbones import (
     build_vit,
     class_attention,
     load_backbone,
+    tagged_name,
     timm_name,
     tokens,
 )
@@ -120,6 +121,30 @@ def test_a_file_called_after_its_architecture_alone_is_told_by_its_tensors(tmp_p
     torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "vit_tiny_patch16_224.pth")
     backbone = load_backbone(tmp_path / "vit_tiny_patch16_224.pth")
     assert str(backbone.supervision) == "imagenet1k" and backbone.mean == (0.485, 0.456, 0.406)
+
+
+def test_a_tag_that_timm_does_not_know_is_not_passed_over(tmp_path: Path) -> None:
+    """A file of a newer timm: by its 1,000 outputs alone it would count as trained on ImageNet-1K only."""
+    newer = tmp_path / "vit_tiny_patch16_224.laion9b_ft_in1k.pt"
+    torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), newer)
+    with pytest.raises(InputError, match="the part 'laion9b' of timm's tag .* label_set=NAME"):
+        load_backbone(newer)
+    assert str(load_backbone(newer, label_set="captions+imagenet1k").supervision) == "captions+imagenet1k"
+    assert str(load_backbone(newer, model="vit_tiny_patch16_224.augreg_in21k_ft_in1k").supervision).startswith("imagen")
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("vit_tiny_patch16_224.mine.safetensors", "vit_tiny_patch16_224.mine"),
+        ("resnet50.a1_in1k.pth.tar", "resnet50.a1_in1k"),
+        ("vit_tiny_patch16_224.pth.tar", None),
+        ("deit_small_patch16_224-cd65a155.pth", None),
+        ("checkpoint.best.pth", None),
+    ],
+)
+def test_tags_in_file_names(file: str, name: str | None) -> None:
+    assert tagged_name(Path(file)) == name
 
 
 def test_labels_that_nothing_tells_are_asked_for(tmp_path: Path) -> None:
