@@ -1,9 +1,10 @@
-"""The splits by label sets whose classes have names: COCO's 80, VOC's 20, Objects365, Open Images, LVIS."""
+"""The splits by label sets whose classes have names: those of COCO, VOC, ADE20K, Objects365, Open Images and LVIS."""
 
 from __future__ import annotations
 
 import pytest
 from build_classes import BY_HAND, LISTS, build, classes
+from build_masks import BY_HAND as STUFF_BY_HAND
 from split_files import FIRST, read_lines, split_path
 
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
@@ -70,10 +71,24 @@ def test_voc_has_seen_its_twenty_of_coco() -> None:
     )
 
 
+def test_a_list_in_its_own_words_is_copied_as_seen() -> None:
+    context = load_split("ade20k_context59")
+    assert (context.states["wall"], context.wnids["computer"]) == ("seen", ("computer",))
+    assert {name for name in VOC_NAMES if load_split("ade20k_voc20").states[name] != "seen"} == {"train"}
+
+
+def test_the_panoptic_classes_know_no_dropped_stuff() -> None:
+    split = load_split("cocostuff_cocostuff171")
+    unseen = {category for category, state in split.states.items() if state == "unseen"}
+    dropped = {row["category"] for row in read_lines(STUFF_BY_HAND) if row["panoptic"] == "dropped"}
+    assert unseen == dropped and "cloth" in dropped
+    assert (split.wnids["branch"], split.wnids["door-stuff"]) == (("tree-merged",), ("door-stuff",))
+
+
 def test_every_decision_is_used() -> None:
     for row in read_lines(BY_HAND):
-        split = load_split(f"{row['label_set']}_{row['list']}") if (row["label_set"], row["list"]) in FILES else None
-        assert split is not None, row
+        assert (row["label_set"], row["list"]) in FILES, row
+        split = load_split(f"{row['label_set']}_{row['list']}")
         assert (split.states[row["category"]], split.reasons[row["category"]]) == (
             row["state"],
             f"by hand: {row['reason']}",
