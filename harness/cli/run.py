@@ -108,7 +108,10 @@ def run(
     from ltrp_bench.harness.evaluation.sweep import run_sweep
     from ltrp_bench.harness.evaluation.whole_image import add_whole_images
     from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
+    from ltrp_bench.results.leaderboard.category_groups import GroupReader
+    from ltrp_bench.results.leaderboard.exposure import with_exposure
     from ltrp_bench.results.store.run_store import RunStore
+    from ltrp_bench.tasks.splits import label_sets
 
     ratios = check_ratios(grid.keep_ratio)
     models.check_files()
@@ -153,7 +156,8 @@ def run(
             progress.notice(f"interrupted: {kept}; repeat the command to resume")
             raise typer.Exit(130) from None
     terminal = console()
-    terminal.print(results_table(aggregate_cells(records), terminal.width))
+    frame = with_exposure(aggregate_cells(records), records, GroupReader(store, label_sets))
+    terminal.print(results_table(frame, terminal.width))
     if line := _skipped_line(records, lambda record, image: skip_reason(store, record, image)):
         typer.echo(f"note: {line}", err=True)
     done = f"{counted(len(records), 'cell')}, {counted(progress.worked, 'image')} evaluated now"

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import pandas as pd
+
 from ltrp_bench.results.leaderboard.category_groups import (
     CategoryGroups,
     GroupReader,
@@ -123,6 +125,19 @@ def add_exposure(rows: Sequence[TableRow], records: Iterable[CellRecord], reader
         if not behind and example is not None:
             behind = [example]
         row.values.update(_EMPTY if not behind else cells.values(behind, str(row.values["metric"])))
+
+
+def with_exposure(frame: pd.DataFrame, records: Iterable[CellRecord], reader: GroupReader) -> pd.DataFrame:
+    """A table of `aggregate.aggregate_cells` with the columns `COLUMNS` as well.
+
+    Args:
+        frame: the table.
+        records: all cells behind its rows.
+        reader: reader of the run's groups, with the knowledge of label sets.
+    """
+    rows = [TableRow({str(name): value for name, value in row.items()}, None) for row in frame.to_dict("records")]
+    add_exposure(rows, records, reader)
+    return pd.DataFrame([row.values for row in rows], columns=[*frame.columns, *COLUMNS])
 
 
 class _Cells:

@@ -121,9 +121,9 @@ def exposure_options(rows: Sequence[Row]) -> str:
     name = next(others, "")
     marks = " and ".join(sorted({exposure_mark(row) for row in marked}))
     split = (
-        f"to compare {EXPOSED_MARK} on unseen categories: --unseen-by {name} or --unseen-by common; " if name else ""
+        f"to compare {EXPOSED_MARK} on unseen categories: leaderboard --unseen-by {name}, or common; " if name else ""
     )
-    return f"{split}to rank {marks} as they are: --count-exposed"
+    return f"{split}to rank {marks} as they are: leaderboard --count-exposed"
 
 
 def _exposed_groups(rows: Sequence[Row]) -> list[list[int]]:

@@ -131,6 +131,9 @@ def _fitting(columns: Sequence[_Column], rows: Sequence[Row], width: int) -> tup
             if _table_width(more, rows) <= width:
                 shown = more
                 hidden.remove(title)
+    if _table_width(shown, rows) > width:
+        shown = [one for one in shown if one.title != "rank"]
+        hidden.append("rank")
     return shown, hidden + intervals
 
 

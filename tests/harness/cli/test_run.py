@@ -122,11 +122,13 @@ def test_an_edited_split_is_evaluated_anew_and_an_equal_one_is_not(run: Run, tmp
 def test_a_selector_of_the_other_fold_is_announced(run: Run) -> None:
     line = ("run", "--selector", "evit", "--selector", "variance", "--task", "shapes-coverage", "--limit", 2)
     line = (*line, "--device", "cpu", "--keep-ratio", 0.5, "--weights", f"evit={resolve('vit.shapes0')}")
-    code, _, err = run(*line, "--task-option", "fold=1")
+    code, out, err = run(*line, "--task-option", "fold=1")
     assert code == 0 and err.count("note: ") == 1
+    assert "; unseen by shapes-seen/1: 8 of 16 categories" in out.splitlines()[0] and " evit† " in out
+    assert "\n† evit: labels of shapes-seen/0 contain 8 of the 8 categories called unseen: " in out
     assert "note: evit was trained on shapes-seen/0, which contains 8 of the 8 categories of shapes-coverage" in err
-    code, _, err = run(*line, "--task-option", "fold=0")
-    assert code == 0 and "note: " not in err
+    code, out, err = run(*line, "--task-option", "fold=0")
+    assert code == 0 and "note: " not in err and "†" not in out
 
 
 def test_a_split_that_lacks_categories_is_one_line(run: Run, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
 from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
 from ltrp_bench.results.leaderboard.category_groups import GroupReader
-from ltrp_bench.results.leaderboard.exposure import Exposure, exposure_of
+from ltrp_bench.results.leaderboard.exposure import COLUMNS, Exposure, exposure_of, with_exposure
 from ltrp_bench.results.schema.rows import MetricRow
 
 
@@ -41,6 +42,19 @@ def test_columns(world: Any, label_sets: tuple[str, ...], expected: tuple[Any, .
     assert (row["unseen_measured"], row["unseen_objects"]) == (1, 10)
     found = tuple(row[["exposure", "exposed_unseen", "exposed_narrow", "exposed_categories"]])
     assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_columns_of_a_table_without_intervals(world: Any, known_labels: Any) -> None:
+    world.cell("good", 0.5, 0.6, label_sets=("imagenet21k", "imagenet1k"))
+    world.cell("plain", 0.5, 0.6, label_sets=())
+    records = world.store.read_cells()
+    table = aggregate_cells(records)
+    frame = with_exposure(table, records, GroupReader(world.store, known_labels))
+    pd.testing.assert_frame_equal(frame[table.columns], table)
+    assert list(frame.columns) == [*table.columns, *COLUMNS]
+    assert frame[["selector", "exposure", "exposed_categories"]].to_numpy().tolist() == [
+        *(["good", "exposed", "b"], ["plain", "none", ""])
+    ]
 
 
 def test_the_share_is_that_of_the_unseen_group(world: Any, make_record: Any, known_labels: Any) -> None:

@@ -138,8 +138,8 @@ def test_selectors_of_one_name_have_ids() -> None:
 def test_options_that_help() -> None:
     clip = row("clip", "open", supervision="captions")
     assert exposure_options([row(), clip, exposed()]) == (
-        "to compare † on unseen categories: --unseen-by imagenet21k or --unseen-by common; "
-        "to rank † and ‡ as they are: --count-exposed"
+        "to compare † on unseen categories: leaderboard --unseen-by imagenet21k, or common; "
+        "to rank † and ‡ as they are: leaderboard --count-exposed"
     )
-    assert exposure_options([row(), clip]) == "to rank ‡ as they are: --count-exposed"
+    assert exposure_options([row(), clip]) == "to rank ‡ as they are: leaderboard --count-exposed"
     assert exposure_options([row()]) == "" == exposure_options([exposed(unseen_rank=1.0)])

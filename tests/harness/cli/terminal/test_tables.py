@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def test_columns_without_a_value_are_left_out(runs: Path, capsys: pytest.Capture
 
 def test_values_have_intervals_and_ranks(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frame = load_leaderboard(runs).frame
-    header, *rows = printed(frame, capsys)
+    heading, header, *rows = printed(frame, capsys)
+    assert heading.startswith("shapes-coverage, none, coverage; unseen by shapes-seen/0: 8 of 16 categories")
     assert [title in header for title in ("adjusted", "rank  rank on unseen", "as random at")] == [True] * 3
     row = frame[frame["selector"] == "variance"].iloc[0]
     (line, *_) = [line for line in rows if " variance " in line]
@@ -56,11 +58,14 @@ def test_a_narrow_terminal_gets_headings_and_fewer_columns(runs: Path, capsys: p
     row = frame[frame["selector"] == "variance"].iloc[0]
     interval = f"{row['all']:.4f} [{row['all_low']:.4f} {row['all_high']:.4f}]"
     for width, intervals in ((100, True), (80, True), (60, False)):
-        heading, header, *rows = printed(frame, capsys, width)
-        assert heading == "shapes-coverage, none, coverage"
+        heading, *rows = printed(frame, capsys, width)
+        assert heading.startswith("shapes-coverage, none, coverage; unseen by ")
+        (header,) = [line for line in rows if line.lstrip().startswith("keep ")]
         assert header.split()[:5] == ["keep", "selector", "all", "seen", "unseen"]
-        assert max(map(len, [header, *rows])) <= width and not any("…" in line for line in rows)
-        assert f"left out to fit {width} columns: images, seeds, supervision" in " ".join(rows)
+        assert max(map(len, rows)) <= width and not any("…" in line for line in rows)
+        (hidden,) = re.findall(rf"left out to fit {width} columns: (.*?); a CSV", " ".join(rows))
+        assert set(hidden.split(", ")) >= {"images", "supervision", "images/s"}
+        assert ("rank" in header.split()) is (width > 60) and ("rank" in hidden.split(", ")) is (width <= 60)
         (line, *_) = [line for line in rows if " variance " in line]
         assert (interval in line) is intervals and f"{row['all']:.4f}" in line
 
@@ -72,6 +77,7 @@ def exposed(runs: Path) -> pd.DataFrame:
     marked = frame["selector"] == "variance"
     names = "; ".join([*(f"thing {i}" for i in range(8)), "kite (narrow)"])
     frame = frame.assign(split_by="imagenet1k", seen_categories=8, unseen_categories=12, unseen_objects=30)
+    frame = frame.assign(unseen_measured=12, exposed_unseen=np.where(marked, 9 / 12, 0.0))
     frame = frame.assign(exposure=np.where(marked, "exposed", "none"))
     frame = frame.assign(exposed_categories=np.where(marked, names, ""), retention_all=0.5, retention_unseen=0.25)
     frame.loc[marked, ["unseen_rank", "unseen_rank_last"]] = np.nan
@@ -94,8 +100,8 @@ def test_exposed_rows_have_marks_and_a_line_below(exposed: pd.DataFrame, capsys:
     assert rows[-2:] == [
         "† variance: labels of imagenet21k+imagenet1k contain 9 (1 narrow) of the 12 categories called unseen: "
         "thing 0, thing 1, thing 2, thing 3, thing 4, thing 5 and 3 others; not ranked on unseen",
-        "to compare † on unseen categories: --unseen-by imagenet21k or --unseen-by common; to rank † as they are: "
-        "--count-exposed",
+        "to compare † on unseen categories: leaderboard --unseen-by imagenet21k, or common; to rank † as they are: "
+        "leaderboard --count-exposed",
     ]
 
 
@@ -121,7 +127,7 @@ def test_columns_return_when_intervals_are_left_out(exposed: pd.DataFrame, capsy
 
 
 def test_few_unseen_categories(exposed: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second, *_ = printed(exposed.assign(unseen_categories=4), capsys)
+    first, second, *_ = printed(exposed.assign(unseen_categories=4, unseen_measured=4), capsys)
     assert first.endswith("4 of 12 categories, 30 objects")
     assert second == "4 categories are few: their mean says little about unseen categories in general"
 
