@@ -84,7 +84,8 @@ def test_both_folds_side_by_side(
 
     # Fold 0 has both controls, so the leaderboard's printout has the adjusted gap; fold 1 has not.
     assert run_command(["leaderboard", "runs"]) == 0
-    header, *lines = capsys.readouterr().out.splitlines()
-    assert "adjusted" in header
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("unseen by ")[2][:13] for line in lines[:2]] == ["shapes-seen/1", "shapes-seen/0"]
+    assert lines[2].startswith("task") and "adjusted" in lines[2]
     cells = [line.split() for line in lines if "trained:Trained" in line]
     assert sum("-" in line for line in cells) == 1 and len(cells) == 2
