@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ltrp_bench.harness.evaluation.scorer import Grid
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import PatchEdges, Sample, Task
-from ltrp_bench.tasks.data.decoding import open_image
-from ltrp_bench.tasks.data.masks import read_mask
+from ltrp_bench.tasks.data.decoding import read_mask, read_rgb
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges
 
 MAX_SIDE: Final = 640
@@ -116,9 +115,7 @@ def load_image_files(files: Sequence[Path], grid: Grid, masks: Sequence[Path]) -
 def _load_image_file(file: Path, grid: Grid, mask: Path | None) -> DisplayImage:
     if file.is_dir():
         raise InputError(f"image {file} is a folder: name image files, or give --task coco-coverage --data {file}")
-    image = open_image(
-        file, "image", lambda opened: np.asarray((ImageOps.exif_transpose(opened) or opened).convert("RGB"))
-    )
+    image = read_rgb(file, upright=True)
     height, width = image.shape[:2]
     if height < grid[0] or width < grid[1]:
         raise InputError(

@@ -23,11 +23,13 @@ class ImageDataset(ABC):
         revision: identifies the data, and enters fingerprints. For files it changes with any byte of the annotations,
             and with the name or the size in bytes of an image file in use; an image that is replaced by one of the
             same size in bytes goes unnoticed. For `shapes` it is version and seed.
+        assumptions: one line for each thing that the files do not say and that was assumed.
     """
 
     domain: Domain
     categories: tuple[str, ...]
     revision: str
+    assumptions: tuple[str, ...] = ()
 
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = tuple(ids)

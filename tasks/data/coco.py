@@ -34,6 +34,7 @@ class CocoDataset(ObjectDataset):
         self._images = self.folder.images[: check_limit(limit)]
         self.categories = tuple(self.folder.categories.values())
         self.revision = self.folder.revision_of(self._images)
+        self.assumptions = self.folder.assumptions
         super().__init__([str(image.id) for image in self._images])
 
     def pixels(self, index: int) -> np.ndarray:

@@ -16,6 +16,8 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.decoding import read_rgb
+from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.files.listing import list_files
 
 HOW_TO_GET = (
     "get 2017 Val images and annotations from https://cocodataset.org/#download and unzip both there, "
@@ -86,6 +88,8 @@ class CocoFolder:
         images: entries of the images, sorted by id.
         categories: id -> name, sorted by id.
         objects: image id -> its objects, crowds included, in the file's order.
+        files: file_name -> path of the image, see `FileFinder`.
+        assumptions: one line for each thing that the files do not say and that was assumed.
 
     Raises:
         InputError: nothing found there, a JSON file that is corrupt or not COCO's, or an annotation that contradicts
@@ -102,6 +106,9 @@ class CocoFolder:
         self._by_id = {image.id: image for image in self.images}
         self.objects = _objects(content["annotations"], self._by_id, self.categories, self.annotations)
         self._digest = hashlib.sha256(raw).digest()
+        finder = FileFinder(self.folder, self.root)
+        self.files = finder.match(image.file_name for image in self.images)
+        self.assumptions = finder.assumptions
 
     @property
     def revision(self) -> str:
@@ -114,7 +121,7 @@ class CocoFolder:
         Image files are not read: one that is replaced by another of the same size in bytes goes unnoticed. A missing
         file has the size -1.
         """
-        used = sorted((image.file_name, _file_size(self.folder / image.file_name)) for image in images)
+        used = sorted((image.file_name, _file_size(self.files[image.file_name])) for image in images)
         return hashlib.sha256(self._digest + json.dumps(used).encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -130,7 +137,7 @@ class CocoFolder:
         Raises InputError for a file that is missing, cannot be decoded or has another size than annotated.
         """
         return read_rgb(
-            self.folder / image.file_name,
+            self.files[image.file_name],
             (image.width, image.height),
             size_from=f"{self.annotations.name} says",
             listed_by=f" ({self.annotations.name} lists it as id {image.id})",
@@ -149,7 +156,7 @@ def _locate(root: Path, subset: str) -> tuple[Path, Path]:
     first = (root / "annotations" / f"instances_{subset}.json", root / subset)
     if first[0].is_file() and first[1].is_dir():
         return first
-    found = sorted(root.glob("*.json")) if root.is_dir() else []
+    found = list_files(root, (".json",)) if root.is_dir() else []
     if (root / "images").is_dir() and len(found) == 1:
         return found[0], root / "images"
     if (root / "images").is_dir() and len(found) > 1:

@@ -1,50 +1,143 @@
-"""Decoding of image files: one-line errors, and the EXIF orientation that matches the annotations."""
+"""Decoding of image files, for all data sets, `show` and `train`: 8-bit RGB, orientation, size limit, one-line errors.
+
+Samples with more than 8 bits are scaled by the range of their type, as OpenCV's IMREAD_COLOR does, never by what an
+image happens to hold: so all images of a data set are scaled alike. Where that range is not known, the image is
+refused. Alpha is dropped and CMYK is converted without a profile, as torchvision, timm and OpenCV do. Masks hold class
+numbers and are never scaled.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ltrp_bench.selectors.errors import InputError
 
 T = TypeVar("T")
 
+MAX_PIXELS: Final = 178_956_970
+"""Default limit of an image's pixels: Pillow's own."""
+
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_LIMIT_VARIABLE = "LTRP_BENCH_MAX_PIXELS"
+_MASK_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+_LOSSY_FORMATS = ("JPEG", "MPO")
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def limit_pixels(count: int) -> None:
+    """Sets the number of pixels beyond which images are refused, in this process and those that it starts."""
+    os.environ[_LIMIT_VARIABLE] = str(count)
+    _apply_limit()
+
+
+def _apply_limit() -> None:
+    count = os.environ.get(_LIMIT_VARIABLE, "")
+    if count.isdecimal():
+        Image.MAX_IMAGE_PIXELS = -(-int(count) // 2)  # Pillow refuses images of more than twice this number
+
+
+_apply_limit()
 
 
 def read_rgb(
-    path: Path, size: tuple[int, int] | None = None, *, size_from: str = "", listed_by: str = ""
+    path: Path,
+    size: tuple[int, int] | None = None,
+    *,
+    size_from: str = "",
+    listed_by: str = "",
+    upright: bool = False,
+    draft: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """[H, W, 3] uint8 RGB of an image file.
 
     Args:
         path: the image file.
         size: (width, height) that the annotations were made for: the image must have it, and EXIF is applied only if
-            it fits no other way. None ignores EXIF and accepts any size.
+            it fits no other way. None accepts any size.
         size_from: subject and verb for the error about a wrong size, "its annotation says".
         listed_by: appended to the error about a missing file, " (instances.json lists it)".
+        upright: apply the EXIF orientation, as image viewers do; not together with `size`.
+        draft: (width, height) that is enough: a larger JPEG may be decoded at a fraction of its size.
 
     Raises:
-        InputError: the file is missing, corrupt or of another size.
+        InputError: the file is missing, corrupt, too large, of another size, or its samples have no known range.
     """
-    if size is None:
-        return open_image(path, "image", lambda image: np.asarray(image.convert("RGB")), listed_by)
-    wanted = size
 
     def read(image: Image.Image) -> np.ndarray:
-        decoded = oriented(image, wanted)
-        if decoded.size != wanted:
-            raise InputError(
-                f"image {path} has {decoded.size[0]}x{decoded.size[1]} pixels, {size_from} {wanted[0]}x{wanted[1]}"
-            )
-        return np.asarray(decoded.convert("RGB"))
+        if draft is not None:
+            image.draft("RGB", draft)
+        if size is not None:
+            image = oriented(image, size)
+            if image.size != size:
+                raise InputError(
+                    f"image {path} has {image.size[0]}x{image.size[1]} pixels, {size_from} {size[0]}x{size[1]}"
+                )
+        decoded = to_rgb(image, path)
+        if upright:
+            decoded.getexif().update(image.getexif())
+            decoded = ImageOps.exif_transpose(decoded)
+        return np.asarray(decoded)
 
     return open_image(path, "image", read, listed_by)
+
+
+def to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """The image as 8-bit RGB; InputError, naming `path`, where the range of its samples is not known."""
+    image.load()
+    if image.mode in ("RGBa", "La"):  # premultiplied alpha
+        return image.convert("RGBA" if image.mode == "RGBa" else "LA").convert("RGB")
+    if not image.mode.startswith(("I", "F")):
+        return image.convert("RGB")
+    values = np.asarray(image)
+    grey = _grey_of_floats(values, path) if image.mode == "F" else _grey_of_integers(values, image, path)
+    if _tag(image, _TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        grey = 255 - grey
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _grey_of_integers(values: np.ndarray, image: Image.Image, path: Path) -> np.ndarray:
+    """8-bit grey of samples of 9 to 16 bits: their highest 8 bits, as libpng and OpenCV have it."""
+    bits = _tag(image, _TIFF_BITS) or 16
+    if image.mode == "I" and (image.format not in ("PNG", "PPM") or values.min() < 0 or values.max() > 65535):
+        raise InputError(
+            f"image {path} holds integers of {bits if bits > 16 else 'more than 16'} bits or with a sign, for which "
+            "black and white are not known: convert it to 8 or 16 bits"
+        )
+    if bits == 16 and 0 < values.max() < 256:
+        raise InputError(
+            f"image {path} has 16 bits a sample, but none above {values.max()}: it would be all black; if its range "
+            "is 0 to 255, convert it to 8 bits"
+        )
+    return (values.astype(np.uint16) >> (bits - 8)).astype(np.uint8)
+
+
+def _grey_of_floats(values: np.ndarray, path: Path) -> np.ndarray:
+    """8-bit grey of floating-point samples in [0, 1]."""
+    if not (values.min() >= 0 and values.max() <= 1):
+        raise InputError(
+            f"image {path} holds floating-point numbers from {values.min():g} to {values.max():g}: only 0 (black) to "
+            "1 (white) are known; scale them, or convert the image to 8 or 16 bits"
+        )
+    return np.round(values * 255).astype(np.uint8)
+
+
+def _tag(image: Image.Image, number: int) -> int | None:
+    """First value of a TIFF tag; None in other formats."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    value = image.tag_v2.get(number) if isinstance(image, TiffImageFile) else None
+    return value[0] if isinstance(value, tuple) else value
 
 
 def oriented(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
@@ -58,6 +151,34 @@ def oriented(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
     return image
 
 
+def read_mask(path: Path) -> np.ndarray:
+    """[H, W] integer pixel values of a class-index image as stored; palette indices for a palette image.
+
+    Raises InputError for a file that is missing, corrupt, lossy or has several channels.
+    """
+
+    def values(image: Image.Image) -> np.ndarray:
+        if image.mode not in _MASK_MODES:
+            raise InputError(
+                f"mask {path} is an image of mode {image.mode}; a class mask has one channel that holds class "
+                "numbers (panoptic PNGs must be converted first)"
+            )
+        if image.format in _LOSSY_FORMATS:
+            raise InputError(f"mask {path} is a JPEG, which does not keep class numbers: store masks as PNG")
+        step = _grey_step(image)
+        found = np.asarray(image)
+        return found.astype(np.uint8) if image.mode == "1" else found // np.uint8(step) if step > 1 else found
+
+    return open_image(path, "mask", values)
+
+
+def _grey_step(image: Image.Image) -> int:
+    """Factor by which Pillow scales grey of 2 or 4 bits to 8 while it decodes: 85 or 17; else 1."""
+    raw_modes = " ".join(str(tile[3]) for tile in getattr(image, "tile", []))
+    found = re.search(r"\bL;([24])", raw_modes) if image.mode == "L" else None
+    return 255 // (2 ** int(found[1]) - 1) if found else 1
+
+
 def open_image(path: Path, kind: str, read: Callable[[Image.Image], T], listed_by: str = "") -> T:
     """Opens an image file and returns `read` of it.
 
@@ -68,7 +189,7 @@ def open_image(path: Path, kind: str, read: Callable[[Image.Image], T], listed_b
         listed_by: appended to the error about a missing file.
 
     Raises:
-        InputError: the file is missing or cannot be decoded; one line. InputErrors of `read` pass through.
+        InputError: the file is missing, too large or cannot be decoded; one line. InputErrors of `read` pass through.
     """
     try:
         with Image.open(path) as image:
@@ -77,5 +198,29 @@ def open_image(path: Path, kind: str, read: Callable[[Image.Image], T], listed_b
         raise InputError(f"{kind} {path} is missing{listed_by}") from None
     except InputError:
         raise
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(f"cannot read {kind} {path}: {error.strerror}") from None
+    except Image.DecompressionBombError as error:
+        pixels, limit = (re.findall(r"\d+", str(error)) + ["more"] * 2)[:2]
+        raise InputError(
+            f"{kind} {path} has {pixels} pixels, the limit is {limit}: raise it with --max-pixels, or reduce the {kind}"
+        ) from None
+    except UnidentifiedImageError:
+        raise InputError(f"{kind} {path} {_nature(path)}") from None
     except Exception as error:  # decoders raise exceptions of any type
         raise InputError(f"{kind} {path} is corrupt: {str(error) or type(error).__name__}") from None
+
+
+def _nature(path: Path) -> str:
+    """What a file is that is no image which Pillow knows, for error messages."""
+    with path.open("rb") as file:
+        begin = file.read(64).lstrip().lower()
+    if not begin:
+        return "is empty"
+    if begin.startswith(b"version https://git-lfs"):
+        return "is a git-lfs pointer: fetch the image itself with git lfs pull"
+    if begin.startswith((b"<!doctype html", b"<html")):
+        return "is a web page: download the image again"
+    if begin.startswith((b"ii*\0", b"mm\0*")):
+        return "is a TIFF of a kind that Pillow does not read: convert it to 8 bits a sample"
+    return "is corrupt: its first bytes are of no image format that Pillow reads"

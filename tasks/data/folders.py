@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES, list_files
+from ltrp_bench.tasks.data.files.text import printable, read_lines
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 VOC_HOW_TO_GET = "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it"
 
 
@@ -28,17 +31,6 @@ def data_folder(data: str | Path | None, what: str) -> Path:
     if not root.is_dir():
         raise InputError(f"no folder {root}: --data must name a folder with {what}")
     return root
-
-
-def images_by_stem(folder: Path) -> dict[str, Path]:
-    """Images of a folder by file name without suffix, sorted; InputError if two share a name."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            if path.stem in found:
-                raise InputError(f"{folder} has two images of one name: {found[path.stem].name} and {path.name}")
-            found[path.stem] = path
-    return found
 
 
 def find_devkit(
@@ -94,36 +86,66 @@ class AnnotatedImages:
     def stems(self, subset: str) -> list[str]:
         """Image names in the order of SUBSET.txt, or of all annotation files (unsorted) if there are no lists.
 
+        A line may name the image with its suffix or folder, and in other spellings, see `FileFinder`.
+
         Raises:
             UsageError: no such list, or one of a single class ("cat_val"), which marks every image with 1, 0 or -1.
             InputError: an empty list, an image listed twice or without annotation, no annotation at all.
         """
         if not self.lists.is_dir():
-            found = [path.stem for path in self.annotations.glob(f"*{self.suffix}")]
+            found = list(self._by_stem)
             if not found:
                 raise InputError(f"no {self.kind[1]} (*{self.suffix}) in {self.annotations}; {self.how_to_get}")
             return found
         path = self.lists / f"{subset}.txt"
-        if not path.is_file() or (names := _read_list(path)) is None:
-            there = ", ".join(p.stem for p in sorted(self.lists.glob("*.txt")) if _read_list(p) is not None)
+        if not path.is_file():
+            there = ", ".join(p.stem for p in list_files(self.lists, (".txt",)) if not self._has_marks(_names(p)))
             raise UsageError(f"no subset {subset!r} in {self.lists}: there are {there or 'none'}")
+        lines = _names(path)
+        if self._has_marks(lines):
+            raise UsageError(
+                f"{path} marks its images with 1, 0 or -1, as lists of a single class do: give a subset whose list has "
+                "names alone"
+            )
+        names = [self._stem(line) or line for line in lines]
         if not names or len(set(names)) != len(names):
             raise InputError(f"{path} lists {'an image twice' if names else 'no images'}")
-        bare = [name for name in names if not (self.annotations / f"{name}{self.suffix}").is_file()]
+        bare = [name for name in names if name not in self._by_stem]
         if bare:
             raise InputError(
-                f"{path} lists {len(bare)} images without {self.kind[0]} in {self.annotations}, e.g. {bare[0]}; "
-                f"{self.how_to_get}"
+                f"{path} lists {len(bare)} images without {self.kind[0]} in {self.annotations}, e.g. "
+                f"{printable(bare[0])}; {self.how_to_get}"
             )
         return names
 
+    def path(self, stem: str) -> Path:
+        """Path of an image's annotation."""
+        return self._by_stem.get(stem, self.annotations / f"{stem}{self.suffix}")
 
-def _read_list(path: Path) -> list[str] | None:
-    """One name per line; None for the list of a single class, which has a mark beside each name."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    if any(len(fields) > 1 for fields in lines):
-        return None
-    return [fields[0] for fields in lines if fields]
+    @cached_property
+    def _by_stem(self) -> dict[str, Path]:
+        return {path.stem: path for path in list_files(self.annotations, (self.suffix,))}
+
+    @cached_property
+    def _finder(self) -> FileFinder:
+        return FileFinder(self.annotations, suffixes=(*IMAGE_SUFFIXES, self.suffix))
+
+    def _stem(self, line: str) -> str | None:
+        """Stem of the annotation that a line names."""
+        if line in self._by_stem:
+            return line
+        found = self._finder.find(line)
+        return None if found is None else found.stem
+
+    def _has_marks(self, lines: Sequence[str]) -> bool:
+        """True if every line ends in 1, 0 or -1 and none names an annotation as a whole."""
+        marked = [line.split()[-1] in ("1", "0", "-1") and len(line.split()) > 1 for line in lines]
+        return bool(lines) and all(marked) and not any(line in self._by_stem for line in lines)
+
+
+def _names(path: Path) -> list[str]:
+    """Lines of a list that are not empty."""
+    return [line for line in read_lines(path, names=True) if line]
 
 
 def absent(paths: Iterable[Path]) -> str:

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
+from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.files.listing import list_files, list_stems
+from ltrp_bench.tasks.data.files.text import read_lines
 from ltrp_bench.tasks.data.folders import (
     VOC_HOW_TO_GET,
     AnnotatedImages,
@@ -26,7 +29,6 @@ from ltrp_bench.tasks.data.folders import (
     data_folder,
     either,
     find_devkit,
-    images_by_stem,
 )
 from ltrp_bench.tasks.splits.split import SPLITS, load_split
 
@@ -56,6 +58,7 @@ class MaskFolder:
         listed_in: name of the list of classes, for error messages.
         split: name of the bundled split of these classes.
         stems: sorted file names without suffix, which are the ids of the images.
+        mask_paths: stem -> mask.
     """
 
     images: Path
@@ -65,6 +68,7 @@ class MaskFolder:
     listed_in: str
     split: str
     stems: tuple[str, ...] = ()
+    mask_paths: Mapping[str, Path] = field(default_factory=dict)
 
 
 def find_stuff(data: str | Path | None, subset: str = "val2017") -> MaskFolder:
@@ -183,7 +187,7 @@ def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFold
     """
     root = data_folder(data, "ADE20K")
     tried = [(top / "images" / subset, top / "annotations" / subset) for top in (root, root / "ADEChallengeData2016")]
-    if any((root / "images").glob("*.jpg")):
+    if (root / "images").is_dir() and list_files(root / "images"):
         tried.append((root / "images", root / "annotations"))
     found = next((pair for pair in tried if all(path.is_dir() for path in pair)), None)
     if found is None:
@@ -207,14 +211,22 @@ def _with_subset(folder: MaskFolder, lists: Path, subset: str, how_to_get: str) 
     images = AnnotatedImages(
         annotations=folder.masks, suffix=".png", kind=("a mask", "masks"), lists=lists, how_to_get=how_to_get
     )
-    return replace(folder, stems=tuple(sorted(images.stems(subset))))
+    stems = sorted(images.stems(subset))
+    return replace(folder, stems=tuple(stems), mask_paths={stem: images.path(stem) for stem in stems})
 
 
 def _with_all_masks(folder: MaskFolder, how_to_get: str = STUFF_HOW_TO_GET) -> MaskFolder:
     """The folder with the images of all its masks; InputError if an image has no mask or there are no masks."""
     # OpenMMLab's converter writes its own maps beside COCO-Stuff's.
-    masks = {path.stem for path in folder.masks.glob("*.png") if not path.stem.endswith("_labelTrainIds")}
-    bare = sorted(set(images_by_stem(folder.images)) - masks)
+    masks = {
+        stem: path for stem, path in list_stems(folder.masks, (".png",)).items() if not stem.endswith("_labelTrainIds")
+    }
+    images = list_stems(folder.images)
+    bare = sorted(images.keys() - masks.keys())
+    if bare:
+        # Names that differ in case or Unicode form only.
+        used = set(FileFinder(folder.images, by_stem=True).match(masks).values())
+        bare = [stem for stem in bare if images[stem] not in used]
     if bare:
         raise InputError(
             f"{len(bare)} images in {folder.images} have no mask, first {bare[0]}: looked for "
@@ -222,15 +234,12 @@ def _with_all_masks(folder: MaskFolder, how_to_get: str = STUFF_HOW_TO_GET) -> M
         )
     if not masks:
         raise InputError(f"no masks (*.png) in {folder.masks}; {how_to_get}")
-    return replace(folder, stems=tuple(sorted(masks)))
+    return replace(folder, stems=tuple(sorted(masks)), mask_paths=masks)
 
 
 def _read_classes(path: Path) -> tuple[dict[int, str], frozenset[int]]:
     """Classes by mask value, and ignored values: those named unlabelled, and 0 if it is not listed."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+    lines = read_lines(path)
     listed: dict[int, str] = {}
     for number, line in enumerate(lines, start=1):
         value, colon, name = (part.strip() for part in line.partition(":"))

@@ -7,18 +7,16 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.data.base import check_limit
-from ltrp_bench.tasks.data.decoding import open_image, read_rgb
-from ltrp_bench.tasks.data.folders import IMAGE_SUFFIXES, images_by_stem
+from ltrp_bench.tasks.data.decoding import open_image, read_mask, read_rgb
+from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
 from ltrp_bench.tasks.data.objects import ObjectDataset
-
-_INDEXED_MODES = ("L", "P", "I", "I;16")
 
 
 class MaskRegionDataset(ObjectDataset):
@@ -42,7 +40,9 @@ class MaskRegionDataset(ObjectDataset):
         self.folder = folder
         self.categories = tuple(folder.names.values())
         super().__init__(folder.stems[: check_limit(limit)])
-        self._images = images_by_stem(folder.images)
+        finder = FileFinder(folder.images, by_stem=True)
+        self._images = finder.match(self.ids)
+        self.assumptions = finder.assumptions
         self.revision = self._revision()
 
     def _revision(self) -> str:
@@ -50,9 +50,10 @@ class MaskRegionDataset(ObjectDataset):
         classes = [sorted(self.folder.names.items()), sorted(self.folder.ignored_values)]
         digest = hashlib.sha256(json.dumps(classes).encode())
         for stem in self.ids:
-            path = self._images.get(stem)
-            size = path.stat().st_size if path else -1
-            digest.update(json.dumps([stem, path.name if path else None, size]).encode())
+            path = self._images[stem]
+            there = path.is_file()
+            entry = [stem, path.name if there else None, path.stat().st_size if there else -1]
+            digest.update(json.dumps(entry).encode())
             try:
                 digest.update(hashlib.sha256(self.mask_path(stem).read_bytes()).digest())
             except OSError as error:
@@ -61,13 +62,13 @@ class MaskRegionDataset(ObjectDataset):
 
     def mask_path(self, stem: str) -> Path:
         """Path of an image's mask."""
-        return self.folder.masks / f"{stem}.png"
+        return self.folder.mask_paths.get(stem, self.folder.masks / f"{stem}.png")
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB in the orientation of the mask: EXIF is applied only if the size fits no other way."""
         mask_path = self.mask_path(self.ids[index])
-        path = self._images.get(self.ids[index])
-        if path is None:
+        path = self._images[self.ids[index]]
+        if not path.is_file():
             raise InputError(
                 f"mask {mask_path} has no image: looked for {self.ids[index]} with {', '.join(IMAGE_SUFFIXES)} "
                 f"in {self.folder.images}"
@@ -101,20 +102,3 @@ def _region(mask: np.ndarray, name: str, with_rle: bool) -> ObjectAnnotation:
     box = (float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1))
     rle = rle_tools.encode(np.asfortranarray(mask.astype(np.uint8))) if with_rle else None
     return ObjectAnnotation(name, box, float(mask.sum()), rle=rle)
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """[H, W] integer pixel values of a class-index PNG; palette indices for a palette image.
-
-    Raises InputError for a file that is missing, corrupt or has several channels.
-    """
-
-    def values(image: Image.Image) -> np.ndarray:
-        if image.mode not in _INDEXED_MODES:
-            raise InputError(
-                f"mask {path} is an image of mode {image.mode}; a class mask has one channel that holds class "
-                "numbers (panoptic PNGs must be converted first)"
-            )
-        return np.asarray(image)
-
-    return open_image(path, "mask", values)

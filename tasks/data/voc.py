@@ -25,7 +25,8 @@ from ltrp_bench.tasks.data.base import check_limit
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.coco_folder import box_rle
 from ltrp_bench.tasks.data.decoding import read_rgb
-from ltrp_bench.tasks.data.folders import IMAGE_SUFFIXES, VOC_HOW_TO_GET, AnnotatedImages, find_devkit
+from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.folders import VOC_HOW_TO_GET, AnnotatedImages, find_devkit
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
@@ -62,26 +63,24 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
             how_to_get=VOC_HOW_TO_GET,
         )
         super().__init__(sorted(images.stems(subset))[: check_limit(limit)])
+        finder = FileFinder(self.devkit / "JPEGImages", by_stem=True)
+        self._files = finder.match(self.ids)
+        self.assumptions = finder.assumptions
         digest = hashlib.sha256()
         self._images: list[ImageAnnotations] = []
         for stem in self.ids:
-            annotation = images.annotations / f"{stem}.xml"
+            annotation = images.path(stem)
             raw = _read(annotation)
             self._images.append(parse_annotation(raw, stem, annotation))
-            path = self._image(stem)
+            path = self._files[stem]
             size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([stem, size, hashlib.sha256(raw).hexdigest()]).encode())
         self.revision = digest.hexdigest()
 
-    def _image(self, stem: str) -> Path:
-        """Path of an image; JPEGImages/STEM.jpg if there is none."""
-        tried = [self.devkit / "JPEGImages" / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES]
-        return next((path for path in tried if path.is_file()), tried[0])
-
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB in the orientation of the boxes: EXIF is applied only if the size fits no other way."""
         truth = self._images[index]
-        path = self._image(self.ids[index])
+        path = self._files[self.ids[index]]
         return read_rgb(path, (truth.width, truth.height), size_from="its annotation says")
 
     def _truth(self, index: int, masks: bool) -> ImageAnnotations:
