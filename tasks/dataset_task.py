@@ -44,6 +44,7 @@ class DatasetTask(Task, Generic[D]):
     ) -> None:
         self.name, self.domain, self.dataset, self.split = name, dataset.domain, dataset, split
         split.check_covers(dataset.categories if categories is None else categories, name)
+        self.assumptions = dataset.assumptions
         self._groups = split.groups(narrow_as)
         self._identity: dict[str, Any] = {
             "data": dataset.revision,

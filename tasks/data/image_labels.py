@@ -49,6 +49,7 @@ class ObjectLabelDataset(MultiLabelDataset):
         super().__init__(objects.ids)
         self._objects = objects
         self.domain, self.categories, self.revision = objects.domain, objects.categories, objects.revision
+        self.assumptions = objects.assumptions
 
     @property
     def objects(self) -> ObjectDataset:

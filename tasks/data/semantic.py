@@ -33,6 +33,7 @@ class SemanticDataset(ImageDataset):
         super().__init__(objects.ids)
         self.objects, self.classes = objects, tuple(classes)
         self.domain, self.categories, self.revision = objects.domain, objects.categories, objects.revision
+        self.assumptions = objects.assumptions
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB; InputError if the file is missing or corrupt."""
