@@ -49,6 +49,7 @@ def test_exposed_rows_refer_to_the_notes_of_their_task(world: Any) -> None:
     store = world.store
     leaderboard = load_leaderboard(store.root, LeaderboardOptions(resamples=20))
     frame = leaderboard.frame.assign(split_by="imagenet1k", seen_categories=3, unseen_categories=2, unseen_objects=5)
+    frame = frame.assign(unseen_measured=2, exposed_unseen=0.5, supervision="imagenet21k+imagenet1k")
     states = {"evit": "exposed", "gradcam": "exposed", "clip": "open", "ltrp": "none"}
     frame["exposure"] = frame["selector"].map(states)
     frame["exposed_categories"] = frame["selector"].map({"evit": "kite", "gradcam": "kite"})

@@ -68,6 +68,7 @@ def exposed(frame: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard, with a selector whose labels contain four of the five unseen categories."""
     frame = frame.assign(split_by="imagenet1k", seen_categories=75, unseen_categories=5, unseen_objects=60)
     marked = frame["selector"] == "evit.shapes0"
+    frame = frame.assign(unseen_measured=5, exposed_unseen=np.where(marked, 0.8, 0.0))
     frame.loc[marked, ["unseen_rank", "unseen_rank_last", "gap_adjusted"]] = math.nan
     return frame.assign(
         supervision=np.where(marked, "imagenet21k+imagenet1k", "self"),
