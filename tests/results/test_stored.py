@@ -15,6 +15,7 @@ from ltrp_bench.results.leaderboard.build import load_leaderboard
 from ltrp_bench.results.leaderboard.csv_files import read_csv
 from ltrp_bench.results.schema.record import READABLE_VERSIONS
 from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.tasks.splits import label_sets
 
 STORED = Path(__file__).parent / "stored"
 VERSIONS = sorted(path.name for path in STORED.iterdir() if path.is_dir())
@@ -45,6 +46,15 @@ def test_old_cells_have_no_intervals_and_a_notice_says_so(version: str) -> None:
     assert len(notices) == 2 and notices[0].startswith("13 of 13 cells have no resampling summary")
     assert notices[1].startswith("shapes-det (fill): no retention") and notices[1].endswith("repeat the run to add it")
     assert frame["all"].notna().all() and frame["all_low"].isna().all() and frame["rank"].isna().all()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_old_cells_say_how_they_are_split_and_who_is_exposed(version: str) -> None:
+    frame = load_leaderboard(STORED / version, label_sets=label_sets).frame
+    assert set(frame["split_by"]) == {"shapes-seen/0"} and set(frame["exposure"]) == {"none"}
+    assert set(frame["seen_categories"]) == set(frame["unseen_categories"]) == {8}
+    row = frame[(frame["task"] == "shapes-coverage") & (frame["selector"] == "variance")].iloc[0]
+    assert (row["unseen_measured"], row["unseen_objects"]) == (7, 12)
 
 
 def test_running_again_adds_resampling_summaries_and_measures_nothing(
