@@ -27,9 +27,6 @@ from ltrp_bench.selectors.vit.layers import (
     take,
 )
 
-Positions = Literal["all"] | int | float
-"""Masked positions at which predictions are made: all, a number of them (int), or a share (float)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class CrossMAEConfig(MAEConfig):
@@ -220,23 +217,6 @@ def count_predicted(ratio: float, patches: int) -> int:
     if not 0 < ratio <= 1:
         raise UsageError(f"the share of predicted patches must lie in (0, 1], not {ratio}")
     return max(1, int(round(patches * ratio, 9)))
-
-
-def count_positions(positions: Positions, masked: int) -> int:
-    """Number of the `masked` positions that `positions` asks for: all of them, a number, or a share in (0, 1].
-
-    Raises:
-        UsageError: none, or more than are masked.
-    """
-    if positions == "all":
-        return masked
-    share = isinstance(positions, float)
-    if isinstance(positions, str) or not 0 < positions <= (1 if share else masked):
-        raise UsageError(
-            f"positions must be all, a whole number from 1 to the {masked} masked patches or a share in (0, 1), "
-            f"not {positions}"
-        )
-    return max(1, int(round(masked * positions, 9))) if share else int(positions)
 
 
 def sample_positions(masked: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_density import check_cross_distance
-from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, Positions, count_positions, sample_positions
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.distances import Distance, check_distance
 from ltrp_bench.selectors.ltrp.mae import MAE, MaskedAutoencoder, complement, count_visible, random_visible
+from ltrp_bench.selectors.ltrp.positions import Positions, count_positions, spread_positions
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 from ltrp_bench.selectors.ltrp.ranking_losses import Loss, ranking_loss
 from ltrp_bench.selectors.ltrp.semantic_density import ALL_AT_ONCE, Hide, average_density, semantic_density
@@ -97,7 +98,8 @@ class RankingObjective(nn.Module):
             asked = None
             if self.positions != "all":
                 masked = complement(visible, mae.patches)
-                asked = sample_positions(masked, count_positions(self.positions, masked.shape[1]), generator)
+                count = count_positions(self.positions, masked.shape[1])
+                asked = spread_positions(masked, count, mae.grid, torch.rand(len(images), generator=generator))
             return semantic_density(mae, images, visible, positions=asked, **self.density)
         scores = average_density(
             mae,

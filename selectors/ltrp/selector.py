@@ -20,10 +20,11 @@ from ltrp_bench.selectors.checkpoints import load_metadata, resolve
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_checkpoints import load_autoencoder
 from ltrp_bench.selectors.ltrp.cross_density import check_cross_distance
-from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, Positions, count_positions
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.distances import Distance, check_distance, supervision_by
 from ltrp_bench.selectors.ltrp.diversity import diverse_ranking
 from ltrp_bench.selectors.ltrp.mae import count_visible
+from ltrp_bench.selectors.ltrp.positions import Positions, count_positions
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
 from ltrp_bench.selectors.ltrp.semantic_density import ALL_AT_ONCE, Hide, average_density
 from ltrp_bench.selectors.normalization import denormalize
@@ -168,6 +169,7 @@ class LTRPTeacher(Selector):
         self.positions = positions
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
+        drawn = [self._draw(image) for image in images]
         return average_density(
             self.mae,
             images,
@@ -178,11 +180,13 @@ class LTRPTeacher(Selector):
             positions=self.positions,
             normalise=self.normalise,
             max_memory_mb=self.max_memory_mb,
-            orders=torch.stack([self._orders(image) for image in images]).to(images.device),
+            orders=torch.stack([orders for orders, _ in drawn]).to(images.device),
+            offsets=torch.stack([offsets for _, offsets in drawn]),
         )
 
-    def _orders(self, image: Tensor) -> Tensor:
-        """[visits, L] permutations, drawn from the 8-bit pixels of the image and the seed."""
+    def _draw(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Permutations [visits, L] and offsets of positions [visits], from the image's 8-bit pixels and the seed."""
         pixels = (denormalize(image, self.mean, self.std) * 255).round().clamp(0, 255).to(torch.uint8)
         rng = np.random.default_rng([self.seed, zlib.crc32(pixels.cpu().numpy().tobytes())])
-        return torch.from_numpy(np.stack([rng.permutation(self.mae.patches) for _ in range(self.visits)]))
+        orders = np.stack([rng.permutation(self.mae.patches) for _ in range(self.visits)])
+        return torch.from_numpy(orders), torch.from_numpy(rng.random(self.visits))

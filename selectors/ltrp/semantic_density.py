@@ -22,13 +22,15 @@ from torch import Tensor
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_density import cross_density
-from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, Positions, count_positions
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.distances import ON_PIXELS, Distance, PixelDistance, check_distance, patch_distance
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, default_memory_mb, random_visible
+from ltrp_bench.selectors.ltrp.positions import Positions, count_positions, spread_positions
 from ltrp_bench.selectors.option_checks import check_value
 from ltrp_bench.selectors.vit.layers import Block
 
 Hide = Literal["decoder", "encoder_decoder"]
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 ALL_AT_ONCE = "positions are for a CrossMAE: a MAE's decoder predicts all masked patches at once, leave them out"
 
 
@@ -112,20 +114,20 @@ def average_density(
     max_memory_mb: float | None = None,
     generator: torch.Generator | None = None,
     orders: Tensor | None = None,
+    offsets: Tensor | None = None,
 ) -> Tensor:
     """Semantic density of every patch, averaged over random maskings: [B, gh, gw] float32.
 
     Each visit splits a random order of the patches into disjoint visible sets, so that every patch is visible once (the
     last set is filled up from the first; the extra scores are averaged in).
 
-    The sampled positions of a masking are the masked patches that follow its visible ones in their order, and so depend
-    on the image's order alone.
-
     Args:
         visits: least number of scores per patch.
-        positions: masked positions at which a `CrossMAE` is asked: "all", a number, or a share of them.
+        positions: masked positions at which a `CrossMAE` is asked: "all", a number, or a share of them
+            (`spread_positions`).
         normalise: average raw scores, or ranks within each visible set, in [0, 1].
         orders: [B, visits, L] permutations of the patches to use instead of random ones.
+        offsets: [B, visits] uniform random numbers in [0, 1) that place sampled positions, instead of random ones.
         mae, images, mask_ratio, hide, distance, max_memory_mb, generator: as in `semantic_density`.
     """
     batch, patches = len(images), mae.patches
@@ -141,11 +143,15 @@ def average_density(
     padded = torch.cat([orders, orders[..., : sets * keep - patches]], dim=-1)
     total = torch.zeros(batch, patches, device=images.device)
     count = torch.zeros_like(total)
-    sampled = (
-        _following(orders, keep, sets, positions) if isinstance(mae, CrossMAE) else [None] * (orders.shape[1] * sets)
-    )
-    for visible, asked in zip(padded.reshape(batch, -1, keep).unbind(1), sampled, strict=True):
-        visible = visible.sort(dim=1).values
+    sampled = count_positions(positions, patches - keep) if isinstance(mae, CrossMAE) else patches
+    if sampled < patches - keep and offsets is None:
+        offsets = torch.rand(batch, orders.shape[1], generator=generator)
+    for number, visible in enumerate(padded.reshape(batch, -1, keep).unbind(1)):
+        visible, asked = visible.sort(dim=1).values, None
+        if offsets is not None and sampled < patches - keep:
+            # Steps of the golden ratio between the sets of a visit: their positions differ, and stay uniform.
+            places = (offsets[:, number // sets].double() + number % sets * GOLDEN_RATIO) % 1
+            asked = spread_positions(complement(visible, patches), sampled, mae.grid, places)
         _, scores = semantic_density(
             mae,
             images,
@@ -160,17 +166,6 @@ def average_density(
         total.scatter_add_(1, visible, scores)
         count.scatter_add_(1, visible, torch.ones_like(scores))
     return (total / count).view(batch, *mae.grid)
-
-
-def _following(orders: Tensor, keep: int, sets: int, positions: Positions) -> list[Tensor | None]:
-    """Positions [B, M] of each visible set: the patches after it in the order [B, visits, L], which starts again."""
-    batch, visits, patches = orders.shape
-    count = count_positions(positions, patches - keep)
-    if count == patches - keep:
-        return [None] * (visits * sets)
-    start = keep * torch.arange(1, sets + 1, device=orders.device).unsqueeze(1)
-    after = (start + torch.arange(count, device=orders.device)) % patches
-    return list(orders[..., after].reshape(batch, -1, count).sort(dim=-1).values.unbind(1))
 
 
 def _elements(mae: MAE, seen: int, distance: Distance) -> tuple[int, int]:

@@ -19,9 +19,10 @@ from ltrp_bench.harness.training.training_folder import TrainedModel, trained_st
 from ltrp_bench.selectors.checkpoints import resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_checkpoints import load_autoencoder
-from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, Positions
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.objective import RankingObjective
+from ltrp_bench.selectors.ltrp.positions import Positions
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 
 SIZES: dict[str, dict[str, Any]] = {

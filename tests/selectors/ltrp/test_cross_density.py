@@ -9,8 +9,9 @@ import torch
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_density import cross_density, predict_without
-from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig, count_positions
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
+from ltrp_bench.selectors.ltrp.positions import spread_positions
 from ltrp_bench.selectors.ltrp.semantic_density import average_density, semantic_density
 
 SIZES: dict[str, Any] = {"image_size": 48, "patch_size": 8, "embed_dim": 32, "depth": 3, "heads": 2}
@@ -61,16 +62,18 @@ def test_density_is_the_change_of_the_predictions(hide_in_encoder: bool) -> None
 def test_average_is_the_mean_of_its_maskings(positions: Any, count: int) -> None:
     """Seven visible patches: the last of the six sets of an order is filled up with its first six patches."""
     mae, batch = tiny(), images(2)
-    orders = torch.stack([torch.randperm(36, generator=torch.Generator().manual_seed(i)) for i in range(4)]).view(
-        2, 2, 36
-    )
-    found = average_density(mae, batch, mask_ratio=0.8, orders=orders, positions=positions)
+    draw = torch.Generator().manual_seed(3)
+    orders = torch.stack([torch.randperm(36, generator=draw) for _ in range(4)]).view(2, 2, 36)
+    offsets = torch.rand(2, 2, generator=draw)
+    found = average_density(mae, batch, mask_ratio=0.8, orders=orders, offsets=offsets, positions=positions)
     total, visits = torch.zeros(2, 36), torch.zeros(2, 36)
     for image in range(2):
-        for order in orders[image]:
+        for order, offset in zip(orders[image], offsets[image], strict=True):
             again = torch.cat([order, order])
-            for first in range(0, 36, 7):
-                visible, asked = again[None, first : first + 7], again[None, first + 7 : first + 7 + count]
+            for number, first in enumerate(range(0, 36, 7)):
+                visible = again[None, first : first + 7]
+                place = (offset.double()[None] + number * (5**0.5 - 1) / 2) % 1
+                asked = spread_positions(complement(visible, 36), count, (6, 6), place)
                 scores = cross_density(mae, batch[image : image + 1], visible, asked)[0]
                 total[image, visible[0]] += scores
                 visits[image, visible[0]] += 1
@@ -80,9 +83,24 @@ def test_average_is_the_mean_of_its_maskings(positions: Any, count: int) -> None
 def test_sampled_positions_follow_the_image_and_not_its_batch() -> None:
     mae, batch = tiny(), images(3)
     orders = torch.stack([torch.randperm(36, generator=torch.Generator().manual_seed(i)) for i in range(3)])[:, None]
-    both = average_density(mae, batch, mask_ratio=0.8, orders=orders, positions=5)
-    alone = average_density(mae, batch[1:2], mask_ratio=0.8, orders=orders[1:2], positions=5)
+    offsets = torch.tensor([[0.1], [0.6], [0.4]])
+    options: dict[str, Any] = {"mask_ratio": 0.8, "positions": 5}
+    both = average_density(mae, batch, orders=orders, offsets=offsets, **options)
+    alone = average_density(mae, batch[1:2], orders=orders[1:2], offsets=offsets[1:2], **options)
     torch.testing.assert_close(alone, both[1:2], atol=1e-6, rtol=1e-4)
+    elsewhere = average_density(mae, batch, orders=orders, offsets=1 - offsets, **options)
+    assert (elsewhere - both).abs().max() > 1e-3
+
+
+def test_the_mean_over_samples_is_the_density_of_all_positions() -> None:
+    mae, batch = tiny(), images(2)
+    visible = random_visible(2, 36, 7, torch.Generator().manual_seed(2))
+    masked = complement(visible, 36)
+    scores = []
+    for k in range(29):
+        asked = spread_positions(masked, 4, (6, 6), torch.full((2,), (k + 0.5) / 29))
+        scores.append(cross_density(mae, batch, visible, asked))
+    torch.testing.assert_close(torch.stack(scores).mean(0), cross_density(mae, batch, visible, masked))
 
 
 def test_either_decoder_goes_by_the_same_name() -> None:
@@ -105,13 +123,6 @@ def test_half_precision_keeps_the_order_roughly() -> None:
     _, half = semantic_density(mae.bfloat16(), batch, visible)
     assert half.dtype == torch.float32
     assert torch.corrcoef(torch.stack([full.flatten(), half.flatten()]))[0, 1] > 0.9
-
-
-def test_positions_are_all_a_number_or_a_share() -> None:
-    assert [count_positions(p, 177) for p in ("all", 1, 177, 0.25, 1e-9, 1.0)] == [177, 1, 177, 44, 1, 177]
-    for wrong in (0, 178, -1, 0.0, 1.5, "none"):
-        with pytest.raises(UsageError, match=f"from 1 to the 177 masked patches or a share .* not {wrong}"):
-            count_positions(wrong, 177)  # type: ignore[arg-type]
 
 
 def test_a_mae_takes_no_positions() -> None:

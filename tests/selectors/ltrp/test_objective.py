@@ -10,9 +10,10 @@ import torch
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_density import cross_density
-from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig, sample_positions
+from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
 from ltrp_bench.selectors.ltrp.objective import RankingObjective, renormalize
+from ltrp_bench.selectors.ltrp.positions import spread_positions
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 
 
@@ -92,7 +93,7 @@ def test_sampled_positions_are_masked_and_follow_the_generator() -> None:
     visible, scores = objective.pseudo_scores(images, torch.Generator().manual_seed(3))
     draw = torch.Generator().manual_seed(3)
     expected = random_visible(3, 36, 7, draw)
-    positions = sample_positions(complement(expected, 36), 4, draw)
+    positions = spread_positions(complement(expected, 36), 4, (6, 6), torch.rand(3, generator=draw))
     assert torch.equal(visible, expected)
     assert torch.equal(scores, cross_density(mae, images, visible, positions))
     # All positions: nothing more is drawn than with a MAE.
