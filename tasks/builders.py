@@ -93,7 +93,15 @@ def build_classification(
         dataset = ShapesSingleLabelDataset(data.images, seed=data.seed, limit=data.limit)
         weights, config = _weights_or_shipped("classifier", options), SHAPES_CLASSIFIER
     else:
-        dataset = find_labelled(data.data, data.subset, data.labels, limit=data.limit)
+        dataset = find_labelled(
+            data.data,
+            data.subset,
+            data.labels,
+            classes=data.classes,
+            # A split that lists the numbers themselves is for classes of one's own.
+            imagenet_indices="0" not in _split(spec, data, options).states,
+            limit=data.limit,
+        )
         weights, config = options.model_weights, None
     model = load_timm(
         weights,

@@ -52,6 +52,8 @@ class ImageNetData(FolderData):
 
     labels: str | Path | None = None
     """File that maps the images of a flat folder to classes, see `find_labelled`."""
+    classes: str | Path | None = None
+    """File that lists class folders of your own in the order of the model's outputs, one per line."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-from ltrp_bench.harness.cli.option_groups import DeviceOptions
+from ltrp_bench.harness.cli.option_groups import DeviceOptions, ImageLimit
 from ltrp_bench.harness.cli.terminal.messages import print_note
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.selectors.errors import UsageError
@@ -70,7 +70,7 @@ class AuditImageOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CostOptions(DeviceOptions):
+class CostOptions(DeviceOptions, ImageLimit):
     """Measurement of the cost."""
 
     cost_model: str | None = field(
@@ -110,6 +110,7 @@ def audit(audited: AuditedSelector, source: AuditImageOptions, compute: CostOpti
     from ltrp_bench.results.schema.atomic_io import atomic_write
 
     device = usable_device(compute.device)
+    compute.set_limit()
     if compute.cost_model not in (None, NO_COST):
         check_model(str(compute.cost_model))
     batch_size = SweepOptions(batch_size=compute.batch_size, device=device).effective_batch_size

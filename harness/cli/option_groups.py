@@ -21,6 +21,23 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageLimit:
+    """Largest images that are read."""
+
+    max_pixels: int | None = field(
+        default=None,
+        metadata={"help": "Refuse images of more pixels, which need much memory; 178956970 by default.", "min": 1},
+    )
+
+    def set_limit(self) -> None:
+        """Set the limit for all images that this process and its children read."""
+        if self.max_pixels is not None:
+            from ltrp_bench.tasks.data.decoding import limit_pixels
+
+            limit_pixels(self.max_pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SelectorOptions:
     """Weights and constructor arguments of selectors."""
 

@@ -14,6 +14,7 @@ from ltrp_bench.harness.cli.option_groups import (
     SELECTOR_HELP,
     TASK_HELP,
     DeviceOptions,
+    ImageLimit,
     ModelOptions,
     SelectorOptions,
 )
@@ -66,7 +67,7 @@ class TaskOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComputeOptions(DeviceOptions):
+class ComputeOptions(DeviceOptions, ImageLimit):
     """Speed, and what to do about unreadable images."""
 
     batch_size: int = field(
@@ -115,6 +116,7 @@ def run(
 
     ratios = check_ratios(grid.keep_ratio)
     models.check_files()
+    compute.set_limit()
     compute = replace(compute, device=usable_device(compute.device))
     options = SweepOptions(
         batch_size=compute.batch_size,

@@ -13,6 +13,7 @@ import typer
 from ltrp_bench.harness.cli.option_groups import (
     SELECTOR_HELP,
     DeviceOptions,
+    ImageLimit,
     ModelOptions,
     SelectorOptions,
 )
@@ -141,11 +142,13 @@ def show(
     reconstruction: ReconstructionOptions,
     figure: FigureFile,
     compute: DeviceOptions,
+    limit: ImageLimit,
 ) -> None:
     """Draw score maps and kept patches of images side by side, computed as in `ltrp-bench run`."""
     from ltrp_bench.harness.evaluation.environment import usable_device
     from ltrp_bench.results.schema.atomic_io import atomic_write
 
+    limit.set_limit()
     _check_image_options(files, images, models)
     _check_figure_options(files, scores, reconstruction)
     suffix = figure.suffix

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ltrp_bench.harness.cli.option_groups import ImageLimit
+from ltrp_bench.harness.cli.terminal.messages import print_note
+
 if TYPE_CHECKING:
     from ltrp_bench.harness.training.training_folder import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions:
+class ExportOptions(ImageLimit):
     """Options of every training command besides those of its recipe and loop."""
 
     export: Path | None = field(
@@ -25,8 +28,9 @@ class ExportOptions:
     )
     threads: int = field(default=0, metadata={"help": "CPU threads of torch; 0 keeps its default.", "min": 0})
 
-    def use_threads(self) -> None:
-        """Set the number of torch's CPU threads."""
+    def set_up(self) -> None:
+        """Set the limit of images' pixels and the number of torch's CPU threads."""
+        self.set_limit()
         if self.threads:
             import torch
 
@@ -43,8 +47,13 @@ def export_weights(kind: str, made: TrainedModel, out: Path, export: Path | None
         export: file of the weights; None for none.
         arguments: the command line, for the card.
     """
+    from ltrp_bench.harness.training.data.notes import TrainingNotes
     from ltrp_bench.selectors.checkpoints import save_safetensors
 
+    notes = TrainingNotes(out)
+    made["training"] |= notes.to_json()
+    if (line := notes.skipped_line) and int(os.environ.get("RANK", "0")) == 0:
+        print_note(line)
     if export is None or int(os.environ.get("RANK", "0")) != 0:
         return
     save_safetensors(export, made["state"], {"kind": kind, "config": made["config"], "training": made["training"]})

@@ -19,7 +19,7 @@ def mae(context: typer.Context, options: MaeOptions, training: TrainingOptions, 
     """Train a masked autoencoder, without labels."""
     from ltrp_bench.harness.training.recipes.mae import train_mae
 
-    export.use_threads()
+    export.set_up()
     export_weights("mae", train_mae(options, training), training.out, export.export, context.obj)
 
 
@@ -27,7 +27,7 @@ def ltrp(context: typer.Context, options: LtrpOptions, training: TrainingOptions
     """Train LTRP's ranker, without labels, on the semantic density of a frozen masked autoencoder."""
     from ltrp_bench.harness.training.recipes.ltrp import train_ltrp
 
-    export.use_threads()
+    export.set_up()
     export_weights("ltrp", train_ltrp(options, training), training.out, export.export, context.obj)
 
 
@@ -41,5 +41,5 @@ def dino(
     """Train DINO, without labels: a student matches its own moving average on crops of an image."""
     from ltrp_bench.harness.training.recipes.dino import train_dino
 
-    export.use_threads()
+    export.set_up()
     export_weights("dino", train_dino(options, training, crops), training.out, export.export, context.obj)

@@ -13,7 +13,7 @@ def vit(context: typer.Context, options: SupervisedOptions, training: TrainingOp
     """Train a plain ViT classifier, the backbone of Grad-CAM and attention rollout."""
     from ltrp_bench.harness.training.recipes.vit import train_vit
 
-    export.use_threads()
+    export.set_up()
     export_weights("vit", train_vit(options, training), training.out, export.export, context.obj)
 
 
@@ -21,7 +21,7 @@ def evit(context: typer.Context, options: SupervisedOptions, training: TrainingO
     """Train EViT, with a keep rate that falls during training as published."""
     from ltrp_bench.harness.training.recipes.evit import train_evit
 
-    export.use_threads()
+    export.set_up()
     export_weights("evit", train_evit(options, training), training.out, export.export, context.obj)
 
 
@@ -31,7 +31,7 @@ def dynamicvit(
     """Train DynamicViT, distilled from the ViT that it starts from."""
     from ltrp_bench.harness.training.recipes.dynamicvit import train_dynamicvit
 
-    export.use_threads()
+    export.set_up()
     export_weights("dynamicvit", train_dynamicvit(options, training), training.out, export.export, context.obj)
 
 
@@ -39,5 +39,5 @@ def gfnet(context: typer.Context, options: GFNetOptions, training: GFNetTraining
     """Train GFNet (glance and focus) in three stages; in the second, PPO trains the policy that places the crops."""
     from ltrp_bench.harness.training.recipes.gfnet import train_gfnet
 
-    export.use_threads()
+    export.set_up()
     export_weights("gfnet", train_gfnet(options, training), training.out, export.export, context.obj)

@@ -42,7 +42,7 @@ def classifier(
     from ltrp_bench.harness.training.patch_policy import patch_policy
     from ltrp_bench.harness.training.recipes.classifier import classifier_data, train_classifier
 
-    export.use_threads()
+    export.set_up()
     policy = patch_policy(patches, patches.domain(options.given["data"]))
     recipe = _recipe(options, SHAPES_CLASSIFIER)
     dataset = classifier_data(recipe)
@@ -62,7 +62,7 @@ def multilabel(
     from ltrp_bench.harness.training.patch_policy import patch_policy
     from ltrp_bench.harness.training.recipes.multilabel import multilabel_data, train_multilabel
 
-    export.use_threads()
+    export.set_up()
     policy = patch_policy(patches, patches.domain(options.given["data"]))
     recipe = _recipe(options, SHAPES_MULTILABEL)
     dataset = multilabel_data(recipe)
@@ -82,7 +82,7 @@ def segmentor(
     from ltrp_bench.harness.training.patch_policy import patch_policy
     from ltrp_bench.harness.training.recipes.segmentor import train_segmentor
 
-    export.use_threads()
+    export.set_up()
     shapes = options.given["data"] == SHAPES
     recipe = options.build(**(SHAPES_SEGMENTOR if shapes else {}))
     if shapes and recipe.init is None and recipe.stem is None:
@@ -103,7 +103,7 @@ def detector(
     from ltrp_bench.harness.training.recipes import detector as rtmdet
     from ltrp_bench.harness.training.recipes import vit_detector
 
-    export.use_threads()
+    export.set_up()
     policy = patch_policy(patches, patches.domain(SHAPES))
     if options.architecture == "vit":
         config = vit_detector.CONFIG

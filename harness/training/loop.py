@@ -7,6 +7,7 @@ only), and `LoopExtras` where these need a hook, an optimizer's entry or a colla
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 import ltrp_bench.harness.training.hooks  # noqa: F401, registers the hooks
+from ltrp_bench.harness.training.data.notes import TrainingNotes
+from ltrp_bench.harness.training.data.order import TrainingStream
 from ltrp_bench.harness.training.optimization import optim_wrapper, warmup_cosine
 from ltrp_bench.harness.training.options.training import Device, TrainingOptions
 from ltrp_bench.harness.training.training_folder import check_same_training, last_checkpoint
@@ -83,6 +86,8 @@ def train(
     if int(os.environ.get("RANK", "0")) == 0:
         check_same_training(options.out / "training.json", config)
     _wait_for_all()
+    if isinstance(dataset, TrainingStream):
+        _take_notes(dataset, options)
     runner = _runner(model, dataset, options, extras, distributed=distributed, cuda=cuda)
     last = last_checkpoint(options.out)
     if last is not None:
@@ -143,6 +148,17 @@ def _runner(
         runner.model.to(memory_format=torch.channels_last)
     runner.logger.addFilter(lambda record: not any(text in record.getMessage() for text in NOISE))
     return runner
+
+
+def _take_notes(stream: TrainingStream, options: TrainingOptions) -> None:
+    """Say what the stream assumed, and let it draw other images instead of unreadable ones if that is wanted."""
+    notes = TrainingNotes(options.out)
+    if options.skip_bad_images:
+        stream.notes = notes
+    if int(os.environ.get("RANK", "0")) == 0:
+        notes.assume(stream.assumptions)
+        for line in stream.assumptions:
+            print(f"note: {line}", file=sys.stderr)
 
 
 def _wait_for_all() -> None:

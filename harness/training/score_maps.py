@@ -31,6 +31,7 @@ class ScoreMaps:
         size: side in pixels.
         grid: (gh, gw) of the model's patches.
         seed: seed of stochastic selectors.
+        skip_unreadable: True to score an empty image instead of one that cannot be read, which is never drawn.
     """
 
     dataset: TrainingSet
@@ -38,6 +39,7 @@ class ScoreMaps:
     size: int
     grid: Grid
     seed: int = 0
+    skip_unreadable: bool = False
 
     def file_name(self) -> str:
         """Name of the file, a hash of everything that the scores depend on."""
@@ -53,7 +55,12 @@ class ScoreMaps:
 
     def sample(self, index: int) -> Sample:
         """An image at the size of the model's input."""
-        pixels = self.dataset.sample(index)[0]
+        try:
+            pixels = self.dataset.sample(index)[0]
+        except InputError:
+            if not self.skip_unreadable:
+                raise
+            pixels = np.zeros((self.size, self.size, 3), np.uint8)
         if pixels.shape[:2] != (self.size, self.size):
             pixels = np.asarray(Image.fromarray(pixels).resize((self.size, self.size), Image.Resampling.BICUBIC))
         return Sample(f"{index}", pixels, None)

@@ -145,7 +145,14 @@ def fine_tune(job: FineTuning, training: TrainingOptions) -> dict[str, Any]:
 def _scores(job: FineTuning, training: TrainingOptions, size: int, grid: tuple[int, int]) -> np.ndarray:
     if job.policy.selector is None:
         raise UsageError("--cache-scores needs a selector: add --selector NAME")
-    maps = ScoreMaps(dataset=job.dataset, selector=job.policy.selector, size=size, grid=grid, seed=training.seed)
+    maps = ScoreMaps(
+        dataset=job.dataset,
+        selector=job.policy.selector,
+        size=size,
+        grid=grid,
+        seed=training.seed,
+        skip_unreadable=training.skip_bad_images,
+    )
     device = use_device(training.device)
     return cached_scores(maps, training.out / "scores", device=device, workers=max(1, training.workers))
 

@@ -13,12 +13,17 @@ measured so, although a few images carry an orientation.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.class_order import class_name, ordered_classes
+from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.files.listing import holds_files, list_files, list_folders
+from ltrp_bench.tasks.data.files.text import printable
 from ltrp_bench.tasks.data.folders import data_folder
-from ltrp_bench.tasks.data.imagenet_lists import find_map, is_image, read_map
+from ltrp_bench.tasks.data.imagenet_lists import find_map, read_map
 from ltrp_bench.tasks.data.single_label import LabelledImageDataset, SingleLabelDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes, imagenet_wnids
 
@@ -70,7 +75,7 @@ class ImageNetDataset(LabelledImageDataset):
     def _by_folder(self, classes: Mapping[str, Path]) -> dict[str, tuple[Path, int]]:
         """id -> file and class of the images in class folders."""
         number = {wnid: i for i, wnid in enumerate(self.wnids)}
-        other = [path for name, path in classes.items() if name not in number and holds_images(path)]
+        other = [path for name, path in classes.items() if name not in number and holds_files(path)]
         if other:
             raise InputError(
                 f"{other[0]} is no class of ImageNet-1K (a folder must be named by one of its 1,000 wnids): "
@@ -83,69 +88,109 @@ class ImageNetDataset(LabelledImageDataset):
 
     def _by_map(self, root: Path, folder: Path, labels: str | Path | None) -> dict[str, tuple[Path, int]]:
         """id -> file and class of the images in one folder; the map may list images that are not there."""
-        files = [path for path in sorted(folder.iterdir()) if is_image(path)]
+        files = list_files(folder)
         if not files:
             raise InputError(
                 f"no images in {folder}, neither in class folders named by wnid nor in the folder itself; {HOW_TO_GET}"
             )
         path = find_map(root, folder, labels)
         known = read_map(path, self.wnids)
-        without = [file for file in files if file.stem not in known]
+        names = {file: file.stem for file in files}
+        if any(name not in known for name in names.values()):
+            finder = FileFinder(folder, by_stem=True)
+            names |= {file: name for name, file in finder.match(known).items() if file in names}
+            self.assumptions = finder.assumptions
+        without = [file for file, name in names.items() if name not in known]
         if without:
             raise InputError(f"{len(without)} images in {folder} are not in {path}, e.g. {without[0].name}")
-        return _unique([(file.stem, file, known[file.stem]) for file in files])
+        return _unique([(printable(file.stem), file, known[name]) for file, name in names.items()])
+
+
+class NumberedImageNetDataset(LabelledImageDataset):
+    """ImageNet-1K in class folders 0 to 999, which are indices of its sorted wnids, as ImageNet-V2 is distributed.
+
+    Args:
+        classes: name -> path of the class folders.
+        limit: maximum number of images; the first ones are used.
+    """
+
+    def __init__(self, classes: Mapping[str, Path], *, limit: int | None = None) -> None:
+        images = _gather({path: int(name) for name, path in classes.items()})
+        super().__init__(images, tuple(imagenet_classes().values()), limit=limit)
+        self.assumptions = (
+            "class folders 0 to 999 are taken as indices of ImageNet-1K's sorted wnids, as ImageNet-V2 has them",
+        )
 
 
 class ImageFolderDataset(LabelledImageDataset):
-    """Any folder of class folders, whose sorted names are the categories, as in torchvision's ImageFolder.
+    """Any folder of class folders, whose names are the categories, in the order of `ordered_classes`.
 
     Args:
         data: DIR with DIR/SUBSET/CLASS/ or DIR/CLASS/.
         subset: name of the folder with the class folders.
+        classes: file that lists the class folders in the order of the labels.
         limit: maximum number of images; the first ones are used.
 
     Raises:
-        UsageError: no folder given. InputError: no class folders there, or one without images.
+        UsageError: no folder given. InputError: no class folders there; one without images or, if there is a list,
+            that is not in it.
     """
 
-    def __init__(self, data: str | Path | None, subset: str = "val", *, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        data: str | Path | None,
+        subset: str = "val",
+        classes: str | Path | None = None,
+        *,
+        limit: int | None = None,
+    ) -> None:
         root = data_folder(data, "class folders with images")
         folder = _image_folder(root, subset)
-        classes = class_folders(folder)
-        if not classes:
+        folders = {class_name(name): path for name, path in class_folders(folder).items()}
+        if not folders:
             raise InputError(f"no class folders in {folder}: images must lie in one folder per class")
-        empty = next((path for path in classes.values() if not holds_images(path)), None)
-        if empty is not None:
+        names, assumptions = ordered_classes(folders, None if classes is None else Path(classes).expanduser())
+        empty = next((path for path in folders.values() if not holds_files(path)), None)
+        if empty is not None and classes is None:
             raise InputError(f"class folder {empty} holds no images: remove it, or labels would shift unnoticed")
-        images = _gather({path: i for i, path in enumerate(classes.values())})
-        super().__init__(images, tuple(classes), limit=limit)
+        images = _gather({folders[name]: i for i, name in enumerate(names) if name in folders})
+        super().__init__(images, names, limit=limit)
+        self.assumptions = assumptions
 
 
 def find_labelled(
-    data: str | Path | None, subset: str = "val", labels: str | Path | None = None, *, limit: int | None = None
+    data: str | Path | None,
+    subset: str = "val",
+    labels: str | Path | None = None,
+    *,
+    classes: str | Path | None = None,
+    imagenet_indices: bool = False,
+    limit: int | None = None,
 ) -> SingleLabelDataset:
-    """Returns ImageNet-1K if `data` looks like it, else a folder of class folders; arguments as for `ImageNetDataset`.
+    """Returns ImageNet-1K if `data` looks like it, else a folder of class folders.
 
     It looks like ImageNet-1K if a class folder has one of its wnids, if no class folder holds images, or if a map is
     given.
+
+    Args:
+        data, subset, labels, limit: as for `ImageNetDataset`.
+        classes: as for `ImageFolderDataset`; not for ImageNet-1K.
+        imagenet_indices: True to take class folders 0 to 999 as ImageNet-1K's.
     """
     root = data_folder(data, "images with one label each")
-    classes = class_folders(_image_folder(root, subset))
-    own = labels is None and not set(classes) & set(imagenet_wnids())
-    if own and any(holds_images(path) for path in classes.values()):
-        return ImageFolderDataset(root, subset, limit=limit)
+    folders = class_folders(_image_folder(root, subset))
+    own = labels is None and (classes is not None or not set(folders) & set(imagenet_wnids()))
+    if own and (classes is not None or any(holds_files(path) for path in folders.values())):
+        numbers = sorted(int(name) for name in folders if name.isascii() and name.isdecimal())
+        if imagenet_indices and classes is None and numbers == list(range(1000)) and len(folders) == 1000:
+            return NumberedImageNetDataset(folders, limit=limit)
+        return ImageFolderDataset(root, subset, classes, limit=limit)
     return ImageNetDataset(root, subset, labels, limit=limit)
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
     """name -> path of the folders in `folder`, sorted; hidden ones are left out."""
-    below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return {path.name: path for path in below}
-
-
-def holds_images(folder: Path) -> bool:
-    """True if there is an image in `folder`, at any depth."""
-    return any(is_image(file) for file in folder.rglob("*"))
+    return {path.name: path for path in list_folders(folder)}
 
 
 def _image_folder(root: Path, subset: str) -> Path:
@@ -157,15 +202,23 @@ def _image_folder(root: Path, subset: str) -> Path:
 def _gather(folders: Mapping[Path, int]) -> dict[str, tuple[Path, int]]:
     """id -> file and class of all images of class folders.
 
-    The id is the name of an official file, else CLASS/PATH, both without suffix.
+    The id is the name of an official file, else CLASS/PATH, both without suffix; with it where files differ in their
+    suffixes only.
     """
     found = []
     for folder, label in folders.items():
-        for file in folder.rglob("*"):
-            if is_image(file):
-                inside = file.relative_to(folder.parent).with_suffix("").as_posix()
-                found.append((file.stem if _OFFICIAL.fullmatch(file.stem) else inside, file, label))
-    return _unique(found)
+        for file in list_files(folder, recursive=True):
+            path = file.relative_to(folder.parent)
+            official = _OFFICIAL.fullmatch(file.stem) is not None
+            image_id = file.stem if official else path.with_suffix("").as_posix()
+            found.append((image_id, path, file, label, official))
+    times = Counter(image_id for image_id, *_ in found)
+    return _unique(
+        [
+            (printable(image_id if official or times[image_id] == 1 else path.as_posix()), file, label)
+            for image_id, path, file, label, official in found
+        ]
+    )
 
 
 def _unique(found: Sequence[tuple[str, Path, int]]) -> dict[str, tuple[Path, int]]:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.files.listing import is_image
+from ltrp_bench.tasks.data.files.text import read_text
 
 _KIT = Path("ILSVRC2012_devkit_t12") / "data"
 _KAGGLE = "LOC_val_solution.csv"
@@ -62,10 +64,7 @@ def read_map(path: Path, wnids: Sequence[str]) -> dict[str, int]:
         InputError: a file that cannot be read or has no such format; a line with a wnid or index that is no class;
             ILSVRC's own ids without their meta.mat. One line that names file and line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+    lines = read_text(path, names=True).splitlines()
     first = lines[0].strip() if lines else ""
     if first.replace(" ", "").startswith("ImageId,"):
         entries: Iterable[tuple[int, list[str]]] = (
@@ -75,7 +74,7 @@ def read_map(path: Path, wnids: Sequence[str]) -> dict[str, int]:
     elif first.isdecimal():
         return _by_ground_truth(path, lines, wnids)
     else:
-        entries = ((number, line.split()) for number, line in enumerate(lines, start=1))
+        entries = ((number, line.rsplit(None, 1)) for number, line in enumerate(lines, start=1))
     number_of = {wnid: i for i, wnid in enumerate(wnids)}
     found: dict[str, int] = {}
     for line, fields in entries:
@@ -97,13 +96,6 @@ def read_map(path: Path, wnids: Sequence[str]) -> dict[str, int]:
 def _stem(name: str) -> str:
     file = PurePosixPath(name.replace("\\", "/"))
     return file.stem if is_image(file) else file.name
-
-
-def is_image(path: PurePath) -> bool:
-    """True if torchvision's ImageFolder would take a file of that name."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
 
 
 def _by_ground_truth(path: Path, lines: Sequence[str], wnids: Sequence[str]) -> dict[str, int]:

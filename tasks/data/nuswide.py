@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,6 +22,8 @@ import numpy as np
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.base import check_limit
 from ltrp_bench.tasks.data.decoding import read_rgb
+from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.files.text import printable, read_lines
 from ltrp_bench.tasks.data.folders import data_folder
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 
@@ -60,35 +63,28 @@ class NusWideDataset(MultiLabelDataset):
         if len(set(self.categories)) != _CONCEPTS:
             raise InputError(f"{root}: Concepts81.txt must list 81 concepts, got {len(set(self.categories))}")
         listed = _file(root, f"ImageList/{part}Imagelist.txt", f"{part}Imagelist.txt")
-        names = [PurePosixPath(line.replace("\\", "/")) for line in _lines(listed)]
-        ids = [name.with_suffix("").as_posix() for name in names]
+        names = [PurePosixPath(line.replace("\\", "/")) for line in _lines(listed, names=True)]
+        ids = [printable(name.with_suffix("").as_posix()) for name in names]
         if not ids or len(set(ids)) != len(ids):
             raise InputError(f"{listed} lists {'no images' if not ids else 'an image twice'}")
         labels = _read_labels(root, self.categories, part, len(ids))
         order = sorted(range(len(ids)), key=ids.__getitem__)[: check_limit(limit)]
         super().__init__([ids[i] for i in order])
         self._labels = labels[order]
-        self._folder = _image_folder(root)
-        self._names = [names[i] for i in order]
+        self._files, self.assumptions = _find_images(_image_folder(root), [names[i] for i in order])
         self.revision = self._revision()
 
     def _revision(self) -> str:
         digest = hashlib.sha256(json.dumps(self.categories).encode())
         for i, image_id in enumerate(self.ids):
-            path = self._image(i)
+            path = self._files[i]
             size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([image_id, size, np.flatnonzero(self._labels[i]).tolist()]).encode())
         return digest.hexdigest()
 
-    def _image(self, index: int) -> Path:
-        """Path of an image as listed, or directly in the folder of the images if it lies there."""
-        path = self._folder / self._names[index]
-        flat = self._folder / self._names[index].name
-        return flat if flat.is_file() and not path.is_file() else path
-
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB as stored, EXIF ignored."""
-        return read_rgb(self._image(index))
+        return read_rgb(self._files[index])
 
     def vector(self, index: int) -> np.ndarray:
         """[81] uint8 zeros and ones in the order of `categories`."""
@@ -115,13 +111,9 @@ def _file(root: Path, *tried: str) -> Path:
     return found
 
 
-def _lines(path: Path) -> list[str]:
-    """Stripped lines of a file, without empty ones."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def _lines(path: Path, *, names: bool = False) -> list[str]:
+    """Stripped lines of a file, without empty ones; see `read_text`."""
+    return [line for line in read_lines(path, names=names) if line]
 
 
 def _read_labels(root: Path, concepts: tuple[str, ...], part: str, count: int) -> np.ndarray:
@@ -147,3 +139,12 @@ def _image_folder(root: Path) -> Path:
     if found is None:
         raise InputError(f"no images of NUS-WIDE in {root}: looked for {'/ or '.join(_IMAGES)}/; {HOW_TO_GET}")
     return found
+
+
+def _find_images(folder: Path, names: Sequence[PurePosixPath]) -> tuple[list[Path], tuple[str, ...]]:
+    """Paths of images as listed, or directly in `folder` if they lie there; and what was assumed about others."""
+    finder = FileFinder(folder)
+    paths = [folder / name for name in names]
+    places = [path if path.is_file() or not (folder / path.name).is_file() else folder / path.name for path in paths]
+    found = finder.match(place.relative_to(folder).as_posix() for place in places)
+    return [found[place.relative_to(folder).as_posix()] for place in places], finder.assumptions

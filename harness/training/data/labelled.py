@@ -16,6 +16,7 @@ from ltrp_bench.harness.training.data.drawn_images import DrawnImages
 from ltrp_bench.harness.training.data.geometry import image_tensor
 from ltrp_bench.harness.training.data.order import TrainingStream
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.base import ImageDataset
 from ltrp_bench.tasks.data.coco import CocoDataset
 from ltrp_bench.tasks.data.folders import data_folder
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, as_multilabel, label_vector
@@ -44,6 +45,8 @@ class TrainingSet:
         revision: identifies the images; a run cannot be resumed on other images.
         sample: index -> [h, w, 3] uint8, and the label (int64 scalar) or [C] int8 of 1 present, 0 absent, -1 ignored.
         synthetic: True for `shapes`: its images are generated rather than read, and kept in memory.
+        ids: names of the images; empty for `shapes`.
+        assumptions: one line for each thing that the files do not say and that was assumed.
     """
 
     name: str
@@ -52,6 +55,8 @@ class TrainingSet:
     revision: str
     sample: Callable[[int], tuple[np.ndarray, np.ndarray]]
     synthetic: bool = False
+    ids: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
 
 def class_folders(data: str | Path, subset: str = "train") -> TrainingSet:
@@ -69,7 +74,7 @@ def class_folders(data: str | Path, subset: str = "train") -> TrainingSet:
     def sample(index: int) -> tuple[np.ndarray, np.ndarray]:
         return source.pixels(index), np.array(source.label(index), np.int64)
 
-    return TrainingSet("images", source.categories, len(source), source.revision, sample)
+    return _files("images", source, sample)
 
 
 def multilabel_files(data: str | Path, form: str = "coco", subset: str | None = None) -> TrainingSet:
@@ -89,7 +94,19 @@ def multilabel_files(data: str | Path, form: str = "coco", subset: str | None = 
     def sample(index: int) -> tuple[np.ndarray, np.ndarray]:
         return source.pixels(index), label_vector(source, index)
 
-    return TrainingSet(form, source.categories, len(source), source.revision, sample)
+    return _files(form, source, sample)
+
+
+def _files(name: str, source: ImageDataset, sample: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> TrainingSet:
+    return TrainingSet(
+        name,
+        source.categories,
+        len(source),
+        source.revision,
+        sample,
+        ids=source.ids,
+        assumptions=source.assumptions,
+    )
 
 
 def labelled_shapes(num_images: int, view: str, split: str = "train") -> TrainingSet:
@@ -130,9 +147,14 @@ class LabelledStream(TrainingStream):
     ) -> None:
         super().__init__(dataset.count, length, seed)
         self.revision, self._augment, self._scores = dataset.revision, augment, scores
+        self.assumptions, self._ids = dataset.assumptions, dataset.ids
         self._image: Callable[[int], tuple[np.ndarray, np.ndarray]] = dataset.sample
         if dataset.synthetic:
             self._image = DrawnImages(dataset.count, dataset.sample).__getitem__
+
+    def name(self, index: int) -> str:
+        """Id of the image in the data set."""
+        return self._ids[index] if self._ids else super().name(index)
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Image and target, and the scores if they are known."""

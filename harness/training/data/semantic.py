@@ -76,6 +76,7 @@ class SemanticFiles(TrainingStream):
             raise UsageError(f"{len(source.classes)} classes: a segmentor is trained on {IGNORE_INDEX} at most")
         super().__init__(len(source), length, seed)
         self.source, self.size, self.revision = source, size, source.revision
+        self.assumptions = source.assumptions
         fill = {tv_tensors.Image: [255 * m for m in mean], tv_tensors.Mask: IGNORE_INDEX}
         self._augment = v2.Compose(
             [
@@ -85,6 +86,10 @@ class SemanticFiles(TrainingStream):
                 v2.RandomPhotometricDistort(),
             ]
         )
+
+    def name(self, index: int) -> str:
+        """Id of the image in the data set."""
+        return self.source.ids[index]
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Image and class map, with the same crop."""

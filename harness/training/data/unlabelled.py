@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ltrp_bench.harness.training.data.drawn_images import DrawnImages
 from ltrp_bench.harness.training.data.geometry import image_tensor, random_turn, turned
 from ltrp_bench.harness.training.data.order import TrainingStream
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.decoding import read_rgb
+from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES, list_files
+from ltrp_bench.tasks.data.files.text import printable
 from ltrp_bench.tasks.data.shapes.world import SIZE, WORLD_SEEDS, WORLD_VERSION, ShapesWorld
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 
 
 def shapes_revision(world_seed: int) -> str:
@@ -50,24 +51,23 @@ class FolderStream(TrainingStream):
     def __init__(self, folder: Path, size: int, length: int, seed: int) -> None:
         if not folder.is_dir():
             raise InputError(f"no folder of training images at {folder}; give --data DIR with images in it")
-        self.files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
+        self.files = list_files(folder, recursive=True)
         if not self.files:
             raise InputError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) under {folder}")
         super().__init__(len(self.files), length, seed)
-        self.size = size
+        self.folder, self.size = folder, size
         # Names and sizes only: hashing every byte of a million images would take too long.
-        listing = "\n".join(f"{f.relative_to(folder).as_posix()} {f.stat().st_size}" for f in self.files)
+        sizes = {file: file.stat().st_size if file.is_file() else -1 for file in self.files}  # -1: a dangling link
+        listing = "\n".join(f"{printable(f.relative_to(folder).as_posix())} {size}" for f, size in sizes.items())
         self.revision = hashlib.sha256(listing.encode()).hexdigest()
+
+    def name(self, index: int) -> str:
+        """Path below the folder."""
+        return printable(self.files[index].relative_to(self.folder).as_posix())
 
     def sample(self, index: int, rng: np.random.Generator) -> Tensor:
         """[3, size, size] uint8."""
-        file = self.files[index]
-        try:
-            with Image.open(file) as opened:
-                opened.draft("RGB", (3 * self.size, 3 * self.size))
-                image = opened.convert("RGB")
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise InputError(f"cannot read training image {file}: {error}; remove it or repair it") from error
+        image = Image.fromarray(read_rgb(self.files[index], draft=(3 * self.size, 3 * self.size)))
         box = _random_crop(image.width, image.height, rng)
         pixels = np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box))
         return image_tensor(pixels[:, ::-1] if rng.integers(2) else pixels)

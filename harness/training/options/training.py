@@ -47,6 +47,9 @@ class TrainingOptions:
     workers: int = field(default=1, metadata={"help": "Data loader processes; affects speed only.", "min": 0})
     save_every: int = field(default=500, metadata={"help": "Iterations between checkpoints.", "min": 1})
     log_every: int = 50
+    skip_bad_images: bool = field(
+        default=False, metadata={"help": "Draw other images instead of unreadable ones, which are reported."}
+    )
     seed: int = field(default=0, metadata={"help": "Seed of weights, image order, augmentation and masks.", "min": 0})
     device: Device = field(default="auto", metadata={"help": "Where to train; use torchrun for several GPUs."})
 

@@ -14,7 +14,9 @@ from killed import run_until
 from PIL import Image
 
 from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.harness.training.data.notes import TrainingNotes
 from ltrp_bench.harness.training.training_folder import trained_state
+from ltrp_bench.selectors.checkpoints import load_metadata
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 
 
@@ -35,13 +37,19 @@ def command(data: str, out: Path, iterations: int = 8) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_with_the_same_weights(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_killed_training_ends_with_the_same_weights(photos: Path, tmp_path: Path, damaged: bool) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert run_command(command(str(photos), whole, 40)) == 0
-    arguments = [sys.executable, "-m", "ltrp_bench.harness.cli.main", *command(str(photos), killed, 40)]
+    skip = ["--skip-bad-images"] if damaged else []
+    if damaged:
+        (photos / "a.png").write_bytes(b"not an image")
+    assert run_command([*command(str(photos), whole, 40), *skip]) == 0
+    arguments = [sys.executable, "-m", "ltrp_bench.harness.cli.main", *command(str(photos), killed, 40), *skip]
     for stop_at in (2, 5):
         assert run_until(arguments, killed, stop_at).name != "iter_40.pth"
-    assert run_command(command(str(photos), killed, 40)) == 0
+    assert run_command([*command(str(photos), killed, 40), *skip]) == 0
+    assert TrainingNotes(whole).skipped() == TrainingNotes(killed).skipped()
+    assert list(TrainingNotes(killed).skipped()) == ["a.png"] * damaged
     expected, got = trained_state(whole), trained_state(killed)
     assert expected.keys() == got.keys()
     for key, value in expected.items():
@@ -88,7 +96,15 @@ def test_a_corrupt_image_is_one_line_from_a_loader_process(
     assert arguments[arguments.index("--workers") + 1] == "1"
     assert run_command(arguments) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("ltrp-bench: cannot read training image") and "Traceback" not in error
+    assert error.startswith("ltrp-bench: image ") and "Traceback" not in error
+    assert "a.png is corrupt" in error and error.endswith("(--skip-bad-images draws other images instead)")
+    # The same training goes on with the option, and the export names what was left out.
+    weights = tmp_path / "mae.test.safetensors"
+    assert run_command([*arguments, "--skip-bad-images", "--export", str(weights)]) == 0
+    error = capsys.readouterr().err
+    assert "note: 1 unreadable image left out, with others drawn instead: a.png (image " in error
+    assert json.loads(load_metadata(weights)["training"])["skipped_images"] == ["a.png"]
+    assert "| skipped_images | ['a.png'] |" in weights.with_suffix(".md").read_text()
 
 
 def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:

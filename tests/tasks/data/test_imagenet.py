@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,59 @@ def test_other_class_folders(tmp_path: Path) -> None:
         changed.pixels(1)
     with pytest.raises(InputError, match=r"class folder .*bee holds no images"):
         find_labelled(tmp_path)
+
+
+def test_folder_two_is_label_two(tmp_path: Path) -> None:
+    for i in range(12):
+        save(tmp_path / "val" / str(i) / f"pic{i}.png", i)
+    dataset = find_labelled(tmp_path, imagenet_indices=True)
+    assert dataset.categories == tuple(str(i) for i in range(12)) and len(dataset.assumptions) == 1
+    assert {dataset.ids[i]: dataset.label(i) for i in range(12)} == {f"{i}/pic{i}": i for i in range(12)}
+    listed = tmp_path / "classes.txt"
+    listed.write_text("\n".join(str(i) for i in (99, *range(11, -1, -1))))
+    dataset = find_labelled(tmp_path, classes=listed)
+    assert dataset.label(dataset.index("2/pic2")) == 10 and len(dataset.categories) == 13
+
+
+def test_the_folders_of_imagenet_v2_are_indices(tmp_path: Path) -> None:
+    for i in range(1000):
+        (tmp_path / str(i)).mkdir()
+        (tmp_path / str(i) / "a.jpeg").touch()
+    dataset = find_labelled(tmp_path, imagenet_indices=True)
+    assert dataset.categories[2] == "great white shark" and dataset.label(dataset.index("2/a")) == 2
+    assert dataset.label(dataset.index("112/a")) == 112 and "ImageNet-V2" in dataset.assumptions[0]
+    own = find_labelled(tmp_path)
+    assert own.categories[2] == "2" and own.label(own.index("2/a")) == 2
+
+
+def test_hidden_copies_are_no_images_and_links_are_followed(tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "cat/._1.jpg", "cat/.ipynb_checkpoints/1-checkpoint.jpg", "__MACOSX/cat/2.jpg"):
+        save(tmp_path / "val" / name)
+    save(tmp_path / "elsewhere" / "deep" / "2.jpg")
+    (tmp_path / "val" / "dog").symlink_to(tmp_path / "elsewhere")
+    dataset = find_labelled(tmp_path)
+    assert dataset.ids == ("cat/1", "dog/deep/2") and dataset.categories == ("cat", "dog")
+
+
+def test_equal_stems_are_two_images(tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "cat/1.png", "cat/2.jpg"):
+        save(tmp_path / name)
+    assert find_labelled(tmp_path).ids == ("cat/1.jpg", "cat/1.png", "cat/2")
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    save(tmp_path / "cat" / os.fsdecode(b"caf\xe9.jpg"))
+    dataset = find_labelled(tmp_path)
+    assert dataset.ids == ("cat/caf\\udce9",) and dataset.pixels(0).shape == (4, 6, 3)
+
+
+def test_a_map_in_another_spelling(tmp_path: Path) -> None:
+    save(tmp_path / "val" / "cafe\u0301.JPEG")
+    save(tmp_path / "val" / "B.JPEG")
+    (tmp_path / "val.txt").write_text("caf\u00e9.JPEG 1\nb.jpg 2\nc.jpg 3\n")
+    dataset = find_labelled(tmp_path)
+    assert [dataset.label(i) for i in range(2)] == [2, 1] and dataset.ids == ("B", "cafe\u0301")
+    assert dataset.assumptions[0].startswith("2 file names are spelled otherwise in ")
 
 
 def test_exif_is_ignored_as_torchvision_does(tmp_path: Path) -> None:

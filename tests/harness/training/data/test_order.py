@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from ltrp_bench.harness.training.data.notes import TrainingNotes
 from ltrp_bench.harness.training.data.order import ShuffledOrder, TrainingStream, batches
+from ltrp_bench.selectors.errors import InputError
 
 
 class Numbers(TrainingStream):
@@ -48,3 +52,42 @@ def test_batches_cover_the_first_samples() -> None:
     assert [len(index) for index, _ in found] == [3, 3, 1]
     stream = Numbers(4, 12, 0)
     assert torch.cat([index for index, _ in found]).tolist() == [int(stream[i][0]) for i in range(7)]
+
+
+class Damaged(Numbers):
+    """Odd images cannot be read."""
+
+    def sample(self, index: int, rng: np.random.Generator) -> tuple[Any, Any]:
+        if index % 2:
+            raise InputError(f"image {index} is corrupt")
+        return super().sample(index, rng)
+
+
+def test_unreadable_images_stop_a_training_unless_others_are_to_be_drawn(tmp_path: Path) -> None:
+    stream = Damaged(6, 24, 0)
+    whole = Numbers(6, 24, 0)
+    odd = [i for i in range(24) if int(whole[i][0]) % 2]
+    with pytest.raises(InputError, match=r"^image \d is corrupt \(--skip-bad-images draws other images instead\)$"):
+        stream[odd[0]]
+    stream.notes = TrainingNotes(tmp_path)
+    found = [stream[i] for i in range(24)]
+    assert all(int(index) % 2 == 0 for index, _ in found)
+    # The positions of readable images keep their image and augmentation.
+    assert all(torch.equal(found[i][1], whole[i][1]) for i in range(24) if i not in odd)
+    assert len({float(found[i][1]) for i in odd}) == len(odd)
+    # A resumed training, or another process, draws the same.
+    resumed = Damaged(6, 24, 0)
+    resumed.notes = TrainingNotes(tmp_path)
+    assert [float(resumed[i][1]) for i in reversed(range(24))] == [float(x) for _, x in reversed(found)]
+    assert stream.notes.skipped() == {f"image {i}": f"image {i} is corrupt" for i in (1, 3, 5)}
+
+
+def test_a_training_of_nothing_but_unreadable_images_stops(tmp_path: Path) -> None:
+    class Ruined(Numbers):
+        def sample(self, index: int, rng: np.random.Generator) -> tuple[Any, Any]:
+            raise InputError("broken")
+
+    stream = Ruined(3, 3, 0)
+    stream.notes = TrainingNotes(tmp_path)
+    with pytest.raises(InputError, match="^100 training images in turn cannot be read, the last: broken$"):
+        stream[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ltrp_bench.harness.training.data.notes import TrainingNotes
 from ltrp_bench.harness.training.data.unlabelled import FolderStream, ShapesStream, image_record, open_stream
 from ltrp_bench.selectors.errors import InputError, UsageError
 
@@ -32,8 +34,35 @@ def test_missing_folder_empty_folder_and_corrupt_image(photos: Path, tmp_path: P
         FolderStream(tmp_path / "empty", 96, 10, 0)
     (photos / "a.png").write_bytes(b"not an image")
     stream = FolderStream(photos, 96, 7, 0)
-    with pytest.raises(InputError, match=r"cannot read training image .*a\.png"):
+    with pytest.raises(InputError, match=r"image .*a\.png is corrupt: .* \(--skip-bad-images draws"):
         [stream[i] for i in range(7)]
+    stream.notes = TrainingNotes(tmp_path)
+    assert [stream[i].shape for i in range(7)] == [(3, 96, 96)] * 7
+    assert list(stream.notes.skipped()) == ["a.png"]
+
+
+def test_hidden_files_are_no_training_images(photos: Path) -> None:
+    before = FolderStream(photos, 64, 4, 0)
+    for name in ("._0.png", "deep/._0.png", "deep/.ipynb_checkpoints/0-checkpoint.png", "__MACOSX/0.png", "Thumbs.db"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes(b"not an image")
+    after = FolderStream(photos, 64, 4, 0)
+    assert after.files == before.files and after.revision == before.revision
+
+
+def test_training_images_are_scaled_as_in_a_run(tmp_path: Path) -> None:
+    values = (np.arange(64, dtype=np.uint16).reshape(8, 8) * 4).repeat(8, 0).repeat(8, 1)
+    for name, pixels in (("8/a.png", values.astype(np.uint8)), ("16/a.png", values * 257)):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(pixels).save(tmp_path / name)
+    eight, sixteen = (FolderStream(tmp_path / name, 64, 4, 0) for name in ("8", "16"))
+    assert all(torch.equal(eight[i], sixteen[i]) for i in range(4)) and eight[0].float().std() > 10
+
+
+def test_names_that_are_not_utf8(photos: Path) -> None:
+    Image.new("RGB", (40, 40)).save(photos / os.fsdecode(b"caf\xe9.png"))
+    stream = FolderStream(photos, 64, 4, 0)
+    assert len(stream.revision) == 64 and stream.name(0) == "caf\\udce9.png"
 
 
 def test_streams_depend_on_position_alone(photos: Path) -> None:
