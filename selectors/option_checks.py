@@ -7,6 +7,8 @@ these; values of any other type are not checked. NumPy's numbers count as Python
 from __future__ import annotations
 
 import inspect
+import json
+import math
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Integral, Real
@@ -24,6 +26,11 @@ _SIMPLE: Mapping[object, tuple[tuple[type, ...], str, str]] = {
     types.NoneType: ((types.NoneType,), "null", "nulls"),
 }
 """Type of an option -> types of the values that it takes, and names of one value and of several."""
+
+_WORDS: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
 
 
 def check_options(
@@ -76,6 +83,73 @@ def check_whole(owner: str, option: str, value: object, least: int, most: int | 
     if number is None or number < least or (most is not None and number > most):
         end = "on" if most is None else f"to {most}"
         raise UsageError(f"{owner}: {option} must be a whole number from {least} {end}, got {value!r}")
+
+
+def option_types(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Option -> type of a callable's keyword arguments; without an annotation, the type of the default."""
+    try:
+        hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    except (NameError, TypeError):
+        hints = {}
+    found: dict[str, Any] = {}
+    for name, parameter in inspect.signature(factory).parameters.items():
+        default = parameter.default
+        known = default is not inspect.Parameter.empty and type(default) in _SIMPLE and default is not None
+        found[name] = hints.get(name, type(default) if known else Any)
+    return found
+
+
+def parse_option(text: str, hint: Any = Any) -> Any:
+    """Value of an option from its text on the command line, by the option's own type.
+
+    Args:
+        text: as the user typed it.
+        hint: type of the option. Text and paths are taken as they stand, so that "2017", "1e3" and "null" remain text;
+            text in double quotes is unquoted. Everything else is JSON, where a flag may also be written as a word.
+
+    Returns:
+        The value; the text itself if it is of no form that the type takes, which `check_value` then refuses.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    kinds = _alternatives(hint)
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            for choice in get_args(kind):
+                if str(choice) == text:
+                    return choice
+    others = [kind for kind in kinds if kind not in (str, Path, types.NoneType)]
+    if isinstance(value, str):
+        return _spelled(text, others) if value == text else value
+    if any(_fits(value, kind) for kind in others):
+        return value
+    if str in kinds or Path in kinds:
+        return text
+    word = _spelled(text, others)
+    return value if word is text else word
+
+
+def _spelled(text: str, kinds: Collection[Any]) -> object:
+    """A number or flag that is not written as in JSON: ".5", "True", "no", "1" for a flag; else the same text."""
+    word = text.strip().lower()
+    if bool in kinds and word in _WORDS:
+        return _WORDS[word]
+    if float in kinds and "_" not in word:
+        try:
+            number = float(word)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    return text
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(part for one in get_args(hint) for part in _alternatives(one))
+    return (hint,)
 
 
 def _fits(value: object, hint: Any) -> bool:

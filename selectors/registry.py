@@ -20,6 +20,7 @@ from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
 from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
 from ltrp_bench.selectors.option_checks import check_options
+from ltrp_bench.selectors.option_checks import option_types as types_of
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
@@ -130,6 +131,11 @@ def identity(
 def selector_names() -> list[str]:
     """All installed names, sorted."""
     return sorted(_installed())
+
+
+def option_types(name: str) -> dict[str, Any]:
+    """Option -> type of a selector's constructor, as annotated or as its default is. Raises UsageError."""
+    return types_of(_import(name) if ":" in name else _load(_split_tag(name)[0]))
 
 
 def shipped_tags(name: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ltrp_bench.selectors.errors import unknown_name
 from ltrp_bench.selectors.option_checks import check_options
+from ltrp_bench.selectors.option_checks import option_types as types_of
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.task_spec import NO_SPLIT, TaskSpec
 
@@ -57,6 +58,12 @@ def option_defaults(name: str) -> dict[str, Any]:
         return dict(factory.option_defaults)
     parameters = inspect.signature(factory).parameters.values()
     return {p.name: None if p.default is inspect.Parameter.empty else p.default for p in parameters}
+
+
+def option_types(name: str) -> dict[str, Any]:
+    """Option -> type of a task, as annotated or, in third-party tasks, as its default is."""
+    factory = _load(name)
+    return dict(factory.option_types) if isinstance(factory, TaskSpec) else types_of(factory)
 
 
 def default_split(name: str) -> tuple[str | None, str]:

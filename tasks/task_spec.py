@@ -81,6 +81,12 @@ class TaskSpec:
         assert MISSING not in out.values(), f"{self.name}: an option without a default"
         return out
 
+    @cached_property
+    def option_types(self) -> dict[str, Any]:
+        """Option -> type, of everything that can be given."""
+        hints = {**get_type_hints(self.data), **get_type_hints(self.family.options)}
+        return {name: hints[name] for name in self.option_defaults}
+
     def default_split(self) -> tuple[str | None, str]:
         """Name of the split that is used if none is given, and a note on it, which may be empty."""
         if issubclass(self.data, ShapesData):
@@ -95,9 +101,8 @@ class TaskSpec:
         owner = f"task {self.name!r}"
         for name in given:
             check_name(owner, name, self.option_defaults)
-        hints = {**get_type_hints(self.data), **get_type_hints(self.family.options)}
         for name, value in given.items():
-            check_value(owner, name, value, hints[name])
+            check_value(owner, name, value, self.option_types[name])
 
 
 def _make(kind: type[Any], values: Mapping[str, Any]) -> Any:

@@ -1,20 +1,12 @@
-"""Parsers of option strings: "NAME=FILE", "NAME.key=value" and JSON values."""
+"""Parsers of option strings: "NAME=FILE", and "NAME.key=value", whose values are parsed by the option's own type."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ltrp_bench.selectors.errors import UsageError
-
-
-def parse_value(text: str) -> Any:
-    """Parse a JSON value (3, 0.5, true, null, [1, 2]); any other text is returned as it is."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+from ltrp_bench.selectors.option_checks import parse_option
 
 
 def parse_weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, str]:
@@ -36,7 +28,12 @@ def parse_weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, s
 
 
 def parse_named_options(
-    given: Iterable[str], names: Sequence[str], *, flag: str, form: str
+    given: Iterable[str],
+    names: Sequence[str],
+    *,
+    flag: str,
+    form: str,
+    option_types: Callable[[str], Mapping[str, Any]] = lambda name: {},
 ) -> dict[str, dict[str, Any]]:
     """Parse "NAME.key=value" to name -> key -> value.
 
@@ -45,6 +42,7 @@ def parse_named_options(
         names: selectors or tasks of the run.
         flag: command-line option that the strings come from, for messages.
         form: form of the strings, for messages.
+        option_types: gives option -> type of a selector or task, by which values are parsed; JSON where it has none.
 
     Raises:
         UsageError: another form, or a name that is not in the run.
@@ -57,5 +55,5 @@ def parse_named_options(
             raise UsageError(f"{flag} {text}: write {form}")
         if name not in names:
             raise UsageError(f"{flag} {text}: {name!r} is not in this run ({', '.join(names)})")
-        options.setdefault(name, {})[key] = parse_value(value)
+        options.setdefault(name, {})[key] = parse_option(value, option_types(name).get(key, Any))
     return options

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ltrp_bench.harness.evaluation.option_strings import parse_named_options, parse_value, parse_weights
+from ltrp_bench.harness.evaluation.option_strings import parse_named_options, parse_weights
 from ltrp_bench.harness.evaluation.options import Request
 from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry, selector_entry, task_entry
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.option_checks import parse_option
 from ltrp_bench.selectors.registry import SelectorSpec, resolve
+from ltrp_bench.selectors.registry import option_types as selector_option_types
 from ltrp_bench.tasks.base import Task
-from ltrp_bench.tasks.registry import create_task, option_names
+from ltrp_bench.tasks.registry import create_task, option_names, option_types
 from ltrp_bench.tasks.splits.split import load_split
 
 
@@ -92,7 +94,13 @@ class RequestedSelectors:
         if any(":" in name for name in names) and (here := str(Path.cwd())) not in sys.path:
             # The user's own module in the current folder; last, so that it shadows nothing.
             sys.path.append(here)
-        options = parse_named_options(request.selector_options, names, flag="--selector-option", form="NAME.key=value")
+        options = parse_named_options(
+            request.selector_options,
+            names,
+            flag="--selector-option",
+            form="NAME.key=value",
+            option_types=selector_option_types,
+        )
         return cls(names, parse_weights(request.weights, names), options)
 
     def check_names(self, tags: str | Sequence[str]) -> None:
@@ -148,13 +156,13 @@ class TaskArguments:
         """Task -> arguments. Raises UsageError for options that no task has, or that are written in another form."""
         for option, value in request.shared.items():
             if value is not None:
-                self._share(option, value, f"--{option.replace('_', '-')}")
+                self._share(option, lambda _, value=value: value, f"--{option.replace('_', '-')}")
         for text in request.data:
             name, equals, folder = text.partition("=")
             if equals and name in self._tasks:
                 self._arguments[name]["data"] = folder
             else:
-                self._share("data", text, "--data")
+                self._share("data", lambda _, text=text: text, "--data")
         for text in request.task_options:
             self._add_option(text)
         for name in self._tasks:
@@ -167,20 +175,23 @@ class TaskArguments:
         """Add "TASK.key=value", or "key=value" to every task with such an option."""
         key, equals, value = text.partition("=")
         if "." in key:
-            named = parse_named_options([text], self._tasks, flag="--task-option", form="TASK.key=value")
+            named = parse_named_options(
+                [text], self._tasks, flag="--task-option", form="TASK.key=value", option_types=option_types
+            )
             for name, options in named.items():
                 self._arguments[name].update(options)
         elif not equals or not key:
             raise UsageError(f"--task-option {text}: write TASK.key=value or key=value")
         else:
-            self._share(key, parse_value(value), f"--task-option {key}")
+            types = {name: option_types(name).get(key, Any) for name in self._tasks}
+            self._share(key, lambda name: parse_option(value, types[name]), f"--task-option {key}")
 
-    def _share(self, option: str, value: Any, flag: str) -> None:
-        """Set an option of every task that has it."""
+    def _share(self, option: str, value: Callable[[str], Any], flag: str) -> None:
+        """Set an option of every task that has it to the value for that task."""
         having = [name for name in self._tasks if option in self._known[name]]
         if not having:
             raise UsageError(f"{flag}: none of the tasks in this run has such an option ({', '.join(self._tasks)})")
         if lacking := [name for name in self._tasks if name not in having]:
             self._notice(f"{flag} does not apply to {', '.join(lacking)}")
         for name in having:
-            self._arguments[name][option] = value
+            self._arguments[name][option] = value(name)

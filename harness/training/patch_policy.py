@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltrp_bench.harness.evaluation.option_strings import parse_value
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.harness.training.options.training import PatchOptions
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.normalization import denormalize
-from ltrp_bench.selectors.registry import SelectorSpec, resolve
+from ltrp_bench.selectors.option_checks import parse_option
+from ltrp_bench.selectors.registry import SelectorSpec, option_types, resolve
 from ltrp_bench.selectors.topk import count_kept, top_k
 from ltrp_bench.tasks.base import Sample
 from ltrp_bench.tasks.data.shapes.drawing import power_noise
@@ -77,9 +77,9 @@ def patch_policy(options: PatchOptions, domain: str | Sequence[str] = "photos") 
         raise UsageError(f"--selector {selector} has nothing to choose: give --keep-ratio below 1, or random")
     if weights is not None:
         weights = weights.removeprefix(f"{selector}=")
-    given = dict(_option(text, selector) for text in options.selector_option)
     if ":" in selector and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # a file in the current folder, as for `run`
+    given = dict(_option(text, selector) for text in options.selector_option)
     return PatchPolicy(ratio, resolve(selector, weights, domain, **given))
 
 
@@ -100,7 +100,7 @@ def _option(text: str, selector: str) -> tuple[str, Any]:
     key = key.removeprefix(f"{selector}.")
     if not equals or not key.isidentifier():
         raise UsageError(f"--selector-option {text}: write key=value or {selector}.key=value")
-    return key, parse_value(value)
+    return key, parse_option(value, option_types(selector).get(key, Any))
 
 
 class PatchKeeper:

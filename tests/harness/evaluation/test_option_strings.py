@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from ltrp_bench.harness.evaluation.option_strings import parse_named_options, parse_value, parse_weights
+from ltrp_bench.harness.evaluation.option_strings import parse_named_options, parse_weights
 from ltrp_bench.selectors.errors import UsageError
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("3", 3), ("0.5", 0.5), ("true", True), ("null", None), ("[1, 2]", [1, 2]), ("vit_tiny", "vit_tiny"), ("", "")],
-)
-def test_values_are_json_or_text(text: str, value: Any) -> None:
-    parsed = parse_value(text)
-    assert parsed == value and type(parsed) is type(value)
 
 
 def test_weights_need_a_name_among_several_selectors() -> None:
@@ -31,6 +20,14 @@ def test_named_options() -> None:
     given = ["a.x=1", "timm:vit.b.y=text", "a.z=[0.5]", "a.x=2"]
     options = parse_named_options(given, ["a", "timm:vit.b"], flag="--o", form="NAME.key=value")
     assert options == {"a": {"x": 2, "z": [0.5]}, "timm:vit.b": {"y": "text"}}
+
+
+def test_values_are_parsed_by_the_type_of_their_option() -> None:
+    types = {"a": {"x": str, "y": float}, "b": {}}
+    options = parse_named_options(
+        ["a.x=2017", "a.y=2017", "b.x=2017"], ["a", "b"], flag="--o", form="NAME.key=value", option_types=types.get
+    )
+    assert options == {"a": {"x": "2017", "y": 2017}, "b": {"x": 2017}}
 
 
 @pytest.mark.parametrize("text", ["a.x", "x=1", "a.=1", "=1"])
