@@ -5,10 +5,13 @@ A split belongs to a data set and a label set, not to a selector.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import hashlib
+import io
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,9 +64,12 @@ class CategorySplit:
         absent = sorted(set(categories) - set(self.states))
         if absent:
             others = f" and {len(absent) - 5} others" if len(absent) > 5 else ""
+            by_case = {name.casefold(): name for name in self.states}
+            near = [f"{by_case[name.casefold()]!r} for {name!r}" for name in absent if name.casefold() in by_case]
+            hint = f", which spells {near[0]}" if near else ""
             raise InputError(
                 f"{where}: {', '.join(absent[:5])}{others} not in the split '{self.label_set}' "
-                f"({len(self.states)} categories); give a CSV that lists all of them with --split FILE"
+                f"({len(self.states)} categories){hint}; give a CSV that lists all of them with --split FILE"
             )
 
     def fingerprint(self) -> str:
@@ -78,8 +84,9 @@ def load_split(name: str | Path) -> CategorySplit:
     Args:
         name: name of a bundled split, e.g. "imagenet1k_coco80", "imagenet1k" (its own 1,000 classes) or a fold
             "shapes/0"; or a CSV file with one line per category and the columns category and state, optionally reason
-            and wnids (separated by spaces) or classes (separated by ";"). The name of the label set is the file's name
-            up to the first "_".
+            and wnids (separated by spaces) or classes (separated by ";"), as spreadsheets write it: separated by
+            commas, semicolons or tabs, in UTF-8 or UTF-16. The name of the label set is the file's name up to the
+            first "_".
 
     Raises:
         InputError: a missing or malformed file. UsageError: neither a file nor a bundled split.
@@ -105,37 +112,63 @@ def shipped_splits() -> list[str]:
 
 
 def _read(path: Path) -> CategorySplit:
-    try:
-        # Excel writes a byte order mark before the first column.
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            columns = set(reader.fieldnames or ())
-    except FileNotFoundError as error:
-        raise InputError(f"split file {path} does not exist") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"split file {path} cannot be read as CSV: {error}") from error
-    if not {"category", "state"} <= columns:
-        raise InputError(f"split file {path}: its first line must name the columns category and state")
     states: dict[str, State] = {}
-    for line, row in enumerate(rows, start=2):
-        category, state = (row["category"] or "").strip(), (row["state"] or "").strip()
+    reasons: dict[str, str] = {}
+    wnids: dict[str, tuple[str, ...]] = {}
+    for line, row in _rows(path):
+        category, state = row.get("category", ""), row.get("state", "").lower()
         if state not in STATES:
-            raise InputError(f"split file {path}, line {line}: state must be seen, narrow or unseen, got '{state}'")
+            raise InputError(
+                f"split file {path}, line {line}: state must be seen, narrow or unseen, got {row.get('state', '')!r}"
+            )
         if not category or category in states:
             raise InputError(f"split file {path}, line {line}: category '{category}' is empty or listed twice")
         states[category] = cast(State, state)
+        reasons[category] = row.get("reason", "")
+        classes = (name.strip() for name in row.get("classes", "").split(";"))
+        wnids[category] = (*row.get("wnids", "").split(), *(name for name in classes if name))
     if not states:
         raise InputError(f"split file {path} lists no categories")
-    reasons = {row["category"].strip(): (row.get("reason") or "").strip() for row in rows}
-    wnids = {
-        row["category"].strip(): (
-            *(row.get("wnids") or "").split(),
-            *(name.strip() for name in (row.get("classes") or "").split(";") if name.strip()),
-        )
-        for row in rows
-    }
     return CategorySplit(path.stem.split("_")[0], states, reasons, wnids)
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Number of the line and column -> text of each row that is not empty; names and texts without blanks around."""
+    text = _text(path)
+    first = text.partition("\n")[0].strip()
+    skipped = 0
+    if first.lower().startswith("sep=") and len(first) == 5:  # Excel's own way to name the separator
+        text, skipped = text.partition("\n")[2], 1
+    for separator in (",", ";", "\t"):
+        try:
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+            lines = [(reader.line_num, [unicodedata.normalize("NFC", cell).strip() for cell in row]) for row in reader]
+        except csv.Error as error:
+            raise InputError(f"split file {path} cannot be read as CSV: {error}") from error
+        lines = [(number + skipped, row) for number, row in lines if any(row)]
+        columns = [name.lower() for name in lines[0][1]] if lines else []
+        if {"category", "state"} <= set(columns):
+            return [(number, dict(zip(columns, row, strict=False))) for number, row in lines[1:]]
+    head = text.partition("\n")[0].strip()
+    raise InputError(
+        f"split file {path}: its first line must name the columns category and state, separated by commas, semicolons "
+        f"or tabs; it is {head[:60]!r}"
+    )
+
+
+def _text(path: Path) -> str:
+    """Text of a CSV: UTF-8, or UTF-16 as Excel's "Unicode text", both with or without a byte order mark."""
+    try:
+        raw = path.read_bytes()
+        return raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"split file {path} does not exist") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"split file {path} is not in UTF-8 ({error.reason} at byte {error.start}): save it as 'CSV UTF-8'"
+        ) from error
+    except OSError as error:
+        raise InputError(f"split file {path} cannot be read: {error.strerror}") from error
 
 
 def shapes_split(fold: int) -> CategorySplit:
