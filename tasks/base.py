@@ -14,6 +14,7 @@ import numpy as np
 from ltrp_bench.results.schema.rows import MetricRow, Row
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.tasks.data.base import Domain
+from ltrp_bench.tasks.data.notes import Omission
 from ltrp_bench.tasks.metrics.patch_coverage import even_edges
 from ltrp_bench.tasks.splits.split import CategorySplit
 
@@ -22,6 +23,7 @@ __all__ = [
     "Downsample",
     "Keep",
     "MetricRow",
+    "Omission",
     "ReducedInput",
     "ReductionMode",
     "ResamplingSummary",
@@ -173,6 +175,14 @@ class Task(ABC):
 
     def image_labels(self, sample: Sample) -> tuple[str, ...]:
         """Categories of an image whose objects are not localized, for captions. Empty unless overridden."""
+        return ()
+
+    def omissions(self, records: Mapping[str, list[Row]]) -> Sequence[Omission]:
+        """What was changed, left out or does not count, shown at the end of a run. Empty unless overridden.
+
+        Args:
+            records: as given to `compute_metrics`.
+        """
         return ()
 
     def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary | Mapping[str, Any] | None:

@@ -14,6 +14,7 @@ from ltrp_bench.tasks.data.coco import CocoDataset
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 from ltrp_bench.tasks.data.imagenet import find_labelled
 from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
+from ltrp_bench.tasks.data.mask_numbering import numbered
 from ltrp_bench.tasks.data.masks import MaskRegionDataset
 from ltrp_bench.tasks.data.nuswide import NusWideDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
@@ -26,13 +27,16 @@ from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.data.voc import VocDataset
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.options import (
+    AnnotatedData,
     ClassificationOptions,
+    CocoData,
     CoverageOptions,
     DataOptions,
     DetectionOptions,
     FolderData,
     ImageNetData,
     MultiLabelOptions,
+    NumberedData,
     SegmentationOptions,
     ShapesData,
     TaskOptions,
@@ -60,6 +64,9 @@ MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str], MaskFolder]]] =
 }
 """Data set -> function that finds its folder of class masks."""
 
+MOST_UNLABELLED: Final = {"ade20k": 0.15}
+"""Data set -> share of its pixels that no class has at most; ADE20K leaves some 5 % without one."""
+
 DEFAULT_PATCH: Final = 16
 """Patch size in pixels for models that do not use patches themselves."""
 
@@ -74,7 +81,7 @@ def build_coverage(spec: TaskSpec, data: Data, options: CoverageOptions) -> Cove
         dataset = _object_dataset(spec, data)
         split = _split(spec, data, options)
         return CoverageTask(spec.name, dataset, split, grid=grid, narrow_as=options.narrow_as)
-    folder = MASK_FOLDERS[spec.dataset](data.data, data.subset)
+    folder = _mask_folder(spec, data)
     split = load_split(folder.split if options.split is None else options.split)
     segments = MaskRegionDataset(folder, limit=data.limit)
     things = frozenset(load_split("imagenet1k_coco80").states) if spec.dataset == "stuff" else frozenset()
@@ -218,7 +225,7 @@ def build_segmentation(spec: TaskSpec, data: Data, options: SegmentationOptions)
         dataset = ShapesSemanticDataset(data.images, seed=data.seed, limit=data.limit)
         split = _split(spec, data, options)
     else:
-        folder = MASK_FOLDERS[spec.dataset](data.data, data.subset)
+        folder = _mask_folder(spec, data)
         # VOC's benchmark counts background, value 0, as a class; the others do not.
         background = 0 if spec.dataset == "voc" else None
         dataset = MaskSemanticDataset(folder, limit=data.limit, background=background)
@@ -251,8 +258,24 @@ def _check_imagenet(dataset: SingleLabelDataset) -> None:
 def _object_dataset(spec: TaskSpec, data: Data) -> ObjectDataset:
     if isinstance(data, ShapesData):
         return ShapesDataset(data.images, seed=data.seed, limit=data.limit)
-    kind = {"coco": CocoDataset, "voc": VocDataset}[spec.dataset]
-    return kind(data.data, data.subset, limit=data.limit)
+    if isinstance(data, CocoData):
+        return CocoDataset(
+            data.data,
+            data.subset,
+            limit=data.limit,
+            annotations=data.annotations,
+            images=data.images,
+            strict=data.strict,
+        )
+    assert isinstance(data, AnnotatedData), spec.name
+    return VocDataset(data.data, data.subset, limit=data.limit, strict=data.strict)
+
+
+def _mask_folder(spec: TaskSpec, data: FolderData) -> MaskFolder:
+    folder = MASK_FOLDERS[spec.dataset](data.data, data.subset)
+    if isinstance(data, NumberedData):
+        return numbered(folder, data.zero_based, most_zeros=MOST_UNLABELLED.get(spec.dataset))
+    return folder
 
 
 def _weights_or_shipped(

@@ -7,12 +7,15 @@ from typing import Final
 from ltrp_bench.tasks import builders
 from ltrp_bench.tasks.data.shapes.world import PATCH, SIZE
 from ltrp_bench.tasks.options import (
+    AnnotatedData,
     ClassificationOptions,
+    CocoData,
     CoverageOptions,
     DetectionOptions,
     FolderData,
     ImageNetData,
     MultiLabelOptions,
+    NumberedData,
     SegmentationOptions,
     ShapesData,
     VocDetectionOptions,
@@ -43,7 +46,7 @@ coco_coverage = TaskSpec(
     summary="Coverage of the objects of a data set in COCO's format.",
     family=COVERAGE,
     dataset="coco",
-    data=FolderData,
+    data=CocoData,
     split="imagenet1k_coco80",
     defaults={"subset": "val2017"},
 )
@@ -71,7 +74,7 @@ context_coverage = TaskSpec(
     summary="Coverage of the segments of Pascal-Context's 59 categories.",
     family=COVERAGE,
     dataset="context",
-    data=FolderData,
+    data=NumberedData,
     split="imagenet1k_context59",
     defaults={"subset": "val"},
 )
@@ -80,7 +83,7 @@ ade20k_coverage = TaskSpec(
     summary="Coverage of the segments of ADE20K's 150 categories.",
     family=COVERAGE,
     dataset="ade20k",
-    data=FolderData,
+    data=NumberedData,
     split="imagenet1k_ade20k",
     defaults={"subset": "validation"},
 )
@@ -116,7 +119,7 @@ coco_multilabel = TaskSpec(
     summary="Multi-label classification of a data set in COCO's format.",
     family=MULTILABEL,
     dataset="coco",
-    data=FolderData,
+    data=CocoData,
     split="imagenet1k_coco80",
     defaults={"subset": "val2017"},
 )
@@ -125,7 +128,7 @@ voc_multilabel = TaskSpec(
     summary="Multi-label classification of VOC's 20 categories; a category with only difficult objects is ignored.",
     family=MULTILABEL,
     dataset="voc",
-    data=FolderData,
+    data=AnnotatedData,
     split="imagenet1k_voc20",
     defaults={"subset": "val"},
 )
@@ -151,7 +154,7 @@ coco_det = TaskSpec(
     summary="Detection on a data set in COCO's format by any mmdet detector.",
     family=DETECTION,
     dataset="coco",
-    data=FolderData,
+    data=CocoData,
     split="imagenet1k_coco80",
     defaults={"subset": "val2017"},
 )
@@ -160,7 +163,7 @@ voc_det = TaskSpec(
     summary="Detection on VOC2007 or VOC2012 by any mmdet detector of VOC's or COCO's categories.",
     family=VOC_DETECTION,
     dataset="voc",
-    data=FolderData,
+    data=AnnotatedData,
     split="imagenet1k_voc20",
     defaults={"subset": "val"},
 )
@@ -188,7 +191,7 @@ context_seg = TaskSpec(
     summary="Segmentation of Pascal-Context's 59 categories, without background.",
     family=SEGMENTATION,
     dataset="context",
-    data=FolderData,
+    data=NumberedData,
     split="imagenet1k_context59",
     defaults={"subset": "val"},
 )
@@ -197,7 +200,7 @@ ade20k_seg = TaskSpec(
     summary="Segmentation of ADE20K's 150 categories.",
     family=SEGMENTATION,
     dataset="ade20k",
-    data=FolderData,
+    data=NumberedData,
     split="imagenet1k_ade20k",
     defaults={"subset": "validation"},
 )

@@ -14,13 +14,14 @@ import numpy as np
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.base import Downsample, MetricRow, ReducedInput, Row, Sample
+from ltrp_bench.tasks.base import Downsample, MetricRow, Omission, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import SIZES, ImageAnnotations
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.averages import mean_and_count
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas
 from ltrp_bench.tasks.metrics.summaries import means_summary
+from ltrp_bench.tasks.object_omissions import crowds, without_objects, without_pixels
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
 
 _DIGITS = 9  # matrix products differ between machines in later digits
@@ -126,6 +127,16 @@ class CoverageTask(DatasetTask[ObjectDataset]):
                     }
                 )
         return rows
+
+    def omissions(self, records: Mapping[str, list[Row]]) -> list[Omission]:
+        """What the data set changed and left out, crowds, objects without pixels and images without objects."""
+        measured = [(image_id, sum(row["category"] != "" for row in rows)) for image_id, rows in records.items()]
+        return [
+            *super().omissions(records),
+            *crowds(self.dataset, records),
+            *without_pixels(self.dataset, measured),
+            *without_objects(measured),
+        ]
 
     def _subsets(self) -> dict[str, frozenset[str]]:
         """Name -> categories of subsets that have a metric `coverage_NAME`, as object sizes have."""

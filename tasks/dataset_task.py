@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.base import Keep, ReducedInput, Sample, Task
+from ltrp_bench.tasks.base import Keep, Omission, ReducedInput, Row, Sample, Task
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.base import ImageDataset
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
@@ -57,6 +57,10 @@ class DatasetTask(Task, Generic[D]):
     def identity(self) -> dict[str, Any]:
         """Data revision, number of images, split, and what the task adds, such as model, patch size and grid."""
         return dict(self._identity)
+
+    def omissions(self, records: Mapping[str, list[Row]]) -> list[Omission]:
+        """What the data set changed and left out."""
+        return self.dataset.omissions()
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -17,7 +17,7 @@ from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary, ordered_groups
 from ltrp_bench.results.summaries.detections import DetectionsSummary
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import MetricRow, PatchEdges, ReducedInput, ReductionMode, Row, Sample
+from ltrp_bench.tasks.base import MetricRow, Omission, PatchEdges, ReducedInput, ReductionMode, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.dataset_task import DatasetTask
@@ -27,6 +27,7 @@ from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
 from ltrp_bench.tasks.models.detectors.loading import Detector
 from ltrp_bench.tasks.models.detectors.running import DetectorImage, DetectorRunner
 from ltrp_bench.tasks.models.reduction import patch_grid
+from ltrp_bench.tasks.object_omissions import crowds, tiny_boxes, without_objects
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
 
 
@@ -153,6 +154,16 @@ class DetectionTask(DatasetTask[ObjectDataset]):
                     value, n = run.metric(metric, [category]), run.count([category])
                     out.append(MetricRow(f"{kind}_{metric}", self._group_of(category), category, value, n))
         return out
+
+    def omissions(self, records: Mapping[str, list[Row]]) -> list[Omission]:
+        """What the data set changed and left out, crowds, boxes smaller than a pixel and images without objects."""
+        listed = {image_id: self.dataset.listed(self.dataset.index(image_id)) for image_id in records}
+        return [
+            *super().omissions(records),
+            *crowds(self.dataset, records),
+            *tiny_boxes(self.dataset, records),
+            *without_objects((image, sum(not item.crowd for item in items)) for image, items in listed.items()),
+        ]
 
     def _evaluate(self, records: Mapping[str, list[Row]], kind: Kind) -> CocoEvaluation:
         return evaluate(self._truth(records, kind == "segm"), records, self.dataset.categories, kind)

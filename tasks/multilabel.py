@@ -12,13 +12,14 @@ import numpy as np
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.base import MetricRow, ReductionMode, Row, Sample
+from ltrp_bench.tasks.base import MetricRow, Omission, ReductionMode, Row, Sample
 from ltrp_bench.tasks.data.annotations import SIZES, ImageAnnotations
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, ObjectLabelDataset, as_multilabel, label_vector
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.metrics.multilabel import SIZE_METRICS, MultiLabel, pack
 from ltrp_bench.tasks.metrics.summaries import ranking_summary
 from ltrp_bench.tasks.models.vit.loading import TimmModel
+from ltrp_bench.tasks.object_omissions import without_objects
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
 from ltrp_bench.tasks.timm_task import TimmTask
 
@@ -110,6 +111,11 @@ class MultiLabelTask(TimmTask[MultiLabelDataset]):
         for category, value in zip(run.categories, run.average_precisions(), strict=True):
             out.append(MetricRow("AP", self._group_of(category), category, float(value), run.count((category,))))
         return out
+
+    def omissions(self, records: Mapping[str, list[Row]]) -> list[Omission]:
+        """What the data set changed and left out, and images without a category."""
+        numbers = ((image_id, len(self.dataset.labels(self.dataset.index(image_id)))) for image_id in records)
+        return [*super().omissions(records), *without_objects(numbers)]
 
     def _run(self, records: Mapping[str, list[Row]]) -> MultiLabel:
         """Scores and labels in the order of the data set, so that results do not depend on the order of `records`."""

@@ -47,6 +47,32 @@ class FolderData(DataOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnnotatedData(FolderData):
+    """Images of a data set with a file of annotations for all or each of them."""
+
+    strict: bool = False
+    """Refuse annotations that would be left out or changed, instead of counting them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoData(AnnotatedData):
+    """Images of a data set in COCO's format."""
+
+    annotations: str | Path | None = None
+    """JSON file of the annotations, where it is not found by its name."""
+    images: str | Path | None = None
+    """Folder of the images, where it is not found by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberedData(FolderData):
+    """Images with masks whose classes are usually numbered from 1, but in some copies from 0."""
+
+    zero_based: bool | None = None
+    """True if the classes are numbered from 0, False if from 1; by default the masks decide."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageNetData(FolderData):
     """Images of ImageNet-1K, or of a folder of class folders."""
 

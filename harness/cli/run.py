@@ -20,7 +20,7 @@ from ltrp_bench.harness.cli.option_groups import (
 )
 from ltrp_bench.harness.cli.terminal.messages import counted
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from ltrp_bench.results.schema.record import CellRecord
@@ -59,6 +59,10 @@ class TaskOptions:
             "help": "Which categories are seen: a CSV with columns category and state, or the name of a bundled split.",
             "metavar": "FILE",
         },
+    )
+    strict: bool = field(
+        default=False,
+        metadata={"help": "Refuse annotations that would be clipped or left out, instead of counting them."},
     )
     narrow_as: Literal["seen", "unseen"] | None = field(
         default=None,
@@ -101,7 +105,7 @@ def run(
     """Evaluate selectors on tasks at several keep ratios. Repeat the command to resume an interrupted run."""
     from ltrp_bench.harness.cli.terminal.progress import RunProgress, console
     from ltrp_bench.harness.cli.terminal.tables import results_table
-    from ltrp_bench.harness.evaluation.cell_writer import skip_reason
+    from ltrp_bench.harness.evaluation.cell_writer import measured, omission_lines, skip_reason
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
     from ltrp_bench.harness.evaluation.exposure_notices import exposure_notices
     from ltrp_bench.harness.evaluation.plan import check_ratios, plan
@@ -137,6 +141,7 @@ def run(
             "model_weights": models.model_weights,
             "narrow_as": tasks.narrow_as,
             "split": tasks.split,
+            "strict": tasks.strict or None,
         },
         device=compute.device,
         batch_size=options.effective_batch_size,
@@ -162,8 +167,13 @@ def run(
     terminal.print(results_table(frame, terminal.width))
     if line := _skipped_line(records, lambda record, image: skip_reason(store, record, image)):
         typer.echo(f"note: {line}", err=True)
+    for line in omission_lines(store, records):
+        typer.echo(f"note: {line}", err=True)
     done = f"{counted(len(records), 'cell')}, {counted(progress.worked, 'image')} evaluated now"
     typer.echo(f"{done}; results in {output.out} (ltrp-bench leaderboard {output.out})", err=True)
+    if not any(measured(record) for record in records):
+        tasks_run = ", ".join(dict.fromkeys(record.task.name for record in records))
+        raise InputError(f"nothing could be measured: no object or label of {tasks_run} counts; see the notes above")
 
 
 def _skipped_line(records: Sequence[CellRecord], reason: Callable[[CellRecord, str], str | None]) -> str | None:

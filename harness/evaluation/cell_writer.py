@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ltrp_bench.harness.evaluation.loading import LoadedSpan, Span, spans
@@ -11,6 +12,7 @@ from ltrp_bench.results.schema.image_rows import Images
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, metric_rows
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.base import Omission
 
 SPAN_IMAGES: Final = 64
 """Images per span: the largest number of images of a group that must be repeated after a crash."""
@@ -97,6 +99,8 @@ class CellWriter:
         about = {**provenance, "role": selector.role, "skipped": skipped}
         if assumed := [*selector.assumptions, *self._task.assumptions]:
             about["assumed"] = assumed
+        if omitted := [omission.to_json() for omission in self._task.omissions(images)]:
+            about["omitted"] = omitted
         if selector.keeps_every_patch:
             about["keeps_every_patch"] = True
         self._store.write_cell(record, images, self._task.row_schema, about, summary)
@@ -142,3 +146,24 @@ def skip_reason(store: RunStore, record: CellRecord, image: str) -> str | None:
         return str(store.read_provenance(record.fingerprint)["skipped"][image])
     except (KeyError, TypeError):
         return None
+
+
+def measured(record: CellRecord) -> bool:
+    """True if the headline metric of a cell has a value in any group."""
+    return any(
+        row.metric == record.task.headline and row.category is None and row.n > 0 and math.isfinite(row.value)
+        for row in record.metrics
+    )
+
+
+def omission_lines(store: RunStore, records: Iterable[CellRecord]) -> list[str]:
+    """Lines on what the tasks of finished cells changed and left out, each once; none of cells of older versions."""
+    lines: dict[str, None] = {}
+    for record in records:
+        try:
+            stored = store.read_provenance(record.fingerprint)["omitted"]
+            found = [Omission.from_json(one).line for one in stored]
+        except (KeyError, TypeError):
+            continue
+        lines.update(dict.fromkeys(f"{record.task.name}: {line}" for line in found))
+    return list(lines)

@@ -65,3 +65,10 @@ class ImageAnnotations:
 def size_bucket(area: float) -> Size:
     """COCO's size bucket of an object of `area` square pixels: small below 32², large from 96² on."""
     return "small" if area < _SMALL else "large" if area >= _LARGE else "medium"
+
+
+def box_rle(box: Sequence[float], height: int, width: int) -> dict[str, Any]:
+    """The compressed run-length code of a filled box (x, y, width, height) on an image of height x width pixels."""
+    x, y, w, h = box
+    polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
+    return rle_tools.merge(rle_tools.frPyObjects([polygon], height, width))

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.data.notes import DataNotes, Omission
 
 Domain = Literal["shapes", "photos"]
 
@@ -24,6 +25,7 @@ class ImageDataset(ABC):
             and with the name or the size in bytes of an image file in use; an image that is replaced by one of the
             same size in bytes goes unnoticed. For `shapes` it is version and seed.
         assumptions: one line for each thing that the files do not say and that was assumed.
+        notes: what was changed and left out while the data was read; not part of the revision.
     """
 
     domain: Domain
@@ -34,6 +36,7 @@ class ImageDataset(ABC):
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = tuple(ids)
         self._index = {image_id: i for i, image_id in enumerate(self.ids)}
+        self.notes = DataNotes()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,6 +44,10 @@ class ImageDataset(ABC):
     def index(self, image_id: str) -> int:
         """Position of an image id; KeyError for an unknown one."""
         return self._index[image_id]
+
+    def omissions(self) -> list[Omission]:
+        """What was changed and left out of the images in use."""
+        return self.notes.omissions(self.ids, {"images": len(self)})
 
     @abstractmethod
     def pixels(self, index: int) -> np.ndarray:

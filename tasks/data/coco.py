@@ -9,7 +9,8 @@ import numpy as np
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.data.base import check_limit
-from ltrp_bench.tasks.data.coco_folder import CocoFolder
+from ltrp_bench.tasks.data.coco_format.folder import CocoFolder
+from ltrp_bench.tasks.data.notes import Omission
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 
@@ -17,8 +18,8 @@ class CocoDataset(ObjectDataset):
     """A data set in COCO's format, images in the order of their ids.
 
     Args:
-        data: its folder, see `CocoFolder`.
-        subset: name of the subset, see `CocoFolder`.
+        data: its folder or JSON file, see `CocoFolder`; None if `annotations` names the file.
+        subset, annotations, images, strict: see `CocoFolder`.
         limit: maximum number of images; the first ones are used.
 
     Raises:
@@ -27,15 +28,31 @@ class CocoDataset(ObjectDataset):
 
     domain = "photos"
 
-    def __init__(self, data: str | Path | None, subset: str = "val2017", *, limit: int | None = None) -> None:
-        if data is None:
+    def __init__(
+        self,
+        data: str | Path | None,
+        subset: str = "val2017",
+        *,
+        limit: int | None = None,
+        annotations: str | Path | None = None,
+        images: str | Path | None = None,
+        strict: bool = False,
+    ) -> None:
+        if data is None and annotations is None:
             raise UsageError("this task reads a COCO data set: give its folder with --data DIR")
-        self.folder = CocoFolder(data, subset)
+        self.folder = CocoFolder(
+            "." if data is None else data, subset, annotations=annotations, images=images, strict=strict
+        )
         self._images = self.folder.images[: check_limit(limit)]
         self.categories = tuple(self.folder.categories.values())
         self.revision = self.folder.revision_of(self._images)
         self.assumptions = self.folder.assumptions
         super().__init__([str(image.id) for image in self._images])
+        self.notes = self.folder.notes
+
+    def omissions(self) -> list[Omission]:
+        """What was changed and left out of the images in use."""
+        return self.folder.omissions(self._images)
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB, see `CocoFolder.pixels`."""

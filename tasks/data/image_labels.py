@@ -16,6 +16,7 @@ from abc import abstractmethod
 import numpy as np
 
 from ltrp_bench.tasks.data.base import ImageDataset
+from ltrp_bench.tasks.data.notes import Omission
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 PRESENT, ABSENT, IGNORED = 1, 0, -1
@@ -50,6 +51,11 @@ class ObjectLabelDataset(MultiLabelDataset):
         self._objects = objects
         self.domain, self.categories, self.revision = objects.domain, objects.categories, objects.revision
         self.assumptions = objects.assumptions
+        self.notes = objects.notes
+
+    def omissions(self) -> list[Omission]:
+        """Those of the objects."""
+        return self._objects.omissions()
 
     @property
     def objects(self) -> ObjectDataset:

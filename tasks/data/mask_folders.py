@@ -59,6 +59,7 @@ class MaskFolder:
         split: name of the bundled split of these classes.
         stems: sorted file names without suffix, which are the ids of the images.
         mask_paths: stem -> mask.
+        assumptions: one line for each thing that the files do not say and that was assumed.
     """
 
     images: Path
@@ -69,6 +70,7 @@ class MaskFolder:
     split: str
     stems: tuple[str, ...] = ()
     mask_paths: Mapping[str, Path] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
 
 
 def find_stuff(data: str | Path | None, subset: str = "val2017") -> MaskFolder:
@@ -146,8 +148,8 @@ def find_context(data: str | Path | None, subset: str = "val") -> MaskFolder:
     """Finds Pascal-Context (Mottaghi et al., CVPR 2014) as OpenMMLab's converter writes it.
 
     The masks hold 59 categories, values 1 to 59 in alphabetical order. Background, value 0, is ignored, as in mmseg's
-    `PascalContextDataset59`: it is no category that a label set could contain. Masks that are numbered from 0, with
-    255 for background, cannot be recognized as such and must be converted.
+    `PascalContextDataset59`: it is no category that a label set could contain. For masks that are numbered from 0 see
+    `mask_numbering`.
 
     Args:
         data: folder with JPEGImages/ and SegmentationClassContext/, or one with VOC2010/ or VOCdevkit/VOC2010/ that

@@ -42,7 +42,7 @@ class MaskRegionDataset(ObjectDataset):
         super().__init__(folder.stems[: check_limit(limit)])
         finder = FileFinder(folder.images, by_stem=True)
         self._images = finder.match(self.ids)
-        self.assumptions = finder.assumptions
+        self.assumptions = (*folder.assumptions, *finder.assumptions)
         self.revision = self._revision()
 
     def _revision(self) -> str:
@@ -88,6 +88,10 @@ class MaskRegionDataset(ObjectDataset):
                 "correct the mask or the list"
             )
         return values, present
+
+    def listed(self, index: int) -> tuple[ObjectAnnotation, ...]:
+        """Empty: class regions are known from masks alone, and all of them count."""
+        return ()
 
     def _truth(self, index: int, masks: bool) -> ImageAnnotations:
         values, present = self.values(index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from ltrp_bench.tasks.data.annotations import ImageAnnotations, Size, size_bucket
+from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation, Size, size_bucket
 from ltrp_bench.tasks.data.base import ImageDataset
 
 
@@ -26,6 +26,10 @@ class ObjectDataset(ImageDataset):
         if key not in self._truths:
             self._truths[key] = self._truth(index, masks)
         return self._truths[key]
+
+    def listed(self, index: int) -> Sequence[ObjectAnnotation]:
+        """Objects of an image as far as they are known without decoding masks, for counting them."""
+        return self.truth(index).objects
 
     def size(self, area: float) -> Size:
         """Size bucket of an object of `area` square pixels; COCO's unless the data set has its own."""

@@ -12,6 +12,7 @@ from ltrp_bench.tasks.data.annotations import IGNORE_INDEX
 from ltrp_bench.tasks.data.base import ImageDataset
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
 from ltrp_bench.tasks.data.masks import MaskRegionDataset
+from ltrp_bench.tasks.data.notes import Omission
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 BACKGROUND: Final = "background"
@@ -34,6 +35,11 @@ class SemanticDataset(ImageDataset):
         self.objects, self.classes = objects, tuple(classes)
         self.domain, self.categories, self.revision = objects.domain, objects.categories, objects.revision
         self.assumptions = objects.assumptions
+        self.notes = objects.notes
+
+    def omissions(self) -> list[Omission]:
+        """Those of the class regions or objects."""
+        return self.objects.omissions()
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB; InputError if the file is missing or corrupt."""

@@ -12,24 +12,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
+from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation, box_rle
 from ltrp_bench.tasks.data.base import check_limit
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
-from ltrp_bench.tasks.data.coco_folder import box_rle
-from ltrp_bench.tasks.data.decoding import read_rgb
+from ltrp_bench.tasks.data.decoding import open_image, read_rgb
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.folders import VOC_HOW_TO_GET, AnnotatedImages, find_devkit
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
+from ltrp_bench.tasks.data.notes import DataNotes, Omission
 from ltrp_bench.tasks.data.objects import ObjectDataset
+from ltrp_bench.tasks.data.values import read_flag, read_integer, read_number
 
+_CLASSES = {name.casefold(): name for name in VOC_NAMES}
 _SLACK = 1.01  # pixels a box may reach beyond its image, as in COCO's files
 
 
@@ -43,17 +47,21 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
             below VOCdevkit/.
         subset: the images listed in ImageSets/Main/SUBSET.txt; without ImageSets/Main/ all annotated images are taken.
         limit: maximum number of images; the first ones are used.
+        strict: True to refuse an object that must be left out or clipped.
 
     Raises:
         UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there; a
-            listed image without an annotation; an annotation that is not VOC's XML, has a box outside its image or
-            an object of an unknown class. Later, by `pixels`: an image that is missing, corrupt or of another size.
+            listed image without an annotation; an annotation that is not VOC's XML; objects none of which can be used;
+            with `strict`, a box outside its image or an object of an unknown class. Later, by `pixels`: an image that
+            is missing, corrupt or of another size.
     """
 
     domain = "photos"
     categories = tuple(VOC_NAMES)
 
-    def __init__(self, data: str | Path | None, subset: str = "val", *, limit: int | None = None) -> None:
+    def __init__(
+        self, data: str | Path | None, subset: str = "val", *, limit: int | None = None, strict: bool = False
+    ) -> None:
         self.devkit = find_devkit(data, ("JPEGImages", "Annotations"))
         images = AnnotatedImages(
             annotations=self.devkit / "Annotations",
@@ -68,14 +76,25 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         self.assumptions = finder.assumptions
         digest = hashlib.sha256()
         self._images: list[ImageAnnotations] = []
+        self._annotated = 0
         for stem in self.ids:
             annotation = images.path(stem)
             raw = _read(annotation)
-            self._images.append(parse_annotation(raw, stem, annotation))
             path = self._files[stem]
+            reader = VocReader(annotation, stem, strict=strict, notes=self.notes)
+            self._images.append(reader.read(raw, partial(open_image, path, "image", _size_of)))
+            self._annotated += reader.annotated
             size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([stem, size, hashlib.sha256(raw).hexdigest()]).encode())
         self.revision = digest.hexdigest()
+        if self._annotated and not any(image.objects for image in self._images):
+            first = next(one.first for one in self.omissions() if one.noun == "objects")
+            raise InputError(f"none of the {self._annotated} objects can be used: {first}")
+
+    def omissions(self) -> list[Omission]:
+        """What was changed and left out of the images in use."""
+        totals = {"images": len(self), "objects": self._annotated}
+        return self.notes.omissions(self.ids, totals)
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB in the orientation of the boxes: EXIF is applied only if the size fits no other way."""
@@ -119,61 +138,103 @@ class _NoDoctype(ET.TreeBuilder):
         raise ValueError("it declares a document type, which no VOC annotation does")
 
 
-def parse_annotation(raw: bytes, image_id: str, path: Path) -> ImageAnnotations:
-    """Parses an annotation file.
+class VocReader:
+    """Reader of one annotation file; what it changes and leaves out is counted.
 
     Args:
-        raw: its bytes.
+        path: the file, for messages.
         image_id: id of the result.
-        path: path of the file, for error messages.
+        strict: True to raise InputError for an object that must be left out or clipped.
+        notes: gets the counts.
 
-    Raises:
-        InputError: not VOC's XML, a box outside the image, or a class that is none of the twenty.
+    Attributes:
+        annotated: number of objects in the file.
     """
-    try:
-        root = ET.fromstring(raw, ET.XMLParser(target=_NoDoctype()))
-    except (ET.ParseError, ValueError, LookupError) as error:
-        raise InputError(f"annotation {path} is not valid XML: {' '.join(str(error).split())}") from None
-    width, height = (_number(root, f"size/{side}", path, "the image") for side in ("width", "height"))
-    if not (width.is_integer() and height.is_integer() and min(width, height) >= 1):
-        raise InputError(f"annotation {path} says its image has {width:g}x{height:g} pixels")
-    objects = [
-        _object(node, f"object {i}", int(width), int(height), path)
-        for i, node in enumerate(root.findall("object"), start=1)
-    ]
-    return ImageAnnotations(image_id, int(height), int(width), objects)
 
+    def __init__(self, path: Path, image_id: str, *, strict: bool, notes: DataNotes) -> None:
+        self._path, self._image_id, self._strict, self._notes = path, image_id, strict, notes
+        self.annotated = 0
 
-def _object(node: ET.Element, what: str, width: int, height: int, path: Path) -> ObjectAnnotation:
-    category = (node.findtext("name") or "").strip()
-    if category not in VOC_NAMES:
-        raise InputError(
-            f"annotation {path}: {what} is of class {category!r}, which is none of VOC's {len(VOC_NAMES)} "
-            f"({', '.join(list(VOC_NAMES)[:3])}, …)"
+    def read(self, raw: bytes, file_size: Callable[[], tuple[int, int]]) -> ImageAnnotations:
+        """The objects of an image.
+
+        Args:
+            raw: bytes of the file.
+            file_size: gives (width, height) of the image file, for annotations that do not.
+
+        Raises:
+            InputError: not VOC's XML, a size that is neither given nor to be found, or, in strict mode, a box outside
+                the image or a class that is none of the twenty.
+        """
+        try:
+            root = ET.fromstring(raw, ET.XMLParser(target=_NoDoctype()))
+        except (ET.ParseError, ValueError, LookupError) as error:
+            raise InputError(f"annotation {self._path} is not valid XML: {' '.join(str(error).split())}") from None
+        width, height = self._size(root, file_size)
+        objects = []
+        self.annotated = len(root.findall("object"))
+        for number, node in enumerate(root.findall("object"), start=1):
+            what = f"object {number}"
+            try:
+                objects.append(self._object(node, what, width, height))
+            except ValueError as error:
+                self._fault("left out: their annotations cannot be used", f"{what} {error}")
+        return ImageAnnotations(self._image_id, height, width, objects)
+
+    def _size(self, root: ET.Element, file_size: Callable[[], tuple[int, int]]) -> tuple[int, int]:
+        """(width, height); that of the image file where the annotation gives none, or 0 as labelImg does."""
+        try:
+            sides = [read_integer(_text(root, f"size/{side}")) for side in ("width", "height")]
+        except ValueError:
+            sides = [0, 0]
+        if min(sides) >= 1:
+            return sides[0], sides[1]
+        self._notes.count("images", "without a size: that of the file is taken", f"first {self._image_id}")
+        return file_size()
+
+    def _object(self, node: ET.Element, what: str, width: int, height: int) -> ObjectAnnotation:
+        written = _text(node, "name")
+        category = _CLASSES.get(written.casefold())
+        if category is None:
+            raise ValueError(
+                f"is of class {written!r}, which is none of VOC's {len(VOC_NAMES)} "
+                f"({', '.join(list(VOC_NAMES)[:3])}, …)"
+            )
+        try:
+            corners = [read_number(_text(node, f"bndbox/{name}")) for name in ("xmin", "ymin", "xmax", "ymax")]
+        except ValueError as error:
+            raise ValueError(f"({category}) has a bndbox with a corner that {error}") from None
+        left, top, right, bottom = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
+        described = (
+            f"({category}) has the box xmin={corners[0]:g}, ymin={corners[1]:g}, xmax={corners[2]:g}, "
+            f"ymax={corners[3]:g}, which is empty or outside its image of {width}x{height}"
         )
-    corners = [_number(node, f"bndbox/{name}", path, what) for name in ("xmin", "ymin", "xmax", "ymax")]
-    left, top, right, bottom = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
-    inside = min(left, top) >= -_SLACK and right <= width + _SLACK and bottom <= height + _SLACK
-    if not inside or right <= left or bottom <= top:
-        raise InputError(
-            f"annotation {path}: {what} ({category}) has the box xmin={corners[0]:g}, ymin={corners[1]:g}, "
-            f"xmax={corners[2]:g}, ymax={corners[3]:g}, which is empty or outside its image of {width}x{height}"
-        )
-    difficult = _number(node, "difficult", path, what) if node.find("difficult") is not None else 0
-    box = (left, top, right - left, bottom - top)
-    return ObjectAnnotation(category, box, box[2] * box[3], crowd=bool(difficult))
+        if right <= left or bottom <= top or left >= width or top >= height or right <= 0 or bottom <= 0:
+            raise ValueError(described)
+        if min(left, top) < -_SLACK or right > width + _SLACK or bottom > height + _SLACK:
+            self._fault("clipped to their images", f"{what} {described}")
+            left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        try:
+            difficult = read_flag(_text(node, "difficult"))
+        except ValueError as error:
+            raise ValueError(f"({category}) has a <difficult> that {error}") from None
+        box = (left, top, right - left, bottom - top)
+        return ObjectAnnotation(category, box, box[2] * box[3], crowd=difficult)
+
+    def _fault(self, reason: str, described: str) -> None:
+        line = f"annotation {self._path}: {described}"
+        if self._strict:
+            raise InputError(f"{line} (--strict)")
+        self._notes.count("objects", reason, line)
 
 
-def _number(node: ET.Element, tag: str, path: Path, what: str) -> float:
-    """The number in element `tag` of `node`; InputError if it is missing or not finite."""
-    text = (node.findtext(tag) or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"annotation {path}: <{tag}> of {what} must be a number, got {text[:40]!r}")
-    return value
+def _size_of(image: Image.Image) -> tuple[int, int]:
+    return image.size
+
+
+def _text(node: ET.Element, tag: str) -> str:
+    """Text of an element; empty if it is missing."""
+    return (node.findtext(tag) or "").strip()
 
 
 def _read(path: Path) -> bytes:

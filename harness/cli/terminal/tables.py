@@ -199,6 +199,8 @@ def _note(row: Row) -> str:
     notes = [] if row["complete"] else ["incomplete: lacks " + str(row["missing"]).removeprefix("lacks ")]
     if row.get("skipped"):
         notes.append(f"{counted(row['skipped'], 'image')} left out")
+    if row["complete"] and math.isnan(float(row.get("all", 0.0))):
+        notes.append("nothing to measure: no object or label counts")
     return "; ".join(notes)
 
 

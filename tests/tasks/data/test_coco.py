@@ -1,4 +1,4 @@
-"""COCO's images and objects as a data set; test_coco_folder.py tests the reader of the format."""
+"""COCO's images and objects as a data set; coco_format/test_folder.py tests the reader of the format."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation, size_bucket
-from ltrp_bench.tasks.data.coco_folder import CocoFolder
+from ltrp_bench.tasks.data.coco_format.folder import CocoFolder
 from ltrp_bench.tasks.metrics.coco import METRICS, evaluate
 
 # Printed by pycocotools' own demo for these files (cocodataset/cocoapi, pycocoEvalDemo).

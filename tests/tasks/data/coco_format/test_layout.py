@@ -1,0 +1,126 @@
+"""The layouts that exporters write: each holds one image with one object."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.coco import CocoDataset
+
+
+def write(root: Path, annotations: str, image: str, **entry: Any) -> Path:
+    content = {
+        "images": [{"id": 7, "file_name": Path(image).name, "height": 20, "width": 30, **entry}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [5, 5, 10, 10], "area": 100}],
+    }
+    for path in (root / annotations, root / image):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content).encode()
+    (root / annotations).write_bytes(gzip.compress(text) if annotations.endswith(".gz") else text)
+    Image.fromarray(np.full((20, 30, 3), 9, np.uint8)).save(root / image)
+    return root
+
+
+def check(dataset: CocoDataset, root: Path, image: str) -> None:
+    assert dataset.pixels(0).shape == (20, 30, 3) and len(dataset.truth(0).objects) == 1
+    assert dataset.folder.files[dataset.folder.images[0].file_name].resolve() == (root / image).resolve()
+
+
+@pytest.mark.parametrize(
+    ("annotations", "image"),
+    [
+        ("annotations/instances_val2017.json", "val2017/a.png"),
+        ("annotations/instances_val2017.json", "images/val2017/a.png"),  # Ultralytics
+        ("annotations/instances_default.json", "images/a.png"),  # CVAT
+        ("annotations/instances_default.json", "images/default/a.png"),  # Datumaro
+        ("_annotations.coco.json", "a.png"),  # Roboflow, one subset
+        ("valid/_annotations.coco.json", "valid/a.png"),  # Roboflow, all
+        ("labels.json", "data/a.png"),  # FiftyOne
+        ("annotations.json", "JPEGImages/a.png"),  # labelme2coco
+        ("result.json", "images/a.png"),  # Label Studio
+        ("ann.json", "a.png"),
+        ("ann.json.gz", "images/a.png"),
+        ("annotations/lvis_v1_val.json", "val2017/a.png"),
+        ("annotations/val.json", "val/a.png"),
+        ("instances_val2017.json", "val2017/a.png"),
+    ],
+)
+def test_layouts(tmp_path: Path, annotations: str, image: str) -> None:
+    root = write(tmp_path, annotations, image)
+    dataset = CocoDataset(root)
+    check(dataset, root, image)
+    cocos_own = (annotations, image) == ("annotations/instances_val2017.json", "val2017/a.png")
+    said = [line for line in dataset.assumptions if "annotations are read from" in line]
+    assert bool(said) != (cocos_own or (image.startswith("images/") and "/" not in annotations))
+    assert CocoDataset(root / annotations).revision == dataset.revision  # --data FILE
+
+
+@pytest.mark.parametrize("name", ["JPEGImages/a.png", "a.png", "images\\a.png", "/home/me/JPEGImages/a.png"])
+def test_names_with_folders(tmp_path: Path, name: str) -> None:
+    folder = "images" if "\\" in name else "JPEGImages"
+    root = write(tmp_path, "annotations.json", f"{folder}/a.png", file_name=name)
+    check(CocoDataset(root), root, f"{folder}/a.png")
+
+
+def test_lvis_gives_addresses(tmp_path: Path) -> None:
+    url = "http://images.cocodataset.org/train2017/a.png"
+    root = write(tmp_path, "lvis_v1_val.json", "train2017/a.png", file_name=None, coco_url=url)
+    check(CocoDataset(root), root, "train2017/a.png")
+
+
+def test_files_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "set", "x/first.json", "y/z/a.png")
+    write(root, "x/second.json", "y/z/a.png")
+    monkeypatch.chdir(tmp_path)
+    for file, folder in (
+        ("x/first.json", "y/z"),
+        ("set/x/first.json", "set/y/z"),
+        (root / "x/first.json", "y/z"),
+    ):
+        dataset = CocoDataset(root, annotations=file, images=folder)
+        check(dataset, root, "y/z/a.png")
+        assert dataset.assumptions == ()
+    check(CocoDataset(root / "x" / "first.json", images=root / "y" / "z"), root, "y/z/a.png")
+    check(CocoDataset(None, annotations=root / "x" / "first.json", images=root / "y" / "z"), root, "y/z/a.png")
+    with pytest.raises(InputError, match=r"--task-option annotations=none\.json: no such file .*set/none\.json"):
+        CocoDataset(root, annotations="none.json")
+    with pytest.raises(InputError, match=r"--task-option images=x/first\.json: .* is no folder"):
+        CocoDataset(root, images="x/first.json", annotations="x/first.json")
+
+
+def test_other_kinds_of_annotations_do_not_matter(tmp_path: Path) -> None:
+    root = write(tmp_path, "annotations/instances_default.json", "images/a.png")
+    for name in ("captions_default.json", "person_keypoints_default.json", "._instances_default.json"):
+        (root / "annotations" / name).write_text("{}")
+    check(CocoDataset(root), root, "images/a.png")
+
+
+def test_what_cannot_be_found_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "several", "annotations/a.json", "images/a.png")
+    write(tmp_path / "several", "annotations/b.json", "images/a.png")
+    with pytest.raises(InputError, match=r"annotations has 2 \.json files \(a\.json, b\.json\): keep one, or name one"):
+        CocoDataset(tmp_path / "several")
+    write(tmp_path / "robo", "test/_annotations.coco.json", "test/a.png")
+    with pytest.raises(InputError, match=r"no subset 'val2017' in .*: there are test; choose by --task-option subset="):
+        CocoDataset(tmp_path / "robo")
+    root = write(tmp_path / "away", "ann.json", "elsewhere/a.png")
+    with pytest.raises(InputError, match=r"lists 'a\.png', which is in none of .*--task-option images=DIR"):
+        CocoDataset(root)
+    broken = write(tmp_path / "gz", "ann.json.gz", "images/a.png")
+    packed = (broken / "ann.json.gz").read_bytes()
+    for damaged in (packed[:-9], packed[:20] + b"\xff" * 20 + packed[40:], b"no gzip"):
+        (broken / "ann.json.gz").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"ann\.json\.gz cannot be decompressed"):
+            CocoDataset(broken)
+    (broken / "ann.json.gz").unlink()
+    (broken / "ann.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(InputError, match=r"ann\.json is a pointer of git-lfs"):
+        CocoDataset(broken)
