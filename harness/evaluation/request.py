@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,13 +156,13 @@ class TaskArguments:
         """Task -> arguments. Raises UsageError for options that no task has, or that are written in another form."""
         for option, value in request.shared.items():
             if value is not None:
-                self._share(option, lambda _, value=value: value, f"--{option.replace('_', '-')}")
+                self._share(option, dict.fromkeys(self._tasks, value), f"--{option.replace('_', '-')}")
         for text in request.data:
             name, equals, folder = text.partition("=")
             if equals and name in self._tasks:
                 self._arguments[name]["data"] = folder
             else:
-                self._share("data", lambda _, text=text: text, "--data")
+                self._share("data", dict.fromkeys(self._tasks, text), "--data")
         for text in request.task_options:
             self._add_option(text)
         for name in self._tasks:
@@ -183,15 +183,15 @@ class TaskArguments:
         elif not equals or not key:
             raise UsageError(f"--task-option {text}: write TASK.key=value or key=value")
         else:
-            types = {name: option_types(name).get(key, Any) for name in self._tasks}
-            self._share(key, lambda name: parse_option(value, types[name]), f"--task-option {key}")
+            values = {name: parse_option(value, option_types(name).get(key, Any)) for name in self._tasks}
+            self._share(key, values, f"--task-option {key}")
 
-    def _share(self, option: str, value: Callable[[str], Any], flag: str) -> None:
-        """Set an option of every task that has it to the value for that task."""
+    def _share(self, option: str, values: Mapping[str, Any], flag: str) -> None:
+        """Set an option of every task that has it to the task's own value."""
         having = [name for name in self._tasks if option in self._known[name]]
         if not having:
             raise UsageError(f"{flag}: none of the tasks in this run has such an option ({', '.join(self._tasks)})")
         if lacking := [name for name in self._tasks if name not in having]:
             self._notice(f"{flag} does not apply to {', '.join(lacking)}")
         for name in having:
-            self._arguments[name][option] = value(name)
+            self._arguments[name][option] = values[name]

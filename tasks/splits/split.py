@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.selectors.errors import InputError, UsageError
@@ -123,7 +123,7 @@ def _read(path: Path) -> CategorySplit:
             )
         if not category or category in states:
             raise InputError(f"split file {path}, line {line}: category '{category}' is empty or listed twice")
-        states[category] = cast(State, state)
+        states[category] = state
         reasons[category] = row.get("reason", "")
         classes = (name.strip() for name in row.get("classes", "").split(";"))
         wnids[category] = (*row.get("wnids", "").split(), *(name for name in classes if name))
