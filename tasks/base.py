@@ -13,8 +13,7 @@ import numpy as np
 
 from ltrp_bench.results.schema.rows import MetricRow, Row
 from ltrp_bench.results.summaries.base import ResamplingSummary
-from ltrp_bench.tasks.data.base import Domain
-from ltrp_bench.tasks.data.notes import Omission
+from ltrp_bench.tasks.data.base import Domain, Omission
 from ltrp_bench.tasks.metrics.patch_coverage import even_edges
 from ltrp_bench.tasks.splits.split import CategorySplit
 

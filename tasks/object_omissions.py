@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.tasks.data.annotations import ObjectAnnotation
-from ltrp_bench.tasks.data.notes import Omission
+from ltrp_bench.tasks.data.base import Omission
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
-from ltrp_bench.tasks.data.base import check_limit
+from ltrp_bench.tasks.data.base import Omission, check_limit
 from ltrp_bench.tasks.data.coco_format.folder import CocoFolder
-from ltrp_bench.tasks.data.notes import Omission
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 

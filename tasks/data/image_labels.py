@@ -15,8 +15,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from ltrp_bench.tasks.data.base import ImageDataset
-from ltrp_bench.tasks.data.notes import Omission
+from ltrp_bench.tasks.data.base import ImageDataset, Omission
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 PRESENT, ABSENT, IGNORED = 1, 0, -1

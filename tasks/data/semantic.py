@@ -9,10 +9,9 @@ from typing import Final
 import numpy as np
 
 from ltrp_bench.tasks.data.annotations import IGNORE_INDEX
-from ltrp_bench.tasks.data.base import ImageDataset
+from ltrp_bench.tasks.data.base import ImageDataset, Omission
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
 from ltrp_bench.tasks.data.masks import MaskRegionDataset
-from ltrp_bench.tasks.data.notes import Omission
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 BACKGROUND: Final = "background"

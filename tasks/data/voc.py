@@ -23,13 +23,12 @@ from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation, box_rle
-from ltrp_bench.tasks.data.base import check_limit
+from ltrp_bench.tasks.data.base import DataNotes, Omission, check_limit
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.decoding import open_image, read_rgb
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.folders import VOC_HOW_TO_GET, AnnotatedImages, find_devkit
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
-from ltrp_bench.tasks.data.notes import DataNotes, Omission
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.data.values import read_flag, read_integer, read_number
 

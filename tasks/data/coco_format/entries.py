@@ -16,8 +16,8 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.base import DataNotes
 from ltrp_bench.tasks.data.coco_format.segmentation import Box, to_rle
-from ltrp_bench.tasks.data.notes import DataNotes
 from ltrp_bench.tasks.data.values import (
     Id,
     id_order,

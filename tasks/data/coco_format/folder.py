@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.base import DataNotes, Omission
 from ltrp_bench.tasks.data.coco_format.entries import CocoImage, CocoReading, used_categories
 from ltrp_bench.tasks.data.coco_format.layout import find_coco
 from ltrp_bench.tasks.data.coco_format.objects import read_objects
 from ltrp_bench.tasks.data.decoding import open_image, read_rgb
 from ltrp_bench.tasks.data.files.finder import FileFinder
-from ltrp_bench.tasks.data.notes import DataNotes, Omission
 from ltrp_bench.tasks.data.values import Id
 
 _LFS_POINTER = b"version https://git-lfs"
