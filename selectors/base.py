@@ -107,7 +107,7 @@ class Selector(ABC):
     Attributes:
         name: name in the registry and in tables, e.g. "ltrp".
         role: "method"; "control" for a baseline that uses no model (random, center, variance, downsample); "reference"
-            for a bound that no method is ranked against (full, oracle).
+            for what no method is ranked against (full, oracle).
         supervision: label sets that it was trained with.
         mean, std: per channel of RGB in [0, 1]; callers normalize images by them.
         input_size: (H, W) that images must be resized to; None accepts any multiple of `patch_size`.
@@ -119,6 +119,9 @@ class Selector(ABC):
         task_patch: True if `patch_size` is an option and should be the task's.
         movable: True if `to` moves it to another device.
         checks_images: True if `scores` refuses images of a wrong shape or normalization.
+        tag_option: option that a tag sets in the names of selectors without weights: "oracle.unseen" for the oracle's
+            `group`; None if there is none.
+        oracle_groups: groups of objects whose ground truth it is given (`Task.group_oracle_scores`); empty for all.
         weights_family: part before the tag in the names of bundled weights, e.g. "ltrp" of "ltrp.photos"; None if
             there are none.
         version: part of the fingerprint; raise it in a subclass when a change of its code changes its scores.
@@ -144,6 +147,8 @@ class Selector(ABC):
     task_patch: bool = False
     movable: bool = True
     checks_images: bool = True
+    tag_option: str | None = None
+    oracle_groups: tuple[str, ...] = ()
     weights_family: str | None = None
     version: int = 1
     later_options: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Controls and references: baselines without a model, and bounds, that methods are compared with."""
+"""Controls and references that methods are compared with: baselines without a model, the whole image, the oracle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Role, Selector, Supervision
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.normalization import channelwise
 from ltrp_bench.selectors.option_checks import check_whole
 from ltrp_bench.selectors.topk import tie_keys
@@ -104,11 +104,31 @@ class VarianceControl(Control):
 
 
 class OracleControl(Control):
-    """Ranks patches by the ground truth of the task (`Task.oracle_scores`): an upper bound."""
+    """Ranks patches by ground truth: the ceiling of coverage, but no bound for tasks with a model.
+
+    For coverage no ranking keeps more of the objects on average. The ceiling of a group of objects is another ranking:
+    "oracle.unseen" has that of unseen objects, and its other numbers are ceilings of nothing.
+
+    Args:
+        patch_size: side of a patch in pixels.
+        group: objects to rank for, for coverage only: "all", "seen", "unseen", a size, "things", "stuff" or a category;
+            several joined by "+" select the objects that belong to all of them, such as "unseen+small".
+    """
 
     name = "oracle"
     role = "reference"
     needs_context = True
+    tag_option = "group"
+    later_options = ("group",)
+    # 2: on coverage tasks an exact ceiling, no longer the share of a patch that objects cover.
+    version = 2
+
+    def __init__(self, patch_size: int = 16, group: str = "all") -> None:
+        super().__init__(patch_size)
+        groups = tuple(part.strip() for part in group.split("+"))
+        if not all(groups):
+            raise UsageError(f"selector 'oracle': group {group!r} has an empty part; write names joined by '+'")
+        self.oracle_groups = () if groups == ("all",) else groups
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         if context is None or context.objects is None:

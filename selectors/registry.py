@@ -1,6 +1,7 @@
 """Selectors by name: those of installed packages (entry points) and `package.module:Class`.
 
-A name may carry the tag of bundled weights, "ltrp.photos"; plain "ltrp" takes the weights of the task's domain.
+A name may carry the tag of bundled weights, "ltrp.photos"; plain "ltrp" takes the weights of the task's domain. The tag
+of a selector without weights may set an option, "oracle.unseen".
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ def resolve(
     elif family is not None:
         tag = _shipping_tag(name, base, tag, domains)
         path = shipped(f"{family}.{tag}")
+    elif tag is not None and (tag_option := _declared(factory, "tag_option")) is not None:
+        options.setdefault(tag_option, tag)
     elif tag is not None:
         raise UsageError(f"selector {base!r} has no weights, so no tag {tag!r}; use {base!r}")
     if "shapes" in domains and "patch_size" not in options and path is None and _declared(factory, "task_patch"):

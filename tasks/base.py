@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ltrp_bench.results.schema.rows import MetricRow, Row
 from ltrp_bench.results.summaries.base import ResamplingSummary
+from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.base import Domain, Omission
 from ltrp_bench.tasks.metrics.patch_coverage import even_edges
 from ltrp_bench.tasks.splits.split import CategorySplit
@@ -149,8 +150,18 @@ class Task(ABC):
     def oracle_scores(self, sample: Sample) -> np.ndarray:
         """[gh, gw] float32 scores of the `oracle` control, from the annotations: greater is kept first.
 
-        For most tasks the share of each patch that annotated objects cover.
+        For tasks with a model the share of each patch that annotated objects cover: what a ranking by ground truth
+        reaches, but no bound, because a model may do better on other patches. For coverage an exact ceiling.
         """
+
+    @property
+    def oracle_groups(self) -> Collection[str]:
+        """Groups of objects with a ceiling of their own, for `oracle.GROUP`; none unless overridden."""
+        return ()
+
+    def group_oracle_scores(self, sample: Sample, groups: Collection[str]) -> np.ndarray:
+        """[gh, gw] float32 scores that are a ceiling for the objects in all of some `oracle_groups`."""
+        raise UsageError(f"{self.name}: the oracle has no groups here; use 'oracle'")
 
     @abstractmethod
     def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:

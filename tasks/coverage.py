@@ -7,7 +7,7 @@ image that is kept, which a random selector reaches on average. For masks of cla
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import Downsample, MetricRow, Omission, ReducedInput, Row, Sample
-from ltrp_bench.tasks.data.annotations import SIZES, ImageAnnotations
+from ltrp_bench.tasks.data.annotations import SIZES, ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.averages import mean_and_count
-from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas
+from ltrp_bench.tasks.metrics.patch_coverage import coverage_scores, even_edges, patch_areas
 from ltrp_bench.tasks.metrics.summaries import means_summary
 from ltrp_bench.tasks.object_omissions import crowds, without_objects, without_pixels
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
@@ -61,7 +61,7 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         super().__init__(name, dataset, split, narrow_as=narrow_as)
         self._identity["grid"] = list(grid)
         self._grid = grid
-        self._areas: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._areas: dict[int, np.ndarray] = {}
 
     def load(self, index: int) -> Sample:
         """The image; its annotations are the objects' areas in each patch."""
@@ -70,18 +70,13 @@ class CoverageTask(DatasetTask[ObjectDataset]):
             self._areas[index] = self._measure(index)
         return Sample(self.image_id(index), pixels, index)
 
-    def _measure(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """[n, L] areas of each counted object in each patch, and the [gh, gw] oracle scores."""
+    def _measure(self, index: int) -> np.ndarray:
+        """[n, L] areas of each counted object in each patch."""
         truth = self.dataset.truth(index, masks=True)
         edges = even_edges(truth.height, self._grid[0]), even_edges(truth.width, self._grid[1])
         masks = truth.masks()
         areas = np.array([patch_areas(mask, *edges).ravel() for mask in masks])
-        areas = areas.reshape(len(masks), self._grid[0] * self._grid[1])
-        return areas, self._oracle_scores(areas, covered_share(truth.union_of(masks), *edges))
-
-    def _oracle_scores(self, areas: np.ndarray, covered: np.ndarray) -> np.ndarray:
-        """[gh, gw] oracle scores: here `covered`, the share of each patch that any object covers."""
-        return covered
+        return areas.reshape(len(masks), self._grid[0] * self._grid[1])
 
     def grid(self, sample: Sample) -> tuple[int, int]:
         """(gh, gw), the same for every image."""
@@ -92,8 +87,33 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         return self.dataset.truth(sample.annotations, masks=True)
 
     def oracle_scores(self, sample: Sample) -> np.ndarray:
-        """[gh, gw] float32: share of each patch that objects cover."""
-        return self._areas[sample.annotations][1]
+        """[gh, gw] float32 `coverage_scores` of all objects: no other ranking covers more of them."""
+        return coverage_scores(self._areas[sample.annotations].reshape(-1, *self._grid))
+
+    @property
+    def oracle_groups(self) -> Collection[str]:
+        """The groups, sizes, subsets and categories that have a metric of their own."""
+        return (*GROUPS, *SIZES, *self._subsets(), *self.dataset.categories)
+
+    def group_oracle_scores(self, sample: Sample, groups: Collection[str]) -> np.ndarray:
+        """[gh, gw] float32 `coverage_scores` of the objects in all of `groups`."""
+        chosen = np.array(
+            [all(self._belongs(item, group) for group in groups) for item in self._counted(sample)], dtype=bool
+        )
+        return coverage_scores(self._areas[sample.annotations][chosen].reshape(-1, *self._grid))
+
+    def _belongs(self, item: ObjectAnnotation, group: str) -> bool:
+        """True if an object counts for the metric of a group, a size, a subset or a category."""
+        if group in GROUPS:
+            return item.category in self._groups[group]
+        if group in SIZES:
+            return self.dataset.size(item.area) == group
+        return item.category in self._subsets().get(group, {group})
+
+    def _counted(self, sample: Sample) -> list[ObjectAnnotation]:
+        """The objects of an image except crowds, in the order of their areas."""
+        truth = self.dataset.truth(sample.annotations, masks=True)
+        return [item for item in truth.objects if not item.crowd]
 
     def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """One row per object with an area, after one row (category "") of the image itself."""
@@ -103,9 +123,8 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         if isinstance(reduction, Downsample):
             raise UsageError(f"{self.name} has no model, so images cannot be downsampled: leave out 'downsample'")
         self._check_grid(reduction, self._grid)
-        areas, _ = self._areas[sample.annotations]
+        areas = self._areas[sample.annotations]
         truth = self.dataset.truth(sample.annotations, masks=True)
-        counted = [item for item in truth.objects if not item.crowd]
         kept = areas @ reduction.mask.ravel().astype(np.float64)
         whole = areas.sum(axis=1)
         rows: list[Row] = [
@@ -116,7 +135,7 @@ class CoverageTask(DatasetTask[ObjectDataset]):
                 "kept": float(reduction.mask.mean()),
             }
         ]
-        for item, part, total in zip(counted, kept, whole, strict=True):
+        for item, part, total in zip(self._counted(sample), kept, whole, strict=True):
             if total > 0:  # COCO has a few objects whose polygons cover no pixel
                 rows.append(
                     {

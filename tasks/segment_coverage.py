@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-import numpy as np
-
 from ltrp_bench.tasks.coverage import CoverageTask
 from ltrp_bench.tasks.data.objects import ObjectDataset
-from ltrp_bench.tasks.metrics.patch_coverage import segment_scores
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
 
 
@@ -38,10 +35,6 @@ class SegmentCoverageTask(CoverageTask):
     ) -> None:
         super().__init__(name, dataset, split, grid=grid, narrow_as=narrow_as)
         self._things = frozenset(dataset.categories) & things
-
-    def _oracle_scores(self, areas: np.ndarray, covered: np.ndarray) -> np.ndarray:
-        """[gh, gw] float32 `segment_scores`: the share that segments cover would be 1 in nearly every patch."""
-        return segment_scores(areas.reshape(-1, *covered.shape))
 
     def _subsets(self) -> dict[str, frozenset[str]]:
         """Things and stuff; empty if all classes are of one kind, or the kinds are not known."""

@@ -19,7 +19,7 @@ from ltrp_bench.tasks.base import MetricRow, PatchEdges, ReducedInput, Row, Samp
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.semantic import BACKGROUND, SemanticDataset
 from ltrp_bench.tasks.dataset_task import DatasetTask
-from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_areas, patch_edges, segment_scores
+from ltrp_bench.tasks.metrics.patch_coverage import coverage_scores, covered_share, patch_areas, patch_edges
 from ltrp_bench.tasks.metrics.segmentation import Confusion, confusion_rows
 from ltrp_bench.tasks.metrics.summaries import confusion_summary
 from ltrp_bench.tasks.models.segmentors.classes import matched
@@ -96,7 +96,7 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
         return self.dataset.objects.truth(sample.annotations.index, masks=True)
 
     def oracle_scores(self, sample: Sample) -> np.ndarray:
-        """[gh, gw] float32: share of each patch that objects cover; `segment_scores` where every pixel is labelled."""
+        """[gh, gw] float32: share of each patch that objects cover; `coverage_scores` where every pixel is labelled."""
         image: DisplayImage = sample.annotations
         truth = self.dataset.objects.truth(image.index, masks=True)
         height, width = image.prepared.content.shape[:2]
@@ -105,7 +105,7 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
         if BACKGROUND in self.dataset.classes:
             return covered_share(truth.union_mask(), rows, columns)
         areas = [patch_areas(mask, rows, columns) for mask in truth.masks()]
-        return segment_scores(np.array(areas).reshape(-1, len(rows) - 1, len(columns) - 1))
+        return coverage_scores(np.array(areas).reshape(-1, len(rows) - 1, len(columns) - 1))
 
     def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """Confusion matrix of each image, one row an entry."""

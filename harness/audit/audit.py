@@ -10,6 +10,7 @@ from ltrp_bench.harness.audit.audit_images import AuditImages
 from ltrp_bench.harness.audit.cost import Cost, measure_cost
 from ltrp_bench.harness.audit.measures import Measures, measure
 from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry
+from ltrp_bench.harness.evaluation.scorer import check_ranks_all_objects
 from ltrp_bench.results.schema.record import digest
 from ltrp_bench.selectors.contract import BATCHES, Finding, check_contract
 from ltrp_bench.selectors.errors import InputError
@@ -111,7 +112,10 @@ def audit(
 
     Raises:
         InputError: there are too few images, one cannot be read, or another selector fails on them.
+        UsageError: an oracle of a group of objects.
     """
+    for entry in (selector, *others):
+        check_ranks_all_objects(entry.selector)
     progress("reading images")
     images = AuditImages.of(task.task, options.images)
     if len(images) < MIN_IMAGES:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ltrp_bench.harness.evaluation.scorer import check_oracle_groups
 from ltrp_bench.results.schema.record import Identity, SelectorInfo, TaskInfo, cell_fingerprint, digest
 from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.errors import UsageError
@@ -170,6 +171,10 @@ def plan(
         if selector.reduces_by_downsampling and not task.task.supports_downsample:
             left_out[f"{selector.name} is left out on {task.info.name}: it cannot shrink its images"] = None
             continue
+        if selector.selector.oracle_groups and not task.task.oracle_groups:
+            left_out[f"{selector.name} is left out on {task.info.name}: only coverage has ceilings of groups"] = None
+            continue
+        check_oracle_groups(selector.selector, task.task)
         own_ratios = ratios
         if selector.selector.keeps_every_patch and ratios != (1.0,):
             own_ratios = (1.0,)

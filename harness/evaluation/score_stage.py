@@ -13,7 +13,7 @@ from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.plan import CellGroup
 from ltrp_bench.harness.evaluation.ranking import PatchRanking
 from ltrp_bench.harness.evaluation.score_cache import ScoreCache
-from ltrp_bench.harness.evaluation.scorer import Scorer
+from ltrp_bench.harness.evaluation.scorer import Scorer, oracle_scores
 
 
 class ScoreStage:
@@ -50,7 +50,7 @@ class ScoreStage:
         objects = None
         if self._scorer.needs_context:
             task = self._group.task.task
-            objects = [np.asarray(task.oracle_scores(sample), dtype=np.float32) for sample in samples]
+            objects = [oracle_scores(self._group.selector.selector, task, sample) for sample in samples]
         began = time.perf_counter()
         scores = self._scorer.scores(samples, grids, seed, objects)
         ms = 1000 * (time.perf_counter() - began) / len(samples)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltrp_bench.selectors.base import BatchContext, as_selector, check_scores
-from ltrp_bench.selectors.errors import BenchError, InputError
+from ltrp_bench.selectors.base import BatchContext, Selector, as_selector, check_scores
+from ltrp_bench.selectors.errors import BenchError, InputError, UsageError, unknown_name
 from ltrp_bench.selectors.topk import resample_scores
-from ltrp_bench.tasks.base import Sample
+from ltrp_bench.tasks.base import Sample, Task
 
 Grid = tuple[int, int]
 """(gh, gw): number of patches along the height and the width of an image."""
@@ -100,6 +100,30 @@ class Scorer:
             where = f"image {ids[0]!r}" if len(ids) == 1 else f"images {ids[0]!r} to {ids[-1]!r}"
             raise InputError(f"selector {name!r} failed on {where}: {type(error).__name__}: {error}") from error
         return check_scores(scores, len(images), name, context)
+
+
+def oracle_scores(selector: Selector, task: Task, sample: Sample) -> np.ndarray:
+    """[gh, gw] float32 ground truth of a sample for a selector that needs it: of all objects, or of its groups."""
+    groups = selector.oracle_groups
+    scores = task.group_oracle_scores(sample, groups) if groups else task.oracle_scores(sample)
+    return np.asarray(scores, dtype=np.float32)
+
+
+def check_oracle_groups(selector: Selector, task: Task) -> None:
+    """Raise UsageError if a selector ranks for groups of objects that a task with groups does not have."""
+    known = list(task.oracle_groups)
+    for group in selector.oracle_groups:
+        if group not in known:
+            raise unknown_name(f"group of {task.name}'s objects", group, known)
+
+
+def check_ranks_all_objects(selector: Selector) -> None:
+    """Raise UsageError for a selector that ranks for a group of objects, where ground truth is of all of them."""
+    if selector.oracle_groups:
+        raise UsageError(
+            f"selector {selector.name!r} ranks for {'+'.join(selector.oracle_groups)} alone, which only "
+            "`ltrp-bench run` on a coverage task can do; use plain 'oracle' here"
+        )
 
 
 def batches_by(kinds: Iterable[object], batch_size: int) -> Iterator[list[int]]:

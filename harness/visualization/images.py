@@ -14,7 +14,7 @@ from ltrp_bench.harness.evaluation.scorer import Grid
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import PatchEdges, Sample, Task
 from ltrp_bench.tasks.data.decoding import read_mask, read_rgb
-from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges
+from ltrp_bench.tasks.metrics.patch_coverage import coverage_scores, even_edges, patch_areas
 
 MAX_SIDE: Final = 640
 """Longest side of a drawn image, in pixels; selectors are given the image at its full size."""
@@ -131,7 +131,9 @@ def _load_image_file(file: Path, grid: Grid, mask: Path | None) -> DisplayImage:
             raise InputError(f"mask {mask} has {values.shape[0]}x{values.shape[1]} pixels, {file} {height}x{width}")
         objects = [int(value) for value in np.unique(values) if value]
         outlines = tuple(Outline(mask=_resize_mask(values == value, pixels.shape)) for value in objects)
-        oracle_scores = covered_share((values != 0).astype(np.uint8), *edges)
+        # As for coverage, each object counts as much as any other.
+        areas = [patch_areas(values == value, *edges) for value in objects]
+        oracle_scores = coverage_scores(np.array(areas).reshape(-1, *grid))
     return DisplayImage(
         # The id seeds random selectors: without the folder, so that they do not depend on where the file is.
         sample=Sample(file.name, image),

@@ -12,7 +12,7 @@ import torch
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.evaluation.plan import SEED_LIMIT, SelectorEntry, TaskEntry
 from ltrp_bench.harness.evaluation.request import RequestedSelectors, announce_assumptions, resolve_request
-from ltrp_bench.harness.evaluation.scorer import Scorer
+from ltrp_bench.harness.evaluation.scorer import Scorer, check_ranks_all_objects
 from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.topk import top_k
@@ -96,7 +96,7 @@ def select_patches(
         One selection an image.
 
     Raises:
-        UsageError: a seed out of range.
+        UsageError: a seed out of range, or an oracle of a group of objects.
         InputError: the selector fails, or needs ground truth that the image does not have.
     """
     check_seed(seed)
@@ -119,6 +119,7 @@ def _keep(scores: np.ndarray, image_id: str, ratios: Sequence[float], seed: int)
 
 
 def _oracle_scores(entry: SelectorEntry, image: DisplayImage) -> np.ndarray:
+    check_ranks_all_objects(entry.selector)
     if image.oracle_scores is None:
         raise InputError(
             f"selector {entry.name!r} ranks by ground truth, {image.sample.image_id} has none: give --truth, or leave "

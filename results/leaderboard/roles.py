@@ -1,4 +1,4 @@
-"""Roles of the selectors in a table: methods are ranked, controls are compared with, references are bounds.
+"""Roles of the selectors in a table: methods are ranked, controls are compared with, references are neither.
 
 A selector declares its role (`Selector.role`), and a run stores it in the provenance of each cell. Cells of older
 versions and CSV files do not hold it; for these, the roles of the built-in selectors are listed here. No other module
@@ -58,10 +58,10 @@ class SelectorRoles:
 
     def role(self, selector: str) -> Role:
         """Role of a selector."""
-        return self.stored.get(selector) or _BUILT_IN.get(selector, "method")
+        return self.stored.get(selector) or _BUILT_IN.get(selector.partition(".")[0], "method")
 
     def is_reference(self, selector: str) -> bool:
-        """True for a bound that is neither ranked nor counted as a competitor (`full`, `oracle`)."""
+        """True for a selector that is neither ranked nor counted as a competitor (`full`, `oracle`)."""
         return self.role(selector) == "reference"
 
     def keeps_every_patch(self, selector: str) -> bool:

@@ -195,7 +195,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def _competes(selector: str, roles: SelectorRoles) -> bool:
-    """True unless the selector is a bound; the whole image is one that can be used in practice."""
+    """True unless the selector is a reference; the whole image is one that can be used in practice."""
     return not roles.is_reference(selector) or roles.keeps_every_patch(selector)
 
 

@@ -52,12 +52,8 @@ class ImageAnnotations:
 
     def union_mask(self) -> np.ndarray:
         """[H, W] bool mask of all objects except crowds; the annotations must have been read with masks."""
-        return self.union_of(self.masks())
-
-    def union_of(self, masks: Sequence[np.ndarray]) -> np.ndarray:
-        """[H, W] bool union of masks that `masks` gave, which saves decoding them again."""
         union = np.zeros((self.height, self.width), bool)
-        for mask in masks:
+        for mask in self.masks():
             union |= mask.astype(bool)
         return union
 

@@ -51,14 +51,16 @@ def covered_share(mask: np.ndarray, rows: tuple[float, ...], columns: tuple[floa
     return np.clip(patch_areas(mask, rows, columns) / parts, 0, 1).astype(np.float32)
 
 
-def segment_scores(areas: np.ndarray) -> np.ndarray:
-    """Oracle scores for the mean coverage of segments: the k patches of highest score maximize it.
+def coverage_scores(areas: np.ndarray) -> np.ndarray:
+    """Oracle scores for the mean coverage of objects: the k patches of highest score maximize it.
+
+    Mean coverage is the sum of these values over the kept patches, up to a factor, so no other k patches cover more.
 
     Args:
-        areas: [n, gh, gw] area of each segment in each patch.
+        areas: [n, gh, gw] area of each object or segment in each patch, in whole pixels altogether.
 
     Returns:
-        [gh, gw] float32 in [0, 1]: sum over segments of the share of each that lies in a patch, over its maximum.
+        [gh, gw] float32 in [0, 1]: sum over objects of the share of each that lies in a patch, over its maximum.
     """
     flat = areas.reshape(len(areas), areas.shape[1] * areas.shape[2])
     scores = (flat / np.maximum(flat.sum(axis=1, keepdims=True), 1)).sum(axis=0).reshape(areas.shape[1:])

@@ -63,9 +63,9 @@ def test_running_again_adds_resampling_summaries_and_measures_nothing(
     for part in ("cells", "records"):
         shutil.copytree(STORED / "v1" / part, tmp_path / part)
     line = ["run", "--out", str(tmp_path), "--task", "shapes-coverage", "--limit", "8", "--device", "cpu"]
-    own = ["--selector", "random", "--selector", "variance", "--selector", "center", "--selector", "oracle"]
+    own = ["--selector", "random", "--selector", "variance", "--selector", "center"]  # the oracle is another since
     assert run_command([*line, *own, "--seed", "0", "--seed", "1", "--keep-ratio", "0.25", "--keep-ratio", "0.5"]) == 0
-    assert "10 cells, 0 images evaluated now" in capsys.readouterr().err
+    assert "8 cells, 0 images evaluated now" in capsys.readouterr().err
     frame = load_leaderboard(tmp_path).frame
-    known = frame[frame["selector"].isin(["random", "variance", "center", "oracle"]) & (frame["task"] != "shapes-det")]
-    assert len(known) == 4 * 3 and known["all_low"].notna().all()
+    known = frame[frame["selector"].isin(["random", "variance", "center"]) & (frame["task"] != "shapes-det")]
+    assert len(known) == 3 * 2 and known["all_low"].notna().all()

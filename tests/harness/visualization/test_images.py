@@ -13,14 +13,14 @@ from PIL import Image
 from ltrp_bench.harness.visualization.images import load_image_files, load_task_images
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import PatchEdges, Sample
-from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
+from ltrp_bench.tasks.metrics.patch_coverage import coverage_scores, covered_share, patch_areas, patch_edges
 from ltrp_bench.tasks.registry import create_task
 
 
 def test_outlines_cover_the_patches_that_the_oracle_ranks_by(world: Any) -> None:
     for image in world.images:
-        union = np.any([outline.mask for outline in image.outlines], axis=0)
-        np.testing.assert_allclose(covered_share(union.astype(np.uint8), *image.edges), image.oracle_scores)
+        areas = np.array([patch_areas(outline.mask, *image.edges) for outline in image.outlines])
+        np.testing.assert_allclose(coverage_scores(areas), image.oracle_scores)
     assert {outline.state for image in world.images for outline in image.outlines} == {"seen", "unseen"}
     states = {outline.category: outline.state for outline in world.images[0].outlines}
     assert states["quarters star"] == "seen" and states["spots star"] == "unseen"

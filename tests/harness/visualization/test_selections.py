@@ -72,6 +72,16 @@ def test_the_oracle_on_files_ranks_by_their_masks(image_file: Path, tmp_path: Pa
     (oracle,) = build_selectors(Request(selectors=("oracle",), tasks=()), pytest.fail)
     kept = select_patches(oracle, [image], (0.125,), seed=0, device="cpu")[0].reduced[0.125]
     assert isinstance(kept, Keep) and [tuple(place) for place in np.argwhere(kept.mask)] == [(0, 0), (2, 1)]
+    # The small object counts as much as the large one, so its patch comes before either half of the other's.
+    mask[:] = 0
+    mask[:10, :30], mask[35:, 50:] = 1, 2
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    (image,) = load_image_files([image_file], (4, 4), [tmp_path / "mask.png"])
+    kept = select_patches(oracle, [image], (0.0625,), seed=0, device="cpu")[0].reduced[0.0625]
+    assert isinstance(kept, Keep) and [tuple(place) for place in np.argwhere(kept.mask)] == [(3, 3)]
+    (unseen,) = build_selectors(Request(selectors=("oracle.unseen",), tasks=()), pytest.fail)
+    with pytest.raises(UsageError, match="ranks for unseen alone, which only `ltrp-bench run` on a coverage task"):
+        select_patches(unseen, [image], (0.25,), seed=0, device="cpu")
     with pytest.raises(InputError, match="'oracle' ranks by ground truth, a.png has none: give --truth"):
         select_patches(oracle, load_image_files([image_file], (4, 4), []), (0.25,), seed=0, device="cpu")
 

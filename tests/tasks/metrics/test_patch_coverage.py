@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltrp_bench.tasks.metrics.patch_coverage import covered_share, even_edges, patch_areas, patch_edges, segment_scores
+from ltrp_bench.tasks.metrics.patch_coverage import coverage_scores, covered_share, even_edges, patch_areas, patch_edges
 
 
 @settings(max_examples=60, deadline=None)
@@ -34,15 +34,15 @@ def test_an_empty_mask_has_no_area() -> None:
     assert not patch_areas(np.zeros((4, 6), bool), even_edges(4, 2), even_edges(6, 3)).any()
 
 
-def test_segment_scores_are_the_ceiling_of_every_choice() -> None:
+def test_coverage_scores_are_the_ceiling_of_every_choice() -> None:
     areas = np.random.default_rng(0).integers(0, 9, (4, 2, 3)).astype(float)
     shares = areas.reshape(4, 6) / areas.sum((1, 2))[:, None]
-    scores = segment_scores(areas)
+    scores = coverage_scores(areas)
     assert scores.dtype == np.float32 and scores.max() == 1.0
     for k in range(1, 6):
         best = max(shares[:, list(chosen)].sum() for chosen in itertools.combinations(range(6), k))
         assert shares[:, np.argsort(-scores.ravel())[:k]].sum() == pytest.approx(best)
 
 
-def test_scores_of_no_segments_are_zero() -> None:
-    assert not segment_scores(np.zeros((0, 2, 2))).any()
+def test_scores_of_no_objects_are_zero() -> None:
+    assert not coverage_scores(np.zeros((0, 2, 2))).any()
