@@ -68,4 +68,4 @@ def test_running_again_adds_resampling_summaries_and_measures_nothing(
     assert "8 cells, 0 images evaluated now" in capsys.readouterr().err
     frame = load_leaderboard(tmp_path).frame
     known = frame[frame["selector"].isin(["random", "variance", "center"]) & (frame["task"] != "shapes-det")]
-    assert len(known) == 3 * 2 and known["all_low"].notna().all()
+    assert len(known) == 3 * 3 and known["all_low"].notna().all()
