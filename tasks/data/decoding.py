@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -29,6 +29,7 @@ _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _LIMIT_VARIABLE = "LTRP_BENCH_MAX_PIXELS"
+_DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".ppm")
 _MASK_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _LOSSY_FORMATS = ("JPEG", "MPO")
 
@@ -67,7 +68,7 @@ def read_rgb(
             it fits no other way. None accepts any size.
         size_from: subject and verb for the error about a wrong size, "its annotation says".
         listed_by: appended to the error about a missing file, " (instances.json lists it)".
-        upright: apply the EXIF orientation, as image viewers do; not together with `size`.
+        upright: apply the EXIF orientation, as image viewers do; with `size`, only if that gives it.
         draft: (width, height) that is enough: a larger JPEG may be decoded at a fraction of its size.
 
     Raises:
@@ -78,13 +79,13 @@ def read_rgb(
         if draft is not None:
             image.draft("RGB", draft)
         if size is not None:
-            image = oriented(image, size)
+            image = oriented(image, size, upright=upright)
             if image.size != size:
                 raise InputError(
                     f"image {path} has {image.size[0]}x{image.size[1]} pixels, {size_from} {size[0]}x{size[1]}"
                 )
         decoded = to_rgb(image, path)
-        if upright:
+        if upright and size is None:
             decoded.getexif().update(image.getexif())
             decoded = ImageOps.exif_transpose(decoded)
         return np.asarray(decoded)
@@ -140,13 +141,46 @@ def _tag(image: Image.Image, number: int) -> int | None:
     return value[0] if isinstance(value, tuple) else value
 
 
-def oriented(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
-    """The decoded image, rotated by its EXIF orientation only if that gives the `wanted` (width, height).
+def revision_tag(images: Iterable[Path], masks: Iterable[Path] = ()) -> bytes:
+    """Part of a data set's revision: not empty if version 0.1 decoded one of its files to other values.
 
-    If neither orientation has the wanted size, the image comes back in another size, which the caller reports.
+    These are grey images of more than 8 bits, and grey masks of 2 or 4. Only headers are read, and none of JPEGs.
+    """
+    deep = any(_has_deep_grey(path) for path in images if path.suffix.lower() in _DEEP_SUFFIXES)
+    small = any(_png_grey_bits(path) in (2, 4) for path in masks)
+    return b"deep grey" * deep + b"grey masks" * small
+
+
+def _has_deep_grey(path: Path) -> bool:
+    if path.suffix.lower() == ".png":
+        return _png_grey_bits(path) == 16
+    try:
+        with Image.open(path) as image:
+            return image.mode.startswith(("I", "F"))
+    except Exception:  # reported when the image is read
+        return False
+
+
+def _png_grey_bits(path: Path) -> int | None:
+    """Bits per sample of a grey PNG; None for other files."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+    except OSError:
+        return None
+    return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 26 and head[25] == 0 else None
+
+
+def oriented(image: Image.Image, wanted: tuple[int, int], *, upright: bool = False) -> Image.Image:
+    """The decoded image, rotated by its EXIF orientation only if that alone gives the `wanted` (width, height).
+
+    With `upright`, it is also rotated if both orientations have that size. If neither has it, the image comes back in
+    another size, which the caller reports.
     """
     image.load()
-    if image.size != wanted and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+    sideways = image.getexif().get(_ORIENTATION) in _SIDEWAYS
+    fits = image.size == (wanted[::-1] if sideways else wanted)
+    if (sideways and image.size != wanted) or (upright and fits):
         return ImageOps.exif_transpose(image)
     return image
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.data.base import check_limit
-from ltrp_bench.tasks.data.decoding import open_image, read_mask, read_rgb
+from ltrp_bench.tasks.data.decoding import open_image, read_mask, read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES
+from ltrp_bench.tasks.data.files.orientation import Exif, decide
+from ltrp_bench.tasks.data.files.text import printable
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
@@ -28,6 +31,7 @@ class MaskRegionDataset(ObjectDataset):
     Args:
         folder: found by `find_stuff`, `find_voc`, `find_context` or `find_ade20k`.
         limit: maximum number of images; the first ones are used.
+        exif: what to do about an EXIF orientation that the size of the mask does not decide.
 
     Raises:
         InputError: a mask cannot be read. Later, by `pixels`, `values` and `truth`: an image that is missing, corrupt
@@ -36,20 +40,22 @@ class MaskRegionDataset(ObjectDataset):
 
     domain = "photos"
 
-    def __init__(self, folder: MaskFolder, *, limit: int | None = None) -> None:
+    def __init__(self, folder: MaskFolder, *, limit: int | None = None, exif: Exif = "auto") -> None:
         self.folder = folder
         self.categories = tuple(folder.names.values())
-        super().__init__(folder.stems[: check_limit(limit)])
+        self._stems = folder.stems[: check_limit(limit)]
+        super().__init__([printable(stem) for stem in self._stems])
         finder = FileFinder(folder.images, by_stem=True)
-        self._images = finder.match(self.ids)
-        self.assumptions = (*folder.assumptions, *finder.assumptions)
+        self._images = finder.match(self._stems)
+        self._orientations = decide(((path, partial(self._size, stem)) for stem, path in self._images.items()), exif)
+        self.assumptions = (*folder.assumptions, *finder.assumptions, *self._orientations.assumptions)
         self.revision = self._revision()
 
     def _revision(self) -> str:
         """sha256 of the classes, the bytes of all masks in use, and the names and sizes in bytes of their images."""
         classes = [sorted(self.folder.names.items()), sorted(self.folder.ignored_values)]
         digest = hashlib.sha256(json.dumps(classes).encode())
-        for stem in self.ids:
+        for stem in self._stems:
             path = self._images[stem]
             there = path.is_file()
             entry = [stem, path.name if there else None, path.stat().st_size if there else -1]
@@ -58,6 +64,8 @@ class MaskRegionDataset(ObjectDataset):
                 digest.update(hashlib.sha256(self.mask_path(stem).read_bytes()).digest())
             except OSError as error:
                 raise InputError(f"cannot read mask {self.mask_path(stem)}: {error.strerror}") from None
+        digest.update(revision_tag(self._images.values(), map(self.mask_path, self._stems)))
+        digest.update(self._orientations.revision_tag)
         return digest.hexdigest()
 
     def mask_path(self, stem: str) -> Path:
@@ -65,20 +73,25 @@ class MaskRegionDataset(ObjectDataset):
         return self.folder.mask_paths.get(stem, self.folder.masks / f"{stem}.png")
 
     def pixels(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8 RGB in the orientation of the mask: EXIF is applied only if the size fits no other way."""
-        mask_path = self.mask_path(self.ids[index])
-        path = self._images[self.ids[index]]
+        """[H, W, 3] uint8 RGB in the orientation of the mask, see `decide`."""
+        stem = self._stems[index]
+        mask_path = self.mask_path(stem)
+        path = self._images[stem]
         if not path.is_file():
             raise InputError(
                 f"mask {mask_path} has no image: looked for {self.ids[index]} with {', '.join(IMAGE_SUFFIXES)} "
                 f"in {self.folder.images}"
             )
-        size = open_image(mask_path, "mask", lambda image: image.size)
-        return read_rgb(path, size, size_from=f"its mask {mask_path} has")
+        upright = path in self._orientations.applied
+        return read_rgb(path, self._size(stem), size_from=f"its mask {mask_path} has", upright=upright)
+
+    def _size(self, stem: str) -> tuple[int, int]:
+        """(width, height) of a mask."""
+        return open_image(self.mask_path(stem), "mask", lambda image: image.size)
 
     def values(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
         """[H, W] integer mask values, and the distinct ones among them, sorted; InputError for an unknown value."""
-        path = self.mask_path(self.ids[index])
+        path = self.mask_path(self._stems[index])
         values = read_mask(path)
         present = tuple(int(value) for value in np.unique(values))
         unknown = [v for v in present if v not in self.folder.names and v not in self.folder.ignored_values]

@@ -21,7 +21,7 @@ import numpy as np
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.base import check_limit
-from ltrp_bench.tasks.data.decoding import read_rgb
+from ltrp_bench.tasks.data.decoding import read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.files.text import printable, read_lines
 from ltrp_bench.tasks.data.folders import data_folder
@@ -80,6 +80,7 @@ class NusWideDataset(MultiLabelDataset):
             path = self._files[i]
             size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([image_id, size, np.flatnonzero(self._labels[i]).tolist()]).encode())
+        digest.update(revision_tag(self._files))
         return digest.hexdigest()
 
     def pixels(self, index: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ltrp_bench.tasks.data.base import ImageDataset, check_limit
-from ltrp_bench.tasks.data.decoding import read_rgb
+from ltrp_bench.tasks.data.decoding import read_rgb, revision_tag
 
 
 class SingleLabelDataset(ImageDataset):
@@ -49,6 +49,7 @@ class LabelledImageDataset(SingleLabelDataset):
         for image_id, file, label in zip(self.ids, self._files, self._labels, strict=True):
             size = file.stat().st_size if file.is_file() else -1  # a dangling link
             digest.update(json.dumps([image_id, label, size]).encode())
+        digest.update(revision_tag(self._files))
         self.revision = digest.hexdigest()
 
     def pixels(self, index: int) -> np.ndarray:

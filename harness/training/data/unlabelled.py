@@ -14,7 +14,7 @@ from ltrp_bench.harness.training.data.drawn_images import DrawnImages
 from ltrp_bench.harness.training.data.geometry import image_tensor, random_turn, turned
 from ltrp_bench.harness.training.data.order import TrainingStream
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.decoding import read_rgb
+from ltrp_bench.tasks.data.decoding import read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES, list_files
 from ltrp_bench.tasks.data.files.text import printable
 from ltrp_bench.tasks.data.shapes.world import SIZE, WORLD_SEEDS, WORLD_VERSION, ShapesWorld
@@ -59,7 +59,7 @@ class FolderStream(TrainingStream):
         # Names and sizes only: hashing every byte of a million images would take too long.
         sizes = {file: file.stat().st_size if file.is_file() else -1 for file in self.files}  # -1: a dangling link
         listing = "\n".join(f"{printable(f.relative_to(folder).as_posix())} {size}" for f, size in sizes.items())
-        self.revision = hashlib.sha256(listing.encode()).hexdigest()
+        self.revision = hashlib.sha256(listing.encode() + revision_tag(self.files)).hexdigest()
 
     def name(self, index: int) -> str:
         """Path below the folder."""

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.decoding import limit_pixels, open_image, oriented, read_mask, read_rgb
+from ltrp_bench.tasks.data.decoding import limit_pixels, open_image, oriented, read_mask, read_rgb, revision_tag
 
 RAW = np.zeros((16, 32, 3), np.uint8)
 RAW[:8, :16] = (255, 0, 0)  # stored: 32 wide, 16 high; the upper left quarter is red
@@ -236,3 +236,30 @@ def test_files_that_are_no_images_are_named(tmp_path: Path, raw: bytes, message:
     (tmp_path / "b.jpg").mkdir()
     with pytest.raises(InputError, match=r"^cannot read image .*/b\.jpg: Is a directory$"):
         read_rgb(tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_orientations_that_keep_the_size_are_applied_on_request(tmp_path: Path, orientation: int) -> None:
+    path = jpeg(tmp_path / "a.jpg", orientation)
+    turned = {2: RAW[:, ::-1], 3: RAW[::-1, ::-1], 4: RAW[::-1]}[orientation]
+    found = read_rgb(path, (32, 16), upright=True)
+    assert np.array_equal(found[..., 0] > 128, turned[..., 0] > 128)
+    with pytest.raises(InputError, match="has 32x16 pixels"):
+        read_rgb(path, (16, 32), upright=True)
+
+
+def test_the_revision_tells_files_that_were_decoded_otherwise(tmp_path: Path) -> None:
+    names = ("a.png", "b.png", "c.jpg", "d.tif", "missing.png")
+    paths = [tmp_path / name for name in names]
+    Image.fromarray(RAMP).save(paths[0])
+    Image.fromarray(RAW).save(paths[1])
+    Image.fromarray(RAMP).save(paths[2])
+    Image.fromarray(RAMP).save(paths[3])
+    assert revision_tag(paths, paths) == b""
+    small = save_grey_png(tmp_path / "s.png", RAMP % 4, 2)
+    assert revision_tag([*paths, small], paths) == b"" and revision_tag(paths, [*paths, small]) == b"grey masks"
+    Image.fromarray(RAMP.astype(np.uint16)).save(paths[0])
+    assert revision_tag(paths, paths) == b"deep grey"
+    Image.fromarray(RAMP).save(paths[0])
+    Image.fromarray(RAMP.astype(np.float32)).save(paths[3])
+    assert revision_tag(paths) == b"deep grey"
