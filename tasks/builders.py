@@ -83,7 +83,7 @@ def build_coverage(spec: TaskSpec, data: Data, options: CoverageOptions) -> Cove
         return CoverageTask(spec.name, dataset, split, grid=grid, narrow_as=options.narrow_as)
     folder = _mask_folder(spec, data)
     split = load_split(folder.split if options.split is None else options.split)
-    segments = MaskRegionDataset(folder, limit=data.limit)
+    segments = MaskRegionDataset(folder, limit=data.limit, exif=data.exif)
     things = frozenset(load_split("imagenet1k_coco80").states) if spec.dataset == "stuff" else frozenset()
     return SegmentCoverageTask(spec.name, segments, split, grid=grid, narrow_as=options.narrow_as, things=things)
 
@@ -107,6 +107,7 @@ def build_classification(
             classes=data.classes,
             # A split that lists the numbers themselves is for classes of one's own.
             imagenet_indices="0" not in _split(spec, data, options).states,
+            exif=data.exif,
             limit=data.limit,
         )
         weights, config = options.model_weights, None
@@ -141,7 +142,7 @@ def build_multilabel(spec: TaskSpec, data: Data, options: MultiLabelOptions) -> 
     split = _split(spec, data, options)
     dataset: MultiLabelDataset | ObjectDataset
     if isinstance(data, FolderData) and spec.dataset == "nuswide":
-        dataset = NusWideDataset(data.data, data.subset, limit=data.limit)
+        dataset = NusWideDataset(data.data, data.subset, exif=data.exif, limit=data.limit)
     else:
         dataset = _object_dataset(spec, data)
     weights, config = options.model_weights, None
@@ -228,7 +229,7 @@ def build_segmentation(spec: TaskSpec, data: Data, options: SegmentationOptions)
         folder = _mask_folder(spec, data)
         # VOC's benchmark counts background, value 0, as a class; the others do not.
         background = 0 if spec.dataset == "voc" else None
-        dataset = MaskSemanticDataset(folder, limit=data.limit, background=background)
+        dataset = MaskSemanticDataset(folder, limit=data.limit, background=background, exif=data.exif)
         runner = _segmentor(dataset, options)
         split = load_split(folder.split if options.split is None else options.split)
     return SegmentationTask(spec.name, dataset, split, runner, narrow_as=options.narrow_as)
@@ -266,9 +267,10 @@ def _object_dataset(spec: TaskSpec, data: Data) -> ObjectDataset:
             annotations=data.annotations,
             images=data.images,
             strict=data.strict,
+            exif=data.exif,
         )
     assert isinstance(data, AnnotatedData), spec.name
-    return VocDataset(data.data, data.subset, limit=data.limit, strict=data.strict)
+    return VocDataset(data.data, data.subset, limit=data.limit, strict=data.strict, exif=data.exif)
 
 
 def _mask_folder(spec: TaskSpec, data: FolderData) -> MaskFolder:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ltrp_bench.tasks.base import ReductionMode
+from ltrp_bench.tasks.data.files.orientation import Exif
 from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS
 from ltrp_bench.tasks.metrics.voc import Rule
 from ltrp_bench.tasks.splits.split import NarrowAs
@@ -44,6 +45,8 @@ class FolderData(DataOptions):
     """Folder of the data set."""
     subset: str
     """Which subset of the data set to use."""
+    exif: Exif = "auto"
+    """Whether to apply an EXIF orientation that annotated sizes do not decide; auto: as other images show, or not."""
 
 
 @dataclass(frozen=True, kw_only=True)

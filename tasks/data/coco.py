@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.data.base import Omission, check_limit
+from ltrp_bench.tasks.data.coco_format.entries import CocoImage
 from ltrp_bench.tasks.data.coco_format.folder import CocoFolder
+from ltrp_bench.tasks.data.files.orientation import Exif, decide
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 
@@ -20,6 +23,7 @@ class CocoDataset(ObjectDataset):
         data: its folder or JSON file, see `CocoFolder`; None if `annotations` names the file.
         subset, annotations, images, strict: see `CocoFolder`.
         limit: maximum number of images; the first ones are used.
+        exif: what to do about an EXIF orientation that the annotated size does not decide.
 
     Raises:
         UsageError: no folder given, or a limit below 1. InputError: see `CocoFolder`.
@@ -36,6 +40,7 @@ class CocoDataset(ObjectDataset):
         annotations: str | Path | None = None,
         images: str | Path | None = None,
         strict: bool = False,
+        exif: Exif = "auto",
     ) -> None:
         if data is None and annotations is None:
             raise UsageError("this task reads a COCO data set: give its folder with --data DIR")
@@ -44,8 +49,11 @@ class CocoDataset(ObjectDataset):
         )
         self._images = self.folder.images[: check_limit(limit)]
         self.categories = tuple(self.folder.categories.values())
-        self.revision = self.folder.revision_of(self._images)
-        self.assumptions = self.folder.assumptions
+        self._orientations = decide(
+            ((self.folder.files[image.file_name], partial(_size, image)) for image in self._images), exif
+        )
+        self.revision = self._orientations.revision(self.folder.revision_of(self._images))
+        self.assumptions = (*self.folder.assumptions, *self._orientations.assumptions)
         super().__init__([str(image.id) for image in self._images])
         self.notes = self.folder.notes
 
@@ -55,7 +63,8 @@ class CocoDataset(ObjectDataset):
 
     def pixels(self, index: int) -> np.ndarray:
         """[H, W, 3] uint8 RGB, see `CocoFolder.pixels`."""
-        return self.folder.pixels(self._images[index])
+        image = self._images[index]
+        return self.folder.pixels(image, upright=self.folder.files[image.file_name] in self._orientations.applied)
 
     def _truth(self, index: int, masks: bool) -> ImageAnnotations:
         image, names = self._images[index], self.folder.categories
@@ -70,3 +79,7 @@ class CocoDataset(ObjectDataset):
             for item in self.folder.objects.get(image.id, [])
         ]
         return ImageAnnotations(str(image.id), image.height, image.width, objects)
+
+
+def _size(image: CocoImage) -> tuple[int, int]:
+    return image.width, image.height

@@ -140,7 +140,7 @@ class AnnotatedImages:
     def _has_marks(self, lines: Sequence[str]) -> bool:
         """True if every line ends in 1, 0 or -1 and none names an annotation as a whole."""
         marked = [line.split()[-1] in ("1", "0", "-1") and len(line.split()) > 1 for line in lines]
-        return bool(lines) and all(marked) and not any(line in self._by_stem for line in lines)
+        return bool(lines) and all(marked) and not any(self._stem(line) for line in lines)
 
 
 def _names(path: Path) -> list[str]:

@@ -21,6 +21,7 @@ from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.class_order import class_name, ordered_classes
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.files.listing import holds_files, list_files, list_folders
+from ltrp_bench.tasks.data.files.orientation import Exif
 from ltrp_bench.tasks.data.files.text import printable
 from ltrp_bench.tasks.data.folders import data_folder
 from ltrp_bench.tasks.data.imagenet_lists import find_map, read_map
@@ -45,6 +46,7 @@ class ImageNetDataset(LabelledImageDataset):
         subset: name of the folder with the images.
         labels: file that maps the images of a flat folder to classes; found by itself if it has a usual name.
         limit: maximum number of images; the first ones are used.
+        upright: apply EXIF orientations.
 
     Attributes:
         wnids: WordNet ids of the categories.
@@ -61,6 +63,7 @@ class ImageNetDataset(LabelledImageDataset):
         labels: str | Path | None = None,
         *,
         limit: int | None = None,
+        upright: bool = False,
     ) -> None:
         root = data_folder(data, "ImageNet-1K")
         self.wnids = tuple(imagenet_classes())
@@ -70,7 +73,7 @@ class ImageNetDataset(LabelledImageDataset):
             images = self._by_folder(classes)
         else:
             images = self._by_map(root, folder, labels)
-        super().__init__(images, tuple(imagenet_classes().values()), limit=limit)
+        super().__init__(images, tuple(imagenet_classes().values()), limit=limit, upright=upright)
 
     def _by_folder(self, classes: Mapping[str, Path]) -> dict[str, tuple[Path, int]]:
         """id -> file and class of the images in class folders."""
@@ -112,11 +115,12 @@ class NumberedImageNetDataset(LabelledImageDataset):
     Args:
         classes: name -> path of the class folders.
         limit: maximum number of images; the first ones are used.
+        upright: apply EXIF orientations.
     """
 
-    def __init__(self, classes: Mapping[str, Path], *, limit: int | None = None) -> None:
+    def __init__(self, classes: Mapping[str, Path], *, limit: int | None = None, upright: bool = False) -> None:
         images = _gather({path: int(name) for name, path in classes.items()})
-        super().__init__(images, tuple(imagenet_classes().values()), limit=limit)
+        super().__init__(images, tuple(imagenet_classes().values()), limit=limit, upright=upright)
         self.assumptions = (
             "class folders 0 to 999 are taken as indices of ImageNet-1K's sorted wnids, as ImageNet-V2 has them",
         )
@@ -130,6 +134,7 @@ class ImageFolderDataset(LabelledImageDataset):
         subset: name of the folder with the class folders.
         classes: file that lists the class folders in the order of the labels.
         limit: maximum number of images; the first ones are used.
+        upright: apply EXIF orientations.
 
     Raises:
         UsageError: no folder given. InputError: no class folders there; one without images or, if there is a list,
@@ -143,6 +148,7 @@ class ImageFolderDataset(LabelledImageDataset):
         classes: str | Path | None = None,
         *,
         limit: int | None = None,
+        upright: bool = False,
     ) -> None:
         root = data_folder(data, "class folders with images")
         folder = _image_folder(root, subset)
@@ -154,7 +160,7 @@ class ImageFolderDataset(LabelledImageDataset):
         if empty is not None and classes is None:
             raise InputError(f"class folder {empty} holds no images: remove it, or labels would shift unnoticed")
         images = _gather({folders[name]: i for i, name in enumerate(names) if name in folders})
-        super().__init__(images, names, limit=limit)
+        super().__init__(images, names, limit=limit, upright=upright)
         self.assumptions = assumptions
 
 
@@ -165,6 +171,7 @@ def find_labelled(
     *,
     classes: str | Path | None = None,
     imagenet_indices: bool = False,
+    exif: Exif = "auto",
     limit: int | None = None,
 ) -> SingleLabelDataset:
     """Returns ImageNet-1K if `data` looks like it, else a folder of class folders.
@@ -176,6 +183,7 @@ def find_labelled(
         data, subset, labels, limit: as for `ImageNetDataset`.
         classes: as for `ImageFolderDataset`; not for ImageNet-1K.
         imagenet_indices: True to take class folders 0 to 999 as ImageNet-1K's.
+        exif: "apply" to apply EXIF orientations, which are ignored else.
     """
     root = data_folder(data, "images with one label each")
     folders = class_folders(_image_folder(root, subset))
@@ -183,9 +191,9 @@ def find_labelled(
     if own and (classes is not None or any(holds_files(path) for path in folders.values())):
         numbers = sorted(int(name) for name in folders if name.isascii() and name.isdecimal())
         if imagenet_indices and classes is None and numbers == list(range(1000)) and len(folders) == 1000:
-            return NumberedImageNetDataset(folders, limit=limit)
-        return ImageFolderDataset(root, subset, classes, limit=limit)
-    return ImageNetDataset(root, subset, labels, limit=limit)
+            return NumberedImageNetDataset(folders, limit=limit, upright=exif == "apply")
+        return ImageFolderDataset(root, subset, classes, limit=limit, upright=exif == "apply")
+    return ImageNetDataset(root, subset, labels, limit=limit, upright=exif == "apply")
 
 
 def class_folders(folder: Path) -> dict[str, Path]:

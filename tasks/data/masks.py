@@ -65,8 +65,7 @@ class MaskRegionDataset(ObjectDataset):
             except OSError as error:
                 raise InputError(f"cannot read mask {self.mask_path(stem)}: {error.strerror}") from None
         digest.update(revision_tag(self._images.values(), map(self.mask_path, self._stems)))
-        digest.update(self._orientations.revision_tag)
-        return digest.hexdigest()
+        return self._orientations.revision(digest.hexdigest())
 
     def mask_path(self, stem: str) -> Path:
         """Path of an image's mask."""

@@ -23,6 +23,7 @@ from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.base import check_limit
 from ltrp_bench.tasks.data.decoding import read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.files.orientation import Exif
 from ltrp_bench.tasks.data.files.text import printable, read_lines
 from ltrp_bench.tasks.data.folders import data_folder
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
@@ -46,6 +47,7 @@ class NusWideDataset(MultiLabelDataset):
         data: its folder, see the top of this file.
         subset: "train" or "test".
         limit: maximum number of images; the first ones are used.
+        exif: "apply" to apply EXIF orientations, which are ignored else.
 
     Raises:
         UsageError: no folder given, or no such subset. InputError: nothing found there, or lists that do not fit
@@ -54,11 +56,13 @@ class NusWideDataset(MultiLabelDataset):
 
     domain = "photos"
 
-    def __init__(self, data: str | Path | None, subset: str = "test", *, limit: int | None = None) -> None:
+    def __init__(
+        self, data: str | Path | None, subset: str = "test", *, limit: int | None = None, exif: Exif = "auto"
+    ) -> None:
         root = data_folder(data, "NUS-WIDE")
         if subset not in _SUBSETS:
             raise UsageError(f"NUS-WIDE has no subset {subset!r}: there are {', '.join(_SUBSETS)}")
-        part = _SUBSETS[subset]
+        part, self._upright = _SUBSETS[subset], exif == "apply"
         self.categories = tuple(_lines(_file(root, "ConceptsList/Concepts81.txt", "Concepts81.txt")))
         if len(set(self.categories)) != _CONCEPTS:
             raise InputError(f"{root}: Concepts81.txt must list 81 concepts, got {len(set(self.categories))}")
@@ -80,12 +84,12 @@ class NusWideDataset(MultiLabelDataset):
             path = self._files[i]
             size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([image_id, size, np.flatnonzero(self._labels[i]).tolist()]).encode())
-        digest.update(revision_tag(self._files))
+        digest.update(revision_tag(self._files) + b"EXIF applied" * self._upright)
         return digest.hexdigest()
 
     def pixels(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8 RGB as stored, EXIF ignored."""
-        return read_rgb(self._files[index])
+        """[H, W, 3] uint8 RGB as stored, EXIF ignored unless it is to be applied."""
+        return read_rgb(self._files[index], upright=self._upright)
 
     def vector(self, index: int) -> np.ndarray:
         """[81] uint8 zeros and ones in the order of `categories`."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ltrp_bench.tasks.data.annotations import IGNORE_INDEX
 from ltrp_bench.tasks.data.base import ImageDataset, Omission
+from ltrp_bench.tasks.data.files.orientation import Exif
 from ltrp_bench.tasks.data.mask_folders import MaskFolder
 from ltrp_bench.tasks.data.masks import MaskRegionDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
@@ -56,10 +57,13 @@ class MaskSemanticDataset(SemanticDataset):
         folder: found by a function of `mask_folders`.
         limit: maximum number of images; the first ones are used.
         background: mask value of background, if the benchmark counts it as a class (VOC: 0).
+        exif: as for `MaskRegionDataset`.
     """
 
-    def __init__(self, folder: MaskFolder, *, limit: int | None = None, background: int | None = None) -> None:
-        self._masks = MaskRegionDataset(folder, limit=limit)
+    def __init__(
+        self, folder: MaskFolder, *, limit: int | None = None, background: int | None = None, exif: Exif = "auto"
+    ) -> None:
+        self._masks = MaskRegionDataset(folder, limit=limit, exif=exif)
         listed = dict(folder.names) if background is None else {background: BACKGROUND, **folder.names}
         super().__init__(self._masks, tuple(listed.values()))
         self._place = {value: place for place, value in enumerate(listed)}

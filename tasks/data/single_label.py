@@ -35,26 +35,32 @@ class LabelledImageDataset(SingleLabelDataset):
         images: id -> file and index of its class.
         categories: readable names in the order of the labels.
         limit: maximum number of images; the first ones in the order of their ids are used.
+        upright: apply EXIF orientations.
     """
 
     domain = "photos"
 
     def __init__(
-        self, images: Mapping[str, tuple[Path, int]], categories: Sequence[str], *, limit: int | None = None
+        self,
+        images: Mapping[str, tuple[Path, int]],
+        categories: Sequence[str],
+        *,
+        limit: int | None = None,
+        upright: bool = False,
     ) -> None:
         super().__init__(sorted(images)[: check_limit(limit)])
-        self.categories = tuple(categories)
+        self.categories, self._upright = tuple(categories), upright
         self._files, self._labels = zip(*(images[image_id] for image_id in self.ids), strict=True)
         digest = hashlib.sha256(json.dumps(self.categories).encode())
         for image_id, file, label in zip(self.ids, self._files, self._labels, strict=True):
             size = file.stat().st_size if file.is_file() else -1  # a dangling link
             digest.update(json.dumps([image_id, label, size]).encode())
-        digest.update(revision_tag(self._files))
+        digest.update(revision_tag(self._files) + b"EXIF applied" * upright)
         self.revision = digest.hexdigest()
 
     def pixels(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8 RGB as stored, EXIF ignored."""
-        return read_rgb(self._files[index])
+        """[H, W, 3] uint8 RGB as stored, EXIF ignored unless `upright`."""
+        return read_rgb(self._files[index], upright=self._upright)
 
     def label(self, index: int) -> int:
         """Index of the image's class in `categories`."""

@@ -25,8 +25,10 @@ from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation, box_rle
 from ltrp_bench.tasks.data.base import DataNotes, Omission, check_limit
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
-from ltrp_bench.tasks.data.decoding import open_image, read_rgb
+from ltrp_bench.tasks.data.decoding import open_image, read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.files.orientation import Exif, decide
+from ltrp_bench.tasks.data.files.text import printable
 from ltrp_bench.tasks.data.folders import VOC_HOW_TO_GET, AnnotatedImages, find_devkit
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
@@ -47,6 +49,7 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         subset: the images listed in ImageSets/Main/SUBSET.txt; without ImageSets/Main/ all annotated images are taken.
         limit: maximum number of images; the first ones are used.
         strict: True to refuse an object that must be left out or clipped.
+        exif: what to do about an EXIF orientation that the annotated size does not decide.
 
     Raises:
         UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there; a
@@ -59,7 +62,13 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
     categories = tuple(VOC_NAMES)
 
     def __init__(
-        self, data: str | Path | None, subset: str = "val", *, limit: int | None = None, strict: bool = False
+        self,
+        data: str | Path | None,
+        subset: str = "val",
+        *,
+        limit: int | None = None,
+        strict: bool = False,
+        exif: Exif = "auto",
     ) -> None:
         self.devkit = find_devkit(data, ("JPEGImages", "Annotations"))
         images = AnnotatedImages(
@@ -69,23 +78,27 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
             lists=self.devkit / "ImageSets" / "Main",
             how_to_get=VOC_HOW_TO_GET,
         )
-        super().__init__(sorted(images.stems(subset))[: check_limit(limit)])
+        stems = sorted(images.stems(subset))[: check_limit(limit)]
+        super().__init__([printable(stem) for stem in stems])
         finder = FileFinder(self.devkit / "JPEGImages", by_stem=True)
-        self._files = finder.match(self.ids)
-        self.assumptions = finder.assumptions
+        found = finder.match(stems)
+        self._files = [found[stem] for stem in stems]
         digest = hashlib.sha256()
         self._images: list[ImageAnnotations] = []
         self._annotated = 0
-        for stem in self.ids:
+        for stem, path in zip(stems, self._files, strict=True):
             annotation = images.path(stem)
             raw = _read(annotation)
-            path = self._files[stem]
-            reader = VocReader(annotation, stem, strict=strict, notes=self.notes)
+            reader = VocReader(annotation, printable(stem), strict=strict, notes=self.notes)
             self._images.append(reader.read(raw, partial(open_image, path, "image", _size_of)))
             self._annotated += reader.annotated
             size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([stem, size, hashlib.sha256(raw).hexdigest()]).encode())
-        self.revision = digest.hexdigest()
+        digest.update(revision_tag(self._files))
+        sizes = (partial(_size, image) for image in self._images)
+        self._orientations = decide(zip(self._files, sizes, strict=True), exif)
+        self.revision = self._orientations.revision(digest.hexdigest())
+        self.assumptions = (*finder.assumptions, *self._orientations.assumptions)
         if self._annotated and not any(image.objects for image in self._images):
             first = next(one.first for one in self.omissions() if one.noun == "objects")
             raise InputError(f"none of the {self._annotated} objects can be used: {first}")
@@ -96,10 +109,10 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         return self.notes.omissions(self.ids, totals)
 
     def pixels(self, index: int) -> np.ndarray:
-        """[H, W, 3] uint8 RGB in the orientation of the boxes: EXIF is applied only if the size fits no other way."""
-        truth = self._images[index]
-        path = self._files[self.ids[index]]
-        return read_rgb(path, (truth.width, truth.height), size_from="its annotation says")
+        """[H, W, 3] uint8 RGB in the orientation of the boxes, see `decide`."""
+        path = self._files[index]
+        upright = path in self._orientations.applied
+        return read_rgb(path, _size(self._images[index]), size_from="its annotation says", upright=upright)
 
     def _truth(self, index: int, masks: bool) -> ImageAnnotations:
         image = self._images[index]
@@ -124,6 +137,10 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
     def objects(self) -> ObjectDataset:
         """The data set itself."""
         return self
+
+
+def _size(image: ImageAnnotations) -> tuple[int, int]:
+    return image.width, image.height
 
 
 class _NoDoctype(ET.TreeBuilder):

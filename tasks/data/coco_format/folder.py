@@ -18,7 +18,7 @@ from ltrp_bench.tasks.data.base import DataNotes, Omission
 from ltrp_bench.tasks.data.coco_format.entries import CocoImage, CocoReading, used_categories
 from ltrp_bench.tasks.data.coco_format.layout import find_coco
 from ltrp_bench.tasks.data.coco_format.objects import read_objects
-from ltrp_bench.tasks.data.decoding import open_image, read_rgb
+from ltrp_bench.tasks.data.decoding import open_image, read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.values import Id
 
@@ -114,7 +114,9 @@ class CocoFolder:
         file has the size -1.
         """
         used = sorted((image.file_name, _file_size(self.files[image.file_name])) for image in images)
-        return hashlib.sha256(self._digest + json.dumps(used).encode()).hexdigest()
+        digest = hashlib.sha256(self._digest + json.dumps(used).encode())
+        digest.update(revision_tag(self.files[image.file_name] for image in images))
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -123,8 +125,10 @@ class CocoFolder:
         """The entry with this id."""
         return self._by_id[image_id]
 
-    def pixels(self, image: CocoImage) -> np.ndarray:
+    def pixels(self, image: CocoImage, *, upright: bool = False) -> np.ndarray:
         """[H, W, 3] uint8 RGB in the annotations' orientation: EXIF is applied only if the size fits no other way.
+
+        With `upright`, it is also applied if the size fits both ways.
 
         Raises InputError for a file that is missing, cannot be decoded or has another size than annotated.
         """
@@ -133,6 +137,7 @@ class CocoFolder:
             (image.width, image.height),
             size_from=f"{self.annotations.name} says",
             listed_by=f" ({self.annotations.name} lists it as id {image.id})",
+            upright=upright,
         )
 
 

@@ -7,6 +7,7 @@ set then tell: programs apply the orientation to all images or to none.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,9 @@ class Orientations:
     applied: frozenset[Path] = frozenset()
     assumptions: tuple[str, ...] = ()
 
-    @property
-    def revision_tag(self) -> bytes:
-        """Part of a data set's revision; empty if no such image is turned."""
-        return f"EXIF applied: {len(self.applied)}".encode() if self.applied else b""
+    def revision(self, revision: str) -> str:
+        """The revision of the data set: as given, unless such images are turned."""
+        return hashlib.sha256(f"{revision}, EXIF applied".encode()).hexdigest() if self.applied else revision
 
 
 def decide(images: Iterable[tuple[Path, Callable[[], Size]]], exif: Exif = "auto") -> Orientations:

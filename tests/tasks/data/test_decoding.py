@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_png import save_grey_png
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.decoding import limit_pixels, open_image, oriented, read_mask, read_rgb, revision_tag
@@ -83,16 +83,6 @@ def test_errors_of_the_reader_pass_through(tmp_path: Path) -> None:
 
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
-
-
-def save_grey_png(path: Path, values: np.ndarray, bits: int) -> Path:
-    """Writes a grey PNG of fewer than 8 bits, which Pillow cannot."""
-    rows = b"".join(b"\0" + np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]).tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    body = b"".join(struct.pack(">I", len(b)) + t + b + struct.pack(">I", zlib.crc32(t + b)) for t, b in chunks)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
-    return path
 
 
 def save_tiff(path: Path, data: bytes, bits: int, photometric: int) -> Path:

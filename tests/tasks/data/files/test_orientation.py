@@ -42,13 +42,13 @@ def test_the_other_images_tell(tmp_path: Path, orientation: int) -> None:
     doubtful = save(tmp_path / "doubtful.jpg", orientation)
     witness = save(tmp_path / "witness.jpg", 8)
     turned = decided({doubtful: (32, 16), witness: (16, 32)})
-    assert turned.applied == {doubtful} and turned.revision_tag
+    assert turned.applied == {doubtful} and turned.revision("abc") != "abc"
     assert turned.assumptions == (
         f"1 image has an EXIF orientation that the annotated size does not decide, first {doubtful}: it is applied, as "
         "the size of 1 other image shows; --task-option exif=ignore changes this",
     )
     stored = decided({doubtful: (32, 16), witness: (32, 16)})
-    assert not stored.applied and not stored.revision_tag
+    assert not stored.applied and stored.revision("abc") == "abc"
     assert "it is ignored, as the size of 1 other image shows; --task-option exif=apply" in stored.assumptions[0]
 
 
