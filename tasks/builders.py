@@ -14,7 +14,6 @@ from ltrp_bench.tasks.data.coco import CocoDataset
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 from ltrp_bench.tasks.data.imagenet import find_labelled
 from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
-from ltrp_bench.tasks.data.mask_numbering import numbered
 from ltrp_bench.tasks.data.masks import MaskRegionDataset
 from ltrp_bench.tasks.data.nuswide import NusWideDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
@@ -64,8 +63,11 @@ MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str], MaskFolder]]] =
 }
 """Data set -> function that finds its folder of class masks."""
 
-MOST_UNLABELLED: Final = {"ade20k": 0.15}
-"""Data set -> share of its pixels that no class has at most; ADE20K leaves some 5 % without one."""
+NUMBERED_MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str, bool | None], MaskFolder]]] = {
+    "context": find_context,
+    "ade20k": find_ade20k,
+}
+"""Those of them whose masks may be numbered from 0 or from 1."""
 
 DEFAULT_PATCH: Final = 16
 """Patch size in pixels for models that do not use patches themselves."""
@@ -274,10 +276,9 @@ def _object_dataset(spec: TaskSpec, data: Data) -> ObjectDataset:
 
 
 def _mask_folder(spec: TaskSpec, data: FolderData) -> MaskFolder:
-    folder = MASK_FOLDERS[spec.dataset](data.data, data.subset)
     if isinstance(data, NumberedData):
-        return numbered(folder, data.zero_based, most_zeros=MOST_UNLABELLED.get(spec.dataset))
-    return folder
+        return NUMBERED_MASK_FOLDERS[spec.dataset](data.data, data.subset, data.zero_based)
+    return MASK_FOLDERS[spec.dataset](data.data, data.subset)
 
 
 def _weights_or_shipped(

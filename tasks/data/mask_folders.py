@@ -30,6 +30,7 @@ from ltrp_bench.tasks.data.folders import (
     either,
     find_devkit,
 )
+from ltrp_bench.tasks.data.mask_numbering import VOID, numbered_from_zero
 from ltrp_bench.tasks.splits.split import SPLITS, load_split
 
 STUFF_HOW_TO_GET = (
@@ -44,6 +45,7 @@ ADE20K_HOW_TO_GET = "get ADEChallengeData2016.zip from http://sceneparsing.csail
 # Names of the bundled splits of these classes.
 PANOPTIC, COCO_STUFF = "imagenet1k_cocostuff", "imagenet1k_cocostuff171"
 VOC, CONTEXT, ADE20K = "imagenet1k_voc20", "imagenet1k_context59", "imagenet1k_ade20k"
+_ADE20K_ZEROS = 0.15  # share of pixels that ADE20K leaves without a class at most; some 5 % on average
 _UNLABELLED = ("unlabeled", "unlabelled", "void")
 
 
@@ -144,7 +146,7 @@ def find_voc(data: str | Path | None, subset: str = "val") -> MaskFolder:
     return _with_subset(folder, devkit / "ImageSets" / "Segmentation", subset, VOC_HOW_TO_GET)
 
 
-def find_context(data: str | Path | None, subset: str = "val") -> MaskFolder:
+def find_context(data: str | Path | None, subset: str = "val", zero_based: bool | None = None) -> MaskFolder:
     """Finds Pascal-Context (Mottaghi et al., CVPR 2014) as OpenMMLab's converter writes it.
 
     The masks hold 59 categories, values 1 to 59 in alphabetical order. Background, value 0, is ignored, as in mmseg's
@@ -156,6 +158,7 @@ def find_context(data: str | Path | None, subset: str = "val") -> MaskFolder:
             has them.
         subset: "train" or "val", the images listed in ImageSets/SegmentationContext/SUBSET.txt. Without
             ImageSets/SegmentationContext/ all images with a mask are taken.
+        zero_based: True for masks numbered from 0, False for 1; None decides by the masks, see `mask_numbering`.
 
     Raises:
         UsageError: no folder given, or a subset without a list. InputError: nothing found there, or a listed image
@@ -171,10 +174,11 @@ def find_context(data: str | Path | None, subset: str = "val") -> MaskFolder:
         listed_in="Pascal-Context (1 to 59)",
         split=CONTEXT,
     )
-    return _with_subset(folder, devkit / "ImageSets" / "SegmentationContext", subset, CONTEXT_HOW_TO_GET)
+    found = _with_subset(folder, devkit / "ImageSets" / "SegmentationContext", subset, CONTEXT_HOW_TO_GET)
+    return _numbered(found, zero_based)
 
 
-def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFolder:
+def find_ade20k(data: str | Path | None, subset: str = "validation", zero_based: bool | None = None) -> MaskFolder:
     """Finds ADE20K's scene parsing benchmark (Zhou et al., CVPR 2017).
 
     The masks hold 150 categories, values 1 to 150. Value 0, "other objects", is ignored.
@@ -183,6 +187,7 @@ def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFold
         data: folder with images/SUBSET/ and annotations/SUBSET/, directly or below ADEChallengeData2016/; or a
             selection of images, whose files lie in images/ and annotations/ directly.
         subset: "validation" or "training"; not used for a selection.
+        zero_based: True for masks numbered from 0, False for 1; None decides by the masks, see `mask_numbering`.
 
     Raises:
         UsageError: no folder given. InputError: nothing found there, or images without masks.
@@ -205,7 +210,23 @@ def find_ade20k(data: str | Path | None, subset: str = "validation") -> MaskFold
         listed_in="ADE20K (1 to 150)",
         split=ADE20K,
     )
-    return _with_all_masks(folder, ADE20K_HOW_TO_GET)
+    return _numbered(_with_all_masks(folder, ADE20K_HOW_TO_GET), zero_based, most_zeros=_ADE20K_ZEROS)
+
+
+def _numbered(folder: MaskFolder, zero_based: bool | None, most_zeros: float | None = None) -> MaskFolder:
+    """A folder whose classes are numbered from 1, or the same with classes from 0, see `numbered_from_zero`."""
+    last, line = max(folder.names), ""
+    if zero_based is None:
+        masks = [folder.mask_paths[stem] for stem in folder.stems]
+        zero_based, line = numbered_from_zero(masks, last, most_zeros=most_zeros)
+    if zero_based:
+        folder = replace(
+            folder,
+            names={value - 1: name for value, name in folder.names.items()},
+            ignored_values=frozenset({VOID}),
+            listed_in=f"{folder.listed_in.partition(' (')[0]} (0 to {last - 1}, as zero_based=true)",
+        )
+    return replace(folder, assumptions=(line,) if line else ())
 
 
 def _with_subset(folder: MaskFolder, lists: Path, subset: str, how_to_get: str) -> MaskFolder:

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.option_checks import check_name, check_options, check_value, check_whole
+from ltrp_bench.selectors.option_checks import (
+    check_name,
+    check_options,
+    check_value,
+    check_whole,
+    option_types,
+    parse_option,
+)
 
 
 class Takes:
@@ -138,3 +145,42 @@ def test_what_the_caller_gives_is_neither_listed_nor_checked() -> None:
     check_options("selector 'x'", build, {"weights": Path("w.pth"), "size": 2}, unlisted=("weights",))
     with pytest.raises(UsageError, match="its options: size$"):
         check_options("selector 'x'", build, {"weights": Path("w.pth"), "side": 2}, unlisted=("weights",))
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "value"),
+    [
+        *((text, hint, text) for text in ("2017", "1e3", "true", "null", "[1]") for hint in (str, Path, str | None)),
+        ('"2017"', str, "2017"),
+        ("3", int, 3),
+        ("3", float, 3),
+        (".5", float, 0.5),
+        ("1e-3", float | None, 0.001),
+        ("null", int | None, None),
+        ("[3, 4]", int | Sequence[int] | None, [3, 4]),
+        ("7", int | Sequence[int], 7),
+        ("7", str | int, 7),
+        ("x", str | int, "x"),
+        ("true", str | int, "true"),
+        ("1", Literal["1", "2"], "1"),
+        ("1", Literal[0, 1], 1),
+        ("a", Literal["a", "b"] | None, "a"),
+        ("1", bool, True),
+        ("False", bool, False),
+        ("no", bool | None, False),
+        ("x", int, "x"),
+        ("nan", float, "nan"),
+        ("2017", Any, 2017),
+        ('{"a": 1}', dict[str, int] | None, {"a": 1}),
+    ],
+)
+def test_text_of_the_command_line_is_parsed_by_the_type(text: str, hint: Any, value: Any) -> None:
+    parsed = parse_option(text, hint)
+    assert parsed == value and type(parsed) is type(value)
+
+
+def test_types_of_options_follow_annotations_then_defaults() -> None:
+    def plain(name="x", count=3, other=None, *, flag: bool = False) -> None: ...  # type: ignore[no-untyped-def]
+
+    assert option_types(plain) == {"name": str, "count": int, "other": Any, "flag": bool}
+    assert option_types(Takes)["target"] == str | int

@@ -46,7 +46,7 @@ class TrainingSet:
         sample: index -> [h, w, 3] uint8, and the label (int64 scalar) or [C] int8 of 1 present, 0 absent, -1 ignored.
         synthetic: True for `shapes`: its images are generated rather than read, and kept in memory.
         ids: names of the images; empty for `shapes`.
-        assumptions: one line for each thing that the files do not say and that was assumed.
+        assumptions: one line for each thing that was assumed, changed or left out when the files were read.
     """
 
     name: str
@@ -105,7 +105,7 @@ def _files(name: str, source: ImageDataset, sample: Callable[[int], tuple[np.nda
         source.revision,
         sample,
         ids=source.ids,
-        assumptions=source.assumptions,
+        assumptions=(*source.assumptions, *(omission.line for omission in source.omissions())),
     )
 
 

@@ -185,3 +185,47 @@ def test_genuine_boxes_reach_to_the_borders_of_their_images(shared_dir: Path) ->
             left, right = left + (x == 0), right + (x + w == truth.width)
             top, bottom = top + (y == 0), bottom + (y + h == truth.height)
     assert min(left, right, top, bottom) > 5, (left, right, top, bottom)
+
+
+@pytest.mark.parametrize("size", ["", SIZE.replace("30", "0").replace("20", "0"), SIZE.replace("20", "")])
+def test_a_size_that_is_missing_comes_from_the_file(tmp_path: Path, size: str) -> None:
+    (devkit(tmp_path) / "Annotations" / "a.xml").write_text(annotation(PERSON, size=size))
+    dataset = VocDataset(tmp_path)
+    assert (dataset.truth(0).width, dataset.truth(0).height) == (30, 20) and dataset.pixels(0).shape == (20, 30, 3)
+    assert [one.line for one in dataset.omissions()] == [
+        "1 of 3 images without a size: that of the file is taken (first a)"
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "Unspecified", "0", "false", " 0 ", "0.0"])
+def test_no_difficult_objects(tmp_path: Path, text: str) -> None:
+    written = annotation(PERSON.replace("<difficult>0", f"<difficult>{text}"))
+    (devkit(tmp_path) / "Annotations" / "a.xml").write_text(written)
+    assert VocDataset(tmp_path).labels(0) == {"person"} and VocDataset(tmp_path).omissions() == []
+
+
+def test_case_of_class_names_does_not_count(tmp_path: Path) -> None:
+    (devkit(tmp_path) / "Annotations" / "a.xml").write_text(annotation(PERSON.replace("person", " Person ")))
+    assert VocDataset(tmp_path).labels(0) == {"person"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "boxes", "line"),
+    [
+        (">12<", ">33<", [(2, 1, 28, 5), (20, 0.5, 10, 19.5)], "1 of 3 objects clipped to their images (annotation"),
+        (">12<", ">2<", [(20, 0.5, 10, 19.5)], "1 of 3 objects left out: their annotations cannot be used (annotation"),
+        ("person", "boat house", [(20, 0.5, 10, 19.5)], "object 1 is of class 'boat house', which is none of VOC's 20"),
+        (">12<", ">1,5<", [(20, 0.5, 10, 19.5)], "got '1,5' (decimals are written with a point))"),
+    ],
+)
+def test_one_object_is_clipped_or_left_out(tmp_path: Path, old: str, new: str, boxes: object, line: str) -> None:
+    written = annotation(PERSON.replace(old, new), HARD_DOG)
+    (devkit(tmp_path) / "Annotations" / "a.xml").write_text(written)
+    dataset = VocDataset(tmp_path)
+    assert [item.box for item in dataset.truth(0).objects] == boxes
+    assert len(dataset.omissions()) == 1 and line in dataset.omissions()[0].line
+    for stem in "bc":
+        (tmp_path / "Annotations" / f"{stem}.xml").write_text(annotation())
+    (tmp_path / "Annotations" / "a.xml").write_text(annotation(PERSON.replace(">12<", ">2<")))
+    with pytest.raises(InputError, match=r"none of the 1 objects can be used: annotation .*a\.xml: object 1"):
+        VocDataset(tmp_path)

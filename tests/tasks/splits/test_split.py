@@ -96,3 +96,43 @@ def test_a_csv_of_excel(tmp_path: Path) -> None:
     file = tmp_path / "mine_pets.csv"
     file.write_bytes("\ufeffcategory,state\r\ncat,seen\r\ndog,unseen\r\n".encode())
     assert load_split(file).states == {"cat": "seen", "dog": "unseen"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "category,state\ncat,seen\ndog,unseen\n",
+        "category;state\r\ncat;seen\r\ndog;unseen\r\n",
+        "sep=;\r\ncategory;state\r\ncat;seen\r\ndog;unseen\r\n",
+        "category\tstate\ncat\tseen\ndog\tunseen\n",
+        " Category , STATE \ncat,Seen\n dog ,UNSEEN\n",
+        "category,state,,\ncat,seen,,\ndog,unseen,,\n,,,\n,,,\n",
+        "\n\ncategory,state\n\ncat,seen\ndog,unseen\n",
+        "category;state;classes\ncat;seen;\ndog;unseen;\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_spreadsheets_write(tmp_path: Path, text: str, encoding: str) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_bytes(text.encode(encoding))
+    assert load_split(file).states == {"cat": "seen", "dog": "unseen"}
+
+
+def test_names_are_compared_composed(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("category,state\ncafe\u0301,seen\n", encoding="utf-8")
+    load_split(file).check_covers(["caf\u00e9"], "toy")
+    with pytest.raises(
+        InputError, match="Caf\u00e9 not in the split 'mine' .*, which spells 'caf\u00e9' for 'Caf\u00e9'"
+    ):
+        load_split(file).check_covers(["Caf\u00e9"], "toy")
+
+
+def test_a_csv_that_cannot_be_read_names_the_cause(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_bytes(b"category|state\ncat|seen\n")
+    with pytest.raises(InputError, match=r"separated by commas, semicolons or tabs; it is 'category\|state'"):
+        load_split(file)
+    file.write_bytes("category,state\ncaf\u00e9,seen\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"mine\.csv is not in UTF-8 \(.* at byte 18\): save it as 'CSV UTF-8'"):
+        load_split(file)
