@@ -19,6 +19,7 @@ from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_mae import CrossBlock, CrossMAE, KeysValues
 from ltrp_bench.selectors.ltrp.distances import ON_PIXELS, Distance, patch_distance
 from ltrp_bench.selectors.ltrp.mae import default_memory_mb
+from ltrp_bench.selectors.ltrp.removal_sampling import sampled_density
 from ltrp_bench.selectors.vit.layers import Block
 
 
@@ -30,6 +31,8 @@ def cross_density(
     *,
     hide_in_encoder: bool = False,
     distance: Distance = "l1",
+    samples: int | None = None,
+    starts: Tensor | None = None,
     max_memory_mb: float | None = None,
 ) -> Tensor:
     """Change of the predictions at `positions` when each visible patch is left out in turn.
@@ -42,6 +45,9 @@ def cross_density(
         hide_in_encoder: False: the encoder sees the patch, no decoder block does. True: in every encoder block the
             patch and the others do not attend to one another; the decoder is given all tokens.
         distance: "l1" or "l2" between predictions.
+        samples: number of the positions at which each removal is compared, drawn by `sampled_density`; None compares
+            at all of them. Not with `hide_in_encoder`.
+        starts: [B] uniform random numbers in [0, 1) for `samples`; None draws them.
         max_memory_mb: rough limit of the working memory; None takes `default_memory_mb`.
 
     Returns:
@@ -51,19 +57,32 @@ def cross_density(
         UsageError: a distance on whole images, for which sampled positions are not enough.
     """
     check_cross_distance(distance)
+    if samples is not None and hide_in_encoder:
+        raise UsageError("samples need a patch hidden in the decoder")
     limit = default_memory_mb(images.device) if max_memory_mb is None else max_memory_mb
     budget = limit * 2**20 / mae.cls_token.element_size()
     seen, count = visible.shape[1], positions.shape[1]
     # Rough numbers of tensor elements: a query, and with an encoder pass of its own a removal.
     query = 9 * mae.mask_token.shape[-1] + 2 * mae.decoder_pred.out_features
     removal = count * query + (seen + 1) * mae.cls_token.shape[-1] * (len(mae.blocks) + 10)
-    step = max(1, int(budget / (seen * removal if hide_in_encoder else (seen + 1) * count * query)))
+    if samples is not None and starts is None:
+        starts = torch.rand(len(images))
+    if hide_in_encoder:
+        image = seen * removal
+    else:
+        image = ((seen + 1) * count if samples is None else count + seen * samples) * query
+    step = max(1, int(budget / image))
     images = images.to(mae.cls_token.dtype)
     parts = []
     with torch.no_grad():
-        for some, known, asked in zip(images.split(step), visible.split(step), positions.split(step), strict=True):
-            tokens = mae.embed(some, known)
-            if hide_in_encoder:
+        for first in range(0, len(images), step):
+            part = slice(first, first + step)
+            some, asked = images[part], positions[part]
+            tokens = mae.embed(some, visible[part])
+            if starts is not None and samples is not None:
+                memory = mae.memory(mae.feature_maps(tokens))
+                parts.append(sampled_density(mae, memory, asked, samples, starts[part], distance))
+            elif hide_in_encoder:
                 removals = max(1, int(budget / (len(some) * removal)))
                 parts.append(_cut_off(mae, tokens, asked, distance, removals))
             else:

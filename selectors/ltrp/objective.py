@@ -13,10 +13,10 @@ from ltrp_bench.selectors.ltrp.cross_density import check_cross_distance
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.distances import Distance, check_distance
 from ltrp_bench.selectors.ltrp.mae import MAE, MaskedAutoencoder, complement, count_visible, random_visible
-from ltrp_bench.selectors.ltrp.positions import Positions, count_positions, spread_positions
+from ltrp_bench.selectors.ltrp.positions import EXACT, Sampling, count_positions, spread_positions
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 from ltrp_bench.selectors.ltrp.ranking_losses import Loss, ranking_loss
-from ltrp_bench.selectors.ltrp.semantic_density import ALL_AT_ONCE, Hide, average_density, semantic_density
+from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density, semantic_density
 from ltrp_bench.selectors.normalization import denormalize, normalize
 from ltrp_bench.selectors.option_checks import check_value
 
@@ -31,8 +31,7 @@ class RankingObjective(nn.Module):
         ranker: the network to train.
         loss: "list_mle", "list_net", "rank_net", "focused_rank" or "pointwise".
         distance, mask_ratio, hide, max_memory_mb: as in `semantic_density`.
-        positions: masked positions at which a `CrossMAE` is asked, "all", a number or a share of them; drawn anew for
-            each batch.
+        sampling: predictions of a `CrossMAE` that are compared, drawn anew for each batch.
         sublist: number of random entries of a list that ListMLE uses; None for the whole list.
         asymmetric: the ranker gets the visible patches only; otherwise the whole image, with a loss at these patches.
         visits: 0 (the paper) takes the scores of the visible patches from their own masking. V >= 1 averages over V
@@ -51,7 +50,7 @@ class RankingObjective(nn.Module):
         sublist: int | None = 20,
         asymmetric: bool = True,
         visits: int = 0,
-        positions: Positions = "all",
+        sampling: Sampling = EXACT,
         max_memory_mb: float | None = None,
     ) -> None:
         super().__init__()
@@ -62,13 +61,11 @@ class RankingObjective(nn.Module):
             )
         check_value("ranking objective", "loss", loss, Loss)
         check_distance(distance)
+        sampling.check(mae, mask_ratio, hide == "encoder_decoder", isinstance(mae, CrossMAE))
         if isinstance(mae, CrossMAE):
             check_cross_distance(distance)
-            count_positions(positions, mae.patches - count_visible(mask_ratio, mae.patches))  # raises for a wrong one
-        elif positions != "all":
-            raise UsageError(ALL_AT_ONCE)
         self.ranker = ranker
-        self.positions = positions
+        self.sampling = sampling
         self._frozen = (mae.eval().requires_grad_(False),)  # in a tuple, hidden from nn.Module
         self.loss, self.sublist, self.asymmetric, self.visits = loss, sublist, asymmetric, visits
         self.mask_ratio = mask_ratio
@@ -95,18 +92,27 @@ class RankingObjective(nn.Module):
         visible = random_visible(len(images), mae.patches, keep, generator, images.device)
         images = renormalize(images, self.ranker, mae)
         if self.visits == 0:
-            asked = None
-            if self.positions != "all":
-                masked = complement(visible, mae.patches)
-                count = count_positions(self.positions, masked.shape[1])
-                asked = spread_positions(masked, count, mae.grid, torch.rand(len(images), generator=generator))
-            return semantic_density(mae, images, visible, positions=asked, **self.density)
+            if self.sampling.exact:
+                return semantic_density(mae, images, visible, **self.density)
+            masked = complement(visible, mae.patches)
+            places, starts = torch.rand(2, len(images), generator=generator)
+            count = count_positions(self.sampling.positions, masked.shape[1])
+            positions = spread_positions(masked, count, mae.grid, places)
+            return semantic_density(
+                mae,
+                images,
+                visible,
+                positions=positions,
+                samples=self.sampling.samples,
+                starts=starts,
+                **self.density,
+            )
         scores = average_density(
             mae,
             images,
             visits=self.visits,
             mask_ratio=self.mask_ratio,
-            positions=self.positions,
+            sampling=self.sampling,
             generator=generator,
             **self.density,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -9,9 +10,15 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.mae import MaskedAutoencoder, count_visible
+from ltrp_bench.selectors.option_checks import check_whole
 
 Positions = Literal["all"] | int | float
 """Masked positions at which predictions are made: all, a number of them (int), or a share (float)."""
+
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+"""Step between uniform numbers in [0, 1), modulo 1, that are to differ much and to stay uniform."""
 
 
 def count_positions(positions: Positions, masked: int) -> int:
@@ -50,6 +57,48 @@ def spread_positions(masked: Tensor, count: int, grid: tuple[int, int], offsets:
     starts = (offsets.double().unsqueeze(1) + torch.arange(count, device=offsets.device)) * step
     picks = starts.long().clamp_(max=masked.shape[1] - 1).to(masked.device)
     return masked.gather(1, along.gather(1, picks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Predictions of a CrossMAE from which semantic density is estimated; by default it is exact.
+
+    Attributes:
+        positions: masked positions that are reconstructed: "all", a number, or a share of them (`spread_positions`).
+        samples: number of these at which each removal is compared, drawn where it matters (`sampled_density`); None
+            compares at all of them.
+    """
+
+    positions: Positions = "all"
+    samples: int | None = None
+
+    @property
+    def exact(self) -> bool:
+        """True if predictions are compared at all masked positions."""
+        return self.positions == "all" and self.samples is None
+
+    def check(self, mae: MaskedAutoencoder, mask_ratio: float, hide_in_encoder: bool, cross: bool) -> None:
+        """Raise `UsageError` unless it suits the reconstructor.
+
+        Args:
+            mae: the reconstructor.
+            mask_ratio: share of masked patches.
+            hide_in_encoder: True to hide patches in the encoder.
+            cross: True for a CrossMAE.
+        """
+        if not cross and not self.exact:
+            raise UsageError(
+                "positions and samples are for a CrossMAE; a MAE predicts all masked patches at once: leave them out"
+            )
+        if cross:
+            count_positions(self.positions, mae.patches - count_visible(mask_ratio, mae.patches))
+        if self.samples is not None:
+            check_whole("semantic density", "samples", self.samples, 1)
+            if hide_in_encoder:
+                raise UsageError("samples need a patch hidden in the decoder: leave out samples, or hide=decoder")
+
+
+EXACT = Sampling()
 
 
 @cache

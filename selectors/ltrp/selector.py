@@ -23,10 +23,9 @@ from ltrp_bench.selectors.ltrp.cross_density import check_cross_distance
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.distances import Distance, check_distance, supervision_by
 from ltrp_bench.selectors.ltrp.diversity import diverse_ranking
-from ltrp_bench.selectors.ltrp.mae import count_visible
-from ltrp_bench.selectors.ltrp.positions import Positions, count_positions
+from ltrp_bench.selectors.ltrp.positions import Positions, Sampling
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
-from ltrp_bench.selectors.ltrp.semantic_density import ALL_AT_ONCE, Hide, average_density
+from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density
 from ltrp_bench.selectors.normalization import denormalize
 from ltrp_bench.selectors.option_checks import check_value, check_whole
 from ltrp_bench.selectors.vit.layers import patchify
@@ -129,12 +128,14 @@ class LTRPTeacher(Selector):
         mask_ratio, hide, distance, max_memory_mb: as in `semantic_density`.
         normalise: average raw scores ("none") or ranks within each masking ("rank").
         seed: seed of the maskings.
-        positions: masked positions at which a CrossMAE's predictions are compared: "all", a number, or a share of them
-            (a number with a decimal point). They are drawn like the maskings.
+        positions: masked positions that a CrossMAE reconstructs: "all", a number, or a share of them (a number with a
+            decimal point). They are drawn like the maskings.
+        samples: number of these at which a CrossMAE's reconstructions without a patch are compared, drawn for each
+            patch where it matters; None for all.
     """
 
     weights_family = "mae"
-    later_options = ("positions",)
+    later_options = ("positions", "samples")
     supervision = Supervision.self_supervised()
     name = "ltrp-teacher"
 
@@ -150,23 +151,23 @@ class LTRPTeacher(Selector):
         max_memory_mb: float | None = None,
         seed: int = 0,
         positions: Positions = "all",
+        samples: int | None = None,
     ) -> None:
         check_distance(distance)
         check_whole(f"selector {self.name!r}", "visits", visits, 1)
         check_value(f"selector {self.name!r}", "normalise", normalise, Normalise)
         self.mae = load_autoencoder(weights)
-        if isinstance(self.mae, CrossMAE):
-            count_positions(positions, self.mae.patches - count_visible(mask_ratio, self.mae.patches))
+        self.sampling = Sampling(positions=positions, samples=samples)
+        cross = isinstance(self.mae, CrossMAE)
+        self.sampling.check(self.mae, mask_ratio, hide == "encoder_decoder", cross)
+        if cross:
             check_cross_distance(distance)
-        elif positions != "all":
-            raise UsageError(f"selector {self.name!r}: {ALL_AT_ONCE}")
         self.supervision = supervision_by(distance)
         self.mean = cast(Channels, self.mae.mean)
         self.std = cast(Channels, self.mae.std)
         self.patch_size, self.input_size = self.mae.patch_size, self.mae.image_size
         self.visits, self.mask_ratio, self.normalise, self.seed = visits, mask_ratio, normalise, seed
         self.hide, self.distance, self.max_memory_mb = hide, distance, max_memory_mb
-        self.positions = positions
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         drawn = [self._draw(image) for image in images]
@@ -177,7 +178,7 @@ class LTRPTeacher(Selector):
             mask_ratio=self.mask_ratio,
             hide=self.hide,
             distance=self.distance,
-            positions=self.positions,
+            sampling=self.sampling,
             normalise=self.normalise,
             max_memory_mb=self.max_memory_mb,
             orders=torch.stack([orders for orders, _ in drawn]).to(images.device),
@@ -185,8 +186,8 @@ class LTRPTeacher(Selector):
         )
 
     def _draw(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Permutations [visits, L] and offsets of positions [visits], from the image's 8-bit pixels and the seed."""
+        """Permutations [visits, L] and offsets of samples [visits, 2], from the image's 8-bit pixels and the seed."""
         pixels = (denormalize(image, self.mean, self.std) * 255).round().clamp(0, 255).to(torch.uint8)
         rng = np.random.default_rng([self.seed, zlib.crc32(pixels.cpu().numpy().tobytes())])
         orders = np.stack([rng.permutation(self.mae.patches) for _ in range(self.visits)])
-        return torch.from_numpy(orders), torch.from_numpy(rng.random(self.visits))
+        return torch.from_numpy(orders), torch.from_numpy(rng.random((self.visits, 2)))

@@ -25,13 +25,11 @@ from ltrp_bench.selectors.ltrp.cross_density import cross_density
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.distances import ON_PIXELS, Distance, PixelDistance, check_distance, patch_distance
 from ltrp_bench.selectors.ltrp.mae import MAE, complement, count_visible, default_memory_mb, random_visible
-from ltrp_bench.selectors.ltrp.positions import Positions, count_positions, spread_positions
+from ltrp_bench.selectors.ltrp.positions import EXACT, GOLDEN_RATIO, Sampling, count_positions, spread_positions
 from ltrp_bench.selectors.option_checks import check_value
 from ltrp_bench.selectors.vit.layers import Block
 
 Hide = Literal["decoder", "encoder_decoder"]
-GOLDEN_RATIO = (5**0.5 - 1) / 2
-ALL_AT_ONCE = "positions are for a CrossMAE: a MAE's decoder predicts all masked patches at once, leave them out"
 
 
 def semantic_density(
@@ -43,6 +41,8 @@ def semantic_density(
     hide: Hide = "decoder",
     distance: Distance = "l1",
     positions: Tensor | None = None,
+    samples: int | None = None,
+    starts: Tensor | None = None,
     max_memory_mb: float | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -56,6 +56,7 @@ def semantic_density(
         hide: hide the patch in the decoder (the default of the paper) or in the encoder; see above.
         distance: l1, l2 (on predictions) or, with a `MAE`, ssim, psnr, lpips (on images), over the masked patches.
         positions: [B, M] indices of masked patches to which a `CrossMAE` restricts the distance; None takes all.
+        samples, starts: as in `cross_density`, for a `CrossMAE`.
         max_memory_mb: rough limit of the working memory; None takes 64 on a CPU (for its caches), 4096 on a GPU.
         generator: generator of the random visible patches.
 
@@ -82,11 +83,15 @@ def semantic_density(
             complement(visible, mae.patches) if positions is None else positions,
             hide_in_encoder=hide == "encoder_decoder",
             distance=distance,
+            samples=samples,
+            starts=starts,
             max_memory_mb=max_memory_mb,
         )
         return visible, scores
-    if positions is not None:
-        raise UsageError(ALL_AT_ONCE)
+    if positions is not None or samples is not None:
+        raise UsageError(
+            "positions and samples are for a CrossMAE: a MAE's decoder predicts all masked patches at once"
+        )
     if max_memory_mb is None:
         max_memory_mb = default_memory_mb(images.device)
     images = images.to(mae.cls_token.dtype)
@@ -109,7 +114,7 @@ def average_density(
     mask_ratio: float = 0.9,
     hide: Hide = "decoder",
     distance: Distance = "l1",
-    positions: Positions = "all",
+    sampling: Sampling = EXACT,
     normalise: Literal["none", "rank"] = "none",
     max_memory_mb: float | None = None,
     generator: torch.Generator | None = None,
@@ -123,17 +128,16 @@ def average_density(
 
     Args:
         visits: least number of scores per patch.
-        positions: masked positions at which a `CrossMAE` is asked: "all", a number, or a share of them
-            (`spread_positions`).
+        sampling: predictions of a `CrossMAE` that are compared; a `MAE` takes the default only.
         normalise: average raw scores, or ranks within each visible set, in [0, 1].
         orders: [B, visits, L] permutations of the patches to use instead of random ones.
-        offsets: [B, visits] uniform random numbers in [0, 1) that place sampled positions, instead of random ones.
+        offsets: [B, visits, 2] uniform random numbers in [0, 1) that place positions and samples, instead of random
+            ones.
         mae, images, mask_ratio, hide, distance, max_memory_mb, generator: as in `semantic_density`.
     """
     batch, patches = len(images), mae.patches
     keep = count_visible(mask_ratio, patches)
-    if positions != "all" and not isinstance(mae, CrossMAE):
-        raise UsageError(ALL_AT_ONCE)
+    sampling.check(mae, mask_ratio, hide == "encoder_decoder", isinstance(mae, CrossMAE))
     if orders is None:
         if visits < 1:
             raise UsageError(f"every patch needs at least one visit, not {visits}")
@@ -143,15 +147,15 @@ def average_density(
     padded = torch.cat([orders, orders[..., : sets * keep - patches]], dim=-1)
     total = torch.zeros(batch, patches, device=images.device)
     count = torch.zeros_like(total)
-    sampled = count_positions(positions, patches - keep) if isinstance(mae, CrossMAE) else patches
-    if sampled < patches - keep and offsets is None:
-        offsets = torch.rand(batch, orders.shape[1], generator=generator)
+    if not sampling.exact and offsets is None:
+        offsets = torch.rand(batch, orders.shape[1], 2, generator=generator)
     for number, visible in enumerate(padded.reshape(batch, -1, keep).unbind(1)):
-        visible, asked = visible.sort(dim=1).values, None
-        if offsets is not None and sampled < patches - keep:
+        visible, asked, starts = visible.sort(dim=1).values, None, None
+        if offsets is not None and not sampling.exact:
             # Steps of the golden ratio between the sets of a visit: their positions differ, and stay uniform.
-            places = (offsets[:, number // sets].double() + number % sets * GOLDEN_RATIO) % 1
-            asked = spread_positions(complement(visible, patches), sampled, mae.grid, places)
+            places, starts = ((offsets[:, number // sets].double() + number % sets * GOLDEN_RATIO) % 1).unbind(1)
+            masked = complement(visible, patches)
+            asked = spread_positions(masked, count_positions(sampling.positions, patches - keep), mae.grid, places)
         _, scores = semantic_density(
             mae,
             images,
@@ -159,6 +163,8 @@ def average_density(
             hide=hide,
             distance=distance,
             positions=asked,
+            samples=sampling.samples,
+            starts=starts,
             max_memory_mb=max_memory_mb,
         )
         if normalise == "rank":

@@ -80,9 +80,16 @@ class LtrpOptions(ImageOptions):
     positions: str = field(
         default="all",
         metadata={
-            "help": "Masked positions at which a CrossMAE's predictions are compared: all, a number, or a share such "
-            "as 0.1.",
+            "help": "Masked positions that a CrossMAE reconstructs: all, a number, or a share such as 0.25.",
             "metavar": "all | N | SHARE",
+        },
+    )
+    samples: int | None = field(
+        default=None,
+        metadata={
+            "help": "Number of these at which a CrossMAE is asked without a patch, drawn for each patch where it "
+            "matters; all by default.",
+            "min": 1,
         },
     )
 

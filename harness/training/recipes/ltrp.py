@@ -22,7 +22,7 @@ from ltrp_bench.selectors.ltrp.cross_checkpoints import load_autoencoder
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.objective import RankingObjective
-from ltrp_bench.selectors.ltrp.positions import Positions
+from ltrp_bench.selectors.ltrp.positions import Positions, Sampling
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -51,7 +51,7 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         hide=options.hide,
         sublist=options.sublist or None,
         asymmetric=options.asymmetric,
-        positions=parse_positions(options.positions),
+        sampling=Sampling(positions=parse_positions(options.positions), samples=options.samples),
     )
 
     def loss(module: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -73,7 +73,7 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         **training.recipe(),
     }
     if isinstance(teacher, CrossMAE):
-        record["positions"] = options.positions
+        record |= {"positions": options.positions, "samples": options.samples}
     model = LossModel(ranker, loss, teacher.mean, teacher.std, training.seed)
     train(model, stream, training, {**record, "model": ranker.config})
     return {"state": trained_state(training.out), "config": ranker.config, "training": record}

@@ -11,7 +11,7 @@ from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_density import cross_density, predict_without
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
-from ltrp_bench.selectors.ltrp.positions import spread_positions
+from ltrp_bench.selectors.ltrp.positions import Sampling, spread_positions
 from ltrp_bench.selectors.ltrp.semantic_density import average_density, semantic_density
 
 SIZES: dict[str, Any] = {"image_size": 48, "patch_size": 8, "embed_dim": 32, "depth": 3, "heads": 2}
@@ -58,33 +58,47 @@ def test_density_is_the_change_of_the_predictions(hide_in_encoder: bool) -> None
         torch.testing.assert_close((without - anchor).abs().mean((1, 2)), scores[:, removed], atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("positions", "count"), [("all", 29), (4, 4), (0.25, 7), (1.0, 29), (1, 1)])
-def test_average_is_the_mean_of_its_maskings(positions: Any, count: int) -> None:
+@pytest.mark.parametrize(
+    ("sampling", "count"),
+    [
+        (Sampling(), 29),
+        (Sampling(positions=4), 4),
+        (Sampling(positions=0.25), 7),
+        (Sampling(positions=1.0), 29),
+        (Sampling(positions=1), 1),
+        (Sampling(samples=3), 29),
+        (Sampling(positions=12, samples=2), 12),
+    ],
+)
+def test_average_is_the_mean_of_its_maskings(sampling: Sampling, count: int) -> None:
     """Seven visible patches: the last of the six sets of an order is filled up with its first six patches."""
     mae, batch = tiny(), images(2)
     draw = torch.Generator().manual_seed(3)
     orders = torch.stack([torch.randperm(36, generator=draw) for _ in range(4)]).view(2, 2, 36)
-    offsets = torch.rand(2, 2, generator=draw)
-    found = average_density(mae, batch, mask_ratio=0.8, orders=orders, offsets=offsets, positions=positions)
+    offsets = torch.rand(2, 2, 2, generator=draw)
+    found = average_density(mae, batch, mask_ratio=0.8, orders=orders, offsets=offsets, sampling=sampling)
     total, visits = torch.zeros(2, 36), torch.zeros(2, 36)
     for image in range(2):
         for order, offset in zip(orders[image], offsets[image], strict=True):
             again = torch.cat([order, order])
             for number, first in enumerate(range(0, 36, 7)):
-                visible = again[None, first : first + 7]
-                place = (offset.double()[None] + number * (5**0.5 - 1) / 2) % 1
+                visible = again[first : first + 7].sort().values[None]
+                place, start = ((offset.double() + number * (5**0.5 - 1) / 2) % 1)[:, None]
                 asked = spread_positions(complement(visible, 36), count, (6, 6), place)
-                scores = cross_density(mae, batch[image : image + 1], visible, asked)[0]
-                total[image, visible[0]] += scores
+                scores = cross_density(
+                    mae, batch[image : image + 1], visible, asked, samples=sampling.samples, starts=start
+                )
+                total[image, visible[0]] += scores[0]
                 visits[image, visible[0]] += 1
-    torch.testing.assert_close(found.flatten(1), total / visits, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(found.flatten(1), total / visits, atol=1e-6, rtol=1e-3)
 
 
-def test_sampled_positions_follow_the_image_and_not_its_batch() -> None:
+@pytest.mark.parametrize("sampling", [Sampling(positions=5), Sampling(samples=2)])
+def test_sampled_positions_follow_the_image_and_not_its_batch(sampling: Sampling) -> None:
     mae, batch = tiny(), images(3)
     orders = torch.stack([torch.randperm(36, generator=torch.Generator().manual_seed(i)) for i in range(3)])[:, None]
-    offsets = torch.tensor([[0.1], [0.6], [0.4]])
-    options: dict[str, Any] = {"mask_ratio": 0.8, "positions": 5}
+    offsets = torch.tensor([[[0.1, 0.3]], [[0.6, 0.2]], [[0.4, 0.9]]])
+    options: dict[str, Any] = {"mask_ratio": 0.8, "sampling": sampling}
     both = average_density(mae, batch, orders=orders, offsets=offsets, **options)
     alone = average_density(mae, batch[1:2], orders=orders[1:2], offsets=offsets[1:2], **options)
     torch.testing.assert_close(alone, both[1:2], atol=1e-6, rtol=1e-4)
@@ -125,10 +139,14 @@ def test_half_precision_keeps_the_order_roughly() -> None:
     assert torch.corrcoef(torch.stack([full.flatten(), half.flatten()]))[0, 1] > 0.9
 
 
-def test_a_mae_takes_no_positions() -> None:
+def test_a_mae_takes_no_samples() -> None:
     torch.manual_seed(0)
     mae, batch = MAE(MAEConfig(**SIZES, **DECODER)), images(1)
-    with pytest.raises(UsageError, match="positions are for a CrossMAE"):
-        average_density(mae, batch, positions=4)
-    with pytest.raises(UsageError, match="positions are for a CrossMAE"):
-        semantic_density(mae, batch, torch.arange(6)[None], positions=torch.arange(6, 9)[None])
+    for sampling in (Sampling(positions=4), Sampling(samples=2)):
+        with pytest.raises(UsageError, match="positions and samples are for a CrossMAE"):
+            average_density(mae, batch, sampling=sampling)
+    visible = torch.arange(6)[None]
+    with pytest.raises(UsageError, match="positions and samples are for a CrossMAE"):
+        semantic_density(mae, batch, visible, positions=torch.arange(6, 9)[None])
+    with pytest.raises(UsageError, match="positions and samples are for a CrossMAE"):
+        semantic_density(mae, batch, visible, samples=2)

@@ -13,7 +13,7 @@ from ltrp_bench.selectors.ltrp.cross_density import cross_density
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
 from ltrp_bench.selectors.ltrp.objective import RankingObjective, renormalize
-from ltrp_bench.selectors.ltrp.positions import spread_positions
+from ltrp_bench.selectors.ltrp.positions import Sampling, spread_positions
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 
 
@@ -55,9 +55,10 @@ def tiny_cross_mae() -> CrossMAE:
         (tiny_mae, {"loss": "rank_net"}),
         (tiny_mae, {"distance": "l2", "hide": "encoder_decoder"}),
         (tiny_cross_mae, {}),
-        (tiny_cross_mae, {"positions": 5}),
-        (tiny_cross_mae, {"positions": 0.5, "distance": "l2", "hide": "encoder_decoder"}),
-        (tiny_cross_mae, {"positions": 3, "visits": 1}),
+        (tiny_cross_mae, {"sampling": Sampling(positions=5)}),
+        (tiny_cross_mae, {"sampling": Sampling(positions=0.5), "distance": "l2", "hide": "encoder_decoder"}),
+        (tiny_cross_mae, {"sampling": Sampling(positions=3), "visits": 1}),
+        (tiny_cross_mae, {"sampling": Sampling(positions=9, samples=2)}),
     ],
 )
 def test_objective_teaches_the_ranker_alone(teacher: Callable[[], MAE | CrossMAE], options: dict[str, Any]) -> None:
@@ -89,13 +90,14 @@ def test_objective_is_learnt() -> None:
 
 def test_sampled_positions_are_masked_and_follow_the_generator() -> None:
     mae, images = tiny_cross_mae(), torch.randn(3, 3, 48, 48)
-    objective = RankingObjective(mae, tiny(), mask_ratio=0.8, positions=4)
+    objective = RankingObjective(mae, tiny(), mask_ratio=0.8, sampling=Sampling(positions=9, samples=2))
     visible, scores = objective.pseudo_scores(images, torch.Generator().manual_seed(3))
     draw = torch.Generator().manual_seed(3)
     expected = random_visible(3, 36, 7, draw)
-    positions = spread_positions(complement(expected, 36), 4, (6, 6), torch.rand(3, generator=draw))
+    places, starts = torch.rand(2, 3, generator=draw)
+    positions = spread_positions(complement(expected, 36), 9, (6, 6), places)
     assert torch.equal(visible, expected)
-    assert torch.equal(scores, cross_density(mae, images, visible, positions))
+    assert torch.equal(scores, cross_density(mae, images, visible, positions, samples=2, starts=starts))
     # All positions: nothing more is drawn than with a MAE.
     everywhere = RankingObjective(mae, tiny(), mask_ratio=0.8)
     draw = torch.Generator().manual_seed(3)
@@ -126,9 +128,11 @@ def test_objective_refuses_what_does_not_fit() -> None:
         RankingObjective(tiny_mae(), tiny(), loss="hinge")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="distance must be one of .*, got 'l3'"):
         RankingObjective(tiny_mae(), tiny(), distance="l3")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="positions are for a CrossMAE"):
-        RankingObjective(tiny_mae(), tiny(), positions=5)
+    with pytest.raises(UsageError, match="positions and samples are for a CrossMAE"):
+        RankingObjective(tiny_mae(), tiny(), sampling=Sampling(positions=5))
     with pytest.raises(UsageError, match="from 1 to the 29 masked patches or a share .* not 30"):
-        RankingObjective(tiny_cross_mae(), tiny(), mask_ratio=0.8, positions=30)
+        RankingObjective(tiny_cross_mae(), tiny(), mask_ratio=0.8, sampling=Sampling(positions=30))
+    with pytest.raises(UsageError, match="samples need a patch hidden in the decoder"):
+        RankingObjective(tiny_cross_mae(), tiny(), hide="encoder_decoder", sampling=Sampling(samples=3))
     with pytest.raises(UsageError, match="'ssim' needs whole reconstructions"):
         RankingObjective(tiny_cross_mae(), tiny(), distance="ssim")

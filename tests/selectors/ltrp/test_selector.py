@@ -61,6 +61,7 @@ CASES: list[tuple[type, str, dict[str, Any]]] = [
     (LTRPTeacher, "cross", {"visits": 1}),
     (LTRPTeacher, "cross", {"visits": 2, "distance": "l2", "normalise": "rank", "positions": 0.25}),
     (LTRPTeacher, "cross", {"visits": 1, "positions": 3, "hide": "encoder_decoder"}),
+    (LTRPTeacher, "cross", {"visits": 2, "positions": 12, "samples": 3}),
 ]
 
 
@@ -116,15 +117,21 @@ def test_positions_change_the_fingerprint_only_where_they_are_given() -> None:
         "seed": 0,
         "visits": 3,
     }
-    assert identity("ltrp-teacher.shapes", options={"positions": "all"}) == identity("ltrp-teacher.shapes")
+    assert identity("ltrp-teacher.shapes", options={"positions": "all", "samples": None}) == identity(
+        "ltrp-teacher.shapes"
+    )
     assert identity("ltrp-teacher.shapes", options={"positions": 12})["options"]["positions"] == 12
 
 
 def test_positions_of_the_teacher(weights: dict[str, Path]) -> None:
-    with pytest.raises(UsageError, match="selector 'ltrp-teacher': positions are for a CrossMAE"):
+    with pytest.raises(UsageError, match="positions and samples are for a CrossMAE"):
         LTRPTeacher(weights["mae"], positions=4)
     with pytest.raises(UsageError, match="from 1 to the 33 masked patches or a share .* not 34"):
         LTRPTeacher(weights["cross"], positions=34)
+    with pytest.raises(UsageError, match="samples must be a whole number from 1 on, got 0"):
+        LTRPTeacher(weights["cross"], samples=0)
+    with pytest.raises(UsageError, match="samples need a patch hidden in the decoder"):
+        LTRPTeacher(weights["cross"], samples=2, hide="encoder_decoder")
     with pytest.raises(UsageError, match="'psnr' needs whole reconstructions"):
         LTRPTeacher(weights["cross"], distance="psnr")
     with pytest.raises(UsageError, match="positions must be one of all or a whole number or a number, got 'some'"):

@@ -43,10 +43,11 @@ def test_a_cross_attending_teacher(tmp_path: Path, capsys: pytest.CaptureFixture
     teacher, ranker = tmp_path / "cross.safetensors", tmp_path / "ltrp.safetensors"
     made = [*command("shapes", tmp_path / "mae", 1), "--decoder", "cross", "--export", str(teacher)]
     assert run_command(made) == 0
-    options = "--ranker mae --iterations 2 --batch-size 2 --pictures 4 --workers 0 --lr 0 --positions 12"
+    options = "--ranker mae --iterations 2 --batch-size 2 --pictures 4 --workers 0 --lr 0 --samples 2 --positions 12"
     arguments = ["train", "ltrp", "--mae", str(teacher), "--out", str(tmp_path / "ltrp"), *options.split()]
     assert run_command([*arguments, "--export", str(ranker)]) == 0
-    assert json.loads(load_metadata(ranker)["training"])["positions"] == "12"
+    record = json.loads(load_metadata(ranker)["training"])
+    assert record["positions"] == "12" and record["samples"] == 2
     encoder, learnt = load_cross_mae(teacher).state_dict(), load_ranker(ranker).state_dict()
     shared = [k for k in learnt if k in encoder and k.startswith(("blocks.", "patch_embed."))]
     assert len(shared) > 40 and all(torch.equal(encoder[k], learnt[k]) for k in shared)
@@ -57,7 +58,7 @@ def test_a_cross_attending_teacher(tmp_path: Path, capsys: pytest.CaptureFixture
         assert run_command([*arguments[:-1], wrong]) == 2
         assert message in capsys.readouterr().err
     assert run_command(["train", "ltrp", "--mae", "mae.shapes", *arguments[4:]]) == 2
-    assert "positions are for a CrossMAE" in capsys.readouterr().err
+    assert "positions and samples are for a CrossMAE" in capsys.readouterr().err
 
 
 def test_the_record_of_a_mae_teacher_is_that_of_earlier_trainings(tmp_path: Path) -> None:
