@@ -47,7 +47,11 @@ class TaskOptions:
     """Data and options of the tasks."""
 
     data: tuple[str, ...] = field(
-        default=(), metadata={"help": "Directory of the data set; repeat for several.", "metavar": "DIR | TASK=DIR"}
+        default=(),
+        metadata={
+            "help": "Directory of the data set, or its JSON file in COCO's format; repeat for several.",
+            "metavar": "DIR | TASK=DIR",
+        },
     )
     limit: int | None = field(default=None, metadata={"help": "Number of images per task; all by default.", "min": 1})
     task_option: tuple[str, ...] = field(

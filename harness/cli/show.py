@@ -187,6 +187,8 @@ def _load(request: Request, files: ImageFiles, images: TaskImages) -> tuple[list
         loaded = load_image_files(files.image or [], grid, files.truth)
         return build_selectors(request, print_note), loaded
     entries, task = build_selectors_and_task(request, print_note)
+    for omission in task.task.omissions({}):  # of the whole data set: no rows were measured
+        print_note(f"{images.task}: {omission.line}")
     with_oracle_scores = needs_oracle_scores(entries)
     return entries, load_task_images(task.task, images.index or (0,), with_oracle_scores=with_oracle_scores)
 

@@ -27,7 +27,11 @@ from ltrp_bench.tasks.task_spec import TaskSpec
 @pytest.mark.parametrize(
     ("spec", "given", "message"),
     [
-        (coco_det, {"pach": 8}, "task 'coco-det' has no option 'pach'; its options: limit, data, subset, strict, "),
+        (
+            coco_det,
+            {"pach": 8},
+            "task 'coco-det' has no option 'pach'; its options: limit, data, subset, exif, strict, ",
+        ),
         (shapes_det, {"patch": 8}, "has no option 'patch'"),
         (shapes_seg, {"model": "x"}, "has no option 'model'"),
         (coco_coverage, {"device": "cpu"}, "has no option 'device'"),

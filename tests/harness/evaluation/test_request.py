@@ -123,7 +123,7 @@ def test_what_was_assumed_is_said_once_and_readings_are_part_of_the_identity(mon
     assert notices == [f"{name}: mean and std are ImageNet's"]
     identities = [entry.info.identity.value for entry, _ in pairs]
     assert identities[0]["readings"] == {"rate": 1.0} and "readings" not in identities[1]
-    monkeypatch.setattr(type(pairs[0][1].task), "assumptions", ("classes are in the order of folders",))
+    monkeypatch.setattr(pairs[0][1].task, "assumptions", ("classes are in the order of folders",))
     announce_assumptions([*pairs[0], *pairs[1]], notices.append)
     assert notices[1:] == [notices[0], "shapes-coverage: classes are in the order of folders"]
 
