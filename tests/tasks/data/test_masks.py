@@ -4,7 +4,6 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-import build_masks
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,8 +11,9 @@ from pycocotools import mask as rle_tools
 from toy_data import CLASSES, MASK, colored, mask_folder, save_png
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.mask_folders import find_stuff, find_voc
+from ltrp_bench.tasks.data.mask_folders import PANOPTIC, find_stuff, find_voc
 from ltrp_bench.tasks.data.masks import MaskRegionDataset, read_mask
+from ltrp_bench.tasks.splits.split import SPLITS
 
 
 def test_a_region_is_all_pixels_of_a_class(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_genuine_folders(shared_dir: Path) -> None:
     stuff = MaskRegionDataset(find_stuff(shared_dir / "data" / "coco_stuff"))
     assert len(stuff) == 100 and len(stuff.categories) == 129
     names = {category: i for i, category in stuff.folder.names.items()}
-    with build_masks.PANOPTIC.open(newline="") as file:
+    with (SPLITS / f"{PANOPTIC}.csv").open(newline="", encoding="utf-8") as file:
         ids = {row["category"]: int(row["coco_id"]) for row in csv.DictReader(file)}
     assert names.items() <= ids.items()
     devkit = MaskRegionDataset(find_voc(shared_dir / "data" / "voc2012"))
