@@ -151,7 +151,7 @@ def skip_reason(store: RunStore, record: CellRecord, image: str) -> str | None:
 def measured(record: CellRecord) -> bool:
     """True if the headline metric of a cell has a value in any group."""
     return any(
-        row.metric == record.task.headline and row.category is None and row.n > 0 and math.isfinite(row.value)
+        row.metric == record.task.headline and row.category is None and math.isfinite(row.value)
         for row in record.metrics
     )
 

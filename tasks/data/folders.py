@@ -12,6 +12,7 @@ from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES, list_files
 from ltrp_bench.tasks.data.files.text import printable, read_lines
 
+_SYNONYMS = (("val", "valid", "validation"), ("train", "training"), ("test", "testing"))
 VOC_HOW_TO_GET = "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it"
 
 
@@ -156,3 +157,9 @@ def absent(paths: Iterable[Path]) -> str:
 def either(paths: Iterable[Path]) -> str:
     """All paths joined by "or", for error messages."""
     return " or ".join(str(path) for path in paths)
+
+
+def synonyms(subset: str) -> list[str]:
+    """Other names of a subset: "val", "valid" and "validation" for "val2017"."""
+    word = subset.lower().rstrip("0123456789")
+    return [name for names in _SYNONYMS if word in names for name in names if name != subset]

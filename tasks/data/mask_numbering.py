@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.decoding import read_mask
 
 VOID: Final = 255
@@ -28,6 +28,9 @@ def numbered_from_zero(masks: Sequence[Path], last: int, *, most_zeros: float | 
 
     Returns:
         (numbered from 0, a line that says why); the line is empty where the last class occurs, which proves it.
+
+    Raises:
+        UsageError: nothing proves it, and more pixels than usual are 0: they may be of no class or of the first one.
     """
     void, shares = False, []
     for path in masks[:: max(1, len(masks) // _SAMPLE)]:
@@ -40,13 +43,18 @@ def numbered_from_zero(masks: Sequence[Path], last: int, *, most_zeros: float | 
         void = void or bool((values == VOID).any())
         shares.append(float((values == 0).mean()))
     zeros = sum(shares) / len(shares) if shares else 0.0
-    from_zero = void or (most_zeros is not None and zeros > most_zeros)
+    if not void and most_zeros is not None and zeros > most_zeros:
+        raise UsageError(
+            f"the masks in {masks[0].parent} may be numbered from 0 or from 1: {zeros:.0%} of the pixels looked at are "
+            f"0, more than are usually without a class, and none is {last} or {VOID}; give --task-option "
+            "zero_based=true (0 is the first class) or zero_based=false (0 is none)"
+        )
     if void:
         why = f"one holds {VOID} and none of those looked at holds {last}"
     else:
         why = f"none of those looked at holds {last} or {VOID}, and {zeros:.1%} of their pixels are 0"
-    other = ("false", 1) if from_zero else ("true", 0)
-    return from_zero, (
+    other = ("false", 1) if void else ("true", 0)
+    return void, (
         f"the masks in {masks[0].parent} are read as numbered from {1 - other[1]}, since {why}; --task-option "
         f"zero_based={other[0]} reads them from {other[1]}"
     )

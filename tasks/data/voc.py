@@ -14,7 +14,7 @@ import hashlib
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,14 +27,22 @@ from ltrp_bench.tasks.data.base import DataNotes, Omission, check_limit
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.decoding import open_image, read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
+from ltrp_bench.tasks.data.files.listing import list_files
 from ltrp_bench.tasks.data.files.orientation import Exif, decide
 from ltrp_bench.tasks.data.files.text import printable
-from ltrp_bench.tasks.data.folders import VOC_HOW_TO_GET, AnnotatedImages, find_devkit
+from ltrp_bench.tasks.data.folders import VOC_HOW_TO_GET, AnnotatedImages, data_folder, find_devkit, synonyms
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.data.values import read_flag, read_integer, read_number
 
 _CLASSES = {name.casefold(): name for name in VOC_NAMES}
+_OTHER_LAYOUTS = (
+    ("images", "Annotations"),
+    ("images", "annotations"),
+    ("data", "labels"),
+    ("images", "labels"),
+    (".", "."),
+)
 _SLACK = 1.01  # pixels a box may reach beyond its image, as in COCO's files
 
 
@@ -70,9 +78,10 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         strict: bool = False,
         exif: Exif = "auto",
     ) -> None:
-        self.devkit = find_devkit(data, ("JPEGImages", "Annotations"))
+        files = _find_files(data, subset)
+        self.devkit = files.devkit
         images = AnnotatedImages(
-            annotations=self.devkit / "Annotations",
+            annotations=files.annotations,
             suffix=".xml",
             kind=("an annotation", "annotations"),
             lists=self.devkit / "ImageSets" / "Main",
@@ -80,7 +89,7 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         )
         stems = sorted(images.stems(subset))[: check_limit(limit)]
         super().__init__([printable(stem) for stem in stems])
-        finder = FileFinder(self.devkit / "JPEGImages", by_stem=True)
+        finder = FileFinder(files.images, by_stem=True)
         found = finder.match(stems)
         self._files = [found[stem] for stem in stems]
         digest = hashlib.sha256()
@@ -98,7 +107,8 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         sizes = (partial(_size, image) for image in self._images)
         self._orientations = decide(zip(self._files, sizes, strict=True), exif)
         self.revision = self._orientations.revision(digest.hexdigest())
-        self.assumptions = (*finder.assumptions, *self._orientations.assumptions)
+        layout = (files.assumption,) if files.assumption else ()
+        self.assumptions = (*layout, *finder.assumptions, *self._orientations.assumptions)
         if self._annotated and not any(image.objects for image in self._images):
             first = next(one.first for one in self.omissions() if one.noun == "objects")
             raise InputError(f"none of the {self._annotated} objects can be used: {first}")
@@ -141,6 +151,39 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
 
 def _size(image: ImageAnnotations) -> tuple[int, int]:
     return image.width, image.height
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Folders of a data set.
+
+    Attributes:
+        devkit: the folder that holds the others.
+        images, annotations: folders of the images and of the XML files.
+        assumption: a line about a layout other than VOC's own; empty for VOC's.
+    """
+
+    devkit: Path
+    images: Path
+    annotations: Path
+    assumption: str = ""
+
+
+def _find_files(data: str | Path | None, subset: str) -> _Files:
+    """Folders of a devkit, or of a data set as Label Studio, FiftyOne or Roboflow write it."""
+    try:
+        devkit = find_devkit(data, ("JPEGImages", "Annotations"))
+        return _Files(devkit, devkit / "JPEGImages", devkit / "Annotations")
+    except InputError:
+        root = data_folder(data, "VOC's annotations")
+        below = [root, *(root / name for name in (subset, *synonyms(subset)))]
+        for top in below:
+            for pair in _OTHER_LAYOUTS:
+                images, annotations = (top / name for name in pair)
+                if images.is_dir() and annotations.is_dir() and list_files(annotations, (".xml",)):
+                    line = f"annotations are read from {annotations}, images from {images}"
+                    return _Files(top, images, annotations, line)
+        raise
 
 
 class _NoDoctype(ET.TreeBuilder):

@@ -22,6 +22,7 @@ from urllib.parse import unquote
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.files.listing import list_files
+from ltrp_bench.tasks.data.folders import synonyms
 
 HOW_TO_GET: Final = (
     "get 2017 Val images and annotations from https://cocodataset.org/#download and unzip both there, or name the "
@@ -29,7 +30,6 @@ HOW_TO_GET: Final = (
 )
 _SUFFIXES: Final = (".json", ".json.gz")
 _OTHER_KINDS: Final = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_", "sentences_")
-_SYNONYMS: Final = (("val", "valid", "validation"), ("train", "training"), ("test", "testing"))
 _PROBED: Final = 8
 """Images whose files are looked for to find their folder."""
 
@@ -80,7 +80,7 @@ class CocoLayout:
         above = self.annotations.parent
         bases = [self.root, above, *([above.parent] if above.name in ("annotations", "labels") else [])]
         for base in bases:
-            for subset in dict.fromkeys((self.subset, _own_subset(self.annotations), *_synonyms(self.subset))):
+            for subset in dict.fromkeys((self.subset, _own_subset(self.annotations), *synonyms(self.subset))):
                 yield from (base / subset, base / "images" / subset)
         for base in bases:
             yield from (base / name for name in ("images", "data", "JPEGImages", "img", "imgs"))
@@ -136,7 +136,7 @@ def _named(root: Path, given: str | Path, option: str) -> Path:
 
 def _search(root: Path, subset: str, top: Sequence[Path]) -> Path | None:
     """The annotation file of a layout other than COCO's own; InputError if several could be meant."""
-    for name in (subset, *_synonyms(subset)):
+    for name in (subset, *synonyms(subset)):
         for stem in (
             f"annotations/instances_{name}",
             f"instances_{name}",
@@ -151,7 +151,7 @@ def _search(root: Path, subset: str, top: Sequence[Path]) -> Path | None:
                     return path
     below = _json_files(root / "annotations")
     # Names such as lvis_v1_val.json, person_val.json.
-    for name in (subset, *_synonyms(subset)):
+    for name in (subset, *synonyms(subset)):
         for files in (top, below, _json_files(root / name)):
             matching = [path for path in files if name.lower() in _tokens(path)]
             if len(matching) == 1:
@@ -197,12 +197,6 @@ def _tokens(path: Path) -> list[str]:
 def _own_subset(path: Path) -> str:
     """Subset that the name of an annotation file ends in: "default" of instances_default.json."""
     return _stem(path).removeprefix("instances_")
-
-
-def _synonyms(subset: str) -> list[str]:
-    """Other names of a subset: "val", "valid" and "validation" for "val2017"."""
-    word = subset.lower().rstrip("0123456789")
-    return [name for names in _SYNONYMS if word in names for name in names if name != subset]
 
 
 def _holds(folder: Path, name: str) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context
 from ltrp_bench.tasks.data.masks import MaskRegionDataset
 
@@ -40,10 +41,6 @@ SCENE = {"wall", "building", "sky"}
             "numbered from 1, since none of those looked at holds 150 or 255, and 0.0% of their pixels are 0",
         ),
         ([[0, 1, 2, 3, 3, 3, 3, 3]], "numbered from 1, since none .* 12.5% of their pixels are 0; .*zero_based=true"),
-        (
-            [[0, 1, 2]],
-            "numbered from 0, since none .* 33.3% of their pixels are 0; .*zero_based=false reads them from 1",
-        ),
         ([[0, 1, 2] + [255] * 9], "numbered from 0, since one holds 255 and none of those looked at holds 150"),
     ],
 )
@@ -56,6 +53,13 @@ def test_the_masks_decide_and_it_is_said(tmp_path: Path, masks: list[list[int]],
 def test_the_number_of_the_last_class_proves_it(tmp_path: Path) -> None:
     found, said = categories(ade20k(tmp_path, [0, 0, 0, 1], [150]))
     assert found == {"wall", "flag"} and said == ()
+
+
+def test_many_zeros_need_the_option(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"33% of the pixels .* none is 150 or 255; give --task-option zero_based=true"
+    ):
+        find_ade20k(ade20k(tmp_path, [0, 1, 2]))
 
 
 def test_the_option_decides(tmp_path: Path) -> None:

@@ -229,3 +229,18 @@ def test_one_object_is_clipped_or_left_out(tmp_path: Path, old: str, new: str, b
     (tmp_path / "Annotations" / "a.xml").write_text(annotation(PERSON.replace(">12<", ">2<")))
     with pytest.raises(InputError, match=r"none of the 1 objects can be used: annotation .*a\.xml: object 1"):
         VocDataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations"),
+    [("images", "Annotations"), ("data", "labels"), (".", "."), ("valid", "valid"), ("val/images", "val/annotations")],
+)
+def test_layouts_of_other_exporters(tmp_path: Path, images: str, annotations: str) -> None:
+    made = devkit(tmp_path / "made")
+    for source, target in (("JPEGImages", images), ("Annotations", annotations)):
+        (tmp_path / "set" / target).mkdir(parents=True, exist_ok=True)
+        for file in (made / source).iterdir():
+            file.rename(tmp_path / "set" / target / file.name)
+    dataset = VocDataset(tmp_path / "set")
+    assert dataset.ids == ("a", "b", "c") and dataset.pixels(0).shape == (20, 30, 3)
+    assert "annotations are read from" in dataset.assumptions[0] and len(dataset.assumptions) == 1
