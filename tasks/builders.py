@@ -107,8 +107,8 @@ def build_classification(
             data.subset,
             data.labels,
             classes=data.classes,
-            # A split that lists the numbers themselves is for classes of one's own.
-            imagenet_indices="0" not in _split(spec, data, options).states,
+            # A split that lists numbers is for classes of one's own.
+            imagenet_indices=not any(name.isdecimal() for name in _split(spec, data, options).states),
             exif=data.exif,
             limit=data.limit,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.files.finder import FileFinder
@@ -136,7 +136,11 @@ class AnnotatedImages:
         if line in self._by_stem:
             return line
         found = self._finder.find(line)
-        return None if found is None else found.stem
+        if found is not None:
+            return found.stem
+        # Lists of segmentation codes name image and mask: "/JPEGImages/a.jpg /SegmentationClass/a.png".
+        stems = {PurePosixPath(field).stem for field in line.replace("\\", "/").split()}
+        return stems.pop() if len(stems) == 1 and stems <= self._by_stem.keys() else None
 
     def _has_marks(self, lines: Sequence[str]) -> bool:
         """True if every line ends in 1, 0 or -1 and none names an annotation as a whole."""

@@ -105,9 +105,11 @@ class FileFinder:
         if self.respelled:
             name, path = next(iter(self.respelled.items()))
             there = printable(os.path.relpath(path, self.folder))
+            # Composed and decomposed characters look alike.
+            form = " of another Unicode form" if _composed(name) == _composed(there) and "\\" not in name else ""
             lines.append(
                 f"{_counted(len(self.respelled), 'file name')} spelled otherwise in {self.folder}: "
-                f"{printable(name)!r} was taken to be {there!r}"
+                f"{printable(name)!r} was taken to be {there!r}{form}"
             )
         if self.unclear:
             name, why = next(iter(self.unclear.items()))

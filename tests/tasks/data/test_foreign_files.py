@@ -127,6 +127,14 @@ def test_lines_of_lists(tmp_path: Path, line: str) -> None:
     assert dataset.ids == ("a 1",) and dataset.pixels(0).shape == (16, 32, 3)
 
 
+def test_lists_of_images_and_masks(tmp_path: Path) -> None:
+    save(tmp_path / "JPEGImages" / "a.jpg")
+    save(tmp_path / "SegmentationClass" / "a.png", pixels=np.ones((16, 32), np.uint8))
+    (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text("/JPEGImages/a.jpg /SegmentationClass/a.png\n")
+    assert MaskRegionDataset(find_voc(tmp_path)).ids == ("a",)
+
+
 def test_lists_with_marks_are_named_as_such(tmp_path: Path) -> None:
     save(tmp_path / "JPEGImages" / "a.jpg")
     voc(tmp_path, {"a.jpg": (32, 16)})

@@ -69,6 +69,13 @@ def test_bytes_that_are_not_utf8_are_read_as_latin1(tmp_path: Path) -> None:
     )
 
 
+def test_names_that_look_alike_are_told_apart(tmp_path: Path) -> None:
+    touch(tmp_path, DECOMPOSED)
+    finder = FileFinder(tmp_path)
+    finder.find(COMPOSED)
+    assert finder.assumptions[0].endswith(f": {COMPOSED!r} was taken to be {DECOMPOSED!r} of another Unicode form")
+
+
 def test_the_closest_spelling_wins(tmp_path: Path) -> None:
     touch(tmp_path, "a b.jpg", "a%20b.jpg", "b.JPG", "b.png", "x/c.jpg", "c.JPG")
     finder = FileFinder(tmp_path)
