@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ltrp_bench.results.schema.damage import damaged
 from ltrp_bench.results.schema.record import ResultsError, canonical_json
 from ltrp_bench.results.schema.rows import Row
 
@@ -97,8 +98,10 @@ def from_parquet(path: Path) -> tuple[Images, dict[str, Any]]:
         ResultsError: the file is missing, truncated or altered.
     """
     table, meta = _read(path)
-    images: Images = dict(zip(table["image_id"].to_pylist(), table["rows"].to_pylist(), strict=True))
-    if rows_digest(images) != meta.get("rows_sha256"):
+    with damaged(lambda error: _unreadable(path, error)):
+        images: Images = dict(zip(table["image_id"].to_pylist(), table["rows"].to_pylist(), strict=True))
+        found = rows_digest(images)
+    if found != meta.get("rows_sha256"):
         raise ResultsError(f"{path} was altered: its rows do not match their checksum; delete it and run again")
     return images, meta
 
@@ -109,10 +112,8 @@ def footer(path: Path) -> dict[str, Any]:
     Raises:
         ResultsError: the file is missing or truncated.
     """
-    try:
+    with damaged(lambda error: _unreadable(path, error)):
         return _meta_of(pq.read_schema(path).metadata, path)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
 
 
 def to_chunk(cells: Mapping[str, Mapping[str, Sequence[Row]]], schema: Schema, meta: Mapping[str, Any]) -> bytes:
@@ -135,8 +136,10 @@ def from_chunk(path: Path, wanted: Collection[str]) -> tuple[dict[str, Images], 
     """
     table, meta = _read(path)
     cells: dict[str, Images] = {}
-    for cell, stored in meta["cells"].items():
-        if cell in wanted:
+    with damaged(lambda error: _unreadable(path, error)):
+        for cell, stored in meta["cells"].items():
+            if cell not in wanted:
+                continue
             part = table.filter(pc.equal(table["cell"], cell))
             cells[cell] = dict(zip(part["image_id"].to_pylist(), part["rows"].to_pylist(), strict=True))
             if rows_digest(cells[cell]) != stored:
@@ -156,18 +159,14 @@ def _encode(columns: Mapping[str, pa.Array], meta: Mapping[str, Any]) -> bytes:
 
 
 def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    try:
+    with damaged(lambda error: _unreadable(path, error)):
         table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
     return table, _meta_of(table.schema.metadata, path)
 
 
 def _meta_of(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, Any]:
-    try:
+    with damaged(lambda error: ResultsError(f"{path} is not a file of ltrp-bench; delete it and run again")):
         return dict(json.loads((metadata or {})[_META]))
-    except (KeyError, ValueError) as error:
-        raise ResultsError(f"{path} is not a file of ltrp-bench; delete it and run again") from error
 
 
 def _unreadable(path: Path, error: Exception) -> ResultsError:

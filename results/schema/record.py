@@ -213,7 +213,7 @@ class CellRecord:
         try:
             envelope = json.loads(text)
             record, stored = envelope["record"], envelope["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ResultsError(f"{where} is truncated or not a record ({type(error).__name__}); {hint}") from error
         if not isinstance(record, dict) or digest(record) != stored:
             raise ResultsError(f"{where} was altered: its content does not match its checksum; {hint}")
@@ -223,7 +223,7 @@ class CellRecord:
             raise ResultsError(f"{where} has schema version {version}; this release reads {readable}")
         try:
             return _record_of(record)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ResultsError(f"{where} has a missing or invalid field ({error}); {hint}") from error
         except ResultsError as error:
             raise ResultsError(f"{where}: {error}; {hint}") from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from ltrp_bench.results.schema.record import CellRecord, digest
+from ltrp_bench.results.schema.damage import damaged, read_npz
+from ltrp_bench.results.schema.record import CellRecord, ResultsError, digest
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES, Draws, Estimate
 from ltrp_bench.results.store.run_store import RunStore
@@ -131,10 +132,11 @@ def _bytes(groups: Groups, about: str) -> bytes:
     return buffer.getvalue()
 
 
-def _read(path: object, about: str) -> Groups | None:
+def _read(path: Path, about: str) -> Groups | None:
     """Cached estimates; None if they are missing, damaged, or were computed with other settings."""
     try:
-        with np.load(str(path), allow_pickle=False) as file:
+        with damaged(lambda error: ResultsError(f"{path} is damaged ({type(error).__name__})")):
+            file = read_npz(path)
             stored, key = (str(text) for text in file["about"])
             if stored != about:
                 return None
@@ -142,5 +144,5 @@ def _read(path: object, about: str) -> Groups | None:
                 group: Estimate(key, float(file[group][0]), file[group][1:], file[f"{group}_jackknife"])
                 for group in GROUPS
             }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except ResultsError:
         return None

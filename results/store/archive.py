@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ltrp_bench.results.schema.atomic_io import atomic_write
+from ltrp_bench.results.schema.damage import damaged, read_member
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, canonical_json
 from ltrp_bench.results.store.gallery import FOLDER as GALLERY
 from ltrp_bench.results.store.run_store import RunStore
@@ -170,36 +171,36 @@ def _check_cell(store: RunStore, record: CellRecord) -> None:
 def _unpack(path: Path, to: Path) -> list[str]:
     """Unpack an archive, and return the names of its files. Raises ResultsError unless it is valid."""
     refused = f"{path} is refused, nothing was imported:"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {info.filename: info for info in archive.infolist()}
-            manifest = json.loads(archive.read(MANIFEST))
-            if manifest["format"] != FORMAT:
-                raise ResultsError(f"{refused} archive format {manifest['format']}; this release reads {FORMAT}")
-            files = {str(name): str(checksum) for name, checksum in manifest["files"].items()}
-            odd = sorted(entries.keys() ^ {*files, MANIFEST})
-            odd += [name for name in files if not _ALLOWED.fullmatch(name)]
-            odd += [name for name, info in entries.items() if stat.S_ISLNK(info.external_attr >> 16)]
-            if odd or len(entries) != len(archive.infolist()):
-                raise ResultsError(
-                    f"{refused} unexpected file {odd[0]!r}" if odd else f"{refused} a file name occurs twice"
-                )
-            if sum(info.file_size for info in entries.values()) > _MAX_BYTES:
-                raise ResultsError(f"{refused} it unpacks to more than {_MAX_BYTES >> 30} GiB")
-            for name, checksum in files.items():
-                data = archive.read(name)
-                if hashlib.sha256(data).hexdigest() != checksum:
-                    raise ResultsError(f"{refused} {name} was altered: it does not match the manifest's checksum")
-                (to / name).parent.mkdir(parents=True, exist_ok=True)
-                (to / name).write_bytes(data)
-    except FileNotFoundError as error:
-        raise ResultsError(f"{path} does not exist; `ltrp-bench results export {path}` writes one") from error
-    except ResultsError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ResultsError(
-            f"{refused} it is truncated or not an archive of results ({type(error).__name__})"
-        ) from error
+    if not path.exists():
+        raise ResultsError(f"{path} does not exist; `ltrp-bench results export {path}` writes one")
+    with (
+        damaged(
+            lambda error: ResultsError(
+                f"{refused} it is truncated or not an archive of results ({type(error).__name__})"
+            )
+        ),
+        zipfile.ZipFile(path) as archive,
+    ):
+        entries = {info.filename: info for info in archive.infolist()}
+        manifest = json.loads(archive.read(MANIFEST))
+        if manifest["format"] != FORMAT:
+            raise ResultsError(f"{refused} archive format {manifest['format']}; this release reads {FORMAT}")
+        files = {str(name): str(checksum) for name, checksum in manifest["files"].items()}
+        odd = sorted(entries.keys() ^ {*files, MANIFEST})
+        odd += [name for name in files if not _ALLOWED.fullmatch(name)]
+        odd += [name for name, info in entries.items() if stat.S_ISLNK(info.external_attr >> 16)]
+        if odd or len(entries) != len(archive.infolist()):
+            raise ResultsError(
+                f"{refused} unexpected file {odd[0]!r}" if odd else f"{refused} a file name occurs twice"
+            )
+        if sum(info.file_size for info in entries.values()) > _MAX_BYTES:
+            raise ResultsError(f"{refused} it unpacks to more than {_MAX_BYTES >> 30} GiB")
+        for name, checksum in files.items():
+            data = read_member(archive, entries[name])
+            if hashlib.sha256(data).hexdigest() != checksum:
+                raise ResultsError(f"{refused} {name} was altered: it does not match the manifest's checksum")
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            (to / name).write_bytes(data)
     return list(files)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from ltrp_bench.results.schema.damage import damaged, read_npz
 from ltrp_bench.results.schema.record import ResultsError, canonical_json
 from ltrp_bench.results.store.run_store import RunStore
 
@@ -95,13 +95,11 @@ def read_gallery(store: RunStore, task_id: str) -> Gallery:
     path = images_path(store, task_id)
     images = []
     if path.exists():
-        try:
+        with damaged(lambda error: _damaged(path, error)):
             listed = json.loads(path.read_text(encoding="utf-8"))
             for number, one in enumerate(listed):
                 data = path.with_name(f"{number:02d}.webp").read_bytes()
                 images.append(Thumbnail(str(one["image_id"]), int(one["width"]), int(one["height"]), data))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(path, error) from error
     ranks = {}
     for file in sorted(path.parent.glob("*-*.npz")):
         selector_id, _, seed = file.stem.rpartition("-")
@@ -111,16 +109,14 @@ def read_gallery(store: RunStore, task_id: str) -> Gallery:
 
 
 def _read_ranks(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            ids, grids, flat = json.loads(file["ids"].tobytes()), file["grids"], file["ranks"]
+    with damaged(lambda error: _damaged(path, error)):
+        file = read_npz(path)
+        ids, grids, flat = json.loads(file["ids"].tobytes()), file["grids"], file["ranks"]
         sizes = [int(gh) * int(gw) for gh, gw in grids]
         if len(ids) != len(sizes) or sum(sizes) != len(flat):
             raise ValueError("sizes")
         parts = np.split(flat, np.cumsum(sizes)[:-1]) if sizes else []
         return {str(i): part.reshape(tuple(grid)) for i, part, grid in zip(ids, parts, grids, strict=True)}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> ResultsError:

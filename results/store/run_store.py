@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ltrp_bench.results.schema.atomic_io import atomic_write, exclusive, remove_stale
+from ltrp_bench.results.schema.damage import damaged
 from ltrp_bench.results.schema.image_rows import (
     Images,
     Schema,
@@ -161,7 +162,7 @@ class RunStore:
         """Provenance of a cell; empty if it is missing or damaged."""
         try:
             found = json.loads(self.provenance_path(fingerprint).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -199,7 +200,7 @@ class RunStore:
         """
         record = self.read_cell(fingerprint)
         images, meta = from_parquet(self.rows_path(fingerprint))
-        if meta["rows_sha256"] != record.records_sha256:
+        if meta.get("rows_sha256") != record.records_sha256:
             raise ResultsError(f"{self.rows_path(fingerprint)} does not belong to the record of its cell")
         return images
 
@@ -248,9 +249,10 @@ class RunStore:
             return None
         try:
             cells, meta = from_chunk(path, wanted)
-        except (ResultsError, KeyError):
+            with damaged(lambda error: ResultsError(f"{path} is damaged ({type(error).__name__})")):
+                return cells, {str(key): str(reason) for key, reason in meta["skipped"]}
+        except ResultsError:
             return None
-        return cells, {str(key): str(reason) for key, reason in meta["skipped"]}
 
     def drop_chunks(self, group: str) -> None:
         """Remove the chunks of a group after its cells were stored."""

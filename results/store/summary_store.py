@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from ltrp_bench.results.schema.damage import damaged, read_npz
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, canonical_json, digest
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
@@ -48,16 +48,16 @@ def from_npz(path: Path, record: CellRecord) -> ResamplingSummary:
         ResultsError: if the file is missing, cut short, altered or another cell's, or its metrics are not the record's.
     """
     hint = "delete it and start the same run again, which renews it from the cell's rows"
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            arrays = {name: held[name] for name in held.files}
+    with damaged(
+        lambda error: ResultsError(
+            f"{path} is missing, cut short or no resampling summary ({type(error).__name__}); {hint}"
+        )
+    ):
+        arrays = read_npz(path)
         meta = json.loads(arrays.pop(_META).tobytes())
         about, rows, checksum = meta["evidence"], meta["rows_sha256"], meta["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ResultsError(
-            f"{path} is missing, cut short or no resampling summary ({type(error).__name__}); {hint}"
-        ) from error
-    if _checksum(arrays, about) != checksum:
+        found = _checksum(arrays, about)
+    if found != checksum:
         raise ResultsError(f"{path} was altered: it does not match its checksum; {hint}")
     if rows != record.records_sha256:
         raise ResultsError(f"{path} does not belong to the rows of its cell; {hint}")
