@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="run the slow tests too")
+    parser.addoption("--fuzz", type=int, default=300, metavar="N", help="damaged files that tests/fuzz tries a format")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

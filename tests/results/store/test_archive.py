@@ -111,8 +111,8 @@ def _resigned(files: dict[str, bytes]) -> None:
 
 
 def _rows(files: dict[str, bytes]) -> None:
-    one, other = [n for n in files if n.startswith("records/")][:2]
-    files[one] = files[other]
+    one, *others = [n for n in files if n.startswith("records/")]
+    files[one] = next(files[other] for other in others if files[other] != files[one])
 
 
 def _escape(files: dict[str, bytes]) -> None:
