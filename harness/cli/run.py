@@ -84,6 +84,10 @@ class ComputeOptions(DeviceOptions, ImageLimit):
     workers: int = field(
         default=2, metadata={"help": "Number of threads that read images; does not change results.", "min": 0}
     )
+    threads: int = field(
+        default=1,
+        metadata={"help": "CPU threads of one operation. More than one change results in their last digits.", "min": 1},
+    )
     skip_bad_images: bool = field(
         default=False, metadata={"help": "Leave out and report unreadable images instead of stopping."}
     )
@@ -130,6 +134,7 @@ def run(
         batch_size=compute.batch_size,
         workers=compute.workers,
         device=compute.device,
+        threads=compute.threads,
         skip_bad_images=compute.skip_bad_images,
     )
     request = Request(

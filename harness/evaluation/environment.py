@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Final
 
 from ltrp_bench.selectors.errors import UsageError
@@ -31,15 +34,34 @@ def usable_device(name: str) -> str:
     return name
 
 
+@contextmanager
+def cpu_threads(number: int) -> Iterator[None]:
+    """Context in which torch uses `number` threads for one operation on the CPU.
+
+    Sums over parts that several threads take are rounded in another order, so results depend on the number.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def provenance(device: str) -> Callable[[], dict[str, Any]]:
     """A function that returns the provenance of a cell finished now: time, machine, versions and command, as JSON."""
+    import torch
 
     def now() -> dict[str, Any]:
         return {
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "machine": platform.node(),
             "system": platform.platform(),
+            "cpu": cpu_name(),
             "cpus": os.cpu_count(),
+            "threads": torch.get_num_threads(),
             "device": device_name(device),
             "python": platform.python_version(),
             "versions": {name: _version(name) for name in ("ltrp-bench", "torch", "torchvision", "numpy", "timm")},
@@ -47,6 +69,20 @@ def provenance(device: str) -> Callable[[], dict[str, Any]]:
         }
 
     return now
+
+
+@cache
+def cpu_name() -> str:
+    """Model of the CPU and its widest instructions that torch uses, which rounding depends on: "AMD EPYC (AVX2)"."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    except (OSError, ValueError):
+        pass  # not Linux
+    return f"{model} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def device_name(device: str) -> str:

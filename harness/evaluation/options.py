@@ -9,18 +9,20 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:
-    """Resources of a sweep. None of them changes a result.
+    """Resources of a sweep. Those that change results do so by rounding only.
 
     Attributes:
         batch_size: most images per batch of a selector or a model on a GPU.
         workers: number of threads that read images; 0 reads in the caller's thread.
         device: torch device of selectors and models.
+        threads: number of threads that one operation on the CPU may use. More than one change the last bits of sums.
         skip_bad_images: True to leave out and report unreadable images instead of stopping.
     """
 
     batch_size: int = 16
     workers: int = 2
     device: str = "cpu"
+    threads: int = 1
     skip_bad_images: bool = False
 
     @property

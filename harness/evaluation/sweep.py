@@ -5,8 +5,8 @@ are loaded once, scored once (or their scores are read from the cache) and ranke
 of the ranking, and the task turns the reduced images into rows. The rows of a span are on disk before the next span
 begins. When all spans are finished, each cell's metrics, resampling summary and record are computed from its rows.
 
-Results do not depend on `SweepOptions`: on a CPU to the last bit, on a GPU up to the rounding of its kernels at another
-batch size.
+Results do not depend on `SweepOptions`: on a CPU to the last bit unless more than one thread is asked for, on a GPU up to
+the rounding of its kernels at another batch size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from ltrp_bench.harness.evaluation.cell_writer import CellWriter
 from ltrp_bench.harness.evaluation.cost import CostMeter
-from ltrp_bench.harness.evaluation.environment import device_name
+from ltrp_bench.harness.evaluation.environment import cpu_threads, device_name
 from ltrp_bench.harness.evaluation.loading import load_spans
 from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.plan import CellGroup
@@ -72,16 +72,17 @@ def run_sweep(
     store.prepare()
     progress.start(sum(group.task.images for group in groups))
     busy = []
-    for group in groups:
-        with store.lock(group.key, wait=False) as held:
-            if held:
+    with cpu_threads(options.threads):
+        for group in groups:
+            with store.lock(group.key, wait=False) as held:
+                if held:
+                    _run_group(group, store, options, progress, provenance)
+                else:
+                    busy.append(group)
+        for group in busy:
+            progress.notice(f"{group.label}: waiting for another process that is evaluating it")
+            with store.lock(group.key, wait=True):
                 _run_group(group, store, options, progress, provenance)
-            else:
-                busy.append(group)
-    for group in busy:
-        progress.notice(f"{group.label}: waiting for another process that is evaluating it")
-        with store.lock(group.key, wait=True):
-            _run_group(group, store, options, progress, provenance)
     return [store.read_cell(cell.fingerprint) for group in groups for cell in group.cells]
 
 

@@ -35,7 +35,9 @@ def test_what_torch_says_comes_in_one_line() -> None:
 def test_provenance_is_plain_json_with_versions() -> None:
     found = provenance("cpu")()
     assert json.loads(json.dumps(found)) == found
-    assert sorted(found) == ["command", "cpus", "device", "finished", "machine", "python", "system", "versions"]
+    assert sorted(found) == [
+        *("command", "cpu", "cpus", "device", "finished", "machine", "python", "system", "threads", "versions")
+    ]
     assert found["device"] == "cpu" and found["command"] == sys.argv
     assert found["versions"]["torch"] == version("torch")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import toy_bench as toy
 
 from ltrp_bench.harness.evaluation.options import Request
@@ -31,3 +32,15 @@ def test_shapes_coverage_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     assert frame.loc[(0.25, "oracle"), "all"] > 0.95
     assert frame.loc[(0.25, "random"), "all"] == pytest.approx(0.25, abs=0.05)
     assert frame.loc[(0.25, "random"), "seeds"] == 2
+
+
+def test_a_detector_gives_the_same_bytes_whatever_threads_torch_has(tmp_path: Path) -> None:
+    request = Request(selectors=("gradcam",), tasks=("shapes-det",), shared={"limit": 3})
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            toy.sweep(tmp_path / str(threads), groups=plan(resolve_request(request, print), [0.5], [0], print))
+    finally:
+        torch.set_num_threads(before)
+    assert toy.contents(tmp_path / "1") == toy.contents(tmp_path / "2")

@@ -230,3 +230,27 @@ def test_the_cost_of_a_cell_is_in_its_provenance(tmp_path: Path) -> None:
     found = [store.read_provenance(r.fingerprint)["cost"] for r in again]
     assert [cost["selector_gflops"] for cost in found] == [cost["selector_gflops"] for cost in costs]
     assert all(cost["selector_ms"] > 0 for cost in found)
+
+
+class _CountingThreads(toy.PlainSelector):
+    name = "counting-threads"
+    seen: set[int]
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.add(torch.get_num_threads())
+        return super().scores(images)
+
+
+@pytest.mark.parametrize(("options", "used"), [({}, 1), ({"threads": 2}, 2)])
+def test_an_operation_takes_one_thread_unless_asked(tmp_path: Path, options: dict[str, Any], used: int) -> None:
+    """Sums over parts of several threads are rounded otherwise, and would differ from machine to machine."""
+    selector = _CountingThreads()
+    selector.seen = set()
+    groups = toy.toy_groups(toy.ToyTask(images=3), selectors=[selector], ratios=[0.5])
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        toy.sweep(tmp_path, groups=groups, **options)
+        assert selector.seen == {used} and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
