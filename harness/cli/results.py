@@ -53,9 +53,26 @@ class TargetDirectory:
     )
 
 
-def import_results(source: Archive, directory: TargetDirectory) -> None:
-    """Add the results of an archive to a run directory: all of them, or none if the archive was altered."""
+@dataclass(frozen=True, kw_only=True)
+class ReplicateOptions:
+    """Cells that the run directory has already, as another machine measured them."""
+
+    tolerance: float = field(
+        default=0.005,
+        metadata={"help": "Largest difference of a headline metric that counts as rounding.", "min": 0},
+    )
+
+
+def import_results(source: Archive, directory: TargetDirectory, replicates: ReplicateOptions) -> None:
+    """Add the results of an archive to a run directory: all of them, or none if the archive was altered.
+
+    Cells that are there already, with numbers that differ by rounding, are kept as replicates.
+    """
     from ltrp_bench.results.store.archive import import_archive
 
-    done = import_archive(source.archive, directory.folder, print_note)
-    typer.echo(f"{counted(len(done.new), 'new cell')} in {directory.folder}, {len(done.known)} known already", err=True)
+    done = import_archive(source.archive, directory.folder, print_note, replicates.tolerance)
+    line = f"{counted(len(done.new), 'new cell')} in {directory.folder}, {len(done.known)} known already"
+    if done.replicates:
+        number = counted(len(done.replicates), "replicate")
+        line += f", {number} of other machines (headline metrics differ by at most {done.spread:.2g})"
+    typer.echo(line, err=True)

@@ -5,8 +5,8 @@ are loaded once, scored once (or their scores are read from the cache) and ranke
 of the ranking, and the task turns the reduced images into rows. The rows of a span are on disk before the next span
 begins. When all spans are finished, each cell's metrics, resampling summary and record are computed from its rows.
 
-Results do not depend on `SweepOptions`: on a CPU to the last bit unless more than one thread is asked for, on a GPU up to
-the rounding of its kernels at another batch size.
+Results do not depend on `SweepOptions`: on a CPU to the last bit unless more than one thread is asked for, on a GPU up
+to the rounding of its kernels at another batch size.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ from ltrp_bench.results.leaderboard.intervals import (
     RANKS,
     RowDifference,
     add_statistics,
+    control_notices,
 )
+from ltrp_bench.results.leaderboard.replicate_spread import REPLICATES, add_replicates
 from ltrp_bench.results.leaderboard.retention import RETENTION_COLUMNS, add_retention
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import TableRow, area_rows, rows_of
@@ -38,12 +41,14 @@ _HEAD: Final = (*LEADING[:3], "ratios", *LEADING[3:])
 COLUMNS: Final = (
     *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE, *BREAK_EVEN, *COST),
     *(name for name in ROW_COLUMNS if name not in LEADING),
+    *REPLICATES,
 )
 """Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
 FOLD_TABLE_COLUMNS: Final = (
     *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE),
     *(name for name in FOLD_COLUMNS if name not in (*LEADING, *ADJUSTED_COLUMNS)),
+    *REPLICATES,
 )
 """Columns of the crossover over folds."""
 
@@ -147,6 +152,7 @@ def build_leaderboard(
 ) -> Leaderboard:
     """`load_leaderboard` of some records of a store, in the groups of `category_groups.regroup`."""
     roles = SelectorRoles.read(records, store)
+    _check_metrics(records, options.metrics)
     if options.folds:
         records = _with_folds(records, notice)
     replicates = Replicates(store, options.resamples)
@@ -159,15 +165,28 @@ def build_leaderboard(
         found = rows_of(frame, own, replicates.of if options.intervals else lambda record, name: None)
         rows += [*found, *area_rows(found, roles)]
     if records and not rows:
-        known = sorted({row.metric for record in records for row in record.metrics if row.category is None})
-        raise ResultsError(f"no cell has the metric {' or '.join(options.metrics)}; known metrics: {', '.join(known)}")
+        raise ResultsError("no cell has its headline metric by size of objects, which --sizes shows")
     add_exposure(rows, records, groups or GroupReader(store))
     pairs = add_statistics(rows, options.controls, options.method, roles, count_exposed=options.count_exposed)
+    for line in control_notices([row.values for row in rows], options.controls):
+        notice(line)
     add_retention(rows, options.method, roles, notice, count_exposed=options.count_exposed)
+    add_replicates(rows, records, store)
     if not options.folds:
         add_cost(rows, records, store.read_provenance)
         add_break_even(rows, roles)
     return Leaderboard(_frame(rows, FOLD_TABLE_COLUMNS if options.folds else COLUMNS), _pairs_frame(pairs), roles)
+
+
+def _check_metrics(records: Sequence[CellRecord], metrics: Sequence[str]) -> None:
+    """Raise ResultsError for a metric that no cell has, with the names that are most like it."""
+    rows = (row for record in records for row in record.metrics)
+    known = sorted({row.metric for row in rows if row.category is None and row.group == "all"})
+    for name in metrics if records else ():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            meant = f"did you mean {' or '.join(near)}? " if near else ""
+            raise ResultsError(f"no cell has the metric {name}; {meant}known metrics: {', '.join(known)}")
 
 
 def _with_folds(records: Sequence[CellRecord], notice: Notice) -> list[CellRecord]:
@@ -184,7 +203,10 @@ def _resample(
     records: Iterable[CellRecord], total: int, replicates: Replicates, options: LeaderboardOptions, notice: Notice
 ) -> None:
     """Fill the cache of estimates, and count the cells that cannot be resampled."""
-    without = sum(all(replicates.of(record, name) is None for name in _metrics(record, options)) for record in records)
+    without = 0
+    for record in records:
+        shown = _metrics(record, options)
+        without += bool(shown) and all(replicates.of(record, name) is None for name in shown)
     if without:
         notice(
             f"{without} of {total} cells have no resampling summary, so no intervals; start their runs again to add it "

@@ -288,6 +288,10 @@ class RegroupedStore(RunStore):
             return record
         return replace(record, metrics=_regrouped(record, groups, self.read_summary(record)))
 
+    def replicates(self, fingerprint: str) -> list[RunStore]:
+        """The replicates of a cell, in the chosen groups."""
+        return [RegroupedStore(one, self._chosen) for one in super().replicates(fingerprint)]
+
     def read_summary(self, record: CellRecord) -> ResamplingSummary | None:
         """Resampling summary of a cell with the chosen groups."""
         original = self._original.get(record.fingerprint) or super().read_cell(record.fingerprint)

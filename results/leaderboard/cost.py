@@ -13,7 +13,13 @@ from ltrp_bench.results.leaderboard.rows import TASK, TableRow, group_rows
 from ltrp_bench.results.schema.record import CellRecord
 
 BREAK_EVEN_CONTROLS: Final = ("random", "downsample")
-BREAK_EVEN: Final = tuple(f"break_even_{name}" for name in BREAK_EVEN_CONTROLS)
+BREAK_EVEN: Final = tuple(f"break_even_{name}{end}" for name in BREAK_EVEN_CONTROLS for end in ("", "_range"))
+"""Columns that `add_break_even` fills in."""
+
+BELOW: Final = "below"
+BEYOND: Final = "beyond"
+"""Values of "break_even_<control>_range" for rows outside the measured keep ratios of the control."""
+
 COST: Final = ("selector_ms", "selector_gflops", "model_ms", "images_per_second", "machine")
 """Columns that `add_cost` fills in."""
 
@@ -40,17 +46,29 @@ def add_break_even(rows: Sequence[TableRow], roles: SelectorRoles = BUILT_IN_ROL
     """Fill the columns `BREAK_EVEN`.
 
     A break-even is the smallest keep ratio at which a control, its values joined by straight lines, reaches the value
-    of the row; infinity if it never does, NaN if the control has no complete curve.
+    of the row; NaN if the control has no complete curve. Where the control is better than the row at its smallest
+    measured ratio, the break-even is this ratio and its range "below". Where it never reaches the row, the break-even
+    is infinity and its range "beyond". The range is "" otherwise.
 
     Args:
         rows: all rows of a leaderboard.
         roles: roles of the selectors.
     """
     for table in group_rows(rows, TASK):
-        for control, column in zip(BREAK_EVEN_CONTROLS, BREAK_EVEN, strict=True):
+        for control in BREAK_EVEN_CONTROLS:
             curve = _curve(table, control, roles)
             for row in table:
-                row.values[column] = _break_even(row.values, control, curve)
+                found, outside = _break_even(row.values, control, curve)
+                row.values[f"break_even_{control}"], row.values[f"break_even_{control}_range"] = found, outside
+
+
+def break_even_text(row: Mapping[str, Any], control: str) -> str:
+    """Text of a break-even like "0.42", "<0.25" (below the measured keep ratios) or "beyond"; "" if there is none."""
+    value = float(row.get(f"break_even_{control}", math.nan))
+    if math.isnan(value):
+        return ""
+    below = "<" if row.get(f"break_even_{control}_range") == BELOW else ""
+    return BEYOND if math.isinf(value) else f"{below}{value:.2f}"
 
 
 def _mean_cost(provenance: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -86,15 +104,16 @@ def _curve(table: Sequence[TableRow], control: str, roles: SelectorRoles) -> lis
     return sorted(points.items())
 
 
-def _break_even(row: Mapping[str, Any], control: str, curve: Sequence[tuple[float, float]]) -> float:
+def _break_even(row: Mapping[str, Any], control: str, curve: Sequence[tuple[float, float]]) -> tuple[float, str]:
+    """Break-even of a row, and its range."""
     value, ratio = float(row["all"]), float(row["keep_ratio"])
     if not curve or math.isnan(value) or math.isnan(ratio):
-        return math.nan
+        return math.nan, ""
     if row["selector"] == control:
-        return ratio
+        return ratio, ""
     if curve[0][1] >= value:
-        return curve[0][0]
+        return curve[0][0], BELOW if curve[0][1] > value else ""
     for (r0, v0), (r1, v1) in pairwise(curve):
         if v1 >= value:
-            return r0 + (r1 - r0) * (value - v0) / (v1 - v0)
-    return math.inf
+            return r0 + (r1 - r0) * (value - v0) / (v1 - v0), ""
+    return math.inf, BEYOND

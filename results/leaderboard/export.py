@@ -11,14 +11,17 @@ from typing import Any, Final
 
 import pandas as pd
 
+from ltrp_bench.results.leaderboard.cost import break_even_text
 from ltrp_bench.results.leaderboard.exposure_text import (
     EXPOSED_MARK,
     UNKNOWN_MARK,
     exposure_mark,
     exposure_notes,
     few_text,
+    selector_label,
     split_text,
 )
+from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
 
@@ -127,26 +130,29 @@ def _parts(frame: pd.DataFrame) -> list[_Part]:
         task, task_id, metric, reduction = (str(value) for value in key)
         name = f"{task} {task_id}" if ambiguous else task
         rows = [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
-        shown = pd.DataFrame([_difference_texts(row) if "difference" in row else _marked(row) for row in rows])
+        shown = pd.DataFrame(
+            [_difference_texts(row, rows) if "difference" in row else _marked(row, rows) for row in rows]
+        )
         empty = [column for column in shown.columns if not any(shown[column])]
         texts = split_text(rows), few_text(rows)
-        out.append(_Part(f"{name}, {metric}, {reduction}", *texts, shown.drop(columns=empty), exposure_notes(rows)))
+        notes = [*exposure_notes(rows), *([line] if (line := replicate_text(rows)) else [])]
+        out.append(_Part(f"{name}, {metric}, {reduction}", *texts, shown.drop(columns=empty), notes))
     return out
 
 
-def _marked(row: Mapping[str, Any]) -> dict[str, str]:
+def _marked(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """`_texts` with the mark of an exposed row on its name and on what depends on unseen categories."""
-    mark, texts = exposure_mark(row), _texts(row)
+    mark, texts = exposure_mark(row), _texts(row, rows)
     for name, text in texts.items():
         if text and (name == "selector" or "unseen" in name or "gap" in name):
             texts[name] = text + mark
     return texts
 
 
-def _texts(row: Mapping[str, Any]) -> dict[str, str]:
+def _texts(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {
         "keep": str(row["ratios"]),
-        "selector": str(row["selector"]),
+        "selector": selector_label(row, rows),
         "supervision": str(row["supervision"]),
         **{name: interval_text(row, name) for name in ("all", "seen", "unseen")},
         **{name.replace("_", " "): interval_text(row, name, "+.3f") for name in ("gap", "gap_adjusted")},
@@ -155,8 +161,8 @@ def _texts(row: Mapping[str, Any]) -> dict[str, str]:
         "retention seen / unseen": _retention_text(row),
         "rank": rank_text(row, ""),
         "rank on unseen": rank_text(row, "unseen_"),
-        "as random at": _number(row, "break_even_random", ".2f"),
-        "as downsample at": _number(row, "break_even_downsample", ".2f"),
+        "as random at": break_even_text(row, "random"),
+        "as downsample at": break_even_text(row, "downsample"),
         "selector ms": _number(row, "selector_ms", ".1f"),
         "GFLOPs": _number(row, "selector_gflops", ".2f"),
         "images/s": _number(row, "images_per_second", ".1f"),
@@ -170,12 +176,17 @@ def _retention_text(row: Mapping[str, Any]) -> str:
     return " / ".join(one or "undefined" for one in both) if any(both) else ""
 
 
-def _difference_texts(row: Mapping[str, Any]) -> dict[str, str]:
+def _difference_texts(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    ids = {(one[end], one[f"{end}_id"]) for one in rows for end in ("first", "second")}
+    names = [name for name, _ in ids]
     difference = {"difference": row["difference"], "difference_low": row["low"], "difference_high": row["high"]}
     return {
         "keep": str(row["ratios"]),
         "value": str(row["value"]),
-        **{name: str(row[name]) for name in ("first", "second")},
+        **{
+            end: f"{row[end]} {row[f'{end}_id']}" if names.count(row[end]) > 1 else str(row[end])
+            for end in ("first", "second")
+        },
         "difference": interval_text(difference, "difference", "+.4f"),
         **{name.replace("_", " "): _number(row, name, ".4f") for name in ("p", "p_holm")},
     }
@@ -214,4 +225,4 @@ def rank_text(row: Mapping[str, Any], prefix: str) -> str:
 
 def _number(row: Mapping[str, Any], name: str, form: str) -> str:
     value = float(row.get(name, math.nan))
-    return "" if math.isnan(value) else "beyond" if math.isinf(value) else f"{value:{form}}"
+    return "" if math.isnan(value) else f"{value:{form}}"

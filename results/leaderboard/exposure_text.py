@@ -156,7 +156,7 @@ def _note(own: Sequence[Row], rows: Sequence[Row], ranked: bool, listed: int | N
         text += "; ranked on unseen all the same"
     elif ranked:
         text += "; not ranked on unseen"
-    selectors = ", ".join(dict.fromkeys(_selector(one, rows) for one in own))
+    selectors = ", ".join(dict.fromkeys(selector_label(one, rows) for one in own))
     return f"{exposure_mark(row)} {selectors}: {text}"
 
 
@@ -177,8 +177,8 @@ def _listed(names: Sequence[str], listed: int | None) -> str:
     return f"{', '.join(names[:listed])} and {len(names) - listed} others"
 
 
-def _selector(row: Row, rows: Sequence[Row]) -> str:
-    """Name of the row's selector; with its id where the name stands for several."""
+def selector_label(row: Row, rows: Sequence[Row]) -> str:
+    """Name of the row's selector; with its id where the name stands for several in these rows."""
     name = str(row["selector"])
     ids = {one.get("selector_id") for one in rows if one["selector"] == name}
     return f"{name} {row['selector_id']}" if len(ids) > 1 else name

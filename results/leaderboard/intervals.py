@@ -90,6 +90,35 @@ def is_exposed(values: Mapping[str, Any]) -> bool:
     return values.get("exposure", "none") != "none"
 
 
+def missing_controls(rows: Sequence[Mapping[str, Any]], controls: Sequence[str] = LABEL_FREE) -> list[str]:
+    """Controls without a gap in the rows of a task; while one is missing, no row has an adjusted gap."""
+    measured = {row["selector"] for row in rows if not math.isnan(row["gap"])}
+    return [name for name in controls if name not in measured]
+
+
+def control_notices(rows: Sequence[Mapping[str, Any]], controls: Sequence[str] = LABEL_FREE) -> list[str]:
+    """Lines about tasks without adjusted gaps that have some of the controls, or none of those that were asked for.
+
+    Args:
+        rows: all rows of a leaderboard.
+        controls: names of the controls.
+    """
+    tasks: dict[tuple[str, ...], dict[str, None]] = {}
+    for task in dict.fromkeys(str(row["task"]) for row in rows):
+        own = [row for row in rows if row["task"] == task and not math.isnan(row["gap"])]
+        missing = tuple(missing_controls(own, controls))
+        if own and missing and (len(missing) < len(controls) or tuple(controls) != LABEL_FREE):
+            tasks.setdefault(missing, {})[task] = None
+    return [
+        f"no adjusted gap on {', '.join(own)}: {controls_text(missing)} not measured" for missing, own in tasks.items()
+    ]
+
+
+def controls_text(names: Sequence[str]) -> str:
+    """Text like "the control center was" or "the controls variance and center were"."""
+    return f"the control{'s' if len(names) > 1 else ''} {' and '.join(names)} {'were' if len(names) > 1 else 'was'}"
+
+
 def _add_adjusted_gaps(table: Sequence[TableRow], controls: Sequence[str], method: Method) -> None:
     """Subtract the mean gap of the controls; controls with the same name but other options count as one."""
     by_name: dict[str, list[TableRow]] = {name: [] for name in controls}

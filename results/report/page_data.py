@@ -16,6 +16,7 @@ import pandas as pd
 
 from ltrp_bench.results.leaderboard.build import Leaderboard
 from ltrp_bench.results.leaderboard.exposure_text import exposure_notes, few_text, note_places, split_text
+from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
 from ltrp_bench.results.leaderboard.roles import SelectorRoles
 from ltrp_bench.results.report.style import legend_order, style_of
 from ltrp_bench.results.schema.record import CellRecord
@@ -31,6 +32,7 @@ SHOWN: Final = (
     *("gap", "gap_low", "gap_high", "gap_adjusted", "gap_adjusted_low", "gap_adjusted_high"),
     *(f"{name}{end}" for name in _WHOLE for end in ("", "_low", "_high")),
     *("rank", "rank_last", "unseen_rank", "unseen_rank_last", "break_even_random", "break_even_downsample"),
+    *("break_even_random_range", "break_even_downsample_range"),
     *("selector_ms", "selector_gflops", "images_per_second", "machine", "seeds", "images", "complete", "missing"),
     "fingerprints",
 )
@@ -89,7 +91,8 @@ def _task_keys(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 def _unseen_texts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Texts about the unseen categories of a task."""
-    return {"split": split_text(rows), "few": few_text(rows), "notes": exposure_notes(rows)}
+    notes = [*exposure_notes(rows), *([line] if (line := replicate_text(rows)) else [])]
+    return {"split": split_text(rows), "few": few_text(rows), "notes": notes}
 
 
 def _style(name: str) -> dict[str, str]:

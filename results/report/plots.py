@@ -14,8 +14,10 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     exposure_mark,
     exposure_notes,
     few_text,
+    selector_label,
     split_text,
 )
+from ltrp_bench.results.leaderboard.intervals import controls_text, missing_controls
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.report.style import legend_order, style_of
 
@@ -153,7 +155,9 @@ def draw_gaps(panels: Panels) -> Figure:
         axis.set_ylim(-0.7, len(series) - 0.3)
         axis.set_xlabel(f"{title}, {panels.metric}")
     if all(math.isnan(number(row, "gap_adjusted")) for row in panels.rows):
-        axes[1].text(0.5, 0.5, "controls were not run", transform=axes[1].transAxes, ha="center")
+        missing = missing_controls([{**row, "gap": number(row, "gap")} for row in panels.rows])
+        text = f"{controls_text(missing)}\nnot measured" if missing else "no row has an adjusted gap"
+        axes[1].text(0.5, 0.5, text, transform=axes[1].transAxes, ha="center")
     _finish(figure, axes, panels, legend=False, unseen=True)
     return figure
 
@@ -242,7 +246,7 @@ def _finish(
             for label, style in zip(labels, styles, strict=True)
         ]
         figure.legend(handles=handles, loc="outside right center", frameon=False, handlelength=3.2)
-    incomplete = sorted({str(row["selector"]) for row in panels.rows if not row.get("complete", True)})
+    incomplete = sorted({selector_label(row, panels.rows) for row in panels.rows if not row.get("complete", True)})
     notes = [note] if note else []
     notes += [f"incomplete, with gaps: {', '.join(incomplete)}"] if incomplete else []
     figure.suptitle(panels.title, fontsize=8.5)

@@ -16,6 +16,8 @@
     text: (row) => [fixed(row[name], 3, sign), isNumber(row[`${name}_low`])
       ? element("small", {}, ` [${fixed(row[`${name}_low`], 3, sign)}, ${fixed(row[`${name}_high`], 3, sign)}]`) : null],
   });
+  const breakEven = (row, control) =>
+    [row[`break_even_${control}_range`] === "below" ? "<" : null, fixed(row[`break_even_${control}`], 2)];
   const columns = [
     { key: "selector", title: "selector", text: (row) => [swatch(row.selector), selectorLabel(row, rows)] },
     { key: "task", title: "task", text: (row) => [labels.get(taskKey(row))] },
@@ -27,8 +29,8 @@
     value("retention_seen", { title: "retention on seen" }), value("retention_unseen", { title: "retention on unseen" }),
     { key: "unseen_rank", title: "rank on unseen", number: true, text: (row) => [rank(row, "unseen_") ?? "–"] },
     { key: "supervision", title: "supervision", text: (row) => [row.supervision] },
-    { key: "break_even_random", title: "break-even random", number: true, text: (row) => [fixed(row.break_even_random, 2)] },
-    { key: "break_even_downsample", title: "break-even downsample", number: true, text: (row) => [fixed(row.break_even_downsample, 2)] },
+    { key: "break_even_random", title: "break-even random", number: true, text: (row) => breakEven(row, "random") },
+    { key: "break_even_downsample", title: "break-even downsample", number: true, text: (row) => breakEven(row, "downsample") },
     { key: "selector_ms", title: "selector ms", number: true, text: (row) => [fixed(row.selector_ms, 1)] },
     { key: "selector_gflops", title: "GFLOPs", number: true, text: (row) => [fixed(row.selector_gflops, 2)] },
     { key: "images_per_second", title: "images/s", number: true, text: (row) => [fixed(row.images_per_second, 1)] },

@@ -2,18 +2,20 @@
 
 The archive has the files of a run folder that make up results (records, rows, resampling summaries, provenance, images
 and ranks of the gallery), and `manifest.json` with the SHA-256 of each of them. An import is all or nothing: the
-checksums, each record's own checksum and fingerprint, and the rows and summary of each record are checked first.
+checksums, each record's own checksum and fingerprint, and the rows and summary of each record are checked first. A cell
+that is here already becomes a replicate if its numbers agree (`cell_replicates`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +23,9 @@ from typing import Any, Final
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.damage import damaged, read_member
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, canonical_json
+from ltrp_bench.results.store.cell_replicates import TOLERANCE, disagreement, replicate_store, spread
 from ltrp_bench.results.store.gallery import FOLDER as GALLERY
-from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.results.store.run_store import REPLICATES, RunStore
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -32,7 +35,8 @@ _CELL_PARTS: Final = ("records", "evidence", "provenance", "cells")
 """Folders of a cell's files. The record comes last, so that a killed import leaves the cell unfinished."""
 
 _ALLOWED: Final = re.compile(
-    rf"(records/{_HEX}{{64}}\.parquet|evidence/{_HEX}{{64}}\.npz|(provenance|cells)/{_HEX}{{64}}\.json"
+    rf"(({REPLICATES}/{_HEX}{{64}}/{_HEX}{{16}}/)?"
+    rf"(records/{_HEX}{{64}}\.parquet|evidence/{_HEX}{{64}}\.npz|(provenance|cells)/{_HEX}{{64}}\.json)"
     rf"|{GALLERY}/{_HEX}{{8}}/(pictures\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
 )
 _SUFFIX: Final = {"records": ".parquet", "evidence": ".npz", "provenance": ".json", "cells": ".json"}
@@ -44,10 +48,36 @@ _DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Imported:
-    """Fingerprints of imported cells: those that are new in the run folder, and those that were there already."""
+    """Fingerprints of imported cells.
+
+    Attributes:
+        new: cells that the run folder did not have.
+        known: cells that it had, with the same numbers.
+        replicates: cells that it had from another machine, with numbers that differ by rounding.
+        spread: largest difference of a headline metric among these and the cells that were there.
+    """
 
     new: tuple[str, ...]
     known: tuple[str, ...]
+    replicates: tuple[str, ...] = ()
+    spread: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell of an archive.
+
+    Attributes:
+        record: its record.
+        source: folder that it was unpacked to.
+        target: folder that it goes to, or is in already.
+        known: True if it is there already.
+    """
+
+    record: CellRecord
+    source: RunStore
+    target: RunStore
+    known: bool
 
 
 def export(
@@ -82,7 +112,8 @@ def export(
     if not records:
         raise ResultsError(f"{root} holds no finished cell of these tasks and selectors")
     for record in records:
-        _check_cell(store, record)
+        for one in (store, *store.replicates(record.fingerprint)):
+            _check_cell(one, one.read_cell(record.fingerprint))
     names = sorted(set(_files(store, records, with_gallery)))
     manifest: dict[str, Any] = {"format": FORMAT, "cells": len(records), "files": {}}
     with tempfile.TemporaryFile() as file:
@@ -107,10 +138,9 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _files(store: RunStore, records: Iterable[CellRecord], with_gallery: bool) -> Iterator[str]:
     for record in records:
-        for part in _CELL_PARTS:
-            name = f"{part}/{record.fingerprint}{_SUFFIX[part]}"
-            if (store.root / name).exists():
-                yield name
+        for one in (store, *store.replicates(record.fingerprint)):
+            paths = (one.root / part / f"{record.fingerprint}{_SUFFIX[part]}" for part in _CELL_PARTS)
+            yield from (str(path.relative_to(store.root)) for path in paths if path.exists())
         folder = store.root / GALLERY / record.task.identity.short
         if with_gallery and folder.is_dir():
             own = [*folder.glob("*.webp"), *folder.glob("pictures.json")]
@@ -118,17 +148,21 @@ def _files(store: RunStore, records: Iterable[CellRecord], with_gallery: bool) -
             yield from (str(path.relative_to(store.root)) for path in own)
 
 
-def import_archive(path: Path, root: Path, notice: Callable[[str], None] = lambda line: None) -> Imported:
+def import_archive(
+    path: Path, root: Path, notice: Callable[[str], None] = lambda line: None, tolerance: float = TOLERANCE
+) -> Imported:
     """Import all cells of an archive into a run folder, or none.
 
     Args:
         path: an archive that `export` wrote.
         root: the run folder; made if needed.
         notice: called with a line about files that differ here and were kept (provenance, gallery).
+        tolerance: largest difference of a cell from the one with the same fingerprint in the run folder, see
+            `cell_replicates.disagreement`.
 
     Raises:
         ResultsError: the archive is damaged, was altered, or has files that do not belong in it; or a cell differs from
-            the one with the same fingerprint in the run folder.
+            the one with the same fingerprint in the run folder by more than the tolerance.
     """
     store = RunStore(root)
     store.prepare()
@@ -136,26 +170,53 @@ def import_archive(path: Path, root: Path, notice: Callable[[str], None] = lambd
         staging = RunStore(Path(temporary))
         names = _unpack(path, staging.root)
         try:
-            records = staging.read_cells()
-            for record in records:
-                _check_cell(staging, record)
-            cells = {record.fingerprint for record in records}
-            if orphans := sorted(n for n in names if not n.startswith(GALLERY) and Path(n).stem not in cells):
-                raise ResultsError(f"{orphans[0]} belongs to no cell of the archive")
+            found = list(_unpacked_cells(staging, names))
         except ResultsError as error:
             text = str(error).replace(f"{staging.root}/", "").partition("; ")[0]
             raise ResultsError(f"{path} is refused, nothing was imported: {text}") from error
-        known = [r for r in records if store.cell_path(r.fingerprint).exists()]
-        for record in known:
-            if store.read_cell(record.fingerprint) != record:
+        first = {record.fingerprint: record for source, record in found if source is staging}
+        cells = []
+        for source, record in found:
+            here = store.cell_path(record.fingerprint).exists()
+            main = store.read_cell(record.fingerprint) if here else first[record.fingerprint]
+            if text := disagreement(main, record, tolerance):
                 raise ResultsError(
-                    f"{path} is refused, nothing was imported: its cell {record.fingerprint[:16]} "
+                    f"{path} is refused, nothing was imported: its cell {record.short_fingerprint} "
                     f"({record.selector.name} on {record.task.name}) has the same fingerprint as one in {root}, but "
-                    "other values"
+                    f"other values: {text}, at keep ratio {record.keep_ratio:g}, seed {record.seed}; rounding may "
+                    f"change it by {tolerance:g}"
                 )
-        _move(names, staging, store, {r.fingerprint for r in known}, notice)
-    new = [r.fingerprint for r in records if r not in known]
-    return Imported(tuple(new), tuple(r.fingerprint for r in known))
+            target = store if record == main else replicate_store(store, record)
+            cells.append(_Cell(record, source, target, target.cell_path(record.fingerprint).exists()))
+        _move(names, staging, store, cells, notice)
+    return _imported(cells, store)
+
+
+def _unpacked_cells(staging: RunStore, names: Iterable[str]) -> Iterator[tuple[RunStore, CellRecord]]:
+    """Cells and replicates of an unpacked archive, checked. Raises ResultsError if one is damaged or incomplete."""
+    found = [(staging, record) for record in staging.read_cells()]
+    for _, record in list(found):
+        found += [(one, one.read_cell(record.fingerprint)) for one in staging.replicates(record.fingerprint)]
+    for source, record in found:
+        _check_cell(source, record)
+    owned = {(source.root, record.fingerprint) for source, record in found}
+    for name in sorted(names):
+        file = staging.root / name
+        if not name.startswith(f"{GALLERY}/") and (file.parent.parent, file.stem) not in owned:
+            raise ResultsError(f"{name} belongs to no cell of the archive")
+    return iter(found)
+
+
+def _imported(cells: Sequence[_Cell], store: RunStore) -> Imported:
+    new = [one for one in cells if not one.known]
+    replicates = [one.record for one in new if one.target is not store]
+    widths = [spread((store.read_cell(record.fingerprint), record), record.task.headline) for record in replicates]
+    return Imported(
+        tuple(one.record.fingerprint for one in new if one.target is store),
+        tuple(one.record.fingerprint for one in cells if one.known),
+        tuple(record.fingerprint for record in replicates),
+        max((width for width in widths if not math.isnan(width)), default=0.0),
+    )
 
 
 def _check_cell(store: RunStore, record: CellRecord) -> None:
@@ -205,18 +266,21 @@ def _unpack(path: Path, to: Path) -> list[str]:
 
 
 def _move(
-    names: Iterable[str], staging: RunStore, store: RunStore, known: set[str], notice: Callable[[str], None]
+    names: Iterable[str], staging: RunStore, store: RunStore, cells: Iterable[_Cell], notice: Callable[[str], None]
 ) -> None:
     """Move files into the run folder, records last. Existing files are kept."""
+    owner = {(one.source.root, one.record.fingerprint): one for one in cells}
     kept = 0
-    for name in sorted(names, key=lambda one: (one.startswith("cells/"), one)):
-        there = store.root / name
-        own = Path(name).stem in known
-        if own and there.exists():
-            kept += not name.startswith("cells/") and there.read_bytes() != (staging.root / name).read_bytes()
-        elif there.exists() and name.startswith(f"{GALLERY}/"):
-            kept += there.read_bytes() != (staging.root / name).read_bytes()
+    for name in sorted(names, key=lambda one: (Path(one).parent.name == "cells", one)):
+        file = staging.root / name
+        if name.startswith(f"{GALLERY}/"):
+            there, known = store.root / name, True
         else:
-            store.write(there, (staging.root / name).read_bytes())
+            cell = owner[file.parent.parent, file.stem]
+            there, known = cell.target.root / file.parent.name / file.name, cell.known
+        if known and there.exists():
+            kept += file.parent.name != "cells" and there.read_bytes() != file.read_bytes()
+        else:
+            store.write(there, file.read_bytes())
     if kept:
         notice(f"{kept} files of provenance or the gallery differ from those in the run folder, which were kept")

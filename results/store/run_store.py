@@ -7,6 +7,7 @@ Layout of a run folder (`--out`, by default `runs/`):
     evidence/<fingerprint>.npz       resampling summary, for intervals (summary_store.py)
     bootstrap/<fingerprint>.npz      cached bootstrap estimates (replicates.py)
     provenance/<fingerprint>.json    time, machine, versions and cost; not part of the result
+    replicates/<fingerprint>/<digest>/    the same cell measured elsewhere: the four files above (cell_replicates.py)
     partial/<group>/<first>-<end>.parquet   finished chunks of unfinished cells
     gallery/                         images and ranks for the report (gallery.py)
     scores/                          cached scores (harness/evaluation/score_cache.py)
@@ -40,6 +41,9 @@ from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.schema.rows import Row
 from ltrp_bench.results.store.summary_store import from_npz, to_npz
 from ltrp_bench.results.summaries.base import ResamplingSummary
+
+REPLICATES: Final = "replicates"
+"""Folder of the replicates of cells."""
 
 _CELL: Final = re.compile(r"[0-9a-f]{64}\.json")
 
@@ -191,6 +195,12 @@ class RunStore:
             raise ResultsError(f"{self.root} is not a folder; `ltrp-bench run --out {self.root}` creates it")
         names = sorted(path.name for path in folder.glob("*.json")) if folder.is_dir() else []
         return [self.read_cell(name.removesuffix(".json")) for name in names if _CELL.fullmatch(name)]
+
+    def replicates(self, fingerprint: str) -> list[RunStore]:
+        """The replicates of a cell, each as a run folder with this cell only, in a fixed order."""
+        folder = self.root / REPLICATES / fingerprint
+        stores = [RunStore(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+        return [one for one in stores if one.cell_path(fingerprint).exists()]
 
     def read_images(self, fingerprint: str) -> Images:
         """Image id -> rows of a finished cell, checked against its record.

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ltrp_bench.harness.cli.terminal.messages import counted
+from ltrp_bench.results.leaderboard.cost import break_even_text
 from ltrp_bench.results.leaderboard.export import rank_text
 from ltrp_bench.results.leaderboard.exposure_text import (
     LISTED,
@@ -22,6 +23,7 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     few_text,
     split_text,
 )
+from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,10 +160,12 @@ def _exposure_lines(parts: Sequence[Sequence[Row]]) -> list[Text]:
     for part in parts:
         for note in exposure_notes(part, listed=LISTED):
             tasks.setdefault(note, []).append(str(part[0]["task"]))
+    replicates = [(str(part[0]["task"]), line) for part in parts if (line := replicate_text(part))]
     if len({str(part[0]["task"]) for part in parts}) == 1:
-        return [Text(note) for note in tasks]
+        return [Text(note) for note in (*tasks, *(line for _, line in replicates))]
     split = ((note.partition(": "), list(dict.fromkeys(own))) for note, own in tasks.items())
-    return [Text(f"{who} on {', '.join(own)}: {what}") for (who, _, what), own in split]
+    lines = [f"{who} on {', '.join(own)}: {what}" for (who, _, what), own in split]
+    return [Text(line) for line in (*lines, *(f"{task}: {line}" for task, line in replicates))]
 
 
 def _table(
@@ -241,7 +245,7 @@ def _columns(mixed: set[str]) -> list[_Column]:
         _Column("unseen retention", _value("retention_unseen", ".3f", interval=False), marked=True),
         _Column("rank", lambda row: rank_text(row, "")),
         _Column("rank on unseen", lambda row: rank_text(row, "unseen_")),
-        _Column("as random at", _value("break_even_random", ".2f")),
+        _Column("as random at", lambda row: break_even_text(row, "random") or "-"),
         _Column("images/s", _value("images_per_second", ".1f")),
         _Column("seeds", lambda row: str(row["seeds"])),
         _Column("images", lambda row: str(row["images"])),
@@ -259,8 +263,8 @@ def _value(name: str, form: str = ".4f", interval: bool = True) -> Callable[[Row
         value = float(row.get(name, math.nan))
         low, high = (float(row.get(f"{name}_{end}", math.nan)) for end in ("low", "high"))
         spread = float(row.get(f"{name}_std", math.nan))
-        if not math.isfinite(value):
-            return "-" if math.isnan(value) else "beyond"
+        if math.isnan(value):
+            return "-"
         if interval and not math.isnan(low):
             return f"{value:{form}} [{low:{form}} {high:{form}}]"
         return f"{value:{form}}" if math.isnan(spread) else f"{value:{form}} ±{spread:.4f}"

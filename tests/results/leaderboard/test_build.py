@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ltrp_bench.results.leaderboard.build import (
 )
 from ltrp_bench.results.leaderboard.export import latex, markdown
 from ltrp_bench.results.schema.record import Identity, ResultsError, TaskInfo, cell_fingerprint
+from ltrp_bench.results.store.archive import export, import_archive
 
 
 def _row(frame: pd.DataFrame, selector: str, ratios: str) -> pd.Series:
@@ -120,5 +122,44 @@ def test_other_metrics(world: Any) -> None:
     assert frame["metric"].tolist() == ["coverage_small"] and frame["all"].tolist() == [0.5]
     both = LeaderboardOptions(metrics=("coverage", "coverage_small"))
     assert load_leaderboard(world.store.root, both).frame["metric"].tolist() == ["coverage", "coverage_small"]
+    with pytest.raises(ResultsError, match=r"metric coverge; did you mean coverage.*\? known metrics: coverage,"):
+        load_leaderboard(world.store.root, LeaderboardOptions(metrics=("coverage", "coverge")))
     with pytest.raises(ResultsError, match="no cell has the metric nonsense; known metrics: coverage,"):
         load_leaderboard(world.store.root, LeaderboardOptions(metrics=("nonsense",)))
+
+
+def test_a_control_that_was_not_measured_is_named(world: Any) -> None:
+    world.cell("good", 0.5, 0.6)
+    world.cell("variance", 0.5, 0.5)
+    notices: list[str] = []
+    frame = load_leaderboard(world.store.root, notice=notices.append).frame
+    assert frame["gap_adjusted"].isna().all()
+    assert notices == ["no adjusted gap on shapes-coverage: the control center was not measured"]
+    # Runs without any control are not asked for one, unless by name.
+    options = LeaderboardOptions(controls=("centre", "edges"))
+    load_leaderboard(world.store.root, options, notice=notices.append)
+    assert notices[1:] == ["no adjusted gap on shapes-coverage: the controls centre and edges were not measured"]
+    world.cell("center", 0.5, 0.5)
+    assert not load_leaderboard(world.store.root, notice=notices.append).frame["gap_adjusted"].isna().any()
+    assert len(notices) == 2
+
+
+def test_replicates_are_counted_and_their_spread_is_shown(world: Any, other_world: Any, tmp_path: Path) -> None:
+    """0.25 * (0.604 - 0.6) = 0.001 in all three groups."""
+    for skill, one in ((0.6, world), (0.604, other_world)):
+        one.cell("good", 0.25, skill)
+        one.cell("random", 0.25, 0.3)
+    export(other_world.store.root, tmp_path / "a.zip")
+    import_archive(tmp_path / "a.zip", world.store.root)
+    before = world.store.read_cells()
+    frame = load_leaderboard(world.store.root).frame
+    good, random = _row(frame, "good", "0.25"), _row(frame, "random", "0.25")
+    assert good["all"] in [record.value("coverage", "all") for record in before] and len(frame) == 2
+    assert (good["replicates"], random["replicates"]) == (1, 0)
+    assert good["replicate_spread"] == pytest.approx(0.001) and math.isnan(random["replicate_spread"])
+    line = "1 of 2 rows were measured on up to 2 machines; their values differ by at most 0.001 (good at 0.25)"
+    assert line in markdown(frame) and line in latex(frame)
+    assert "machines" not in markdown(frame[frame["selector"] == "random"])
+    # Replicates are grouped like their cell.
+    regrouped = load_leaderboard(world.store.root, LeaderboardOptions(unseen_by="common")).frame
+    assert _row(regrouped, "good", "0.25")["replicate_spread"] == pytest.approx(0.001)

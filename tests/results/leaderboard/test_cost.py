@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ltrp_bench.results.leaderboard.cost import add_break_even, add_cost
+from ltrp_bench.results.leaderboard.cost import add_break_even, add_cost, break_even_text
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import TableRow
 from ltrp_bench.results.schema.record import CellRecord
@@ -68,6 +68,18 @@ RANDOM = (_row("random", 0.5, 0.4), _row("random", 0.25, 0.2))
 @pytest.mark.parametrize(("value", "expected"), [(0.3, 0.375), (0.2, 0.25), (0.1, 0.25), (0.4, 0.5), (0.41, math.inf)])
 def test_break_even_is_interpolated(value: float, expected: float) -> None:
     assert _break_even(value, *RANDOM) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "outside", "text"),
+    [(0.1, "below", "<0.25"), (0.2, "", "0.25"), (0.3, "", "0.38"), (0.4, "", "0.50"), (0.41, "beyond", "beyond")],
+)
+def test_rows_outside_the_measured_ratios_say_so(value: float, outside: str, text: str) -> None:
+    """The number stays the lowest ratio, so that columns of numbers remain what they were."""
+    row = _row("ltrp", 0.25, value)
+    add_break_even([row, *RANDOM])
+    assert row.values["break_even_random_range"] == outside and break_even_text(row.values, "random") == text
+    assert row.values["break_even_downsample_range"] == break_even_text(row.values, "downsample") == ""
 
 
 def test_the_whole_image_ends_the_curve() -> None:

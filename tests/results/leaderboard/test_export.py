@@ -132,6 +132,19 @@ def test_names_of_two_tasks_have_ids(leaderboard: Leaderboard, world: Any) -> No
     assert len(ids) == 2
 
 
+def test_names_of_two_selectors_have_ids(leaderboard: Leaderboard, world: Any) -> None:
+    assert "| good_one " in markdown(leaderboard.frame)
+    world.cell("good_one", 0.25, 0.5, weights="w2")
+    world.cell("good_one", 0.5, 0.5, weights="w2")
+    board = load_leaderboard(world.store.root)
+    ids = sorted(set(board.frame.loc[board.frame["selector"] == "good_one", "selector_id"]))
+    body = [line.split("|") for line in markdown(board.frame).splitlines() if line.startswith("| 0.25")]
+    assert [line[2].strip() for line in body] == [*(f"good_one {one}" for one in ids), "random"]
+    assert all(f"good\\_one {one} &" in latex(board.frame) for one in ids) and len(ids) == 2
+    pairs = [line.split("|") for line in markdown(board.pairs).splitlines() if line.startswith("| 0.25")]
+    assert {line[i].strip() for line in pairs for i in (3, 4)} == {*(f"good_one {one}" for one in ids), "random"}
+
+
 def test_unknown_suffix(leaderboard: Leaderboard, tmp_path: Path) -> None:
     assert check_suffix(tmp_path / "a.CSV") == ".csv"
     with pytest.raises(ResultsError, match=r"unknown table format '\.xlsx'; use one of \.csv, \.parquet, \.md, \.tex"):

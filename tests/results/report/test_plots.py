@@ -101,6 +101,21 @@ def test_curves_of_exposed_selectors(frame: pd.DataFrame, exposed: pd.DataFrame)
     assert before._suptitle.get_text().startswith("title\nunseen by imagenet1k: 1 of 2")  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("left", "text"),
+    [
+        (["variance"], "the control center was\nnot measured"),
+        ([], "the controls variance and center were\nnot measured"),
+        (["variance", "center"], "no row has an adjusted gap"),
+    ],
+)
+def test_gaps_name_the_controls_that_are_missing(frame: pd.DataFrame, left: list[str], text: str) -> None:
+    kept = frame["selector"].isin(left) | ~frame["selector"].isin(["variance", "center"])
+    with plot_style():
+        adjusted = draw_gaps(_panels(frame[kept].assign(gap_adjusted=math.nan), 0.25)).axes[1]
+    assert [one.get_text() for one in adjusted.texts] == [text]
+
+
 def test_gaps_of_exposed_selectors_are_pale(exposed: pd.DataFrame) -> None:
     with plot_style():
         figure = draw_gaps(_panels(exposed, 0.25))

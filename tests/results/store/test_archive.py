@@ -29,7 +29,7 @@ def filled(world: Any) -> Any:
     for ratio in (0.25, 0.5):
         record = world.cell("ltrp.shapes", ratio, 0.6)
         world.cell("random", ratio, 0.3)
-        world.cell("old", ratio, 0.3, summary=False, task="other-task")
+        world.cell("old", ratio, 0.4, summary=False, task="other-task")
     ids = record.task.identity.short, record.selector.identity.short
     write_images(world.store, ids[0], [Thumbnail("a", 2, 2, b"webp")])
     write_ranks(world.store, *ids, 0, {"a": np.zeros((1, 1), np.int32)})
@@ -165,6 +165,92 @@ def test_other_values_with_the_same_fingerprint_are_rejected(filled: Any, other_
     ):
         import_archive(tmp_path / "a.zip", other_world.store.root)
     assert _files(other_world.store.root) == before
+
+
+def _rounded_otherwise(world: Any, selector: str, skill: float, weight: str = "w1") -> Any:
+    """A cell of `world` as another machine has it."""
+    record = world.cell(selector, 0.25, skill, weights=weight)
+    path = world.store.provenance_path(record.fingerprint)
+    path.write_text(path.read_text().replace('"here"', '"there"'))
+    return record
+
+
+def test_cells_that_differ_by_rounding_are_replicates(filled: Any, other_world: Any, tmp_path: Path) -> None:
+    """Values of 0.25 * 0.6 = 0.15 and 0.25 * 0.601 beside the same images: 0.00025 apart."""
+    mine = _rounded_otherwise(other_world, "ltrp.shapes", 0.601)
+    export(filled.store.root, tmp_path / "theirs.zip")
+    before = _files(other_world.store.root)
+    done = import_archive(tmp_path / "theirs.zip", other_world.store.root)
+    theirs = filled.store.read_cell(mine.fingerprint)
+    assert done.replicates == (mine.fingerprint,) and len(done.new) == 5 and not done.known
+    assert done.spread == pytest.approx(0.00025)
+    # What was here is as it was; the replicate has its own rows, summary and provenance.
+    assert {name: _files(other_world.store.root)[name] for name in before} == before
+    (replicate,) = other_world.store.replicates(mine.fingerprint)
+    assert replicate.root.parent == other_world.store.root / "replicates" / mine.fingerprint
+    assert replicate.read_cell(mine.fingerprint) == theirs != mine
+    assert replicate.read_images(mine.fingerprint) == filled.store.read_images(mine.fingerprint)
+    assert replicate.read_summary(theirs).measured("coverage", "all") == pytest.approx(theirs.value("coverage", "all"))
+    machines = [one.read_provenance(mine.fingerprint)["machine"] for one in (other_world.store, replicate)]
+    assert machines == ["there", "here"]
+    # Cells are listed once.
+    assert len(other_world.store.read_cells()) == 6
+    # The same archive again changes nothing; nor does one's own, which a colleague has merged with theirs.
+    everything = sorted(path for path in other_world.store.root.rglob("*"))
+    again = import_archive(tmp_path / "theirs.zip", other_world.store.root)
+    assert len(again.known) == 6 and not again.new and not again.replicates
+    assert sorted(path for path in other_world.store.root.rglob("*")) == everything
+
+
+def test_replicates_travel_with_their_cell(filled: Any, other_world: Any, tmp_path: Path) -> None:
+    mine = _rounded_otherwise(other_world, "ltrp.shapes", 0.601)
+    export(filled.store.root, tmp_path / "theirs.zip")
+    import_archive(tmp_path / "theirs.zip", other_world.store.root)
+    assert export(other_world.store.root, tmp_path / "both.zip") == 6
+    done = import_archive(tmp_path / "both.zip", tmp_path / "third")
+    assert len(done.new) == 6 and done.replicates == (mine.fingerprint,)
+    (replicate,) = RunStore(tmp_path / "third").replicates(mine.fingerprint)
+    assert replicate.read_cell(mine.fingerprint) == filled.store.read_cell(mine.fingerprint)
+    # There, what is our replicate is the cell itself, and the other way round.
+    back = import_archive(tmp_path / "both.zip", filled.store.root)
+    assert back.replicates == (mine.fingerprint,) and len(back.known) == 6 and not back.new
+    assert filled.store.replicates(mine.fingerprint)[0].read_cell(mine.fingerprint) == mine
+    # A damaged replicate is no less refused than a damaged cell.
+    for change, message in (
+        (_replicate_lost, "belongs to no cell"),
+        (_replicate_rows, "does not belong to the record"),
+    ):
+        export(other_world.store.root, tmp_path / "both.zip")
+        _rewritten(tmp_path / "both.zip", change, True)
+        with pytest.raises(ResultsError, match=message):
+            import_archive(tmp_path / "both.zip", tmp_path / "fourth")
+        assert not list((tmp_path / "fourth").glob("*/*"))
+
+
+def _replicate_lost(files: dict[str, bytes]) -> None:
+    del files[next(n for n in files if n.startswith("replicates/") and "/cells/" in n)]
+
+
+def _replicate_rows(files: dict[str, bytes]) -> None:
+    name = next(n for n in files if n.startswith("replicates/") and "/records/" in n)
+    files[name] = files[name.split("/", 3)[3]]
+
+
+def test_the_tolerance_decides_what_is_rounding(filled: Any, other_world: Any, tmp_path: Path) -> None:
+    """0.25 * (0.63 - 0.6) = 0.0075 is more than 0.005; the message names metric and values."""
+    mine = other_world.cell("ltrp.shapes", 0.25, 0.63)
+    theirs = filled.store.read_cell(mine.fingerprint)
+    export(filled.store.root, tmp_path / "a.zip")
+    values = f"coverage of all is {theirs.value('coverage', 'all'):.4f}, not {mine.value('coverage', 'all'):.4f}"
+    with pytest.raises(
+        ResultsError, match=f"other values: {values}, at keep ratio 0.25, seed 0; .* change it by 0.005"
+    ):
+        import_archive(tmp_path / "a.zip", other_world.store.root)
+    assert len(other_world.store.read_cells()) == 1
+    code = run_command(
+        ["results", "import", str(tmp_path / "a.zip"), str(other_world.store.root), "--tolerance", "0.01"]
+    )
+    assert code == 0 and len(other_world.store.replicates(mine.fingerprint)) == 1
 
 
 def test_links_and_truncated_and_foreign_files_are_rejected(filled: Any, tmp_path: Path) -> None:
