@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import BatchContext, Selector
-from ltrp_bench.selectors.checkpoints import load_content, load_into, load_state, mismatch
+from ltrp_bench.selectors.checkpoints import bare_state, load_content, load_into, load_state, mismatch, unwrap_state
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
 from ltrp_bench.selectors.option_checks import check_value, check_whole
@@ -235,8 +235,9 @@ def _parts(state: Mapping[str, Tensor], block: int) -> frozenset[str]:
 
 def _averaged_state(path: Path) -> dict[str, Tensor]:
     """Tensors of a file; the averaged ones ("state_dict_ema") if it holds both, as in the published code."""
-    content = load_content(path) if path.suffix != ".safetensors" else None
+    content = load_content(path)
     if isinstance(content, Mapping) and isinstance(averaged := content.get("state_dict_ema"), Mapping):
-        tensors = {str(k).removeprefix("module."): v for k, v in averaged.items() if isinstance(v, Tensor)}
-        return {k: v.float() for k, v in tensors.items()}
-    return {k: v.float() for k, v in load_state(path).items()}
+        state = unwrap_state(averaged, path)
+    else:
+        state = load_state(path)
+    return {k: v.float() for k, v in bare_state(state, r"blocks\.0\.attn\.query\.weight", "pos_embed").items()}

@@ -5,7 +5,7 @@ Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, secti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -35,10 +35,12 @@ class AttentionRolloutSelector(Selector):
         fusion: reduction of the heads to one A: "mean" (as published), "min" or "max".
         discard_ratio: share of the smallest entries of each A (and of entries equal to the greatest of them) that are
             set to 0 first, in [0, 1); attention to the class token stays. 0 as published.
+        mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
     """
 
     name = "attention-rollout"
     weights_family = "vit"
+    later_options = ("mean", "std")
 
     def __init__(
         self,
@@ -49,11 +51,13 @@ class AttentionRolloutSelector(Selector):
         label_set: str | None = None,
         fusion: Fusion = "mean",
         discard_ratio: float = 0.0,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         check_value(f"selector {self.name!r}", "fusion", fusion, Fusion)
         if not 0 <= discard_ratio < 1:
             raise UsageError(f"selector {self.name!r}: discard_ratio must be in [0, 1), got {discard_ratio!r}")
-        backbone = load_backbone(weights, model, heads=heads, label_set=label_set)
+        backbone = load_backbone(weights, model, heads=heads, label_set=label_set, mean=mean, std=std)
         check_plain(backbone.model, self.name)
         self.model = backbone.model
         backbone.configure(self)

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
-import pickle
 import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.files.file_kinds import kind_of
+from ltrp_bench.selectors.files.plain_pickles import load_plain
+from ltrp_bench.selectors.files.prefixes import bare_state, strip_prefix, unwrap_state, without_wrappers
+
+__all__ = [
+    "bare_state",
+    "load_content",
+    "load_into",
+    "load_metadata",
+    "load_state",
+    "looks_like",
+    "mismatch",
+    "resolve",
+    "save_safetensors",
+    "sha256_of",
+    "shipped",
+    "strip_prefix",
+    "unwrap_state",
+]
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
-WRAPPERS = ("model", "state_dict", "teacher", "model_state_dict", "model_ema", "module", "net")
 
 # Keys that identify a kind of model, most specific first, for the "looks like" of error messages.
 SIGNS: tuple[tuple[str, str], ...] = (
     (r"^score_net\.", "an LTRP ranker (official wrapping)"),
     (r"^score_head\.", "an LTRP ranker of ltrp-bench"),
     (r"^(wfm\.|decoder_blocks\.\d+\.cross_attn\.)", "a CrossMAE pretraining checkpoint"),
+    (r"^register_tokens$", "DINOv2 with registers, which the ViTs here do not have"),
+    (r"^blocks\.\d+\.mlp\.w12\.", "DINOv2's giant, with an MLP that the ViTs here do not have"),
+    (r"^blocks\.\d+\.ls1\.gamma$", "DINOv2 or DeiT III (layer scale)"),
+    (
+        r"^(.*\.)?transformer\.resblocks\.|^(.*\.)?visual\.(class_embedding|conv1)",
+        "CLIP in OpenAI's or open_clip's own names",
+    ),
+    (r"^(.*\.)?vision_model\.|^(text_model|logit_scale|logit_bias)(\.|$)", "CLIP or SigLIP"),
+    (r"^norm_pre\.weight$", "the image tower of CLIP: give model=TIMM_NAME"),
+    (r"^attn_pool\.", "the image tower of SigLIP or of another model with attention pooling"),
     (r"^(mask_token|decoder_blocks\.)", "a MAE pretraining checkpoint"),
     (r"^score_predictor\.", "a DynamicViT"),
     (r"^policy\.state_encoder\.", "a GFNet"),
@@ -73,11 +98,10 @@ def sha256_of(path: str | Path) -> str:
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:
-    """Metadata of a safetensors file; empty for any other kind of file."""
+    """Metadata of a safetensors file, whatever its name; empty for a torch file."""
     path = Path(path)
-    if path.suffix != ".safetensors":
+    if kind_of(path) != "safetensors":
         return {}
-    _must_be_file(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             return dict(file.metadata() or {})
@@ -88,62 +112,29 @@ def load_metadata(path: str | Path) -> dict[str, str]:
 def load_state(path: str | Path) -> dict[str, Tensor]:
     """Load all tensors of a checkpoint, on the CPU, by key.
 
-    Reads safetensors and torch pickles of plain tensors (`weights_only`, never code), without the wrappers of official
-    files ("model", "state_dict", "teacher", …) and without a leading "module.".
+    Reads safetensors and torch pickles of plain tensors (never code), told by their bytes, without the wrappers of
+    official files ("model", "state_dict", "teacher", …) and without the prefixes that wrappers of modules leave.
 
     Raises:
         InputError: the file is missing, corrupt, or holds anything but plain weights.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
+    if kind_of(path) != "safetensors":
         return unwrap_state(load_content(path), path)
-    _must_be_file(path)
     try:
         with safe_open(str(path), framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return without_wrappers({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"cannot read weights {path}: corrupt safetensors file ({_short(error)})") from None
 
 
 def load_content(path: str | Path) -> Any:
-    """Load the content of a torch file as it was saved, for files with several state dicts.
+    """Load the content of a torch file as it was saved, for files with several state dicts; {} for a safetensors file.
 
-    Plain data only, never code (`weights_only`). Errors as in `load_state`.
+    Plain data only, never code. Errors as in `load_state`.
     """
     path = Path(path)
-    _must_be_file(path)
-    try:
-        # Official EViT and MAE files contain their command line as a Namespace, which is plain data.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if found:
-            raise InputError(
-                f"cannot read weights {path}: not a plain pickle of tensors, it needs {found[1]}; "
-                "re-save its state dict alone"
-            ) from None
-        raise InputError(f"cannot read weights {path}: corrupt or not a torch file") from None
-    except Exception as error:
-        # On other bytes the unpickler raises errors without meaning, e.g. KeyError with a bare number.
-        why = f" ({_short(error)})" if isinstance(error, (OSError, RuntimeError)) else ""
-        raise InputError(f"cannot read weights {path}: corrupt or not a torch file{why}") from None
-
-
-def unwrap_state(content: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict inside the content of a torch file, as `load_state` returns it; `InputError` if there is none."""
-    while isinstance(content, Mapping):
-        tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
-        if not inner or len(tensors) > len(content) / 2:
-            if tensors and all(key.startswith("module.") for key in tensors):
-                tensors = strip_prefix(tensors, "module.")
-            if tensors:
-                return tensors
-            break
-        content = inner[0]
-    kind = f"keys {', '.join(map(str, list(content)[:4]))}" if isinstance(content, Mapping) else type(content).__name__
-    raise InputError(f"cannot read weights {path}: no state dict inside ({kind})")
+    return {} if kind_of(path) == "safetensors" else load_plain(path)
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model") -> None:
@@ -198,11 +189,6 @@ def looks_like(state: Mapping[str, Tensor]) -> str:
     return f"something unknown ({', '.join(list(state)[:3])}, …)" if state else "an empty checkpoint"
 
 
-def strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Entries with keys that start with `prefix`, under keys without it."""
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-
-
 def save_safetensors(path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
     """Write weights as safetensors, atomically: the file is either the old or the complete new one.
 
@@ -240,13 +226,6 @@ def _ordered(data: bytes) -> bytes:
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + data[8 + size :]
-
-
-def _must_be_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"weights not found: {path}")
-    if not path.is_file():
-        raise InputError(f"weights {path} are not a file")
 
 
 def _size(tensor: Tensor) -> str:

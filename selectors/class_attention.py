@@ -8,8 +8,8 @@ Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021 (MoC
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,14 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
-from ltrp_bench.selectors.checkpoints import load_metadata, load_state, resolve
+from ltrp_bench.selectors.checkpoints import resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_value
-from ltrp_bench.selectors.vit.backbones import blocks_until, class_attention, load_backbone, tagged_name
+from ltrp_bench.selectors.vit.backbones import blocks_until, class_attention, load_backbone
 from ltrp_bench.selectors.vit.stem import ConvStem
+from ltrp_bench.selectors.vit.supervision import labels_in
 from ltrp_bench.selectors.vit.timm_tags import label_sets_of
+from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
 
 Rule = Literal["mean", "head", "mass"]
 
@@ -40,9 +42,11 @@ class ClassAttentionSelector(Selector):
         heads: number of attention heads; only needed if it is not the published one.
         any_size: accept images of any whole number of patches, with interpolated positions, not only of the training
             size.
+        mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
     """
 
     supervision = Supervision.self_supervised()
+    later_options = ("mean", "std")
     _drop: tuple[str, ...] = ()
     _probes = False
 
@@ -55,9 +59,19 @@ class ClassAttentionSelector(Selector):
         mass: float = 0.6,
         heads: int | None = None,
         any_size: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
-        refuse_labels(resolve(weights), self.name, self._probes)
-        backbone = load_backbone(weights, heads=heads, supervised=False, drop=self._drop)
+        trained = supervision_or_refusal(read_vit_file(resolve(weights)), self.name, self._probes)
+        backbone = load_backbone(
+            weights,
+            heads=heads,
+            label_set=str(trained),
+            drop=self._drop,
+            mean=mean,
+            std=std,
+            published=trained.kind == "self",
+        )
         self.model = backbone.model
         check_layout(self.model, self.name)
         count = int(self.model.blocks[-1].attn.num_heads)
@@ -70,6 +84,8 @@ class ClassAttentionSelector(Selector):
         if not 0 < mass <= 1:
             raise UsageError(f"selector {self.name!r}: mass must be in (0, 1], got {mass}")
         backbone.configure(self)
+        if trained.kind == "labels" and not any("captions" in line for line in self.assumptions):
+            self.assumptions += ("these weights were trained with captions, and count as such",)
         if any_size:
             self.input_size = None
         self.rule, self.head, self.mass = rule, head, mass
@@ -118,34 +134,46 @@ class MocoSelector(ClassAttentionSelector):
         mass: float = 0.6,
         heads: int = 12,
         any_size: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(weights, rule=rule, head=head, mass=mass, heads=heads, any_size=any_size)
+        super().__init__(weights, rule=rule, head=head, mass=mass, heads=heads, any_size=any_size, mean=mean, std=std)
 
 
-def refuse_labels(path: Path, name: str, probes: bool) -> None:
-    """Raise `InputError` for weights that were trained with labels, since the selector is reported as label-free.
+def supervision_or_refusal(file: ViTFile, name: str, probes: bool) -> Supervision:
+    """Supervision of weights for a selector that is reported as label-free: none, or the captions of CLIP.
 
     Args:
-        path: file of the weights.
+        file: the weights.
         name: name of the selector.
-        probes: accept a classifier; published files hold one that was trained on the frozen backbone.
+        probes: accept a classifier on a frozen backbone; published files of MoCo v3 hold one.
+
+    Raises:
+        InputError: the weights were trained with labels, or are the backbone of a detector.
     """
-    labels = json.loads(load_metadata(path).get("config", "{}")).get("label_set")
-    if labels is None and (model := tagged_name(path)) is not None:
+    labels = file.config.get("label_set")
+    if labels is None and file.tagged is not None:
         try:
-            labels = "+".join(label_sets_of(model)) or None
+            labels = "+".join(label_sets_of(file.tagged)) or None
         except InputError as error:
             raise InputError(
-                f"selector {name!r} needs weights trained without labels, and the name {path.name} does not tell: if "
+                f"selector {name!r} needs weights trained without labels, and the name {file.tagged} does not tell: if "
                 "they were, use a file name without a timm tag"
             ) from error
-    heads = [v for k, v in load_state(path).items() if k.endswith("head.weight") and v.ndim == 2 and v.shape[0] > 1]
-    if labels is None and heads and not probes:
-        labels = f"a classifier of {heads[0].shape[0]} classes"
+    if labels is None and file.is_vit:
+        if file.evidence.captions:
+            return Supervision.labels("captions")
+        if not probes or file.evidence.detector or not file.evidence.frozen_positions:
+            labels = labels_in(file.evidence) or None
+        if labels is None and file.evidence.classes and not probes:
+            labels = f"a classifier of {file.evidence.classes} classes"
+    if labels == "captions":
+        return Supervision.labels("captions")
     if labels is not None:
         raise InputError(
-            f"{path.name} was trained with labels ({labels}); selector {name!r} needs weights trained without"
+            f"{file.path.name} was trained with labels ({labels}); selector {name!r} needs weights trained without"
         )
+    return Supervision.self_supervised()
 
 
 def check_layout(model: VisionTransformer, name: str) -> None:

@@ -7,7 +7,9 @@ section 3.2), which the LTRP paper compares with too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,10 +38,12 @@ class DPCKNNSelector(PlainSelector):
         neighbours: number of nearest patches, itself included, that determine the density; at least 2.
         model, heads, label_set: as in `load_backbone`; only with weights, whose supervision the selector has.
         seed: seed of the noise, below 1e-6, that separates equal densities.
+        mean, std: normalization of the images per channel, if the file does not say it; only with weights.
     """
 
     name = "dpc-knn"
     version = 2
+    later_options = ("mean", "std")
 
     def __init__(
         self,
@@ -51,16 +55,19 @@ class DPCKNNSelector(PlainSelector):
         heads: int | None = None,
         label_set: str | None = None,
         seed: int = 0,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         super().__init__(patch_size)
         check_whole(f"selector {self.name!r}", "neighbours", neighbours, 2)
         check_value(f"selector {self.name!r}", "seed", seed, int)
         self.neighbours, self.seed = neighbours, seed
         self.model = None
+        given: dict[str, Any] = {"model": model, "label_set": label_set, "mean": mean, "std": std}
         if weights is None:
-            refuse_options_without_weights(self.name, model=model, heads=heads, label_set=label_set)
+            refuse_options_without_weights(self.name, model=model, heads=heads, label_set=label_set, mean=mean, std=std)
             return
-        backbone = load_backbone(weights, model, heads=heads, label_set=label_set, drop=MAE_ONLY)
+        backbone = load_backbone(weights, heads=heads, drop=MAE_ONLY, **given)
         self.model = backbone.model
         backbone.configure(self)
 

@@ -150,12 +150,12 @@ def save_evit(path: str | Path, module: EViT, config: Mapping[str, Any] | None =
 
 def _stored_options(path: Path) -> dict[str, Any]:
     """Stages, keep rate and fusion from the metadata of our files, or the command line (`args`) of official files."""
-    if path.suffix == ".safetensors":
-        return dict(json.loads(load_metadata(path).get("config", "{}")))
+    config = json.loads(load_metadata(path).get("config", "{}"))
+    if config:
+        return dict(config)
     content = load_content(path)
-    arguments = (
-        vars(content["args"]) if isinstance(content, dict) and isinstance(content.get("args"), Namespace) else {}
-    )
+    given = content.get("args") if isinstance(content, dict) else None
+    arguments = vars(given) if isinstance(given, Namespace) else {}
     names = {"base_keep_rate": "keep_rate", "fuse_token": "fuse", "drop_loc": "stages"}
     stored = {ours: arguments[theirs] for theirs, ours in names.items() if arguments.get(theirs) is not None}
     if isinstance(stored.get("stages"), str):
@@ -178,10 +178,12 @@ class EViTSelector(Selector):
         stages: indices (from 0) of the blocks that drop tokens; None takes those of the file, else a quarter, a half
             and three quarters of the depth (3, 6, 9 of 12).
         fuse: fuse dropped tokens into one; None takes the setting of the file, else True.
+        mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
     """
 
     name = "evit"
     weights_family = "evit"
+    later_options = ("mean", "std")
 
     def __init__(
         self,
@@ -195,10 +197,21 @@ class EViTSelector(Selector):
         stages: Sequence[int] | None = None,
         fuse: bool | None = None,
         supervised: bool = True,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         path = resolve(weights)
-        backbone = load_backbone(path, model, heads=heads, label_set=label_set, supervised=supervised)
         known = _stored_options(path)
+        backbone = load_backbone(
+            path,
+            model,
+            heads=heads,
+            label_set=label_set,
+            supervised=supervised,
+            mean=mean,
+            std=std,
+            published="keep_rate" in known,
+        )
         if stages is None:
             stages = known.get("stages") or quarter_stages(len(backbone.model.blocks))
         if target_keep_ratio is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import timm
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.vit.backbones import timm_name
+from ltrp_bench.selectors.vit.vit_files import timm_name
 
 
 def timm_file(name: str, selector: str) -> Path:

@@ -8,7 +8,7 @@ sees only the embedded patches; option `policies` takes more of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import BatchContext, Selector
-from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve, strip_prefix
+from ltrp_bench.selectors.checkpoints import bare_state, load_into, load_state, mismatch, resolve, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_whole
 from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
@@ -104,10 +104,12 @@ class IARed2Selector(Selector):
         interpreter_heads: number of heads of the interpreters, which no file holds.
         heads: number of heads of the ViT; only needed if its width is not a published one.
         label_set: label set of the training; only needed if the number of classes does not identify it.
+        mean, std: normalization of the images per channel, if it is not that of the published files.
     """
 
     name = "iared2"
     weights_family = "iared2"
+    later_options = ("mean", "std")
 
     def __init__(
         self,
@@ -117,10 +119,14 @@ class IARed2Selector(Selector):
         interpreter_heads: int = INTERPRETER_HEADS,
         heads: int | None = None,
         label_set: str | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
-        state = load_state(resolve(weights))
+        state = bare_state(load_state(resolve(weights)), r"groups\.0\.agent\.qk\.weight")
         agents = _agent_state(state)
-        backbone = load_backbone(weights, heads=heads, label_set=label_set, drop=("groups.",))
+        backbone = load_backbone(
+            weights, heads=heads, label_set=label_set, drop=("groups.",), mean=mean, std=std, published=True
+        )
         self.model = IARed2(backbone.model, _groups(state, len(backbone.model.blocks)), interpreter_heads)
         load_into(self.model.agents, agents, "IA-RED2's interpreters")
         self.model.eval().requires_grad_(False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -89,9 +91,11 @@ class PatchNormSelector(PlainSelector):
             norms nearly equal); None measures pixels, in RGB units of [0, 1].
         patch_size: side of a patch in pixels; ignored with weights, which have their own.
         model, heads, label_set: as in `load_backbone`; only with weights, whose supervision the selector has.
+        mean, std: normalization of the images per channel, if the file does not say it; only with weights.
     """
 
     name = "patch-norm"
+    later_options = ("mean", "std")
 
     def __init__(
         self,
@@ -101,13 +105,16 @@ class PatchNormSelector(PlainSelector):
         model: str | None = None,
         heads: int | None = None,
         label_set: str | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         super().__init__(patch_size)
         self.model = None
+        given: dict[str, Any] = {"model": model, "label_set": label_set, "mean": mean, "std": std}
         if weights is None:
-            refuse_options_without_weights(self.name, model=model, heads=heads, label_set=label_set)
+            refuse_options_without_weights(self.name, model=model, heads=heads, label_set=label_set, mean=mean, std=std)
             return
-        backbone = load_backbone(weights, model, heads=heads, label_set=label_set, drop=MAE_ONLY)
+        backbone = load_backbone(weights, heads=heads, drop=MAE_ONLY, **given)
         self.model = backbone.model
         backbone.configure(self)
 

@@ -183,10 +183,12 @@ class ToMeSelector(Selector):
         model, heads, label_set, supervised: as in `load_backbone`.
         r: number of tokens merged in each block; None merges down to one patch, spread evenly over the blocks.
         target_keep_ratio: merge down to this share of the patches, spread evenly; instead of `r`.
+        mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
     """
 
     name = "tome"
     weights_family = "vit"
+    later_options = ("mean", "std")
 
     def __init__(
         self,
@@ -198,12 +200,16 @@ class ToMeSelector(Selector):
         supervised: bool = True,
         r: int | None = None,
         target_keep_ratio: float | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         if r is not None and target_keep_ratio is not None:
             raise UsageError("give r or target_keep_ratio, not both")
         if r is not None:
             check_whole("selector 'tome'", "r", r, 1)
-        backbone = load_backbone(weights, model, heads=heads, label_set=label_set, supervised=supervised)
+        backbone = load_backbone(
+            weights, model, heads=heads, label_set=label_set, supervised=supervised, mean=mean, std=std
+        )
         check_plain(backbone.model, "ToMe", class_token=False)
         self.net, self.grid = backbone.model, backbone.grid
         patches, depth = self.grid[0] * self.grid[1], len(self.net.blocks)

@@ -6,6 +6,7 @@ Tasks and models are imported inside the builders, so that the catalog's options
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -25,6 +26,7 @@ from ltrp_bench.tasks.data.single_label import SingleLabelDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.data.voc import VocDataset
 from ltrp_bench.tasks.models.bundled import shipped_model
+from ltrp_bench.tasks.models.class_order import read_class_names
 from ltrp_bench.tasks.options import (
     AnnotatedData,
     ClassificationOptions,
@@ -119,10 +121,15 @@ def build_classification(
         random_weights=options.random_weights,
         image_size=options.image_size,
         crop_pct=options.crop_pct,
+        heads=options.heads,
         config=config,
         classes=len(dataset.categories),
+        mean=options.mean,
+        std=options.std,
         device=options.device,
     )
+    if isinstance(data, ImageNetData) and data.classes is not None and model.class_names is None:
+        model = replace(model, class_names=dataset.categories)
     if spec.dataset == "imagenet" and options.split is None:
         _check_imagenet(dataset)
     return ClassificationTask(
@@ -164,8 +171,12 @@ def build_multilabel(spec: TaskSpec, data: Data, options: MultiLabelOptions) -> 
         head=options.head,
         image_size=options.image_size,
         config=config,
+        mean=options.mean,
+        std=options.std,
         device=options.device,
     )
+    if (names := read_class_names(options.classes)) is not None:
+        model = replace(model, class_names=names)
     return MultiLabelTask(
         spec.name,
         dataset,
@@ -192,7 +203,13 @@ def build_detection(spec: TaskSpec, data: Data, options: DetectionOptions) -> De
             f"{spec.name} needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
         )
     dataset = _object_dataset(spec, data)
-    detector = load_detector(config, weights=weights, random_weights=options.random_weights, device=options.device)
+    detector = load_detector(
+        config,
+        weights=weights,
+        random_weights=options.random_weights,
+        classes=read_class_names(options.classes),
+        device=options.device,
+    )
     split = _split(spec, data, options)
     if isinstance(options, VocDetectionOptions):
         return VocDetectionTask(
@@ -314,8 +331,14 @@ def _segmentor(dataset: SemanticDataset, options: SegmentationOptions) -> Segmen
         return _plain_segmentor(options.model_weights, {**PHOTO_SEGMENTOR, "classes": list(dataset.classes)}, options)
     if options.reduction == "drop":
         raise UsageError("only a plain ViT can drop patches, models of mmseg cannot: use reduction=fill")
+    if options.mean is not None or options.std is not None:
+        raise UsageError("mean and std of a model of mmseg are in its config: change them there")
     found = load_mmseg(
-        options.model, weights=options.model_weights, random_weights=options.random_weights, device=options.device
+        options.model,
+        weights=options.model_weights,
+        random_weights=options.random_weights,
+        classes=read_class_names(options.classes),
+        device=options.device,
     )
     return MMSegRunner(found, DEFAULT_PATCH if options.patch is None else options.patch)
 
@@ -326,7 +349,16 @@ def _plain_segmentor(
     from ltrp_bench.tasks.models.segmentors.loading import load_plain
     from ltrp_bench.tasks.models.segmentors.running import PlainRunner
 
-    found = load_plain(weights, config=untrained, random_weights=options.random_weights, device=options.device)
+    found = load_plain(
+        weights,
+        config=untrained,
+        random_weights=options.random_weights,
+        mean=options.mean,
+        std=options.std,
+        device=options.device,
+    )
+    if (names := read_class_names(options.classes)) is not None:
+        found = replace(found, classes=names)
     return PlainRunner(found, reduction=options.reduction or "drop", device=options.device)
 
 

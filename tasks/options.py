@@ -116,7 +116,17 @@ class ModelOptions(TaskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationOptions(ModelOptions):
+class TimmOptions(ModelOptions):
+    """Options of tasks that run a timm model or a plain ViT: what its file may not say."""
+
+    mean: Sequence[float] | None = None
+    """Mean of the images' channels in [0, 1] that the model expects; default: that of the checkpoint."""
+    std: Sequence[float] | None = None
+    """Standard deviation of the channels that the model expects; default: that of the checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationOptions(TimmOptions):
     """Options of single-label classification by a timm model."""
 
     model: str | None = None
@@ -129,14 +139,18 @@ class ClassificationOptions(ModelOptions):
     """Input size of the model, one number or (H, W); default: that of the checkpoint."""
     crop_pct: float | None = None
     """Share of the resized image's side that is cropped; default: that of the checkpoint."""
+    heads: int | None = None
+    """Attention heads of a plain ViT; default: those of the checkpoint, else of its width."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiLabelOptions(ModelOptions):
+class MultiLabelOptions(TimmOptions):
     """Options of multi-label classification by a timm model."""
 
     model: str | None = None
     """timm name of the model; needed if the checkpoint does not contain it."""
+    classes: str | Path | Sequence[str] | None = None
+    """Names of the model's outputs in their order, or a file with one a line; default: those of the checkpoint."""
     head: Literal["ml-decoder", "linear"] | None = None
     """Head of an untrained model, or the head that the checkpoint must have."""
     reduction: ReductionMode | None = None
@@ -155,6 +169,8 @@ class DetectionOptions(ModelOptions):
 
     model: str | Path | None = None
     """Name of an mmdet config, or its file."""
+    classes: str | Path | Sequence[str] | None = None
+    """Names of the outputs in their order, or a file with one a line; default: those of checkpoint and config."""
     reduction: ReductionMode = "fill"
     """Only detectors with a `PlainViTBackbone` can drop patches."""
     patch: int = 16
@@ -172,11 +188,13 @@ class VocDetectionOptions(DetectionOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationOptions(ModelOptions):
+class SegmentationOptions(TimmOptions):
     """Options of segmentation by a plain ViT or an mmseg model."""
 
     model: str | Path | None = None
     """Name of an mmseg config, or its file; None: `model_weights` are those of a plain ViT."""
+    classes: str | Path | Sequence[str] | None = None
+    """Names of the model's outputs in their order, or a file with one a line; default: those of the checkpoint."""
     reduction: ReductionMode | None = None
     """Default: drop for plain ViTs, fill for models of mmseg, which cannot drop patches."""
     patch: int | None = None

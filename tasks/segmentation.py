@@ -22,6 +22,7 @@ from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import coverage_scores, covered_share, patch_areas, patch_edges
 from ltrp_bench.tasks.metrics.segmentation import Confusion, confusion_rows
 from ltrp_bench.tasks.metrics.summaries import confusion_summary
+from ltrp_bench.tasks.models.class_order import order_assumed
 from ltrp_bench.tasks.models.segmentors.classes import matched
 from ltrp_bench.tasks.models.segmentors.running import SegmentorImage, SegmentorRunner
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
@@ -72,6 +73,8 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
         self._groups = {**groups, "all": frozenset(dataset.classes)}
         self._outputs = matched(name, runner, dataset.classes)
         self.reduction = runner.reduction
+        if runner.classes is None:
+            self.assumptions = (order_assumed(dataset.classes),)
 
     def load(self, index: int) -> Sample:
         """The image, and the image as the segmentor resizes it."""

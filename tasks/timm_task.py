@@ -20,8 +20,10 @@ from torch import Tensor
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, PatchEdges, ReducedInput, ReductionMode, Row, Sample
 from ltrp_bench.tasks.data.base import ImageDataset
+from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.dataset_task import D, DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
+from ltrp_bench.tasks.models.class_order import match_outputs, order_assumed
 from ltrp_bench.tasks.models.reduction import downsampled_size, fill, patch_grid
 from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
@@ -60,14 +62,17 @@ class TimmTask(DatasetTask[D]):
         narrow_as: NarrowAs = "seen",
     ) -> None:
         super().__init__(name, dataset, split, narrow_as=narrow_as)
-        _check_outputs(name, dataset, model)
+        self._order, named = _order(name, dataset, model)
         self.model = model
+        self.assumptions = (*model.assumptions, *([] if named else [order_assumed(dataset.categories)]))
         self.reduction = _reduction(model, reduction)
         self.patch = _patch(model, patch)
         self.supports_downsample = model.any_size
         self._device = next(model.net.parameters()).device
         self._grid = patch_grid(*model.inputs.size, self.patch)
         self._identity |= {"model": model.identity, "patch": self.patch}
+        if self._order is not None:
+            self._identity["outputs"] = self._order.tolist()
 
     @abstractmethod
     def _row(self, sample: Sample, logits: np.ndarray) -> Row:
@@ -117,7 +122,8 @@ class TimmTask(DatasetTask[D]):
         rows: dict[int, list[Row]] = {}
         for kind, batch in batches.items():
             logits = self._logits(kind, [samples[i] for i in batch], [reductions[i] for i in batch])
-            for i, one in zip(batch, logits.float().cpu().numpy(), strict=True):
+            found = logits.float().cpu().numpy()
+            for i, one in zip(batch, found if self._order is None else found[:, self._order], strict=True):
                 if not np.isfinite(one).all():
                     raise InputError(
                         f"{self.name}: the model returned NaN or infinite values for image {samples[i].image_id!r}"
@@ -153,18 +159,23 @@ class TimmTask(DatasetTask[D]):
         return rows * self.patch, columns * self.patch
 
 
-def _check_outputs(name: str, dataset: ImageDataset, model: TimmModel) -> None:
-    classes = len(dataset.categories)
-    if len(set(dataset.categories)) != classes:
+def _order(name: str, dataset: ImageDataset, model: TimmModel) -> tuple[np.ndarray | None, bool]:
+    """Output of each category, None for the same order; and whether it is known rather than assumed."""
+    categories = dataset.categories
+    if len(set(categories)) != len(categories):
         raise InputError(f"{name}: two categories of the data set have one name")
-    if model.classes != classes:
+    if model.classes != len(categories):
         what = f"has {model.classes} outputs" if model.classes else "has no classifier"
-        raise InputError(f"{name}: the model {what}, the data set {classes} classes: wrong model for this data set")
-    if model.class_names is not None and model.class_names != dataset.categories:
         raise InputError(
-            f"{name}: the model's classes are {', '.join(model.class_names[:3])}, …; the data set's are "
-            f"{', '.join(dataset.categories[:3])}, …, and both must be in the same order"
+            f"{name}: the model {what}, the data set {len(categories)} classes: wrong model for this data set"
         )
+    # Models of ImageNet-1K have its classes in one order, under names that differ.
+    if categories == tuple(imagenet_classes().values()):
+        return None, True
+    if model.class_names is None:
+        return None, False
+    order = np.argsort(match_outputs(name, model.class_names, categories))
+    return (None if (order == np.arange(len(order))).all() else order), True
 
 
 def _reduction(model: TimmModel, wanted: ReductionMode | None) -> ReductionMode:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-import timm
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -19,15 +17,15 @@ from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
 from ltrp_bench.harness.training.loss_model import LossModel
-from ltrp_bench.harness.training.options.training import Stem
-from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
-from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of, strip_prefix
+from ltrp_bench.harness.training.options.training import Pool, Stem
+from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.vit.backbones import build_vit, name_of_file, vit_config
+from ltrp_bench.selectors.vit.assumptions import normalization_of
+from ltrp_bench.selectors.vit.backbones import build_vit, vit_config
+from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 
-QKV = "blocks.0.attn.qkv.weight"
 SHAPE = ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio", "qkv_bias", "stem")
 
 
@@ -41,6 +39,8 @@ class ModelRequest:
         synthetic: True for `shapes`, whose mean and standard deviation are used if the weights do not give theirs.
         image_size: side in pixels; None for that of the weights. Position embeddings are resampled (bicubic).
         stem: patch embedding; None for that of the weights.
+        pool: what a classifier reads: the class token ("token"), the mean of the patches with a norm behind it ("avg"),
+            or what that of the weights reads ("weights"; the mean if they have none). None for other models.
     """
 
     classes: Sequence[str]
@@ -48,6 +48,7 @@ class ModelRequest:
     synthetic: bool = False
     image_size: int | None = None
     stem: Stem | None = None
+    pool: Pool | Literal["weights"] | None = None
 
 
 def initial_weights(init: str | None, synthetic: bool) -> str:
@@ -67,20 +68,22 @@ def initial_state(init: str | Path, request: ModelRequest) -> tuple[dict[str, An
 
     Returns:
         (config, state): arguments of `build_vit`, and the encoder's tensors on the model's grid; the head's, too, if
-        it is of the same classes.
+        it is of the same classes and reads the same features.
 
     Raises:
         InputError: no plain ViT inside, or one with parts that the models made here lack. UsageError: the image size
             is no multiple of the patch size.
     """
     path = resolve(init)
-    state = {key: value.float() for key, value in load_state(path).items() if value.is_floating_point()}
-    state = _inner(state)
-    own = _own_config(path)
-    heads = own.get("heads")
+    file = read_vit_file(path)
+    state, own = {key: value for key, value in file.state.items() if value.is_floating_point()}, dict(file.config)
+    heads = own.get("heads") or (file.sidecar.heads if file.sidecar is not None else None)
     found = vit_config(state, heads, f"a plain ViT ({path.name})")
     _check_known(state, path)
-    if not _same_classes(own, state, request.classes):
+    own_pool = pooling_of(file)
+    pool = (own_pool or "avg") if request.pool == "weights" else request.pool
+    if not _same_classes(file, request.classes) or (pool is not None and pool != own_pool):
+        # A head that reads other features than before would be worse than a new one.
         state = {key: value for key, value in state.items() if not key.startswith("head.")}
     given = {key: own[key] for key in SHAPE if key in own and not isinstance(own[key], (list, tuple))}
     found = {**{key: found[key] for key in SHAPE}, **given}
@@ -89,13 +92,14 @@ def initial_state(init: str | Path, request: ModelRequest) -> tuple[dict[str, An
     if size % patch:
         raise UsageError(f"--image-size {size}: images of this size cannot be cut into patches of {patch} pixels")
     state["pos_embed"] = _positions(state["pos_embed"], math.isqrt(old), size // patch)
-    mean, std = _normalization(own, path, request.synthetic)
+    mean, std = _normalization(file, request.synthetic)
     config = {
         **found,
         "image_size": size,
         "stem": request.stem or found["stem"],
         "classes": list(request.classes),
         **request.head,
+        **({} if pool is None else {"fc_norm": pool == "avg"}),
         "mean": list(mean),
         "std": list(std),
         "crop_pct": 1.0 if request.synthetic or size > 224 else 224 / 256,
@@ -124,31 +128,20 @@ def fitting(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if key in mine and value.shape == mine[key].shape}
 
 
-def _own_config(path: Path) -> dict[str, Any]:
-    """Arguments of `build_vit` in the metadata of a file made here; empty for other files and detectors."""
-    text = load_metadata(path).get("config", "{}")
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+def pooling_of(file: ViTFile) -> Pool | None:
+    """What the classifier of a plain ViT reads; None if the file holds no classifier."""
+    if "head.weight" not in file.state:
+        return None
+    return "avg" if "fc_norm.weight" in file.state else "token"
 
 
-def _inner(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of the plain ViT inside a model, without the prefix of their keys; `vit_config` refuses other models."""
-    found = [key.removesuffix(QKV) for key in state if key.endswith(QKV)]
-    # A decoder has blocks too, but no patches.
-    prefix = next(
-        (text for text in sorted(found, key=len) if text[-1:] in ("", ".") and f"{text}pos_embed" in state), ""
-    )
-    return strip_prefix(state, prefix)
-
-
-def _same_classes(own: dict[str, Any], state: dict[str, Tensor], classes: Sequence[str]) -> bool:
+def _same_classes(file: ViTFile, classes: Sequence[str]) -> bool:
     """True if a file's head is for these classes: it names them, or both are ImageNet-1K's in the usual order."""
-    if own:
-        return own.get("classes") == list(classes)
-    outputs = len(state["head.weight"]) if "head.weight" in state else 0
+    if file.config:
+        return file.config.get("classes") == list(classes)
+    if file.sidecar is not None and file.sidecar.labels is not None and file.sidecar.labels == tuple(classes):
+        return True
+    outputs = len(file.state["head.weight"]) if "head.weight" in file.state else 0
     return outputs == len(classes) and list(classes) == list(imagenet_classes().values())
 
 
@@ -169,15 +162,10 @@ def _positions(table: Tensor, old: int, new: int) -> Tensor:
     return cast(Tensor, resample_abs_pos_embed(table, [new, new], [old, old], num_prefix_tokens=1))
 
 
-def _normalization(own: dict[str, Any], path: Path, synthetic: bool) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation of the weights: their own, timm's for its files, else those of the images."""
-    if "mean" in own and "std" in own:
-        return own["mean"], own["std"]
-    name = name_of_file(path)
-    known = timm.get_pretrained_cfg(name) if name and not own else None
-    if known is not None:
-        return known.mean, known.std
-    return (MEAN, STD) if synthetic else (IMAGENET_MEAN, IMAGENET_STD)
+def _normalization(file: ViTFile, synthetic: bool) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation of the weights; those of `shapes` for its images if the file does not say them."""
+    found = normalization_of(file)
+    return (MEAN, STD) if synthetic and not found.known else (found.mean, found.std)
 
 
 def build_with_drop_path(config: dict[str, Any], drop_path: float) -> VisionTransformer:

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from ltrp_bench.harness.training.fine_tuning import ModelRequest, averaged, laye
 from ltrp_bench.harness.training.loop import LoopExtras, train, use_device
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.tasks import FineTuningOptions, TaskTrainingOptions
-from ltrp_bench.harness.training.options.training import TrainingOptions
+from ltrp_bench.harness.training.options.training import Pool, TrainingOptions
 from ltrp_bench.harness.training.patch_policy import PatchKeeper, PatchPolicy
 from ltrp_bench.harness.training.score_maps import ScoreMaps, cached_scores
 from ltrp_bench.harness.training.training_folder import trained_state
@@ -59,14 +59,20 @@ def with_epochs(
     return replace(options, iterations=length, lr=rate, warmup=max(1, round(WARMUP_EPOCHS * per_epoch)))
 
 
-def model_request(dataset: TrainingSet, options: FineTuningOptions, head: Mapping[str, Any]) -> ModelRequest:
-    """The model to make for a training set; `head` are further arguments that build its head."""
+def model_request(
+    dataset: TrainingSet,
+    options: FineTuningOptions,
+    head: Mapping[str, Any],
+    pool: Pool | Literal["weights"] | None = None,
+) -> ModelRequest:
+    """The model to make for a training set; `head` are further arguments for its head, `pool` is what it reads."""
     return ModelRequest(
         classes=dataset.categories,
         head=head,
         synthetic=dataset.synthetic,
         image_size=options.image_size,
         stem=options.stem,
+        pool=pool,
     )
 
 

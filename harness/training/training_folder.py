@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import load_state
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.models.openmmlab.setup import plain_checkpoints
 
 LAST = "last_checkpoint"
 TRAINED = "trained."
@@ -49,8 +48,7 @@ def checkpoint_state(out: Path) -> dict[str, Tensor]:
     last = last_checkpoint(out)
     if last is None:
         raise InputError(f"no checkpoint iter_*.pth in {out}: wait until the training has saved one")
-    with plain_checkpoints():
-        return load_state(last)
+    return load_state(last)
 
 
 def trained_state(out: Path) -> dict[str, Tensor]:

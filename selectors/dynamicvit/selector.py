@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Selector
-from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, mismatch, resolve, strip_prefix
+from ltrp_bench.selectors.checkpoints import (
+    bare_state,
+    load_into,
+    load_metadata,
+    load_state,
+    mismatch,
+    resolve,
+    strip_prefix,
+)
 from ltrp_bench.selectors.dynamicvit.model import PREDICTOR, DynamicViT
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
@@ -31,10 +40,12 @@ class DynamicViTSelector(Selector):
             ρ = 0.7, which official files do not hold.
         stages: indices (from 0) of the blocks before which tokens are dropped; None takes those of the file, else a
             quarter, a half and three quarters of the depth (3, 6, 9 of 12).
+        mean, std: normalization of the images per channel, if it is not that of the published files.
     """
 
     name = "dynamicvit"
     weights_family = "dynamicvit"
+    later_options = ("mean", "std")
 
     def __init__(
         self,
@@ -44,15 +55,19 @@ class DynamicViTSelector(Selector):
         label_set: str | None = None,
         keep_rate: float | None = None,
         stages: Sequence[int] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         weights = resolve(weights)
         known = json.loads(load_metadata(weights).get("config", "{}"))
-        state = load_state(weights)
+        state = bare_state(load_state(weights), re.escape(f"{PREDICTOR}0.in_conv.1.weight"))
         what = f"the DynamicViT {Path(weights).name}"
         if f"{PREDICTOR}0.in_conv.1.weight" not in state:
             raise mismatch(what, state, [f"{PREDICTOR}0.in_conv.1.weight"])
         heads = heads or HEADS.get(int(state[f"{PREDICTOR}0.in_conv.1.weight"].shape[0]))
-        backbone = load_backbone(weights, heads=heads, label_set=label_set, drop=(PREDICTOR,))
+        backbone = load_backbone(
+            weights, heads=heads, label_set=label_set, drop=(PREDICTOR,), mean=mean, std=std, published=True
+        )
         if stages is None:
             stages = known.get("stages") or quarter_stages(len(backbone.model.blocks))
         count = len(stages)

@@ -21,6 +21,8 @@ from ltrp_bench.selectors.checkpoints import (
     save_safetensors,
 )
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.files.file_kinds import kind_of
+from ltrp_bench.selectors.files.prefixes import without_wrappers
 from ltrp_bench.selectors.gfnet.encoders import PUBLISHED, CnnEncoder, timm_keys
 from ltrp_bench.selectors.gfnet.model import GFNet, GFNetConfig
 from ltrp_bench.selectors.gfnet.policy import CONVOLVED, ENCODED
@@ -47,7 +49,7 @@ def load_gfnet(
         UsageError: an unknown `model`.
     """
     path = resolve(path_or_tag)
-    if path.suffix == ".safetensors":
+    if kind_of(path) == "safetensors":
         net = _from_ours(path)
     else:
         content = load_content(path)
@@ -128,7 +130,7 @@ def _part(content: Mapping[str, Any], part: str, path: Path) -> dict[str, Tensor
         raise InputError(f"{path.name} holds no policy (a checkpoint of stage 1): take one of stage 2 or 3")
     if not isinstance(found, Mapping) or not found or not all(isinstance(v, Tensor) for v in found.values()):
         raise InputError(f"cannot read weights {path}: {part!r} is no state dict")
-    state = {str(key).removeprefix("module."): value for key, value in found.items()}
+    state = without_wrappers({str(key): value for key, value in found.items()})
     needed = {"policy": ("state_encoder.0.weight", "gru.weight_hh_l0")}.get(part, ())
     missing = [key for key in needed if key not in state]
     if part == "fc" and "fc_2.weight" not in state:

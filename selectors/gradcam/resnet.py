@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import timm
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor
 
-from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Supervision
-from ltrp_bench.selectors.checkpoints import load_into, load_state, mismatch, resolve
+from ltrp_bench.selectors.base import Channels, Supervision
+from ltrp_bench.selectors.checkpoints import bare_state, load_into, load_state, mismatch, resolve
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
-from ltrp_bench.selectors.vit.backbones import name_of_file, tagged_name, timm_name
-from ltrp_bench.selectors.vit.supervision import supervision_of
+from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
+from ltrp_bench.selectors.vit.supervision import Evidence, supervision_of
+from ltrp_bench.selectors.vit.vit_files import ViTFile, fitting_sidecar, known_name, name_of_file, timm_name
 
 STRIDE = 32
 """Stride of the feature map of the last stage in pixels, and so the patch size."""
@@ -30,14 +31,27 @@ class ResNetBackbone:
     mean: Channels
     std: Channels
     supervision: Supervision
+    assumptions: tuple[str, ...] = ()
+    readings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def is_resnet(state: Mapping[str, Tensor]) -> bool:
     """True for the state dict of a ResNet classifier (timm and torchvision use the same names)."""
-    return {"conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight", "fc.weight"} <= set(state)
+    return {"conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight", "fc.weight"} <= set(resnet_state(state))
 
 
-def load_resnet(weights: str | Path, model: str | None = None, label_set: str | None = None) -> ResNetBackbone:
+def resnet_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The ResNet in a state dict, without what stands before its keys."""
+    return bare_state(state, r"layer4\.0\.conv1\.weight", r"conv1\.weight", r"fc\.weight")
+
+
+def load_resnet(
+    weights: str | Path,
+    model: str | None = None,
+    label_set: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> ResNetBackbone:
     """Load a ResNet.
 
     The architecture is that of `model`, else of the timm model that the file is named after, else it is inferred from
@@ -47,17 +61,20 @@ def load_resnet(weights: str | Path, model: str | None = None, label_set: str | 
         weights: file, or tag of bundled weights.
         model: name of a timm model.
         label_set: label set of the classifier; only needed if neither file nor number of classes identifies it.
+        mean, std: normalization of the images, if it is not that of the file; see `load_backbone`.
 
     Raises:
         InputError: a missing, corrupt or foreign file.
         UsageError: an unknown timm model, or one that is no ResNet.
     """
     path = resolve(weights)
-    state = {k: v.float() if v.is_floating_point() else v for k, v in load_state(path).items()}
-    name = timm_name(model) if model is not None else name_of_file(path)
+    whole = {k: v.float() if v.is_floating_point() else v for k, v in load_state(path).items()}
+    state = resnet_state(whole)
     if not is_resnet(state):
         raise mismatch(f"a ResNet ({path.name})", state, ["layer4.0.conv1.weight", "fc.weight"])
-    classes = int(state["fc.weight"].shape[0])
+    classes, width = int(state["fc.weight"].shape[0]), int(state["fc.weight"].shape[1])
+    sidecar, notes = fitting_sidecar(path, width, classes)
+    name = timm_name(model) if model is not None else name_of_file(path) or known_name(sidecar)
     net = timm.create_model(name, num_classes=classes) if name else _from_state(state, classes)
     if not isinstance(net, ResNet):
         raise UsageError(f"timm's {name} is a {type(net).__name__}, not a ResNet")
@@ -65,10 +82,14 @@ def load_resnet(weights: str | Path, model: str | None = None, label_set: str | 
     counters = {k: v for k, v in net.state_dict().items() if k.endswith("num_batches_tracked")}
     load_into(net, {**counters, **state}, f"the ResNet {name or path.name}")
     net.eval().requires_grad_(False)
-    known = timm.get_pretrained_cfg(name) if name else None
-    mean, std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)
-    supervision = supervision_of(name or tagged_name(path), {}, classes, label_set)
-    return ResNetBackbone(net, cast(Channels, tuple(mean)), cast(Channels, tuple(std)), supervision)
+    file = ViTFile(
+        path=path, state=state, library="timm", config={}, name=name, sidecar=sidecar, evidence=Evidence(), notes=notes
+    )
+    values = normalization_of(file, mean, std, named=model is not None)
+    assumed = assumptions_of(file, values, None)
+    readings = {"mean": list(values.mean), "std": list(values.std)} if assumed or sidecar is not None else {}
+    supervision = supervision_of(name or file.tagged, {}, classes, label_set)
+    return ResNetBackbone(net, values.mean, values.std, supervision, (*notes, *assumed), readings)
 
 
 def _from_state(state: Mapping[str, Tensor], classes: int) -> ResNet:

@@ -8,8 +8,9 @@ equations 1 and 2. On a ViT the layer is the first norm of the last block, as in
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from timm.models.resnet import ResNet
@@ -19,9 +20,9 @@ from torch import Tensor, nn
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_state, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.gradcam.resnet import STRIDE, is_resnet, load_resnet
+from ltrp_bench.selectors.gradcam.resnet import STRIDE, ResNetBackbone, is_resnet, load_resnet
 from ltrp_bench.selectors.option_checks import check_value
-from ltrp_bench.selectors.vit.backbones import blocks_until, load_backbone, qkv_of, tokens
+from ltrp_bench.selectors.vit.backbones import Backbone, blocks_until, load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward
 
 Combine = Literal["sum", "max"]
@@ -96,10 +97,12 @@ class GradCAMSelector(Selector):
         relu: clip negative values to 0, as published. Patches that speak against the class then tie, and `top_k`
             breaks ties by a hash; without the ReLU they are ranked too.
         image_size: side of the square images of a ResNet, a multiple of 32; None takes 224. A ViT has its own size.
+        mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
     """
 
     name = "gradcam"
     weights_family = "vit"
+    later_options = ("mean", "std")
 
     def __init__(
         self,
@@ -112,22 +115,22 @@ class GradCAMSelector(Selector):
         combine: Combine = "sum",
         relu: bool = True,
         image_size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         self.net: ViTLayer | ResNetLayer
+        given: dict[str, Any] = {"model": model, "label_set": label_set, "mean": mean, "std": std}
         if is_resnet(load_state(resolve(weights))):
-            self._load_resnet(weights, model, label_set, image_size)
+            self._use_resnet(load_resnet(weights, **given), image_size)
         else:
-            self._load_vit(weights, model, heads, label_set, image_size)
+            self._use_vit(load_backbone(weights, heads=heads, **given), Path(weights), image_size)
         self.target, self.count = self._parse(target)
         check_value("selector 'gradcam'", "combine", combine, Combine)
         if combine == "max" and (self.count is None or not relu):
             raise UsageError("selector 'gradcam': combine=max needs target=top-N and relu")
         self.combine, self.relu = combine, bool(relu)
 
-    def _load_vit(
-        self, weights: str | Path, model: str | None, heads: int | None, label_set: str | None, size: int | None
-    ) -> None:
-        backbone = load_backbone(weights, model, heads=heads, label_set=label_set)
+    def _use_vit(self, backbone: Backbone, weights: Path, size: int | None) -> None:
         if not backbone.classes:
             raise InputError(f"Grad-CAM needs a classifier, but {weights} contains none (no head.weight)")
         if size is not None and (size, size) != backbone.image_size:
@@ -135,13 +138,13 @@ class GradCAMSelector(Selector):
         self.net, self.classes = ViTLayer(backbone.model), backbone.classes
         backbone.configure(self)
 
-    def _load_resnet(self, weights: str | Path, model: str | None, label_set: str | None, size: int | None) -> None:
-        backbone = load_resnet(weights, model, label_set)
+    def _use_resnet(self, backbone: ResNetBackbone, size: int | None) -> None:
         side = 224 if size is None else size
         if not isinstance(side, int) or isinstance(side, bool) or side < STRIDE or side % STRIDE:
             raise UsageError(f"selector 'gradcam': image_size is a multiple of {STRIDE}, got {size!r}")
         self.net, self.classes = ResNetLayer(backbone.model), int(backbone.model.num_classes)
         self.mean, self.std, self.supervision = backbone.mean, backbone.std, backbone.supervision
+        self.assumptions, self.readings = backbone.assumptions, backbone.readings
         self.patch_size, self.input_size = STRIDE, (side, side)
 
     def _parse(self, target: str | int) -> tuple[int | None, int | None]:

@@ -19,9 +19,10 @@ from ltrp_bench.selectors.checkpoints import (
     resolve,
     unwrap_state,
 )
+from ltrp_bench.selectors.files.file_kinds import kind_of
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig
 from ltrp_bench.selectors.ltrp.mae import MAE
-from ltrp_bench.selectors.ltrp.mae_checkpoints import config_from_shapes, mae_from_state
+from ltrp_bench.selectors.ltrp.mae_checkpoints import autoencoder_state, config_from_shapes, mae_from_state
 
 # Heads of the published decoders by width: 256 in ViT-S, 512 in ViT-B and ViT-L.
 DECODER_HEADS = {256: 8, 512: 16}
@@ -68,8 +69,8 @@ def load_autoencoder(path_or_tag: str | Path, **overrides: Any) -> MAE | CrossMA
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str], dict[str, Any]]:
     """State dict, metadata, and what an official file says of its training beside the weights."""
-    if path.suffix == ".safetensors":
-        return load_state(path), load_metadata(path), {}
+    if kind_of(path) == "safetensors":
+        return autoencoder_state(load_state(path)), load_metadata(path), {}
     content = load_content(path)
     stored = content.get("args") if isinstance(content, Mapping) else None
     arguments = vars(stored) if isinstance(stored, argparse.Namespace) else {}
@@ -80,7 +81,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str], dict[str, Any]
         published["predict_ratio"] = float(ratio)
     if isinstance(arguments.get("norm_pix_loss"), bool):
         published["norm_pix_loss"] = arguments["norm_pix_loss"]
-    return unwrap_state(content, path), {}, published
+    return autoencoder_state(unwrap_state(content, path)), {}, published
 
 
 def _cross_mae(

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import (
+    bare_state,
     load_into,
     load_metadata,
     load_state,
@@ -41,6 +42,11 @@ def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
     """Number of blocks `prefix.0`, `prefix.1`, … in a state dict."""
     found = [int(m[1]) for key in state if (m := re.match(rf"{re.escape(prefix)}\.(\d+)\.", key))]
     return max(found) + 1 if found else 0
+
+
+def autoencoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The masked autoencoder in a state dict, without what stands before its keys."""
+    return bare_state(state, "decoder_pos_embed", "mask_token", "pos_embed")
 
 
 def mae_config_from_state(
@@ -106,7 +112,7 @@ def load_mae(path_or_tag: str | Path, **overrides: Any) -> MAE:
     unless overridden.
     """
     path = resolve(path_or_tag)
-    return mae_from_state(load_state(path), load_metadata(path), path.name, **overrides)
+    return mae_from_state(autoencoder_state(load_state(path)), load_metadata(path), path.name, **overrides)
 
 
 def mae_from_state(state: Mapping[str, Tensor], metadata: Mapping[str, str], file: str, **overrides: Any) -> MAE:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import (
+    bare_state,
     load_into,
     load_metadata,
     load_state,
@@ -171,7 +172,9 @@ def load_ranker(path_or_tag: str | Path, **overrides: Any) -> Ranker:
     """
     path = resolve(path_or_tag)
     state = load_state(path)
-    state = strip_prefix(state, "score_net.") or state
+    state = strip_prefix(bare_state(state, r"score_net\.pos_embed"), "score_net.") or bare_state(
+        state, r"score_head\.weight", "pos_embed"
+    )
     ranker = Ranker(**ranker_config_from_state(state, load_metadata(path), **overrides))
     load_into(ranker, state, f"the LTRP ranker of {path.name}")
     return ranker.eval().requires_grad_(False)

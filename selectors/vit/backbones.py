@@ -6,10 +6,9 @@ weights, with the normalization, input size and label sets that belong to them.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,15 +17,14 @@ import timm
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels, Selector, Supervision
-from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, mismatch, resolve, strip_prefix
+from ltrp_bench.selectors.base import Channels, Selector, Supervision
+from ltrp_bench.selectors.checkpoints import load_into, mismatch, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
+from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
 from ltrp_bench.selectors.vit.stem import ConvStem, stem_patch_size
 from ltrp_bench.selectors.vit.supervision import supervision_of, unlabelled
-
-WEIGHTS_SUFFIXES = (".pt", ".pth", ".tar", ".bin", ".safetensors")
-"""Ends of file names that are no tag."""
+from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
 
 
 @dataclass
@@ -39,6 +37,7 @@ class Backbone:
         image_size: (H, W) of the training.
         patch_size: side of a patch in pixels.
         supervision: label sets of the training.
+        assumptions, readings: see `Selector`.
     """
 
     model: VisionTransformer
@@ -47,6 +46,8 @@ class Backbone:
     image_size: tuple[int, int]
     patch_size: int
     supervision: Supervision
+    assumptions: tuple[str, ...] = ()
+    readings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -57,6 +58,7 @@ class Backbone:
         """Give a selector the normalization, sizes and supervision of these weights."""
         selector.mean, selector.std, selector.supervision = self.mean, self.std, self.supervision
         selector.input_size, selector.patch_size = self.image_size, self.patch_size
+        selector.assumptions, selector.readings = self.assumptions, self.readings
 
     @property
     def classes(self) -> int:
@@ -72,101 +74,77 @@ def load_backbone(
     label_set: str | None = None,
     supervised: bool = True,
     drop: tuple[str, ...] = (),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    published: bool = False,
 ) -> Backbone:
     """Load a ViT.
 
     The architecture is, in this order, that of `model`; of the metadata of our own files; of the timm model that the
-    file is named after ("vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"); or inferred from names and shapes of tensors.
+    file is named after ("vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"), or that `config.json` beside it names; or
+    inferred from names and shapes of tensors.
 
     Args:
-        weights: torch or safetensors file, with or without the official wrappers ("model", "state_dict", "teacher"), or
-            the tag of bundled weights ("vit.shapes0").
+        weights: torch or safetensors file, with any prefix before its keys and under the key names of timm,
+            transformers, torchvision or mmpretrain; or the tag of bundled weights ("vit.shapes0").
         model: name of a timm model, with or without "timm:"; without a tag it means timm's default weights.
         heads: number of attention heads; only needed if neither file nor width identifies it.
         label_set: label sets of the whole training in its order, joined by "+" ("imagenet21k+imagenet1k"); only needed
             if neither file, timm tag nor number of outputs identifies them. "self" for weights trained without labels.
         supervised: False if the weights were trained without labels (DINO, MAE, MoCo); no classifier is needed then.
         drop: prefixes of keys to leave out, which belong to another part of the method.
+        mean, std: normalization of the images per channel of RGB in [0, 1], if it is not that of the file, of
+            `config.json` beside it or of timm's name.
+        published: True if what no file says is known of published weights, so that nothing is assumed.
 
     Raises:
         InputError: a missing, corrupt or foreign file; the message names its keys and what it looks like.
-        UsageError: an unknown timm model.
+        UsageError: an unknown timm model, or a statement that the file contradicts.
     """
-    path = resolve(weights)
-    state = {k: v.float() if v.is_floating_point() else v for k, v in _bare(load_state(path)).items()}
-    state = {k: v for k, v in state.items() if not k.startswith(drop)} if drop else state
-    config = json.loads(load_metadata(path).get("config", "{}"))
-    name = timm_name(model) if model is not None else name_of_file(path)
-    net = (
-        _from_timm(name, state, heads, path)
-        if name and not config
-        else _from_state(state, config, heads, f"a plain ViT ({path.name})")
-    )
-    load_into(net, state, f"the ViT {name or path.name}")
-    net.eval().requires_grad_(False)
+    file = read_vit_file(resolve(weights), model)
+    found = build_from(file, heads, drop)
+    classes = int(found.num_classes)
     # A model without a tag may be meant as an architecture alone.
-    tagged = tagged_name(path) if model is None else name if "." in model else None
-    supervision = (
-        supervision_of(name or tagged, config, int(net.num_classes), label_set)
-        if supervised
-        else unlabelled(tagged, config)
-    )
-    known = timm.get_pretrained_cfg(name) if name and not config else None
-    mean, std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)
-    size, patch = net.patch_embed.img_size, net.patch_embed.patch_size
+    tagged = file.tagged if model is None else file.name if "." in model else None
+    if supervised:
+        supervision = supervision_of(file.name or tagged, file.config, classes, label_set, file.evidence)
+    else:
+        supervision = unlabelled(tagged, file.config, file.evidence)
+    values = normalization_of(file, mean, std, named=model is not None)
+    size, patch = found.patch_embed.img_size, found.patch_embed.patch_size
+    count = int(cast(Any, found.blocks[0]).attn.num_heads)
+    assumed = [] if published else assumptions_of(file, values, None if heads else count)
+    readings: dict[str, Any] = {}
+    if assumed or file.sidecar is not None:
+        readings = {"mean": list(values.mean), "std": list(values.std), "heads": count}
     return Backbone(
-        net,
-        cast(Channels, tuple(config.get("mean", mean))),
-        cast(Channels, tuple(config.get("std", std))),
+        found,
+        values.mean,
+        values.std,
         (int(size[0]), int(size[1])),
         int(patch[0]),
         supervision,
+        (*file.notes, *assumed),
+        readings,
     )
 
 
-def timm_name(name: str) -> str:
-    """Name of a timm model without "timm:" and with its tag, timm's default if none is given.
-
-    Raises:
-        UsageError: timm does not have the model or the tag.
-    """
-    bare = name.removeprefix("timm:")
-    base, _, tag = bare.partition(".")
-    if not timm.is_model(base):
-        near = ", ".join(timm.list_models(f"{bare.partition('_')[0]}*")[:4]) or "timm.list_models() names them"
-        raise UsageError(f"timm has no model {bare!r}; similar names: {near}")
-    try:
-        known = timm.get_pretrained_cfg(bare)
-    except RuntimeError:
-        tags = ", ".join(timm.list_models(f"{base}.*", pretrained=True)[:4]) or f"{base} alone"
-        raise UsageError(f"timm knows no weights {tag!r} of {base}; it knows {tags}") from None
-    tag = tag or (known.tag if known is not None else "")
-    return f"{base}.{tag}" if tag else base
-
-
-def name_of_file(path: Path) -> str | None:
-    """Name of the timm model, with its tag, that a file is named after; None for any other file name.
-
-    A name without a tag does not identify weights: many official files are named after their architecture alone.
-    """
-    stem = path.name.removesuffix(path.suffix)
-    if "." not in stem:
-        return None
-    try:
-        return timm_name(stem)
-    except UsageError:
-        return None
-
-
-def tagged_name(path: Path) -> str | None:
-    """The file name without suffixes if it is a model of timm with any tag; None otherwise.
-
-    A tag that this version of timm does not know may still name label sets.
-    """
-    stem = path.name
-    while (suffix := Path(stem).suffix) in WEIGHTS_SUFFIXES:
-        stem = stem.removesuffix(suffix)
-    return stem if "." in stem and timm.is_model(stem.partition(".")[0]) else None
+def build_from(file: ViTFile, heads: int | None = None, drop: tuple[str, ...] = ()) -> VisionTransformer:
+    """The ViT of a file, frozen and in evaluation mode; arguments and errors as of `load_backbone`."""
+    state = file.state
+    if file.dinov2 and not any(key.startswith("decoder") for key in state):
+        drop = (*drop, "mask_token")  # for training alone
+    state = {k: v for k, v in state.items() if not k.startswith(drop)} if drop else state
+    if heads is None and file.sidecar is not None and file.name is None:
+        heads = file.sidecar.heads
+    if file.name and not file.config:
+        net = _from_timm(file.name, state, heads, file.path)
+    else:
+        eps = {} if file.sidecar is None or file.sidecar.eps is None else {"layer_norm_eps": file.sidecar.eps}
+        net = _from_state(state, {**eps, **file.config}, heads, f"a plain ViT ({file.path.name})")
+    load_into(net, state, f"the ViT {file.name or file.path.name}")
+    net.eval().requires_grad_(False)
+    return net
 
 
 def _from_timm(name: str, state: Mapping[str, Tensor], heads: int | None, path: Path) -> VisionTransformer:
@@ -178,14 +156,6 @@ def _from_timm(name: str, state: Mapping[str, Tensor], heads: int | None, path: 
     if not isinstance(net, VisionTransformer):
         raise UsageError(f"timm's {name} is a {type(net).__name__}, not a plain vision transformer")
     return net
-
-
-def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict without the prefixes that self-supervised files put before the keys of a backbone."""
-    for prefix in ("module.backbone.", "backbone.", "module.base_encoder.", "base_encoder.", "module.", "encoder."):
-        if any(key.startswith(prefix + "blocks.0.") for key in state):
-            return strip_prefix(state, prefix)
-    return dict(state)
 
 
 def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dict[str, Any]:
@@ -221,6 +191,7 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
         "qkv_bias": "blocks.0.attn.qkv.bias" in state,
         "fc_norm": "fc_norm.weight" in state,
         "stem": "conv" if convolved else "patch",
+        **({"layer_scale": True} if "blocks.0.ls1.gamma" in state else {}),
     }
 
 
@@ -236,6 +207,7 @@ def build_vit(config: Mapping[str, Any]) -> VisionTransformer:
         num_classes=len(classes) if isinstance(classes, list) else classes,
         mlp_ratio=config.get("mlp_ratio", 4.0),
         qkv_bias=config.get("qkv_bias", True),
+        init_values=1.0 if config.get("layer_scale") else None,
         global_pool="avg" if config.get("fc_norm") else "token",
         norm_layer=partial(nn.LayerNorm, eps=config.get("layer_norm_eps", 1e-6)),
     )

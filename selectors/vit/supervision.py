@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import timm
@@ -25,15 +26,34 @@ CLASSIFIERS: Final[Mapping[int, str]] = {
 """Number of outputs of a classifier -> its label set."""
 
 
-def unlabelled(name: str | None, config: Mapping[str, Any]) -> Supervision:
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the tensors of a file say of the training of its backbone, see `evidence`.
+
+    Attributes:
+        captions: what shows that it learned from texts; empty if nothing does.
+        detector: "a detector", "a segmentor" or "Segment Anything" that the backbone is a part of; empty otherwise.
+        classes: outputs of a classifier inside the ViT or beside it; 0 if there is none.
+        frozen_positions: True if the positions are fixed sines and cosines, as of MAE and MoCo v3: a classifier then
+            may be a probe on a frozen backbone, whereas supervised ViTs have learned positions.
+    """
+
+    captions: str = ""
+    detector: str = ""
+    classes: int = 0
+    frozen_positions: bool = False
+
+
+def unlabelled(name: str | None, config: Mapping[str, Any], evidence: Evidence = Evidence()) -> Supervision:
     """Supervision of weights that the user calls trained without labels.
 
     Args:
         name: name of a timm model with the tag of these weights; None if unknown.
         config: metadata of our own files.
+        evidence: what the tensors say.
 
     Raises:
-        UsageError: the tag or the metadata name label sets.
+        UsageError: the tag, the metadata or the tensors tell of label sets.
     """
     label_sets = str(config.get("label_set") or "")
     if name and "." in name:
@@ -42,10 +62,27 @@ def unlabelled(name: str | None, config: Mapping[str, Any]) -> Supervision:
             label_sets = "+".join(label_sets_of(name))
     if label_sets:
         raise UsageError(f"supervised=false, but {name or 'the weights'} were trained with labels ({label_sets})")
+    if sign := labels_in(evidence):
+        raise UsageError(f"supervised=false, but the weights show {sign}: {ASK_FOR_LABEL_SET}")
     return Supervision.self_supervised()
 
 
-def supervision_of(name: str | None, config: Mapping[str, Any], classes: int, label_set: str | None) -> Supervision:
+def labels_in(evidence: Evidence) -> str:
+    """What in a file tells of labels or texts; empty if nothing does, or only a probe on a frozen backbone."""
+    if evidence.captions or evidence.detector:
+        return evidence.captions or f"{evidence.detector}, of which they are the backbone"
+    if evidence.classes and not evidence.frozen_positions:
+        return f"a classifier of {evidence.classes} classes"
+    return ""
+
+
+def supervision_of(
+    name: str | None,
+    config: Mapping[str, Any],
+    classes: int,
+    label_set: str | None,
+    evidence: Evidence = Evidence(),
+) -> Supervision:
     """Supervision of the weights of a classifier.
 
     Args:
@@ -53,16 +90,28 @@ def supervision_of(name: str | None, config: Mapping[str, Any], classes: int, la
         config: metadata of our own files.
         classes: number of outputs; 0 without a classifier.
         label_set: overrides all others: label sets joined by "+", or "self".
+        evidence: what the tensors say.
 
     Raises:
         InputError: the label set cannot be inferred, and `label_set` is not given.
+        UsageError: `label_set` is "self" or "none", but the file shows texts or a detector.
     """
     if label_set is not None:
-        return Supervision.parse(label_set)
+        given = Supervision.parse(label_set)
+        if given.kind != "labels" and (evidence.captions or evidence.detector):
+            raise UsageError(f"label_set={label_set}, but the weights show {labels_in(evidence)}")
+        return given
     if config.get("label_set"):
         return Supervision.parse(str(config["label_set"]))
     if name and "." in name:
         return _of_timm(name, classes)
+    if evidence.captions:
+        return Supervision.labels("captions", *([CLASSIFIERS[classes]] if classes in CLASSIFIERS else []))
+    if evidence.detector:
+        raise InputError(
+            f"these weights are the backbone of {evidence.detector}, and its labels are not in the file: give "
+            "label_set=NAME (imagenet1k+coco80, …)"
+        )
     if classes not in CLASSIFIERS:
         raise InputError(f"cannot infer the label set of a classifier with {classes} outputs: {ASK_FOR_LABEL_SET}")
     return Supervision.labels(CLASSIFIERS[classes])

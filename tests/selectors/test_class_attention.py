@@ -23,6 +23,7 @@ from ltrp_bench.selectors.class_attention import (
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit
+from ltrp_bench.selectors.vit.layers import sincos_positions
 
 SMALL = {"image_size": 48, "patch_size": 8, "embed_dim": 24, "depth": 2, "heads": 3, "classes": 0}
 
@@ -81,7 +82,7 @@ def test_dino_attention_equals_the_reference_at_both_sizes(golden: Any, tmp_path
 
 
 def test_moco_reads_the_official_wrapping_with_its_twelve_heads(tmp_path: Path) -> None:
-    state = small_state(1, heads=12)
+    state = {**small_state(1, heads=12), "pos_embed": sincos_positions(24, (6, 6))}  # fixed, as of MoCo v3
     encoder = {f"module.base_encoder.{k}": v for k, v in state.items()}
     other = {f"module.momentum_encoder.{k}": v + 1 for k, v in state.items()}
     parts = ("base_encoder.head", "momentum_encoder.head", "predictor")
@@ -98,6 +99,10 @@ def test_moco_reads_the_official_wrapping_with_its_twelve_heads(tmp_path: Path) 
     linear = {f"module.{k}": v for k, v in state.items()} | {"module.head.weight": torch.ones(1000, 24)}
     torch.save({"state_dict": {**linear, "module.head.bias": torch.ones(1000)}}, tmp_path / "linear-vit-s.pth.tar")
     assert torch.equal(MocoSelector(tmp_path / "linear-vit-s.pth.tar").scores(images()), selector.scores(images()))
+    learned = {**linear, "module.pos_embed": linear["module.pos_embed"] + 0.1}
+    torch.save({"state_dict": learned}, tmp_path / "supervised.pth")
+    with pytest.raises(InputError, match="a classifier of 1000 classes"):
+        MocoSelector(tmp_path / "supervised.pth")
     fewer = MocoSelector(file, heads=3)
     assert not torch.allclose(selector.scores(images()), fewer.scores(images()))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from ltrp_bench.harness.training.options.training import Stem, TrainingOptions
+from ltrp_bench.harness.training.options.training import Pool, Stem, TrainingOptions
 
 NUM_IMAGES: Final = {"help": "Number of different images of shapes.", "min": 1, "flag": "--pictures"}
 IMAGE_SIZE: Final = {"help": "Side of the input in pixels; by default that of the weights.", "min": 8}
@@ -64,6 +64,13 @@ class ClassifierOptions(FineTuningOptions):
     )
     subset: str = field(default="train", metadata={"help": "Subfolder of the training images."})
     num_images: int = field(default=40_000, metadata=NUM_IMAGES)
+    pool: Pool | None = field(
+        default=None,
+        metadata={
+            "help": "What the classifier reads: the class token, or the mean of the patches with a norm; by default as "
+            "in the weights, avg if they have no classifier. A head that read the other starts anew."
+        },
+    )
     smoothing: float = field(default=0.1, metadata={"help": "Label smoothing, in [0, 1)."})
     mixup: float = field(default=0.8, metadata={"help": "Alpha of mixup; 0.8, on shapes 0 (none).", "optional": True})
     cutmix: float = field(default=1.0, metadata={"help": "Alpha of CutMix; 1, on shapes 0 (none).", "optional": True})

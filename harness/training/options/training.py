@@ -16,6 +16,9 @@ Device = Literal["auto", "cpu", "cuda"]
 Stem = Literal["conv", "patch"]
 """Patch embedding of a plain ViT: a small convolutional network, or one linear projection."""
 
+Pool = Literal["token", "avg"]
+"""What a classifier reads: the class token, or the mean of the patches with a norm behind it."""
+
 SHAPES = "shapes"
 """Name of the built-in data set."""
 

@@ -1,8 +1,8 @@
 """`ltrp-bench train classifier`: a plain ViT with one label per image, on whole images or on kept patches.
 
 On photos by the recipe of MAE's fine-tuning (He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022,
-table 9), with its pooling over the (kept) patches. On `shapes` without color augmentation or mixing: hue and texture
-are the labels.
+table 9). The classifier of a checkpoint keeps its pooling; a new one gets MAE's, over the (kept) patches. On `shapes`
+without color augmentation or mixing: hue and texture are the labels.
 """
 
 from __future__ import annotations
@@ -67,9 +67,10 @@ def train_classifier(
     """
     torch.manual_seed(training.seed)
     init = initial_weights(options.init, dataset.synthetic)
-    config, state = initial_state(init, model_request(dataset, options, {"fc_norm": True}))
+    config, state = initial_state(init, model_request(dataset, options, {}, options.pool or "weights"))
     vit = build_with_drop_path(config, options.drop_path)
-    notice(fill_from(vit, state))
+    reads = "the mean of the patches" if config["fc_norm"] else "the class token"
+    notice(f"{fill_from(vit, state)}; the classifier reads {reads}")
     job = FineTuning(
         kind="classifier",
         vit=vit,

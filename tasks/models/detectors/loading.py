@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from torch import nn
 from ltrp_bench.selectors.checkpoints import sha256_of
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.models.openmmlab.models import (
+    agreed_classes,
     build_model,
-    class_names,
     load_model_config,
     load_weights,
     pipeline_steps,
@@ -51,6 +51,7 @@ def load_detector(
     weights: str | Path | None,
     *,
     random_weights: int | None = None,
+    classes: Sequence[str] | None = None,
     device: str = "cpu",
 ) -> Detector:
     """Builds a detector and loads its weights.
@@ -59,6 +60,7 @@ def load_detector(
         config_name: config file, or name of a config that mmdet brings.
         weights: checkpoint of mmengine, mmdet's model zoo or safetensors.
         random_weights: seed of an untrained detector, instead of `weights`.
+        classes: names of its outputs, instead of those of checkpoint and config.
         device: torch device.
 
     Raises:
@@ -76,7 +78,7 @@ def load_detector(
         load_weights(model, weights, f"detector {Path(config_name).stem} from {weights}")
     else:
         identity["random_weights"] = random_weights
-    classes = class_names(config, config_name)
+    classes = agreed_classes(config, config_name, weights, classes)
     identity["classes"] = list(classes)
     outputs = _count_classes(config.model)
     if outputs is not None and outputs != len(classes):

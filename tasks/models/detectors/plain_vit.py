@@ -24,7 +24,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.vit.backbones import build_vit, timm_name
+from ltrp_bench.selectors.vit.backbones import build_vit
+from ltrp_bench.selectors.vit.vit_files import timm_name
 from ltrp_bench.tasks.models.vit.token_dropping import (
     features_kept,
     grid_of,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.checkpoints import load_state, mismatch
+from ltrp_bench.selectors.checkpoints import load_content, load_state, mismatch
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 from ltrp_bench.tasks.models.weights import seeded
@@ -60,8 +60,7 @@ def load_weights(model: nn.Module, path: str | Path, what: str) -> None:
 
     mmdet's own conversions of older checkpoints apply. Raises InputError naming the keys that do not fit.
     """
-    with openmmlab.plain_checkpoints():
-        state = load_state(path)
+    state = load_state(path)
     state = {key: value for key, value in state.items() if not key.startswith("data_preprocessor.")}
     own = model.state_dict()
     shapes = [
@@ -124,6 +123,68 @@ def class_names(config: Any, name: str | Path = "", package: openmmlab.Package =
             f"config {name} does not say the names of its classes (test_dataloader.dataset.metainfo.classes)"
         )
     return tuple(str(c) for c in ([classes] if isinstance(classes, str) else classes))
+
+
+def agreed_classes(
+    config: Any,
+    name: str | Path,
+    weights: str | Path | None,
+    given: Sequence[str] | None = None,
+    package: openmmlab.Package = "mmdet",
+) -> tuple[str, ...]:
+    """Names of a model's outputs in their order, on which checkpoint and config agree.
+
+    Args:
+        config: mmengine config.
+        name: name of the config, for error messages.
+        weights: checkpoint, which may name its classes (`meta.dataset_meta.classes`, older ones `meta.CLASSES`).
+        given: names that the user gave, which count more than both.
+        package: package with the data set types.
+
+    Raises:
+        InputError: they name other classes, or another order; or neither names them.
+    """
+    if given is not None:
+        return tuple(given)
+    trained = None if weights is None else checkpoint_classes(weights)
+    try:
+        configured = class_names(config, name, package)
+    except InputError:
+        if trained is None:
+            raise
+        return trained
+    if trained is not None and [_plain(c) for c in trained] != [_plain(c) for c in configured]:
+        pairs = zip(trained, configured, strict=False)
+        shorter = min(len(trained), len(configured))
+        first = next((i for i, (a, b) in enumerate(pairs) if _plain(a) != _plain(b)), shorter)
+        said, wanted = (", ".join(names[first : first + 3]) or "no more" for names in (trained, configured))
+        raise InputError(
+            f"checkpoint {weights} was trained on {len(trained)} classes, config {name} has {len(configured)}; from "
+            f"number {first} on they differ: {said}, … instead of {wanted}, …: correct the config's metainfo.classes, "
+            "or give classes=FILE"
+        )
+    return configured
+
+
+def checkpoint_classes(weights: str | Path) -> tuple[str, ...] | None:
+    """Names of the classes that a checkpoint of mmengine or of older versions holds; None if it holds none."""
+    content = load_content(weights)
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    if not isinstance(meta, Mapping):
+        return None
+    inner = meta.get("dataset_meta")
+    for place in (inner if isinstance(inner, Mapping) else {}, meta):
+        for key in ("classes", "CLASSES"):
+            found = place.get(key)
+            if isinstance(found, str):
+                return (found,)
+            if isinstance(found, (list, tuple)) and found and all(isinstance(one, str) for one in found):
+                return tuple(found)
+    return None
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def pipeline_steps(config: Any) -> list[dict[str, Any]]:

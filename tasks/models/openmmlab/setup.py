@@ -12,7 +12,6 @@ import importlib.machinery
 import importlib.util
 import io
 import logging
-import pickle
 import sys
 import types
 import warnings
@@ -198,33 +197,6 @@ def scope(package: Package = "mmdet") -> Iterator[None]:
 
     with DefaultScope.overwrite_default_scope(package), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def plain_checkpoints() -> Iterator[None]:
-    """Inside the block `torch.load(weights_only=True)` accepts mmengine's checkpoints.
-
-    Beside the weights these hold the history of the losses: HistoryBuffer, NumPy arrays, and a `getattr` of
-    HistoryBuffer's methods. `getattr` of anything else is refused.
-    """
-    import numpy as np
-    import torch
-    from mmengine.logging.history_buffer import HistoryBuffer
-
-    def method_of_history(owner: Any, name: str) -> Any:
-        if owner is not HistoryBuffer or name.startswith("_"):
-            raise pickle.UnpicklingError(f"GLOBAL getattr({owner}, {name}) was not an allowed global")
-        return getattr(owner, name)
-
-    # NumPy 2 renamed its private core module; files may name either.
-    core = importlib.import_module("numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray")
-    allowed: list[Any] = [HistoryBuffer, np.ndarray, np.dtype, *(type(np.dtype(t)) for t in ("f4", "f8", "i8"))]
-    for name in ("_reconstruct", "scalar"):
-        function = getattr(core, name)
-        allowed += [(function, f"numpy._core.multiarray.{name}"), (function, f"numpy.core.multiarray.{name}")]
-    allowed += [(method_of_history, f"{module}.getattr") for module in ("builtins", "__builtin__")]
-    with torch.serialization.safe_globals(allowed):
         yield
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
-from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of, strip_prefix
+from ltrp_bench.selectors.checkpoints import bare_state, load_into, resolve, sha256_of, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import vit_config
 from ltrp_bench.tasks.models.openmmlab.models import (
+    agreed_classes,
     build_model,
-    class_names,
     load_model_config,
     load_weights,
     pipeline_steps,
@@ -71,6 +71,8 @@ def load_plain(
     *,
     config: Mapping[str, Any] | None = None,
     random_weights: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     device: str = "cpu",
 ) -> Segmentor:
     """Loads a plain ViT segmentor.
@@ -80,6 +82,7 @@ def load_plain(
             (`model` key), whose mean and standard deviation are 0.5.
         config: arguments of `build_segmentor`, for an untrained segmentor.
         random_weights: seed of an untrained segmentor, instead of `weights`.
+        mean, std: another normalization of the images than that of the weights, per channel of RGB in [0, 1].
         device: torch device.
 
     Raises:
@@ -103,7 +106,7 @@ def load_plain(
         crop_pct=1.0,
         crop_mode="squash",
         interpolation="bilinear",
-    )
+    ).renormalized(mean, std)
     return Segmentor(
         net=net.to(device).eval().requires_grad_(False),
         inputs=inputs,
@@ -117,6 +120,7 @@ def _from_file(path: Path) -> tuple[PlainSegmentor, dict[str, Any]]:
     """The segmentor of a checkpoint and its configuration."""
     state, config = load_float_state(path), file_config(path)
     if not config:
+        state = bare_state(state, r"encoder\.pos_embed", r"encoder\.blocks\.0\.attn\.qkv\.weight")
         what = path.name
         head = head_config(state, what)
         outputs = len(state["decoder.head.bias"]) if head["head"] == "linear" else state["decoder.cls_emb"].shape[1]
@@ -137,7 +141,12 @@ def _from_file(path: Path) -> tuple[PlainSegmentor, dict[str, Any]]:
 
 
 def load_mmseg(
-    name: str | Path, weights: str | Path | None, *, random_weights: int | None = None, device: str = "cpu"
+    name: str | Path,
+    weights: str | Path | None,
+    *,
+    random_weights: int | None = None,
+    classes: Sequence[str] | None = None,
+    device: str = "cpu",
 ) -> MMSegmentor:
     """Loads a segmentor of mmseg.
 
@@ -145,6 +154,7 @@ def load_mmseg(
         name: config file, or name of a config that mmseg brings.
         weights: checkpoint of mmengine, mmseg's model zoo or safetensors.
         random_weights: seed of an untrained segmentor, instead of `weights`.
+        classes: names of its outputs, instead of those of checkpoint and config.
         device: torch device.
 
     Raises:
@@ -163,7 +173,7 @@ def load_mmseg(
     else:
         identity["weights"] = sha256_of(weights)
         load_weights(model, weights, f"segmentor {Path(name).stem} from {weights}")
-    classes = class_names(config, name, "mmseg")
+    classes = agreed_classes(config, name, weights, classes, "mmseg")
     identity["classes"] = list(classes)
     outputs = getattr(model, "out_channels", None) or getattr(getattr(model, "decode_head", None), "num_classes", None)
     if outputs is not None and outputs not in (1, len(classes)):

@@ -1,36 +1,35 @@
 """timm models from local files: any plain ViT, whose patches can be dropped, and any other model for whole images.
 
-Input size, normalization, crop and interpolation come with the weights: from timm's pretrained configuration if the
-timm name is known, from the file's metadata for weights trained with ltrp-bench, and otherwise from the evaluation
-recipe of the official DeiT and MAE fine-tunes (Touvron et al., ICML 2021; He et al., CVPR 2022, appendix A.1:
-ImageNet's mean and standard deviation, bicubic, a crop of 224/256 up to 224 pixels, no crop above).
+Input size, normalization, crop and interpolation come with the weights: from the file's metadata for weights trained
+with ltrp-bench, from `config.json` beside the file, and from timm's pretrained configuration if the timm name is known.
+Otherwise the evaluation recipe of the official DeiT and MAE fine-tunes is assumed, and said so (Touvron et al., ICML
+2021; He et al., CVPR 2022, appendix A.1: ImageNet's mean and standard deviation, bicubic, a crop of 224/256 up to 224
+pixels, no crop above).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import timm
+import torch
 from timm.data import resolve_data_config
 from timm.layers import PatchEmbed, resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.checkpoints import (
-    load_into,
-    mismatch,
-    resolve,
-    sha256_of,
-    strip_prefix,
-)
+from ltrp_bench.selectors.checkpoints import bare_state, load_into, mismatch, resolve, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.vit.backbones import build_vit, load_backbone, name_of_file, timm_name
+from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
+from ltrp_bench.selectors.vit.backbones import build_from, build_vit
+from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file, timm_name
 from ltrp_bench.tasks.models.vit.preprocessing import Preprocessing
 from ltrp_bench.tasks.models.vit.token_dropping import patch_sides
-from ltrp_bench.tasks.models.weights import check_weights, file_config, load_float_state, seeded
+from ltrp_bench.tasks.models.weights import check_weights, seeded
 
 Size = tuple[int, int]
 
@@ -43,9 +42,10 @@ class TimmModel:
         net: module in evaluation mode, float32, without gradients; [B, 3, H, W] -> [B, classes] logits.
         inputs: preprocessing of images.
         classes: number of outputs of the classifier; 0 if there is none.
-        class_names: names of the outputs if the file has them, else None.
+        class_names: names of the outputs if the file, one beside it or the user names them, else None.
         any_size: True if it takes images of other sizes than `inputs.size`.
         identity: everything that determines its outputs, as JSON values.
+        assumptions: one line for each thing that was assumed of the weights.
     """
 
     net: nn.Module
@@ -54,6 +54,7 @@ class TimmModel:
     class_names: tuple[str, ...] | None
     any_size: bool
     identity: dict[str, Any]
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,8 @@ def load_timm(
     heads: int | None = None,
     config: Mapping[str, Any] | None = None,
     classes: int = 1000,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     device: str = "cpu",
 ) -> TimmModel:
     """Builds a timm model and loads its weights.
@@ -104,6 +107,7 @@ def load_timm(
         heads: attention heads of a plain ViT, if its width does not determine them.
         config: arguments of `build_vit`, for an untrained ViT.
         classes: number of outputs of an untrained model that is built by name.
+        mean, std: another normalization of the images than that of the weights, per channel of RGB in [0, 1].
         device: torch device.
 
     Raises:
@@ -115,8 +119,8 @@ def load_timm(
     if weights is None:
         found = _untrained(model, config, cast(int, random_weights), size, classes)
     else:
-        found = _from_file(weights, model, size, heads)
-    inputs = found.inputs
+        found = _from_file(weights, model, size, heads, mean, std)
+    inputs = found.inputs.renormalized(mean, std)
     if crop_pct is not None:
         if not 0 < crop_pct <= 1:
             raise UsageError(f"crop_pct must be in (0, 1], got {crop_pct}")
@@ -124,7 +128,8 @@ def load_timm(
     found.net.to(device).eval().requires_grad_(False)
     if isinstance(found, PlainViT):
         check_patches(found.vit, inputs.size)
-    return replace(found, inputs=inputs, identity={**found.identity, **inputs.identity()})
+    identity = {**found.identity, **inputs.identity()}
+    return replace(found, inputs=inputs, identity=identity)
 
 
 def load_vit(weights: str | Path | None, model: str | None = None, **options: Any) -> PlainViT:
@@ -135,22 +140,63 @@ def load_vit(weights: str | Path | None, model: str | None = None, **options: An
     return found
 
 
-def _from_file(weights: str | Path, model: str | None, size: Size | None, heads: int | None) -> TimmModel:
+def _from_file(
+    weights: str | Path,
+    model: str | None,
+    size: Size | None,
+    heads: int | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> TimmModel:
     path = resolve(weights)
-    config = file_config(path) if model is None else {}
-    name = timm_name(model) if model is not None else (None if config else name_of_file(path))
+    file = read_vit_file(path, model)
+    config = file.config if model is None else {}
+    name = None if config else file.name
+    if name is not None and not file.is_vit:
+        return _other_model(name, file, size, by_name=model is not None)
     identity: dict[str, Any] = {"model": name or "of the file", "weights": sha256_of(path)}
     if heads is not None:
         identity["heads"] = heads
     if name is None:
-        backbone = load_backbone(path, heads=heads, supervised=False)
-        vit = set_input_size(backbone.model, size)
-        shape = size or backbone.image_size
+        if file.sidecar is not None and heads is None and file.sidecar.heads:
+            identity["heads"] = file.sidecar.heads
+        vit = build_from(replace(file, config=config), heads)
+        found = normalization_of(file, mean, std)
+        sides: Any = vit.patch_embed.img_size
+        shape = size or (int(sides[0]), int(sides[1]))
+        set_input_size(vit, size)
         crop = config.get("crop_pct") or (224 / 256 if max(shape) <= 224 else 1.0)
-        inputs = Preprocessing(size=shape, mean=backbone.mean, std=backbone.std, crop_pct=crop)
-        return _model(vit, inputs, identity, config.get("classes"))
-    net = _named(name, load_float_state(path), size, path)
-    return _model(net, inputs_of(net, size), identity)
+        inputs = Preprocessing(size=shape, mean=found.mean, std=found.std, crop_pct=crop)
+        count = None if heads else int(cast(Any, vit.blocks[0]).attn.num_heads)
+        lines = assumptions_of(file, found, count, also={"crop_pct": f"a crop of {crop:.3g}"})
+    else:
+        net = _named(name, dict(file.state), size, path)
+        vit, lines = net, []
+        inputs = inputs_of(net, size)
+    made = _model(vit, _beside(inputs, file, model), identity, config.get("classes") or _labels(file))
+    return replace(made, assumptions=(*file.notes, *lines))
+
+
+def _other_model(name: str, file: ViTFile, size: Size | None, *, by_name: bool) -> TimmModel:
+    """The timm model of that name, which is no plain ViT, with the weights of a file."""
+    net = _named(name, dict(file.state), size, file.path)
+    inputs = inputs_of(net, size) if by_name else _beside(inputs_of(net, size), file, None)
+    identity = {"model": name, "weights": sha256_of(file.path)}
+    return replace(_model(net, inputs, identity, _labels(file)), assumptions=file.notes)
+
+
+def _beside(inputs: Preprocessing, file: ViTFile, model: str | None) -> Preprocessing:
+    """Preprocessing with what files beside the weights say of it, unless the model was named by the user."""
+    if file.sidecar is None or model is not None:
+        return inputs
+    given: dict[str, Any] = {
+        name: getattr(file.sidecar, name) for name in ("mean", "std", "crop_pct", "crop_mode", "interpolation")
+    }
+    return replace(inputs, **{name: value for name, value in given.items() if value is not None})
+
+
+def _labels(file: ViTFile) -> tuple[str, ...] | None:
+    return None if file.sidecar is None else file.sidecar.labels
 
 
 def _untrained(
@@ -216,14 +262,15 @@ def create_timm(name: str, size: Size | None, **options: Any) -> nn.Module:
 
 def _named(name: str, state: dict[str, Tensor], size: Size | None, path: Path) -> nn.Module:
     """Builds the timm model of that name, with a classifier if the file has one, and loads `state`."""
-    for prefix in ("backbone.", "encoder."):
-        if f"{prefix}patch_embed.proj.weight" in state:
-            state = strip_prefix(state, prefix)
+    plain = "blocks.0.attn.qkv.weight" in state and "pos_embed" in state
+    if not plain:
+        with torch.device("meta"):
+            first = next(iter(timm.create_model(name, pretrained=False).state_dict()))
+        state = bare_state(state, re.escape(first))
     known = timm.get_pretrained_cfg(name)
     heads = known.classifier if known is not None else None
     head = heads if isinstance(heads, str) else (heads or ("head",))[0]
     own = f"{head}.weight" in state
-    plain = "blocks.0.attn.qkv.weight" in state and "pos_embed" in state
     options: dict[str, Any] = {"num_classes": state[f"{head}.weight"].shape[0] if own else 0} if own or plain else {}
     if plain and "fc_norm.weight" in state and "norm.weight" not in state:
         options["global_pool"] = "avg"  # as in MAE's fine-tunes

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.vit.backbones import build_vit, load_backbone, name_of_file, timm_name
+from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
+from ltrp_bench.selectors.vit.backbones import build_from, build_vit
+from ltrp_bench.selectors.vit.vit_files import name_of_file, read_vit_file, timm_name
 from ltrp_bench.tasks.models.vit.loading import (
     PlainViT,
     TimmModel,
@@ -80,6 +82,8 @@ def load_multilabel(
     head: Head | None = None,
     image_size: int | Sequence[int] | None = None,
     config: Mapping[str, Any] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     device: str = "cpu",
 ) -> TimmModel:
     """Builds a multi-label classifier and loads its weights.
@@ -94,6 +98,7 @@ def load_multilabel(
             checkpoint the head that it must have.
         image_size: another input size, one number or (H, W), see `load_timm`.
         config: arguments of `build_multilabel_vit`, for an untrained ViT without a timm name.
+        mean, std: another normalization than that of the weights, see `load_timm`.
         device: torch device.
 
     Raises:
@@ -112,10 +117,10 @@ def load_multilabel(
             kind = "a linear head" if prefix is None else "an ML-Decoder"
             raise InputError(f"{weights} has {kind}, but head={head} was requested")
         if prefix is None:
-            found = load_timm(weights, model, image_size=image_size)
+            found = load_timm(weights, model, image_size=image_size, mean=mean, std=std)
         else:
             found = _decoder_from_file(resolve(weights), state, prefix, model, image_size)
-    inputs = replace(found.inputs, crop_pct=1.0, crop_mode="squash")
+    inputs = replace(found.inputs.renormalized(mean, std), crop_pct=1.0, crop_mode="squash")
     net = found.net.to(device).eval().requires_grad_(False)
     return replace(found, net=net, inputs=inputs, identity={**found.identity, **inputs.identity()})
 
@@ -167,7 +172,7 @@ def _decoder_from_file(path: Path, state: Mapping[str, Tensor], prefix: str, mod
             any_size=not cast(Any, net).pretrained_cfg.get("fixed_input_size", False),
             identity=identity,
         )
-    vit, inputs = _vit(path, body, config, name, head_prefix)
+    vit, inputs, assumptions = _vit(path, body, config, name, head_prefix)
     _check_features(what, shape["features"], vit)
     inputs = replace(inputs, size=image_sides(size) or inputs.size)
     check_patches(set_input_size(vit, image_sides(size)), inputs.size)
@@ -178,24 +183,33 @@ def _decoder_from_file(path: Path, state: Mapping[str, Tensor], prefix: str, mod
         class_names=names,
         any_size=True,
         identity=identity,
+        assumptions=assumptions,
     )
 
 
 def _vit(
     path: Path, body: Mapping[str, Tensor], config: Mapping[str, Any], name: str | None, head_prefix: str
-) -> tuple[VisionTransformer, Preprocessing]:
-    """The plain ViT before a decoder: built from the file's `config` if it has one, else read by `load_backbone`."""
+) -> tuple[VisionTransformer, Preprocessing, tuple[str, ...]]:
+    """The plain ViT before a decoder, its preprocessing, and what was assumed of it.
+
+    It is built from the file's `config` if it has one, else read as by `load_backbone`.
+    """
+    assumptions: tuple[str, ...] = ()
     if config:
         vit = build_vit({**config, "classes": 0})
         load_into(vit, body, f"the ViT of {path.name}")
         mean, std = tuple(config["mean"]), tuple(config["std"])
     else:
-        backbone = load_backbone(path, name, supervised=False, drop=(head_prefix,))
-        vit, mean, std = backbone.model, backbone.mean, backbone.std
+        file = read_vit_file(path, name)
+        vit = build_from(file, drop=(head_prefix,))
         if name is not None:
-            return vit, inputs_of(vit)
+            return vit, inputs_of(vit), file.notes
+        found = normalization_of(file)
+        mean, std = found.mean, found.std
+        assumptions = (*file.notes, *assumptions_of(file, found, int(cast(Any, vit.blocks[0]).attn.num_heads)))
     sides: Any = vit.patch_embed.img_size
-    return vit, Preprocessing(size=(int(sides[0]), int(sides[1])), mean=mean, std=std, crop_pct=1.0)
+    inputs = Preprocessing(size=(int(sides[0]), int(sides[1])), mean=mean, std=std, crop_pct=1.0)
+    return vit, inputs, assumptions
 
 
 def _map_model(name: str | None, body: Mapping[str, Tensor], path: Path, size: tuple[int, int] | None) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from timm.data.transforms import str_to_pil_interp
 from torch import Tensor
 
 from ltrp_bench.selectors.normalization import normalize
+from ltrp_bench.selectors.vit.assumptions import three_channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,14 @@ class Preprocessing:
     def identity(self) -> dict[str, Any]:
         """All attributes as JSON values, for the task's identity."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def renormalized(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> Preprocessing:
+        """The same with another mean or standard deviation, where given; `UsageError` unless they are three numbers."""
+        return replace(
+            self,
+            mean=self.mean if mean is None else three_channels("mean", mean),
+            std=self.std if std is None else three_channels("std", std),
+        )
 
     def crop(self, pixels: np.ndarray) -> np.ndarray:
         """[h, w, 3] uint8 of any size -> [H, W, 3] uint8: timm's evaluation transform without its normalization."""

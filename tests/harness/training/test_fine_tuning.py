@@ -168,3 +168,32 @@ def test_photos_need_weights_to_start_from() -> None:
     assert initial_weights("a.pth", synthetic=False) == "a.pth"
     with pytest.raises(UsageError, match="give the weights to start from"):
         initial_weights(None, synthetic=False)
+
+
+@pytest.mark.parametrize("pool", [None, "token", "avg"])
+@pytest.mark.parametrize("own", ["token", "avg", "none"])
+def test_a_classifier_keeps_its_pooling_and_its_head_only_with_it(own: str, pool: Any, tmp_path: Path) -> None:
+    """After zero steps a checkpoint's classifier is the same function, unless it is asked to read something else."""
+    classes = ["a", "b", "c"]
+    sizes = {"image_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "heads": 3}
+    config = {
+        **sizes,
+        "classes": classes if own != "none" else [],
+        "fc_norm": own == "avg",
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+    }
+    torch.manual_seed(0)
+    before = build_vit(config).eval()
+    for parameter in before.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    save_safetensors(tmp_path / "w.safetensors", before.state_dict(), {"config": config})
+    made, state = initial_state(tmp_path / "w.safetensors", ModelRequest(classes=classes, pool=pool or "weights"))
+    expected = pool or ("avg" if own == "none" else own)
+    assert made["fc_norm"] == (expected == "avg")
+    after = build_vit(made).eval()
+    fill_from(after, state)
+    kept = own == expected
+    assert ("head.weight" in state) == kept
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(after(images), before(images)) if kept else float(after.head.weight.detach().abs().max()) < 1e-3

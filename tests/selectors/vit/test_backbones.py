@@ -22,10 +22,9 @@ from ltrp_bench.selectors.vit.backbones import (
     build_vit,
     class_attention,
     load_backbone,
-    tagged_name,
-    timm_name,
     tokens,
 )
+from ltrp_bench.selectors.vit.vit_files import tagged_name, timm_name
 
 CONFIG = {"image_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "heads": 4, "classes": 8}
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k.pt"
@@ -151,7 +150,8 @@ def test_labels_that_nothing_tells_are_asked_for(tmp_path: Path) -> None:
     torch.save(state_of(), tmp_path / "w.pth")
     with pytest.raises(InputError, match="8 outputs.*label_set=NAME"):
         load_backbone(tmp_path / "w.pth", heads=4)
-    assert str(load_backbone(tmp_path / "w.pth", heads=4, supervised=False).supervision) == "self"
+    with pytest.raises(UsageError, match="supervised=false, but the weights show a classifier of 8 classes"):
+        load_backbone(tmp_path / "w.pth", heads=4, supervised=False)
     assert str(load_backbone(tmp_path / "w.pth", heads=4, label_set="self").supervision) == "self"
 
 

@@ -30,7 +30,7 @@ from ltrp_bench.harness.training.patch_policy import PatchPolicy, patch_policy
 from ltrp_bench.harness.training.recipes.classifier import train_classifier
 from ltrp_bench.harness.training.recipes.multilabel import train_multilabel
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
-from ltrp_bench.selectors.checkpoints import load_metadata, load_state, save_safetensors
+from ltrp_bench.selectors.checkpoints import load_content, load_metadata, load_state, save_safetensors
 from ltrp_bench.selectors.vit.backbones import build_vit
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES
 from ltrp_bench.tasks.models.vit.loading import load_timm
@@ -161,11 +161,8 @@ def test_a_stop_changes_nothing(
 
 
 def test_averaged_weights_are_what_comes_out(init: Path, tmp_path: Path) -> None:
-    from ltrp_bench.tasks.models.openmmlab.setup import plain_checkpoints
-
     made = label(tmp_path, init, tmp_path)
-    with plain_checkpoints():
-        saved = torch.load(tmp_path / "iter_5.pth", weights_only=True)
+    saved = load_content(tmp_path / "iter_5.pth")
     key = "trained.blocks.0.attn.qkv.weight"
     averaged, last = saved["state_dict"][key], saved["ema_state_dict"][f"module.{key}"]
     assert torch.equal(made["state"]["blocks.0.attn.qkv.weight"], averaged) and not torch.equal(averaged, last)
