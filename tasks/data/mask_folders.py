@@ -30,7 +30,7 @@ from ltrp_bench.tasks.data.folders import (
     either,
     find_devkit,
 )
-from ltrp_bench.tasks.data.mask_numbering import VOID, numbered_from_zero
+from ltrp_bench.tasks.data.mask_numbering import VOID, look_at_masks
 from ltrp_bench.tasks.splits.split import SPLITS, load_split
 
 STUFF_HOW_TO_GET = (
@@ -62,6 +62,7 @@ class MaskFolder:
         stems: sorted file names without suffix, which are the ids of the images.
         mask_paths: stem -> mask.
         assumptions: one line for each thing that the files do not say and that was assumed.
+        unclear: True if the masks may just as well be numbered the other way than was assumed.
     """
 
     images: Path
@@ -73,6 +74,7 @@ class MaskFolder:
     stems: tuple[str, ...] = ()
     mask_paths: Mapping[str, Path] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
+    unclear: bool = False
 
 
 def find_stuff(data: str | Path | None, subset: str = "val2017") -> MaskFolder:
@@ -214,19 +216,21 @@ def find_ade20k(data: str | Path | None, subset: str = "validation", zero_based:
 
 
 def _numbered(folder: MaskFolder, zero_based: bool | None, most_zeros: float | None = None) -> MaskFolder:
-    """A folder whose classes are numbered from 1, or the same with classes from 0, see `numbered_from_zero`."""
-    last, line = max(folder.names), ""
+    """A folder whose classes are numbered from 1, or the same with classes from 0, see `look_at_masks`."""
+    last = max(folder.names)
     if zero_based is None:
         masks = [folder.mask_paths[stem] for stem in folder.stems]
-        zero_based, line = numbered_from_zero(masks, last, most_zeros=most_zeros)
-    if zero_based:
-        folder = replace(
-            folder,
-            names={value - 1: name for value, name in folder.names.items()},
-            ignored_values=frozenset({VOID}),
-            listed_in=f"{folder.listed_in.partition(' (')[0]} (0 to {last - 1}, as zero_based=true)",
-        )
-    return replace(folder, assumptions=(line,) if line else ())
+        found = look_at_masks(masks, last, most_zeros=most_zeros)
+        zero_based = found.from_zero
+        folder = replace(folder, assumptions=(found.why,) if found.why else (), unclear=found.unclear)
+    if not zero_based:
+        return folder
+    return replace(
+        folder,
+        names={value - 1: name for value, name in folder.names.items()},
+        ignored_values=frozenset({VOID}),
+        listed_in=f"{folder.listed_in.partition(' (')[0]} (0 to {last - 1}, as zero_based=true)",
+    )
 
 
 def _with_subset(folder: MaskFolder, lists: Path, subset: str, how_to_get: str) -> MaskFolder:

@@ -10,6 +10,7 @@ from PIL import Image
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context
 from ltrp_bench.tasks.data.masks import MaskRegionDataset
+from ltrp_bench.tasks.registry import create_task
 
 
 def ade20k(root: Path, *masks: list[int]) -> Path:
@@ -38,10 +39,10 @@ SCENE = {"wall", "building", "sky"}
     [
         (
             [[1, 2, 3]],
-            "numbered from 1, since none of those looked at holds 150 or 255, and 0.0% of their pixels are 0",
+            "numbered from 1, since none of the pixels looked at is 150 and 0.0% are 0",
         ),
-        ([[0, 1, 2, 3, 3, 3, 3, 3]], "numbered from 1, since none .* 12.5% of their pixels are 0; .*zero_based=true"),
-        ([[0, 1, 2] + [255] * 9], "numbered from 0, since one holds 255 and none of those looked at holds 150"),
+        ([[0, 1, 2, 3, 3, 3, 3, 3]], "numbered from 1, since none .* 12.5% are 0; .*zero_based=true"),
+        ([[0, 1, 2] + [255] * 9], "numbered from 0, since 75.0% of the pixels looked at are 255 and none is 150"),
     ],
 )
 def test_the_masks_decide_and_it_is_said(tmp_path: Path, masks: list[list[int]], line: str) -> None:
@@ -56,10 +57,11 @@ def test_the_number_of_the_last_class_proves_it(tmp_path: Path) -> None:
 
 
 def test_many_zeros_need_the_option(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"33% of the pixels .* none is 150 or 255; give --task-option zero_based=true"
-    ):
-        find_ade20k(ade20k(tmp_path, [0, 1, 2]))
+    root = ade20k(tmp_path, [0, 1, 2])
+    assert find_ade20k(root).unclear and not find_ade20k(root, zero_based=True).unclear
+    with pytest.raises(UsageError, match=r"may be numbered from 0 or from 1: .* give --task-option zero_based=true"):
+        create_task("ade20k-coverage", data=root)
+    assert len(create_task("ade20k-coverage", data=root, zero_based=True)) == 1
 
 
 def test_the_option_decides(tmp_path: Path) -> None:
@@ -74,13 +76,13 @@ def test_pascal_context_with_void_is_numbered_from_zero(tmp_path: Path) -> None:
     for folder in ("JPEGImages", "SegmentationClassContext"):
         (tmp_path / folder).mkdir()
     mask = np.full((8, 8), 255, np.uint8)
-    mask[:4] = 0
+    mask[:2] = 0
     Image.fromarray(mask).save(tmp_path / "SegmentationClassContext" / "a.png")
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "JPEGImages" / "a.jpg")
     folder = find_context(tmp_path)
     dataset = MaskRegionDataset(folder)
-    assert [(item.category, item.area) for item in dataset.truth(0).objects] == [("aeroplane", 32)]
-    assert "numbered from 0, since one holds 255" in folder.assumptions[0]
+    assert [(item.category, item.area) for item in dataset.truth(0).objects] == [("aeroplane", 16)]
+    assert "numbered from 0, since 75.0% of the pixels looked at are 255" in folder.assumptions[0]
     mask[0, 0] = 59
     Image.fromarray(mask).save(tmp_path / "SegmentationClassContext" / "a.png")
     assert find_context(tmp_path).assumptions == () and find_context(tmp_path).names[1] == "aeroplane"
