@@ -297,8 +297,8 @@ def _mask_folder(spec: TaskSpec, data: FolderData) -> MaskFolder:
         folder = NUMBERED_MASK_FOLDERS[spec.dataset](data.data, data.subset, data.zero_based)
         if folder.unclear:
             raise UsageError(
-                f"the masks in {folder.masks} may be numbered from 0 or from 1: many of their pixels are 0, none of those "
-                f"looked at is {max(folder.names)} or 255; give --task-option zero_based=true (0 is the first "
+                f"the masks in {folder.masks} may be numbered from 0 or from 1: many of their pixels are 0, none of "
+                f"those looked at is {max(folder.names)} or 255; give --task-option zero_based=true (0 is the first "
                 "class) or zero_based=false (0 is none)"
             )
         return folder
