@@ -64,11 +64,37 @@ def split_text(rows: Sequence[Row]) -> str:
 
 
 def few_text(rows: Sequence[Row]) -> str:
-    """Sentence that warns of a small unseen group, without a full stop; "" if the group has more than `FEW` categories.
+    """Sentence that warns of a small group or says why values are missing, without a full stop; "" for large groups.
 
     Args:
         rows: rows of one table.
     """
+    return "; ".join(text for text in (_size_text(rows), _undefined_text(rows)) if text)
+
+
+def _undefined_text(rows: Sequence[Row]) -> str:
+    """Reason why no row has values on a group, or intervals of them; "" if there is none, or if the size says it."""
+    if not _split_names(rows) or not _defined(rows, "all"):
+        return ""
+    sizes = {group: _largest(rows, f"{group}_categories") for group in ("unseen", "seen")}
+    known = _largest(rows, "unseen_measured") != 0 and sizes["unseen"] != 0
+    for group in ("unseen", "seen"):
+        if not _defined(rows, group) and (group == "seen" or known):
+            return f"nothing {group} is measured in these images, so there is no {group} value and no gap"
+    if known and _defined(rows, "all_low") and not _defined(rows, "unseen_low"):
+        return "too few images show unseen categories for an interval or a rank on them"
+    return ""
+
+
+def _defined(rows: Sequence[Row], name: str) -> bool:
+    """True if a row has a value, and for tables without such a column where it is a value that all tables have."""
+    if not name.endswith("_low") and not any(name in row for row in rows):
+        return name != "all"
+    return any(not math.isnan(_number(row, name)) for row in rows)
+
+
+def _size_text(rows: Sequence[Row]) -> str:
+    """Sentence about a small unseen group; "" if the group has more than `FEW` categories."""
     unseen = _largest(rows, "unseen_categories") if _split_names(rows) else None
     if unseen is None:
         return ""

@@ -143,3 +143,33 @@ def test_options_that_help() -> None:
     )
     assert exposure_options([row(), clip]) == "to rank ‡ as they are: leaderboard --count-exposed"
     assert exposure_options([row()]) == "" == exposure_options([exposed(unseen_rank=1.0)])
+
+
+UNDEFINED = {"all": 0.5, "seen": 0.5, "unseen": math.nan, "gap": math.nan}
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (UNDEFINED, "nothing unseen is measured in these images, so there is no unseen value and no gap"),
+        (
+            {**UNDEFINED, "seen": math.nan, "unseen": 0.5},
+            "nothing seen is measured in these images, so there is no seen value and no gap",
+        ),
+        # The size of the group says it already.
+        (
+            {**UNDEFINED, "unseen_measured": 0},
+            "no unseen category is in these images, so there is no unseen value and no gap",
+        ),
+        ({**UNDEFINED, "unseen": 0.4, "all_low": 0.4, "unseen_low": 0.3}, ""),
+        (
+            {**UNDEFINED, "unseen": 0.4, "all_low": 0.4, "unseen_low": math.nan},
+            "too few images show unseen categories for an interval or a rank on them",
+        ),
+        # Incomplete rows have no values at all, which their notes explain.
+        ({**UNDEFINED, "all": math.nan, "seen": math.nan}, ""),
+    ],
+)
+def test_values_that_are_missing_are_explained(values: dict[str, Any], text: str) -> None:
+    assert few_text([row(**values)]) == text
+    assert few_text([row(**values), row(**{**UNDEFINED, "unseen": 0.4, "unseen_low": 0.1})]) in ("", text)
