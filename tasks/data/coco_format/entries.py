@@ -28,6 +28,7 @@ from ltrp_bench.tasks.data.values import (
     shown,
 )
 
+_MOST_PIXELS: Final = 2**32
 _NO_SUPERCATEGORY: Final = ("", "none", "null")
 
 
@@ -132,6 +133,8 @@ class CocoReading:
                 sides.append(max(0, read_integer(entry.get(side))))
             except ValueError:
                 sides.append(0)
+        if sides[0] * sides[1] >= _MOST_PIXELS:
+            sides = [0, 0]  # no image is so large, and run-length codes cannot count so far
         return CocoImage(id=image_id, file_name=name, height=sides[0], width=sides[1])
 
     def categories(self, entries: Sequence[Any], used: frozenset[Id]) -> dict[Id, str]:

@@ -151,7 +151,7 @@ def test_text_ids(tmp_path: Path) -> None:
 
 
 def test_sizes_that_are_missing_come_from_the_files(tmp_path: Path) -> None:
-    for size in ({}, {"width": 0, "height": 0}, {"width": None, "height": 20}):
+    for size in ({}, {"width": 0, "height": 0}, {"width": None, "height": 20}, {"width": 10**30, "height": 20}):
         dataset = CocoDataset(coco(tmp_path, images=[{"id": 7, "file_name": "a.png", **size}]))
         assert (dataset.truth(0).height, dataset.truth(0).width) == (20, 30)
         assert lines(dataset) == ["1 of 1 images without a size: that of the file is taken (a.png)"]
