@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import BenchError, InputError
 from ltrp_bench.selectors.files.file_kinds import kind_of
 from ltrp_bench.selectors.files.plain_pickles import load_plain
 from ltrp_bench.selectors.files.prefixes import bare_state, strip_prefix, unwrap_state, without_wrappers
@@ -68,6 +69,10 @@ SIGNS: tuple[tuple[str, str], ...] = (
 )
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
 def shipped(tag: str) -> Path:
     """File of the bundled weights with a tag, e.g. "ltrp.shapes"; `InputError` for an unknown tag."""
     path = WEIGHTS / f"{tag}.safetensors"
@@ -107,6 +112,40 @@ def load_metadata(path: str | Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise InputError(f"cannot read weights {path}: corrupt safetensors file ({_short(error)})") from None
+
+
+def stored_config(path: str | Path, key: str = "config") -> dict[str, Any]:
+    """Mapping that our own files keep as JSON in their metadata; empty for other files, `InputError` if damaged."""
+    try:
+        found = json.loads(load_metadata(path).get(key, "{}"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"cannot read weights {path}: the {key!r} in its metadata is damaged")
+    return found
+
+
+def builds_from_config(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of a function that builds a model by the configuration in a file, its first argument.
+
+    What such a configuration breaks when it is damaged (a width of 1.5, a size of terabytes) is the file's fault, an
+    `InputError`. Errors with files without a configuration are raised as they are.
+    """
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except BenchError:
+            raise
+        except Exception as error:
+            path = resolve(cast(str | Path, args[0])) if args else None
+            if path is None or not stored_config(path):
+                raise
+            why = f"{type(error).__name__}: {_short(error)}"
+            raise InputError(f"cannot read weights {path}: its configuration describes no model ({why})") from error
+
+    return checked
 
 
 def load_state(path: str | Path) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ the stage they survived to. A fused token is tracked as no patch; in the publish
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from argparse import Namespace
@@ -21,7 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import BatchContext, Selector
-from ltrp_bench.selectors.checkpoints import load_content, load_metadata, resolve, save_safetensors
+from ltrp_bench.selectors.checkpoints import load_content, resolve, save_safetensors, stored_config
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.vit.blocks import (
@@ -150,7 +149,7 @@ def save_evit(path: str | Path, module: EViT, config: Mapping[str, Any] | None =
 
 def _stored_options(path: Path) -> dict[str, Any]:
     """Stages, keep rate and fusion from the metadata of our files, or the command line (`args`) of official files."""
-    config = json.loads(load_metadata(path).get("config", "{}"))
+    config = stored_config(path)
     if config:
         return dict(config)
     content = load_content(path)

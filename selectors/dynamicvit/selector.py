@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,10 @@ from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import (
     bare_state,
     load_into,
-    load_metadata,
     load_state,
     mismatch,
     resolve,
+    stored_config,
     strip_prefix,
 )
 from ltrp_bench.selectors.dynamicvit.model import PREDICTOR, DynamicViT
@@ -59,7 +58,7 @@ class DynamicViTSelector(Selector):
         std: Sequence[float] | None = None,
     ) -> None:
         weights = resolve(weights)
-        known = json.loads(load_metadata(weights).get("config", "{}"))
+        known = stored_config(weights)
         state = bare_state(load_state(weights), re.escape(f"{PREDICTOR}0.in_conv.1.weight"))
         what = f"the DynamicViT {Path(weights).name}"
         if f"{PREDICTOR}0.in_conv.1.weight" not in state:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import (
+    builds_from_config,
     load_content,
     load_into,
     load_metadata,
@@ -64,6 +65,7 @@ def save_gfnet(path: str | Path, net: GFNet, **metadata: Any) -> None:
     save_safetensors(path, net.state_dict(), {"kind": "gfnet", "config": net.config, **metadata})
 
 
+@builds_from_config
 def _from_ours(path: Path) -> GFNet:
     state, metadata = load_state(path), load_metadata(path)
     if metadata.get("kind") != "gfnet" or "config" not in metadata:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import (
+    builds_from_config,
     load_content,
     load_into,
     load_metadata,
@@ -58,6 +59,7 @@ def load_cross_mae(path_or_tag: str | Path, **overrides: Any) -> CrossMAE:
     return _cross_mae(state, metadata, path.name, {**published, **overrides})
 
 
+@builds_from_config
 def load_autoencoder(path_or_tag: str | Path, **overrides: Any) -> MAE | CrossMAE:
     """Load a MAE or a CrossMAE, whichever the file holds; see `load_mae` and `load_cross_mae`."""
     path = resolve(path_or_tag)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import (
     bare_state,
+    builds_from_config,
     load_into,
     load_metadata,
     load_state,
@@ -104,6 +105,7 @@ def config_from_shapes(
     return config
 
 
+@builds_from_config
 def load_mae(path_or_tag: str | Path, **overrides: Any) -> MAE:
     """Load a MAE from a file or the tag of bundled weights ("mae.shapes"), in evaluation mode and frozen.
 

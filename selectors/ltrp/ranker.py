@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import (
     bare_state,
+    builds_from_config,
     load_into,
     load_metadata,
     load_state,
@@ -164,6 +165,7 @@ def ranker_config_from_state(
     return config
 
 
+@builds_from_config
 def load_ranker(path_or_tag: str | Path, **overrides: Any) -> Ranker:
     """Load a ranker from a file or the tag of bundled weights ("ltrp.shapes"), in evaluation mode and frozen.
 

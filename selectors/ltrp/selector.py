@@ -6,7 +6,6 @@ the ranker is trained. Beyond the paper, the diverse ranking is nested over keep
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 from typing import Literal, cast
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Channels, Selector, Supervision
-from ltrp_bench.selectors.checkpoints import load_metadata, resolve
+from ltrp_bench.selectors.checkpoints import resolve, stored_config
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_checkpoints import load_autoencoder
 from ltrp_bench.selectors.ltrp.cross_density import check_cross_distance
@@ -68,7 +67,7 @@ class LTRPSelector(Selector):
         if cluster_keep_ratio is not None and not 0 < cluster_keep_ratio <= 1:
             raise UsageError(f"cluster_keep_ratio must be in (0, 1], got {cluster_keep_ratio}")
         self.name = "ltrp-cluster" if diversity else "ltrp"
-        training = json.loads(load_metadata(resolve(weights)).get("training", "{}"))
+        training = stored_config(resolve(weights), "training")
         self.supervision = supervision_by(training.get("distance", "l1"))
         self.mean = cast(Channels, self.ranker.mean)
         self.std = cast(Channels, self.ranker.std)

@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import Channels, Selector, Supervision
-from ltrp_bench.selectors.checkpoints import load_into, mismatch, resolve
+from ltrp_bench.selectors.checkpoints import builds_from_config, load_into, mismatch, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
@@ -66,6 +66,7 @@ class Backbone:
         return int(self.model.num_classes)
 
 
+@builds_from_config
 def load_backbone(
     weights: str | Path,
     model: str | None = None,

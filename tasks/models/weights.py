@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ltrp_bench.selectors.checkpoints import load_metadata, load_state
+from ltrp_bench.selectors.checkpoints import load_state, stored_config
 from ltrp_bench.selectors.errors import UsageError
 
 
@@ -48,5 +47,4 @@ def load_float_state(path: Path) -> dict[str, Tensor]:
 
 def file_config(path: Path) -> dict[str, Any]:
     """Configuration in the metadata of weights trained with ltrp-bench; empty for other files."""
-    config: dict[str, Any] = json.loads(load_metadata(path).get("config", "{}"))
-    return config
+    return stored_config(path)

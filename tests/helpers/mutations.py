@@ -84,7 +84,7 @@ def change_json(rng: random.Random, value: Any) -> Any:
         elif kind == 2:
             other, place = rng.choice(places)
             holder[key] = copy.deepcopy(other[place]) if place in other or isinstance(other, list) else None
-        elif kind == 3 and isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
+        elif kind == 3 and isinstance(holder[key], int | float) and abs(holder[key]) < 2**53:
             holder[key] = rng.choice((-holder[key], str(holder[key]), holder[key] + 0.5, holder[key] * 1000, 0))
         else:
             holder[key] = copy.deepcopy(rng.choice(ODD))
