@@ -69,9 +69,15 @@ def leaderboard(
     from ltrp_bench.harness.cli.terminal.tables import results_table
     from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
     from ltrp_bench.results.leaderboard.export import check_suffix, write_table
+    from ltrp_bench.selectors.errors import UsageError
     from ltrp_bench.tasks.splits import label_sets
 
     groups.check()
+    if content.folds and groups.unseen_by not in (None, "common"):
+        raise UsageError(
+            f"--folds averages groups that the folds swap; by {groups.unseen_by} both folds have the same groups: "
+            "give one of --folds and --unseen-by"
+        )
     for file in [*files.out, *([files.pairs] if files.pairs is not None else [])]:
         check_suffix(file)
     options = LeaderboardOptions(

@@ -109,7 +109,8 @@ class SplitChoice:
         default=None,
         metadata={
             "help": "Label set that splits categories into seen and unseen, instead of the split of the run; or "
-            "`common`: what no selector of the table has seen. See `ltrp-bench list label-sets`.",
+            "`common`: what no selector of the table has seen, as far as its label sets are known. "
+            "See `ltrp-bench list label-sets`.",
             "metavar": "LABEL_SET",
         },
     )

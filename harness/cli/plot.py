@@ -48,9 +48,11 @@ def plot(
     from ltrp_bench.selectors.errors import UsageError
     from ltrp_bench.tasks.splits import label_sets
 
+    if options.csv is not None and groups != ExposureOptions():
+        raise UsageError(
+            "--unseen-by, --narrow-as and --count-exposed need a run directory; the rows of --csv are fixed"
+        )
     groups.check()
-    if options.csv is not None and (groups.unseen_by is not None or groups.count_exposed):
-        raise UsageError("--unseen-by and --count-exposed need a run directory; the rows of --csv are fixed")
     if options.csv is not None:
         frame, roles = read_all_columns(options.csv, COLUMNS), BUILT_IN_ROLES
     else:

@@ -102,8 +102,8 @@ def _line(selector: str, label_sets: Sequence[str], found: _Exposure, tasks: Seq
         reasons.append(f"what {' and '.join(found.open)} showed cannot be known")
     if reasons:
         return (
-            f"{trained}: {' and '.join(reasons)}, so it may have been shown the {unseen}; `leaderboard` ranks it by "
-            "these only with --count-exposed"
+            f"{trained}: {' and '.join(reasons)}, so it may have been shown the {unseen}; `leaderboard` does "
+            "not rank it on these without --count-exposed"
         )
     names = ", ".join(found.exposed[:_NAMES_SHOWN]) + (", …" if len(found.exposed) > _NAMES_SHOWN else "")
     names += f"; {found.in_part} in part" if found.in_part else ""

@@ -29,7 +29,7 @@ from ltrp_bench.results.leaderboard.category_groups import (
     RegroupedStore,
     choose_groups,
 )
-from ltrp_bench.results.leaderboard.csv_files import read_rows
+from ltrp_bench.results.leaderboard.csv_files import TableGroups, read_groups, read_rows
 from ltrp_bench.results.schema.record import Identity, ResultsError
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES
@@ -92,7 +92,7 @@ def compare(
 
     Raises:
         ResultsError: a side cannot be read, `base` has no complete row, a paired test is required and a row cannot be
-            tested, or groups are chosen for a CSV file.
+            tested, groups are chosen for a CSV file, or both sides have the same task in other groups.
     """
     if not options.tolerance >= 0:
         raise ResultsError(f"the tolerance must be 0 or more, not {options.tolerance}")
@@ -102,6 +102,7 @@ def compare(
     elif options.unseen_by is not None:
         file = current if base.is_dir() else base
         raise ResultsError(f"{file} cannot be split by {options.unseen_by}: it must be a run folder on both sides")
+    _check_same_groups(*((path, _groups(path)) for path in (base, current)), regrouped=options.unseen_by is not None)
     base_frame, current_frame = map(aggregate_store, stores) if stores else (read_rows(base), read_rows(current))
     if not base_frame["complete"].astype(bool).any():
         raise ResultsError(f"{base} has no complete row to compare with")
@@ -119,6 +120,33 @@ def compare(
             "be run folders whose cells have resampling summaries; --test auto uses the tolerance for the other rows"
         )
     return out
+
+
+def _groups(path: Path) -> dict[str, TableGroups]:
+    """Groups of the tables of each task, where they are known and the same in all of them."""
+    if not path.is_dir():
+        return read_groups(path)
+    store = RunStore(path)
+    reader = GroupReader(store)
+    found: dict[str, set[TableGroups]] = {}
+    for record in store.read_cells():
+        groups = reader.stored(record)
+        if groups.categories:
+            found.setdefault(record.task.name, set()).add((groups.split_by, len(groups.seen), len(groups.unseen)))
+    return {task: next(iter(one)) for task, one in found.items() if len(one) == 1}
+
+
+def _check_same_groups(
+    base: tuple[Path, dict[str, TableGroups]], current: tuple[Path, dict[str, TableGroups]], *, regrouped: bool
+) -> None:
+    """Raise ResultsError if a task of both sides is split in two ways, so that its seen and unseen values differ."""
+    for task in () if regrouped else sorted(base[1].keys() & current[1].keys()):
+        if base[1][task] != current[1][task]:
+            texts = [f"by {of[task][0]} ({of[task][2]} unseen categories) in {path}" for path, of in (base, current)]
+            raise ResultsError(
+                f"{task} is split {' and '.join(texts)}, so seen and unseen cannot be compared; write both tables with "
+                "the same --unseen-by"
+            )
 
 
 def _stores(

@@ -17,6 +17,7 @@ from ltrp_bench.results.schema.record import CellRecord, digest
 from ltrp_bench.results.schema.rows import GROUPS, MetricRow
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.results.summaries.base import ResamplingSummary
+from ltrp_bench.selectors.errors import UsageError
 
 CategoryState = Literal["seen", "narrow", "unseen"]
 NarrowAs = Literal["seen", "unseen"]
@@ -217,15 +218,18 @@ def choose_groups(
 
     Returns:
         Short id of the task's identity -> groups; tasks that keep theirs are left out.
+
+    Raises:
+        UsageError: the label set has no split of any task's categories.
     """
-    tables: dict[tuple[str, str, tuple[str, ...]], list[tuple[CellRecord, GroupReader]]] = {}
+    tables: dict[tuple[str, CategoryGroups], list[tuple[CellRecord, GroupReader]]] = {}
     for record, reader in cells:
         groups = reader.stored(record)
         if groups.categories:
-            tables.setdefault((record.task.name, groups.split_by, groups.categories), []).append((record, reader))
+            tables.setdefault((record.task.name, groups), []).append((record, reader))
     out: dict[str, CategoryGroups] = {}
     kept: dict[str, set[str]] = {}
-    for (task, split_by, categories), own in tables.items():
+    for (task, stored), own in tables.items():
         first, reader = own[0]
         if unseen_by == COMMON:
             names = sorted({name for record, _ in own for name in record.selector.label_sets})
@@ -235,15 +239,17 @@ def choose_groups(
         else:
             single = reader.states(first, unseen_by)
             if single is None:
-                kept.setdefault(split_by, set()).add(task)
+                kept.setdefault(stored.split_by, set()).add(task)
                 continue
             found = [single]
-        states = joint_states(categories, found)
-        for record, reader in own:
-            stored = reader.stored(record)
-            groups = stored.by_states(unseen_by, states, narrow_as)
-            if groups != stored:
-                out[record.task.identity.short] = groups
+        groups = stored.by_states(unseen_by, joint_states(stored.categories, found), narrow_as)
+        if groups != stored:
+            out |= {record.task.identity.short: groups for record, _ in own}
+    if kept and not set(tables) - {key for key in tables if key[0] in kept.get(key[1].split_by, ())}:
+        names_of = ", ".join(sorted(set().union(*kept.values())))
+        raise UsageError(
+            f"{unseen_by} has no split of the categories of {names_of}; `ltrp-bench list label-sets` lists which it has"
+        )
     for split_by, tasks in sorted(kept.items()):
         names_of = ", ".join(sorted(tasks))
         notice(f"{unseen_by} has no split of the categories of {names_of}, which stay split by {split_by or 'the run'}")

@@ -44,6 +44,26 @@ def read_csv(path: Path) -> pd.DataFrame:
     return frame
 
 
+TableGroups = tuple[str, int, int]
+"""Label set that a table is split by, and its numbers of seen and unseen categories."""
+
+
+def read_groups(path: Path) -> dict[str, TableGroups]:
+    """Groups of the tables of each task in a CSV file; empty for files of versions that did not write them.
+
+    Tasks whose rows are split in several ways (folds) are left out.
+    """
+    frame = _read(path, ("task",), dtype=str, keep_default_na=False)
+    columns = ("split_by", "seen_categories", "unseen_categories")
+    if not set(columns) <= set(frame.columns):
+        return {}
+    known = frame[(frame["split_by"] != "") & (frame["unseen_categories"] != "")]
+    found: dict[str, set[TableGroups]] = {}
+    for task, split_by, seen, unseen in known[["task", *columns]].itertuples(index=False):
+        found.setdefault(task, set()).add((split_by, int(float(seen)), int(float(unseen))))
+    return {task: next(iter(groups)) for task, groups in found.items() if len(groups) == 1}
+
+
 def read_all_columns(path: Path, columns: Collection[str]) -> pd.DataFrame:
     """A CSV file with all its columns and rows.
 

@@ -49,7 +49,7 @@ def split_text(rows: Sequence[Row]) -> str:
     names = _split_names(rows)
     if not names:
         return ""
-    by = "all label sets of these selectors (common)" if names == ["common"] else " and ".join(names)
+    by = "all known label sets of these selectors (common)" if names == ["common"] else " and ".join(names)
     text = f"unseen by {by}"
     unseen, seen = (_largest(rows, f"{group}_categories") for group in ("unseen", "seen"))
     if unseen is None or seen is None:
@@ -60,6 +60,9 @@ def split_text(rows: Sequence[Row]) -> str:
         text += f" ({measured} in these images)"
     objects = _largest(rows, "unseen_objects")
     unit = _UNITS.get(str(rows[0].get("metric")), "object")
+    if len(names) > 1:
+        # Each fold has its own objects.
+        return text
     return f"{text}, {_counted(objects, unit)}" if objects is not None and unseen else text
 
 
@@ -98,6 +101,8 @@ def _size_text(rows: Sequence[Row]) -> str:
     unseen = _largest(rows, "unseen_categories") if _split_names(rows) else None
     if unseen is None:
         return ""
+    if _largest(rows, "seen_categories") == 0:
+        return "every category is unseen, so there is no seen value and no gap"
     if unseen == 0:
         return "no category is unseen, so there is no unseen value and no gap"
     measured = _largest(rows, "unseen_measured")
@@ -217,7 +222,7 @@ def _ranked(row: Row) -> bool:
 def _split_names(rows: Sequence[Row]) -> list[str]:
     """Label sets that the rows are split by; a table that averages over folds has several."""
     values = (row.get("split_by") for row in rows)
-    return sorted({value for value in values if isinstance(value, str) and value})
+    return sorted({name for value in values if isinstance(value, str) for name in value.split(", ") if name})
 
 
 def _largest(rows: Sequence[Row], name: str) -> int | None:

@@ -256,6 +256,10 @@ def _of_imagenet(label_set: str) -> CategorySplit | None:
     split = load_split(path)
     ranks: dict[State, int] = {"unseen": 0, "narrow": 1, "seen": 2}
     found: dict[str, State] = {}
+    for inner in LABEL_SETS[label_set].contains:
+        if (part := _of_imagenet(inner)) is not None:
+            for wnid, name in imagenet_classes().items():
+                found[wnid] = max(part.states[name], found.get(wnid, "unseen"), key=ranks.__getitem__)
     for category, wnids in split.wnids.items():
         for wnid in wnids:
             state = split.states[category]

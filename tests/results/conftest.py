@@ -145,7 +145,9 @@ class KnownLabels:
 
     def category_states(self, label_set: str, categories: Collection[str], /) -> dict[str, str] | None:
         found = self.contents.get(label_set)
-        return None if found is None else {name: found[name] for name in categories}
+        if found is None or not set(categories) <= set(found):
+            return None
+        return {name: found[name] for name in categories}
 
     def is_open(self, label_set: str, /) -> bool:
         return label_set == "captions"

@@ -99,6 +99,28 @@ def test_a_csv_cannot_be_split_anew(folder: Path, tmp_path: Path, capsys: pytest
     _table(folder)
     file = str(folder / "table.csv")
     assert run_command(["plot", "--csv", file, "--unseen-by", "common", "--out", str(tmp_path)]) == 2
-    assert "--unseen-by and --count-exposed need a run directory" in capsys.readouterr().err
+    assert "--unseen-by, --narrow-as and --count-exposed need a run directory" in capsys.readouterr().err
     assert run_command(["compare", file, str(folder), "--unseen-by", "common"]) == 1
     assert f"{file} cannot be split by common: it must be a run folder on both sides" in capsys.readouterr().err
+
+
+def test_tables_in_different_groups_are_not_compared(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, more in (("own", []), ("other", ["--unseen-by", "imagenet1k"])):
+        file = str(tmp_path / f"{name}.csv")
+        assert run_command(["leaderboard", str(folder), "--no-intervals", "--csv", file, *more]) == 0
+    own, other = (str(tmp_path / f"{name}.csv") for name in ("own", "other"))
+    capsys.readouterr()
+    for base, current in ((own, other), (str(folder), other)):
+        assert run_command(["compare", base, current]) == 1
+        error = capsys.readouterr().err
+        assert f"split by shapes-seen/0 (8 unseen categories) in {base} and by imagenet1k (16" in error
+    assert run_command(["compare", own, str(folder)]) == 0
+
+
+def test_folds_are_not_averaged_in_the_groups_of_one_label_set(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["leaderboard", str(folder), "--folds", "--unseen-by", "imagenet1k"]) == 2
+    assert "both folds have the same groups" in capsys.readouterr().err

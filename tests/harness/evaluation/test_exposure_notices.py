@@ -80,8 +80,8 @@ def test_captions_may_have_shown_anything() -> None:
     (line,) = notices(Supervision.labels("captions", "imagenet1k"), SplitTask(COCO))
     assert line == (
         "net was trained on captions+imagenet1k: what captions showed cannot be known, so it may have been shown the "
-        "16 categories of coco-coverage that imagenet1k's split calls unseen; `leaderboard` ranks it by these only "
-        "with --count-exposed"
+        "16 categories of coco-coverage that imagenet1k's split calls unseen; `leaderboard` does not rank it on "
+        "these without --count-exposed"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ltrp_bench.results.leaderboard.category_groups import (
 )
 from ltrp_bench.results.schema.rows import MetricRow
 from ltrp_bench.results.statistics.replicates import Replicates
+from ltrp_bench.selectors.errors import UsageError
 
 
 def test_stored_groups_come_from_the_rows_of_single_categories(world: Any) -> None:
@@ -129,13 +131,38 @@ def test_without_labels_everything_is_unseen(world: Any, known_labels: Any) -> N
     ]
 
 
+def test_a_label_set_that_splits_no_task_is_refused(world: Any, known_labels: Any) -> None:
+    world.cell("good", 0.5, 0.6)
+    options = LeaderboardOptions(unseen_by="objects365")
+    with pytest.raises(UsageError, match="objects365 has no split of the categories of shapes-coverage; `ltrp-bench"):
+        load_leaderboard(world.store.root, options, label_sets=known_labels)
+
+
 def test_tasks_that_a_label_set_does_not_split_keep_their_groups(world: Any, known_labels: Any) -> None:
     world.cell("good", 0.5, 0.6)
+    other = world.make("good", 0.5, task="other-coverage")
+    rows = [replace(row, category={"a": "x", "b": "y"}[row.category]) for row in other.metrics if row.category]
+    world.store.write_cell(replace(other, metrics=tuple(rows)), {}, world.schema, {})
+    known_labels.contents = {"objects365": {"x": "unseen", "y": "unseen"}}
     notices: list[str] = []
-    options = LeaderboardOptions(unseen_by="objects365")
-    frame = load_leaderboard(world.store.root, options, label_sets=known_labels, notice=notices.append).frame
-    assert frame["split_by"].tolist() == ["imagenet1k"]
-    assert notices == ["objects365 has no split of the categories of shapes-coverage, which stay split by imagenet1k"]
+    store, groups = regroup(world.store, "objects365", known_labels, notices.append)
+    shown = {record.task.name: groups.shown(record).split_by for record in store.read_cells()}
+    assert shown == {"shapes-coverage": "imagenet1k", "other-coverage": "objects365"}
+    assert notices[0] == "objects365 has no split of the categories of shapes-coverage, which stay split by imagenet1k"
+
+
+def test_each_split_of_a_run_decides_for_its_own_cells(world: Any, known_labels: Any) -> None:
+    """The same task was run with two splits under one name: neither decides for the other."""
+    records = []
+    for limit, unseen in ((1, "b"), (2, "a")):
+        made = world.make("good", 0.5, limit=limit)
+        rows = [
+            replace(row, group="unseen" if row.category == unseen else "seen") for row in made.metrics if row.category
+        ]
+        records.append(world.store.write_cell(replace(made, metrics=tuple(rows)), {}, world.schema, {}))
+    for unseen_by in ("imagenet1k", "common"):
+        _, groups = regroup(world.store, unseen_by, known_labels)
+        assert [groups.shown(record).unseen for record in records] == [frozenset("b"), frozenset("a")]
 
 
 def test_cells_without_summary_have_no_values_in_other_groups(world: Any, known_labels: Any) -> None:

@@ -47,7 +47,9 @@ def test_headline() -> None:
     assert split_text(rows) == "unseen by imagenet1k: 16 of 80 categories, 112 objects"
     assert few_text(rows) == ""
     common = [row(split_by="common", seen_categories=79, unseen_categories=1, unseen_objects=1, metric="top1")]
-    assert split_text(common) == ("unseen by all label sets of these selectors (common): 1 of 80 categories, 1 image")
+    assert split_text(common) == (
+        "unseen by all known label sets of these selectors (common): 1 of 80 categories, 1 image"
+    )
     pixels = [row(split_by="imagenet1k", unseen_objects=1234567, metric="mIoU")]
     assert split_text(pixels) == "unseen by imagenet1k: 16 of 80 categories, 1,234,567 pixels"
     assert split_text([row(unseen_measured=14.0)]) == (
