@@ -171,6 +171,7 @@ def _agreement(gallery: Gallery, names: Mapping[str, str], roles: SelectorRoles)
         {
             "keep_ratio": ratio,
             "selectors": [names[selector_id] for selector_id in ranks],
+            "ids": list(ranks),
             "images": len(next(iter(ranks.values()))),
             "matrix": [[_json_value(agreement(a, b, ratio)) for b in ranks.values()] for a in ranks.values()],
         }

@@ -225,6 +225,8 @@
 
   // -- agreement
 
+  // Name of one of several selectors, with its id where another has the same name.
+  const withId = (name, id, all) => all.filter((other) => other === name).length > 1 ? `${name} ${id}` : name;
   function matrix() {
     const own = taskOf($("a-task").value)?.agreement ?? [];
     fill($("a-ratio"), own.map((one) => [String(one.keep_ratio), String(one.keep_ratio)]), $("a-ratio").value || "0.25");
@@ -234,10 +236,11 @@
       $("a-note").textContent = "Fewer than two selectors have stored ranks of patches; start the run again to add them.";
       return;
     }
+    const shown = found.selectors.map((name, i) => withId(name, found.ids[i], found.selectors));
     $("matrix").replaceChildren(
-      element("thead", {}, element("tr", {}, element("td"), ...found.selectors.map((name) => element("th", { scope: "col" }, name)))),
+      element("thead", {}, element("tr", {}, element("td"), ...shown.map((name) => element("th", { scope: "col" }, name)))),
       element("tbody", {}, ...found.matrix.map((line, i) => element("tr", {},
-        element("th", { scope: "row" }, swatch(found.selectors[i]), found.selectors[i]),
+        element("th", { scope: "row" }, swatch(found.selectors[i]), shown[i]),
         ...line.map((number) => element("td", {
           style: isNumber(number) ? `background:rgba(var(--cell),${number.toFixed(3)});color:${number > 0.5 ? "#111" : "inherit"}` : "",
         }, fixed(number, 2)))))));
@@ -298,7 +301,8 @@
           else if (place >= kept) { pen.globalAlpha = 0.84; pen.fillStyle = paper; pen.fillRect(...box, ...size); }
         });
       }
-      return element("figure", {}, canvas, element("figcaption", {}, id === null ? name : swatch(name), id === null ? null : name));
+      return element("figure", {}, canvas, element("figcaption", {}, id === null ? name : swatch(name),
+        id === null ? null : withId(name, id, own.selectors.map((one) => one[1]))));
     });
     $("g-grid").replaceChildren(...figures.filter(Boolean));
   }

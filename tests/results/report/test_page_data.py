@@ -109,6 +109,7 @@ def test_selectors_that_keep_every_patch_have_no_ranks(world: Any, whole: bool) 
     shown = ["ltrp", "random"] if whole else ["ltrp", "mine:M", "random"]
     assert [name for _, name in task["gallery"]["selectors"]] == shown
     assert [one["selectors"] for one in task["agreement"]] == [shown] * 3
+    assert [one["ids"] for one in task["agreement"]] == [[one for one, _ in task["gallery"]["selectors"]]] * 3
     assert task["agreement"][1]["matrix"] == [[1.0] * len(shown)] * len(shown) and task["agreement"][0]["images"] == 1
     (image,) = task["gallery"]["images"]
     assert image["src"] == "data:image/webp;base64,d2VicA==" and (image["width"], image["height"]) == (2, 1)
