@@ -58,7 +58,7 @@ def test_headline() -> None:
     none = [row(split_by="imagenet21k", seen_categories=80, unseen_categories=0, unseen_objects=0)]
     assert split_text(none) == "unseen by imagenet21k: 0 of 80 categories"
     folds = [row(split_by=f"shapes-seen/{fold}", seen_categories=20, unseen_categories=20) for fold in (0, 1)]
-    assert split_text(folds) == "unseen by shapes-seen/0 and shapes-seen/1: 20 of 40 categories, 112 objects"
+    assert split_text(folds) == "unseen by shapes-seen/0 and shapes-seen/1: 20 of 40 categories"
 
 
 @pytest.mark.parametrize(
