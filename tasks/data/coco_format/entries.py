@@ -133,7 +133,7 @@ class CocoReading:
                 sides.append(max(0, read_integer(entry.get(side))))
             except ValueError:
                 sides.append(0)
-        if sides[0] * sides[1] >= _MOST_PIXELS:
+        if max(1, sides[0]) * max(1, sides[1]) >= _MOST_PIXELS:
             sides = [0, 0]  # no image is so large, and run-length codes cannot count so far
         return CocoImage(id=image_id, file_name=name, height=sides[0], width=sides[1])
 
