@@ -44,7 +44,7 @@ def test_old_cells_have_no_intervals_and_a_notice_says_so(version: str) -> None:
     notices: list[str] = []
     frame = load_leaderboard(STORED / version, notice=notices.append).frame
     assert len(notices) == 3 and notices[0].startswith("13 of 13 cells have no resampling summary")
-    assert notices[1].startswith("no adjusted gap on ") and notices[1].endswith(": the control center was not measured")
+    assert notices[1] == "no adjusted gap on shapes-det: the control variance was not measured"
     assert notices[2].startswith("shapes-det (fill): no retention") and notices[2].endswith("repeat the run to add it")
     assert frame["all"].notna().all() and frame["all_low"].isna().all() and frame["rank"].isna().all()
 
