@@ -80,6 +80,7 @@ class CategoryOptions:
 
 def list_categories(options: CategoryOptions) -> None:
     """List categories with their state: seen, narrow or unseen in the label set of a selector's training, and why."""
+    from ltrp_bench.tasks.splits.label_sets import implied_split
     from ltrp_bench.tasks.splits.split import load_split
 
     if options.name is not None and options.split is not None:
@@ -94,7 +95,8 @@ def list_categories(options: CategoryOptions) -> None:
         if chosen is None:
             raise UsageError(f"{options.task}: {note}; give --split FILE, or a name of `ltrp-bench list label-sets`")
     chosen = chosen or DEFAULT_SPLIT
-    split = load_split(chosen)
+    split = implied_split(chosen) if isinstance(chosen, str) else None
+    split = split or load_split(chosen)
     typer.echo(_split_json(split, options.task, chosen) if options.as_json else _split_table(split))
     if note:
         print_note(note)

@@ -200,6 +200,21 @@ def lists_split_by(label_set: str) -> list[str]:
     return [name for name, names in sorted(category_lists().items()) if _split_or_none(label_set, names) is not None]
 
 
+def implied_split(name: str) -> CategorySplit | None:
+    """Split without a file of its own, e.g. "coco80_coco80" or "imagenet21k_imagenet1k", which another list implies.
+
+    Args:
+        name: a label set and a category list, joined by "_".
+
+    Returns:
+        The split; None if the name is not of this form, the split has a file, or it is unknown.
+    """
+    label_set, _, categories = name.partition("_")
+    if label_set not in LABEL_SETS or categories not in category_lists() or (SPLITS / f"{name}.csv").is_file():
+        return None
+    return _split_or_none(label_set, category_lists()[categories])
+
+
 def find_list(categories: Collection[str]) -> str | None:
     """Name of the smallest known category list that has all these categories, e.g. "coco80"; None if no list does."""
     wanted = frozenset(categories)

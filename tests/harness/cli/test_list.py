@@ -116,3 +116,16 @@ def test_mistakes_are_one_line(run: Run, tmp_path: Path, arguments: tuple[str, .
         errors = [text for text in err.splitlines() if text.startswith("ltrp-bench: ")]
         assert got == code and len(errors) == 1 and message in errors[0] and out == "", err
         assert "Traceback" not in err and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("coco80_coco80", "80 categories under coco80: 80 seen, 0 narrow, 0 unseen"),
+        ("imagenet21k_imagenet1k", "1000 categories under imagenet21k: 1000 seen, 0 narrow, 0 unseen"),
+        ("imagenet12k_imagenet1k", "1000 categories under imagenet12k: 993 seen, 0 narrow, 7 unseen"),
+    ],
+)
+def test_splits_that_another_list_implies(run: Run, name: str, counts: str) -> None:
+    code, out, _ = run("list", "categories", name)
+    assert code == 0 and out.splitlines()[-1].startswith(counts)
