@@ -37,7 +37,9 @@ def canonical_json(value: Any) -> str:
         ResultsError: `value` has NaN, an infinity, or anything that is not plain JSON.
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()  # halves of a surrogate pair are no text
+        return text
     except (TypeError, ValueError) as error:
         raise ResultsError(f"not plain JSON: {error}") from error
 
@@ -215,7 +217,11 @@ class CellRecord:
             record, stored = envelope["record"], envelope["sha256"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ResultsError(f"{where} is truncated or not a record ({type(error).__name__}); {hint}") from error
-        if not isinstance(record, dict) or digest(record) != stored:
+        try:
+            intact = isinstance(record, dict) and digest(record) == stored
+        except ResultsError:
+            intact = False
+        if not intact:
             raise ResultsError(f"{where} was altered: its content does not match its checksum; {hint}")
         version = record.get("schema_version")
         if version not in READABLE_VERSIONS:

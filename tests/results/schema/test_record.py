@@ -48,10 +48,17 @@ def test_canonical_form_does_not_depend_on_order() -> None:
     assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, object(), {1, 2}])
+@pytest.mark.parametrize("value", [math.nan, math.inf, object(), {1, 2}, "\ud800"])
 def test_other_values_than_plain_json_are_rejected(value: Any) -> None:
     with pytest.raises(ResultsError, match="not plain JSON"):
         canonical_json({"x": value})
+
+
+@pytest.mark.parametrize("text", ["NaN", '"\\ud800"'])
+def test_values_that_are_no_plain_json_make_a_record_altered(text: str, make_record: MakeRecord) -> None:
+    altered = make_record().to_json().replace('"keep_ratio": 0.25', f'"keep_ratio": {text}')
+    with pytest.raises(ResultsError, match="cell.json was altered: its content does not match its checksum"):
+        CellRecord.from_json(altered, "cell.json")
 
 
 def test_records_and_identities_cannot_be_changed(make_record: MakeRecord) -> None:
