@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 _FILES: Final = {
@@ -22,8 +23,7 @@ _FILES: Final = {
 
 def imagenet_wnids(label_set: str = "imagenet1k") -> list[str]:
     """The wnids of "imagenet1k", "imagenet12k" or "imagenet21k" (a union of lists), in the order of timm's classes."""
-    folder = resources.files("timm.data._info")
-    texts = (folder.joinpath(name).read_text() for name in _FILES[label_set])
+    texts = (_read(name) for name in _FILES[label_set])
     return list(dict.fromkeys(wnid for text in texts for wnid in text.split()))
 
 
@@ -33,8 +33,16 @@ def imagenet_classes() -> dict[str, str]:
     The name is WordNet's first lemma. Where two classes share it (crane: bird and machine; maillot: two kinds of
     swimsuit), the wnid is appended in parentheses.
     """
-    text = resources.files("timm.data._info").joinpath("imagenet_synset_to_lemma.txt").read_text(encoding="utf-8")
-    lemmas = dict(line.split("\t", 1) for line in text.splitlines())
+    lemmas = dict(line.split("\t", 1) for line in _read("imagenet_synset_to_lemma.txt").splitlines())
     names = {wnid: lemmas[wnid].partition(",")[0].strip() for wnid in imagenet_wnids()}
     found = list(names.values())
     return {wnid: name if found.count(name) == 1 else f"{name} ({wnid})" for wnid, name in names.items()}
+
+
+def _read(name: str) -> str:
+    """Text of one of timm's lists. timm is not imported: that would load torch, which tables of results do not need."""
+    spec = find_spec("timm")
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    if not folders:
+        raise ModuleNotFoundError("No module named 'timm'", name="timm")
+    return (Path(folders[0]) / "data" / "_info" / name).read_text(encoding="utf-8")

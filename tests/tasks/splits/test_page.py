@@ -73,7 +73,7 @@ def test_each_decision_is_by_hand_and_as_the_files_have_it() -> None:
 def test_what_is_left_by_imagenet_21k_is_named() -> None:
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     states = load_split("imagenet21k_ade20k").states
-    assert f"seven: {', '.join(name for name, state in states.items() if state == 'unseen')}." in text
+    assert f"seven categories remain: {', '.join(name for name, state in states.items() if state == 'unseen')}." in text
     before, after = (load_split(f"imagenet{n}k_coco80") for n in (1, 21))
     found = [name for name, state in before.states.items() if state == "unseen" and after.states[name] == "seen"]
     assert f"({', '.join(name for name in found if name != 'fork')})" in text and len(found) == 12
