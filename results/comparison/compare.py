@@ -102,7 +102,8 @@ def compare(
     elif options.unseen_by is not None:
         file = current if base.is_dir() else base
         raise ResultsError(f"{file} cannot be split by {options.unseen_by}: it must be a run folder on both sides")
-    _check_same_groups(*((path, _groups(path)) for path in (base, current)), regrouped=options.unseen_by is not None)
+    if options.unseen_by is None:
+        _check_same_groups(base, current)
     base_frame, current_frame = map(aggregate_store, stores) if stores else (read_rows(base), read_rows(current))
     if not base_frame["complete"].astype(bool).any():
         raise ResultsError(f"{base} has no complete row to compare with")
@@ -136,13 +137,12 @@ def _groups(path: Path) -> dict[str, TableGroups]:
     return {task: next(iter(one)) for task, one in found.items() if len(one) == 1}
 
 
-def _check_same_groups(
-    base: tuple[Path, dict[str, TableGroups]], current: tuple[Path, dict[str, TableGroups]], *, regrouped: bool
-) -> None:
+def _check_same_groups(base: Path, current: Path) -> None:
     """Raise ResultsError if a task of both sides is split in two ways, so that its seen and unseen values differ."""
-    for task in () if regrouped else sorted(base[1].keys() & current[1].keys()):
-        if base[1][task] != current[1][task]:
-            texts = [f"by {of[task][0]} ({of[task][2]} unseen categories) in {path}" for path, of in (base, current)]
+    sides = [(path, _groups(path)) for path in (base, current)]
+    for task in sorted(sides[0][1].keys() & sides[1][1].keys()):
+        if sides[0][1][task] != sides[1][1][task]:
+            texts = [f"by {of[task][0]} ({of[task][2]} unseen categories) in {path}" for path, of in sides]
             raise ResultsError(
                 f"{task} is split {' and '.join(texts)}, so seen and unseen cannot be compared; write both tables with "
                 "the same --unseen-by"
