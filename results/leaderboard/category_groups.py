@@ -229,6 +229,7 @@ def choose_groups(
             tables.setdefault((record.task.name, groups), []).append((record, reader))
     out: dict[str, CategoryGroups] = {}
     kept: dict[str, set[str]] = {}
+    split = False
     for (task, stored), own in tables.items():
         first, reader = own[0]
         if unseen_by == COMMON:
@@ -242,10 +243,11 @@ def choose_groups(
                 kept.setdefault(stored.split_by, set()).add(task)
                 continue
             found = [single]
+        split = True
         groups = stored.by_states(unseen_by, joint_states(stored.categories, found), narrow_as)
         if groups != stored:
             out |= {record.task.identity.short: groups for record, _ in own}
-    if kept and not set(tables) - {key for key in tables if key[0] in kept.get(key[1].split_by, ())}:
+    if kept and not split:
         names_of = ", ".join(sorted(set().union(*kept.values())))
         raise UsageError(
             f"{unseen_by} has no split of the categories of {names_of}; `ltrp-bench list label-sets` lists which it has"
