@@ -117,7 +117,7 @@ def outcome(read: Read, path: Path) -> tuple[str, str]:
     return ("executed", str(EXECUTED)) if EXECUTED else found
 
 
-def picture(size: tuple[int, int] = (8, 6)) -> Image.Image:
+def sample_image(size: tuple[int, int] = (8, 6)) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8))
 
 
@@ -133,7 +133,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 def coco(folder: Path) -> Format:
     (folder / "images").mkdir()
     for name in ("a.png", "b.png"):
-        picture().save(folder / "images" / name)
+        sample_image().save(folder / "images" / name)
     objects = [
         {"segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]], "bbox": [0, 0, 4, 4], "area": 16, "iscrowd": 0, "category_id": 1},
         {"segmentation": {"size": [6, 8], "counts": [3, 9, 36]}, "bbox": [0, 0, 3, 6], "area": 9.0, "iscrowd": 1},
@@ -160,7 +160,7 @@ def coco(folder: Path) -> Format:
 def voc(folder: Path) -> Format:
     root = folder / "VOC2012"
     (root / "JPEGImages").mkdir(parents=True)
-    picture().save(root / "JPEGImages" / "a.jpg")
+    sample_image().save(root / "JPEGImages" / "a.jpg")
     (root / "Annotations").mkdir()
     boxes = "".join(
         f"<object><name>{name}</name><difficult>{hard}</difficult><bndbox><xmin>1</xmin><ymin>{y}</ymin>"
@@ -189,12 +189,12 @@ def images(folder: Path) -> Format:
     grey = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8))
     deep = Image.fromarray(np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000)
     files = [
-        *(encoded(picture().convert(mode), "PNG") for mode in ("1", "L", "P", "RGB", "RGBA", "LA")),
+        *(encoded(sample_image().convert(mode), "PNG") for mode in ("1", "L", "P", "RGB", "RGBA", "LA")),
         encoded(deep, "PNG"),
-        encoded(picture(), "JPEG", exif=exif),
-        encoded(picture().convert("CMYK"), "JPEG"),
-        encoded(picture((40, 30)), "JPEG", progressive=True),
-        *(encoded(picture(), kind) for kind in ("GIF", "BMP", "WEBP", "TIFF", "PPM")),
+        encoded(sample_image(), "JPEG", exif=exif),
+        encoded(sample_image().convert("CMYK"), "JPEG"),
+        encoded(sample_image((40, 30)), "JPEG", progressive=True),
+        *(encoded(sample_image(), kind) for kind in ("GIF", "BMP", "WEBP", "TIFF", "PPM")),
         encoded(grey.convert("F"), "TIFF"),
     ]
 
