@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
-from ltrp_bench.results.comparison.outcome import Comparison, RowComparison, Status
+from ltrp_bench.results.comparison.outcome import Comparison, RowComparison, RowKey, Status
 from ltrp_bench.results.comparison.paired import Change, PairedCells
 from ltrp_bench.results.leaderboard.aggregate import VALUES, aggregate_store
 from ltrp_bench.results.leaderboard.category_groups import (
@@ -30,6 +30,7 @@ from ltrp_bench.results.leaderboard.category_groups import (
     choose_groups,
 )
 from ltrp_bench.results.leaderboard.csv_files import TableGroups, read_groups, read_rows
+from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.schema.record import Identity, ResultsError
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES
@@ -41,7 +42,9 @@ DEFAULT_TOLERANCE: Final = 0.005
 """Absolute, in units of the metric. Differences between machines through rounding are far smaller."""
 
 _NAMES: Final = ("task", "reduction", "keep_ratio", "selector")
-_IDS: Final = ("task_id", "selector_id")
+_MATCH: Final = {"task_id": "task_match", "selector_id": "selector_match"}
+"""Column of an id -> column of the id by which rows of both sides are matched."""
+
 _ROUNDING: Final = 1e-12
 
 
@@ -111,7 +114,7 @@ def compare(
     if stores and options.test != "tolerance":
         cells = PairedCells(*stores, options.resamples)
         base_frame, current_frame = (
-            _without_version(f, store) for f, store in zip((base_frame, current_frame), stores, strict=True)
+            _with_matching_ids(f, store) for f, store in zip((base_frame, current_frame), stores, strict=True)
         )
     out = compare_frames(base_frame, current_frame, options.tolerance, cells)
     out = replace(out, unseen_by=options.unseen_by or "")
@@ -184,9 +187,15 @@ def compare_frames(
     both = [(o, n) for o, n in zip(old, matches, strict=True) if n is not None and o["complete"] and n["complete"]]
     found = cells.changes(both) if cells is not None else [None] * len(both)
     changes = {id(o): change for (o, _), change in zip(both, found, strict=True)}
-    compared = [_compare_row(o, n, tolerance, changes.get(id(o))) for o, n in zip(old, matches, strict=True)]
+    added = [row for row in new if id(row) not in taken]
+    keys = _keys([*old, *added])
+    compared = [
+        _compare_row(key, o, n, tolerance, changes.get(id(o)))
+        for key, o, n in zip(keys[: len(old)], old, matches, strict=True)
+    ]
     compared += [
-        RowComparison("new", _names(row), {}, _values(row), "not in the base") for row in new if id(row) not in taken
+        RowComparison("new", key, {}, _values(row), "not in the base")
+        for key, row in zip(keys[len(old) :], added, strict=True)
     ]
     compared.sort(key=lambda row: (not row.regression, row.key))
     return Comparison(tuple(compared), tolerance)
@@ -208,23 +217,42 @@ def _pairs(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list
     return out
 
 
-def _without_version(frame: pd.DataFrame, store: RunStore) -> pd.DataFrame:
-    """Table with ids that leave out the version of the code, so that rows of different versions match."""
+def _keys(rows: Sequence[dict[str, Any]]) -> list[RowKey]:
+    """Keys of rows, with the ids of tasks and selectors whose names stand for several of them."""
+    first: dict[str, Any] = {}
+    # Rows that differ by the version of the code alone have one id.
+    shown = [
+        {**row, **{name: first.setdefault(row[match], row[name]) for name, match in _MATCH.items()}} for row in rows
+    ]
+    task = labels("task", shown)
+    tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in shown:
+        tables[task(row)].append(row)
+    selector = {name: labels("selector", own) for name, own in tables.items()}
+    return [(name := task(row), str(row["reduction"]), float(row["keep_ratio"]), selector[name](row)) for row in shown]
+
+
+def _with_matching_ids(frame: pd.DataFrame, store: RunStore) -> pd.DataFrame:
+    """Table with ids that leave out the version of the code, by which rows of different versions match."""
     ids: dict[str, str] = {}
     for record in store.read_cells():
         parts = (record.task.identity, record.selector.identity)
         short = [Identity.of({k: v for k, v in one.value.items() if k != "version"}).short for one in parts]
         ids.update(zip((one.short for one in parts), short, strict=True))
     out = frame.copy()
-    for name in _IDS:
-        out[name] = [ids[str(value)] for value in frame[name]]
+    for name, match in _MATCH.items():
+        out[match] = [ids[str(value)] for value in frame[name]]
     return out
 
 
 def _compare_row(
-    old: dict[str, Any], new: dict[str, Any] | None, tolerance: float, changes: Mapping[str, Change] | None
+    key: RowKey,
+    old: dict[str, Any],
+    new: dict[str, Any] | None,
+    tolerance: float,
+    changes: Mapping[str, Change] | None,
 ) -> RowComparison:
-    key, before = _names(old), _values(old)
+    before = _values(old)
     if not old["complete"]:
         note = f"incomplete in the base ({old['missing']})"
         return RowComparison("not compared", key, before, _values(new) if new else {}, note)
@@ -237,7 +265,7 @@ def _compare_row(
         note = f"the metric was {old['metric']}, now {new['metric']}"
         return RowComparison("missing", key, before, after, note)
     status, notes = _compare_values(before, after, tolerance, changes)
-    if differing := [name.removesuffix("_id") for name in _IDS if old[name] != new[name]]:
+    if differing := [name.removesuffix("_id") for name, match in _MATCH.items() if old[match] != new[match]]:
         notes.append(f"other {' and '.join(differing)} than in the base (weights, options or data)")
     return RowComparison(status, key, before, after, "; ".join(notes), changes)
 
@@ -268,15 +296,16 @@ def _compare_values(
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    rows = ({str(name): value for name, value in row.items()} for row in frame.to_dict("records"))
+    return [{**{match: row[name] for name, match in _MATCH.items()}, **row} for row in rows]
 
 
-def _names(row: dict[str, Any]) -> tuple[str, str, float, str]:
+def _names(row: dict[str, Any]) -> RowKey:
     return str(row["task"]), str(row["reduction"]), float(row["keep_ratio"]), str(row["selector"])
 
 
 def _exact(row: dict[str, Any]) -> tuple[Any, ...]:
-    return (*_names(row), *(row[name] for name in _IDS))
+    return (*_names(row), *(row[match] for match in _MATCH.values()))
 
 
 def _values(row: dict[str, Any]) -> dict[str, float]:

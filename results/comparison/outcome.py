@@ -10,6 +10,9 @@ from typing import Literal
 from ltrp_bench.results.comparison.paired import Change
 from ltrp_bench.results.leaderboard.aggregate import VALUES
 
+RowKey = tuple[str, str, float, str]
+"""(task, reduction, keep ratio, selector) of a row."""
+
 Status = Literal["ok", "better", "worse", "missing", "new", "not compared"]
 
 
@@ -19,14 +22,14 @@ class RowComparison:
 
     Attributes:
         status: "ok", "better", "worse", "missing", "new" or "not compared".
-        key: (task, reduction, keep ratio, selector).
+        key: key of the row; names that stand for several tasks or selectors have ids.
         base, current: values of the row on both sides; empty where it is missing.
         note: reason for the status.
         changes: group -> change, by the paired test; None if the tolerance was used.
     """
 
     status: Status
-    key: tuple[str, str, float, str]
+    key: RowKey
     base: dict[str, float]
     current: dict[str, float]
     note: str = ""

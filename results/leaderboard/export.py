@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
@@ -18,9 +18,9 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     exposure_mark,
     exposure_notes,
     few_text,
-    selector_label,
     split_text,
 )
+from ltrp_bench.results.leaderboard.names import Row, labels
 from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
@@ -124,15 +124,15 @@ def _tex(text: str) -> str:
 def _parts(frame: pd.DataFrame) -> list[_Part]:
     """Tables of the tasks, metrics and reductions."""
     keys = ["task", "task_id", "metric", "reduction"]
-    ambiguous = len(frame) and frame.groupby("task")["task_id"].nunique().max() > 1
+    task_label = labels("task", frame[keys[:2]].to_dict("records"))
     out = []
     for key, part in frame.groupby(keys, sort=True):
-        task, task_id, metric, reduction = (str(value) for value in key)
-        name = f"{task} {task_id}" if ambiguous else task
+        _, _, metric, reduction = (str(value) for value in key)
         rows = [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
-        shown = pd.DataFrame(
-            [_difference_texts(row, rows) if "difference" in row else _marked(row, rows) for row in rows]
-        )
+        name = task_label(rows[0])
+        texts_of = _difference_texts if "difference" in rows[0] else _marked
+        label = labels("selector", (one for row in rows for one in _selectors(row)))
+        shown = pd.DataFrame([texts_of(row, label) for row in rows])
         empty = [column for column in shown.columns if not any(shown[column])]
         texts = split_text(rows), few_text(rows)
         notes = [*exposure_notes(rows), *([line] if (line := replicate_text(rows)) else [])]
@@ -140,19 +140,19 @@ def _parts(frame: pd.DataFrame) -> list[_Part]:
     return out
 
 
-def _marked(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _marked(row: Row, label: Callable[[Row], str]) -> dict[str, str]:
     """`_texts` with the mark of an exposed row on its name and on what depends on unseen categories."""
-    mark, texts = exposure_mark(row), _texts(row, rows)
+    mark, texts = exposure_mark(row), _texts(row, label)
     for name, text in texts.items():
         if text and (name == "selector" or "unseen" in name or "gap" in name):
             texts[name] = text + mark
     return texts
 
 
-def _texts(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _texts(row: Row, label: Callable[[Row], str]) -> dict[str, str]:
     return {
         "keep": str(row["ratios"]),
-        "selector": selector_label(row, rows),
+        "selector": label(row),
         "supervision": str(row["supervision"]),
         **{name: interval_text(row, name) for name in ("all", "seen", "unseen")},
         **{name.replace("_", " "): interval_text(row, name, "+.3f") for name in ("gap", "gap_adjusted")},
@@ -170,29 +170,33 @@ def _texts(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
-def _retention_text(row: Mapping[str, Any]) -> str:
+def _retention_text(row: Row) -> str:
     """Text like "0.921 / 0.893"; "" for a row without retention of any group."""
     both = [interval_text({"": row.get(f"retention_{group}", math.nan)}, "") for group in ("seen", "unseen")]
     return " / ".join(one or "undefined" for one in both) if any(both) else ""
 
 
-def _difference_texts(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    ids = {(one[end], one[f"{end}_id"]) for one in rows for end in ("first", "second")}
-    names = [name for name, _ in ids]
+def _difference_texts(row: Row, label: Callable[[Row], str]) -> dict[str, str]:
+    first, second = map(label, _selectors(row))
     difference = {"difference": row["difference"], "difference_low": row["low"], "difference_high": row["high"]}
     return {
         "keep": str(row["ratios"]),
         "value": str(row["value"]),
-        **{
-            end: f"{row[end]} {row[f'{end}_id']}" if names.count(row[end]) > 1 else str(row[end])
-            for end in ("first", "second")
-        },
+        "first": first,
+        "second": second,
         "difference": interval_text(difference, "difference", "+.4f"),
         **{name.replace("_", " "): _number(row, name, ".4f") for name in ("p", "p_holm")},
     }
 
 
-def interval_text(row: Mapping[str, Any], name: str, form: str = ".3f") -> str:
+def _selectors(row: Row) -> list[Row]:
+    """Row of a leaderboard; for a difference the names and ids of both of its selectors, in the same columns."""
+    if "difference" not in row:
+        return [row]
+    return [{"selector": row[end], "selector_id": row[f"{end}_id"]} for end in ("first", "second")]
+
+
+def interval_text(row: Row, name: str, form: str = ".3f") -> str:
     """Text like "0.677 [0.651, 0.702]".
 
     Args:
@@ -210,7 +214,7 @@ def interval_text(row: Mapping[str, Any], name: str, form: str = ".3f") -> str:
     return f"{value:{form}}" if math.isnan(low) else f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def rank_text(row: Mapping[str, Any], prefix: str) -> str:
+def rank_text(row: Row, prefix: str) -> str:
     """Text like "2", or "2-4" for a range of ranks; "" for a row without rank.
 
     Args:
@@ -223,6 +227,6 @@ def rank_text(row: Mapping[str, Any], prefix: str) -> str:
     return f"{first:.0f}" if first == last else f"{first:.0f}-{last:.0f}"
 
 
-def _number(row: Mapping[str, Any], name: str, form: str) -> str:
+def _number(row: Row, name: str, form: str) -> str:
     value = float(row.get(name, math.nan))
     return "" if math.isnan(value) else f"{value:{form}}"

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ltrp_bench.results.leaderboard.names import labels
+
 EXPOSED_MARK: Final = "†"
 """Mark of a row whose selector's labels contain categories called unseen."""
 
@@ -169,17 +171,17 @@ def _exposed_groups(rows: Sequence[Row]) -> list[list[int]]:
 
 def _note(own: Sequence[Row], rows: Sequence[Row], ranked: bool, listed: int | None) -> str:
     row = own[0]
-    labels = str(row.get("supervision", ""))
+    trained = str(row.get("supervision", ""))
     names = [name for name in str(row.get("exposed_categories") or "").split("; ") if name not in ("", "nan")]
     total = _largest(rows, "unseen_categories") or len(names)
     contained = f"contain {_contained(row, names, total)} of the {_counted(total, 'category')} called unseen"
     if row.get("exposure") == "exposed":
-        text = f"labels of {labels} {contained}"
+        text = f"labels of {trained} {contained}"
     elif row.get("exposure") == "open":
-        text = f"trained with {labels}; which categories these showed cannot be known"
+        text = f"trained with {trained}; which categories these showed cannot be known"
         text += f", but some label sets {contained}" if names else ""
     else:
-        text = f"which of the categories called unseen the labels of {labels} contain is not known"
+        text = f"which of the categories called unseen the labels of {trained} contain is not known"
         text += f"; the known ones {contained}" if names else ""
     if names:
         text += f": {_listed(names, listed)}"
@@ -187,7 +189,7 @@ def _note(own: Sequence[Row], rows: Sequence[Row], ranked: bool, listed: int | N
         text += "; ranked on unseen all the same"
     elif ranked:
         text += "; not ranked on unseen"
-    selectors = ", ".join(dict.fromkeys(selector_label(one, rows) for one in own))
+    selectors = ", ".join(dict.fromkeys(map(labels("selector", rows), own)))
     return f"{exposure_mark(row)} {selectors}: {text}"
 
 
@@ -206,13 +208,6 @@ def _listed(names: Sequence[str], listed: int | None) -> str:
     if listed is None or len(names) <= listed + 1:
         return ", ".join(names)
     return f"{', '.join(names[:listed])} and {len(names) - listed} others"
-
-
-def selector_label(row: Row, rows: Sequence[Row]) -> str:
-    """Name of the row's selector; with its id where the name stands for several in these rows."""
-    name = str(row["selector"])
-    ids = {one.get("selector_id") for one in rows if one["selector"] == name}
-    return f"{name} {row['selector_id']}" if len(ids) > 1 else name
 
 
 def _ranked(row: Row) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.rows import TableRow
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.cell_replicates import spread
@@ -51,7 +52,9 @@ def replicate_text(rows: Sequence[Mapping[str, Any]]) -> str:
     widest = max(known, key=lambda row: _number(row, "replicate_spread"))
     if not (width := _number(widest, "replicate_spread")):
         return f"{text}, with the same values"
-    return f"{text}; their values differ by at most {width:.2g} ({widest['selector']} at {widest['ratios']})"
+    return (
+        f"{text}; their values differ by at most {width:.2g} ({labels('selector', rows)(widest)} at {widest['ratios']})"
+    )
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:

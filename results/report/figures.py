@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
+from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto, number
 from ltrp_bench.results.report.style import figure_bytes, plot_style
@@ -148,11 +149,11 @@ def save_figure(spec: FigureSpec, folder: Path, suffix: Format = "png") -> Path:
 def _parts(frame: pd.DataFrame) -> Iterator[_Part]:
     """Rows by task, reduction and metric; titles have the task's id where a name stands for several tasks."""
     for key, part in frame.groupby(["task", "task_id", "reduction", "metric"], sort=True):
-        task, task_id, reduction, metric = (str(value) for value in key)
+        task, _, reduction, metric = (str(value) for value in key)
         same = frame[(frame["task"] == task) & (frame["reduction"] == reduction) & (frame["metric"] == metric)]
-        label = f"{task} {task_id}" if same["task_id"].nunique() > 1 else task
-        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{label} {metric} {reduction}").strip("-")
         rows = [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
+        label = labels("task", same.to_dict("records"))(rows[0])
+        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{label} {metric} {reduction}").strip("-")
         yield _Part(name, f"{label} ({reduction})", rows)
 
 

@@ -14,10 +14,10 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     exposure_mark,
     exposure_notes,
     few_text,
-    selector_label,
     split_text,
 )
 from ltrp_bench.results.leaderboard.intervals import controls_text, missing_controls
+from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.report.style import legend_order, style_of
 
@@ -95,11 +95,11 @@ class Panels:
             by_id.setdefault((str(row["selector"]), str(row["selector_id"])), []).append(row)
         names = [name for name, _ in by_id]
         order = legend_order(names, self.roles)
+        label = labels("selector", self.rows)
         out = []
         for name, selector_id in sorted(by_id, key=lambda key: (order.index(key[0]), key[1])):
-            label = f"{name} {selector_id}" if names.count(name) > 1 else name
             rows = sorted(by_id[name, selector_id], key=lambda row: float(row["keep_ratio"]))
-            out.append(Series(label, name, rows))
+            out.append(Series(label(rows[0]), name, rows))
         return out
 
 
@@ -239,14 +239,15 @@ def _finish(
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     if legend:
-        labels = [one.marked_label if unseen else one.label for one in panels.series]
+        texts = [one.marked_label if unseen else one.label for one in panels.series]
         styles = [style_of(one.selector).plot_options() for one in panels.series]
         handles = [
-            Line2D([], [], label=label, markersize=3.6, linewidth=1.1, **style)
-            for label, style in zip(labels, styles, strict=True)
+            Line2D([], [], label=text, markersize=3.6, linewidth=1.1, **style)
+            for text, style in zip(texts, styles, strict=True)
         ]
         figure.legend(handles=handles, loc="outside right center", frameon=False, handlelength=3.2)
-    incomplete = sorted({selector_label(row, panels.rows) for row in panels.rows if not row.get("complete", True)})
+    label = labels("selector", panels.rows)
+    incomplete = sorted({label(row) for row in panels.rows if not row.get("complete", True)})
     notes = [note] if note else []
     notes += [f"incomplete, with gaps: {', '.join(incomplete)}"] if incomplete else []
     figure.suptitle(panels.title, fontsize=8.5)

@@ -23,6 +23,7 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     few_text,
     split_text,
 )
+from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
 
 if TYPE_CHECKING:
@@ -78,10 +79,7 @@ def results_table(frame: pd.DataFrame, width: int | None = None) -> RenderableTy
             headings, and columns of lower priority are left out, then intervals; a last line names them.
     """
     rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-    mixed = {
-        name for name in ("task", "selector") if len(frame) and frame.groupby(name)[f"{name}_id"].nunique().max() > 1
-    }
-    columns = [one for one in _columns(mixed) if not one.number or any(one.text(row) not in ("", "-") for row in rows)]
+    columns = [one for one in _columns(rows) if not one.number or any(one.text(row) not in ("", "-") for row in rows)]
     headings = [one for one in columns if one.title in HEADINGS]
     parts = [list(part) for _, part in groupby(rows, key=lambda row: _heading(headings, row))]
     shown: list[RenderableType]
@@ -223,15 +221,12 @@ def _table_width(columns: Sequence[_Column], rows: Sequence[Row]) -> int:
     return sum(_widths(columns, rows)) + SPACE * len(columns) + (NOTE_WIDTH if noted else 0)
 
 
-def _columns(mixed: set[str]) -> list[_Column]:
-    def name(what: str) -> Callable[[Row], str]:
-        return lambda row: f"{row[what]} {row[f'{what}_id']}" if what in mixed else str(row[what])
-
+def _columns(rows: Sequence[Row]) -> list[_Column]:
     return [
-        _Column("task", name("task"), number=False),
+        _Column("task", labels("task", rows), number=False),
         _Column("reduction", lambda row: str(row["reduction"]), number=False),
         _Column("keep", _ratio),
-        _Column("selector", name("selector"), number=False, marked=True),
+        _Column("selector", labels("selector", rows), number=False, marked=True),
         _Column("supervision", lambda row: str(row["supervision"]), number=False),
         _Column("metric", lambda row: str(row["metric"]), number=False),
         _Column("all", _value("all"), short=_value("all", interval=False)),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -76,6 +77,25 @@ def test_one_name_with_two_weights_pairs_by_identity(make_record: MakeRecord) ->
     both = [make_record(weights="w1"), make_record(weights="w2", values=(0.3, 0.3, 0.3))]
     assert _status(_compare(both, both)) == ["ok", "ok"]
     assert _status(_compare(both, both[:1])) == ["missing", "ok"]
+
+
+def test_two_rows_with_one_name_show_their_ids(make_record: MakeRecord) -> None:
+    one, two, other = make_record(), make_record(weights="w2"), make_record("evit")
+    ids = [record.selector.identity.short for record in (one, two)]
+    comparison = _compare([one, other], [two, one, other])
+    assert {(row.status, row.key[3]) for row in comparison.rows} == {
+        *(("ok", f"ltrp {ids[0]}"), ("new", f"ltrp {ids[1]}"), ("ok", "evit"))
+    }
+    assert f"| none | 0.25 | ltrp {ids[1]} |" in comparison.markdown()
+    names = [case.get("name") for case in ElementTree.fromstring(comparison.junit()).iter("testcase")]
+    assert f"ltrp {ids[1]} at keep ratio 0.25" in names and len(set(names)) == 3
+    # One row for both: its note says that the weights differ.
+    (row,) = _compare([one], [two]).rows
+    assert row.key[3] == "ltrp" and "other selector" in row.note
+    tasks = [make_record(), make_record(limit=5)]
+    assert {row.key[0] for row in _compare(tasks, tasks).rows} == {
+        f"shapes-coverage {record.task.identity.short}" for record in tasks
+    }
 
 
 def test_markdown(make_record: MakeRecord) -> None:
