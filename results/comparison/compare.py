@@ -19,17 +19,9 @@ import pandas as pd
 
 from ltrp_bench.results.comparison.outcome import Comparison, RowComparison, RowKey, Status
 from ltrp_bench.results.comparison.paired import Change, PairedCells
-from ltrp_bench.results.leaderboard.aggregate import VALUES, aggregate_store
-from ltrp_bench.results.leaderboard.category_groups import (
-    OWN_SPLITS,
-    GroupReader,
-    LabelSets,
-    NarrowAs,
-    Notice,
-    RegroupedStore,
-    choose_groups,
-)
-from ltrp_bench.results.leaderboard.csv_files import TableGroups, read_groups, read_rows
+from ltrp_bench.results.comparison.sides import FolderTable, Side, check_same_groups, open_side, regroup_both
+from ltrp_bench.results.leaderboard.aggregate import VALUES
+from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, LabelSets, NarrowAs, Notice
 from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.schema.record import Identity, ResultsError
 from ltrp_bench.results.schema.rows import GROUPS
@@ -99,20 +91,18 @@ def compare(
     """
     if not options.tolerance >= 0:
         raise ResultsError(f"the tolerance must be 0 or more, not {options.tolerance}")
-    stores = None
-    if base.is_dir() and current.is_dir():
-        stores = _stores(base, current, options, label_sets, notice)
-    elif options.unseen_by is not None:
-        file = current if base.is_dir() else base
-        raise ResultsError(f"{file} cannot be split by {options.unseen_by}: it must be a run folder on both sides")
+    sides: tuple[Side, Side] = open_side(base), open_side(current)
     if options.unseen_by is None:
-        _check_same_groups(base, current)
-    base_frame, current_frame = map(aggregate_store, stores) if stores else (read_rows(base), read_rows(current))
+        check_same_groups(*sides)
+    else:
+        sides = regroup_both(sides, options.unseen_by, label_sets, notice, options.narrow_as)
+    base_frame, current_frame = (side.rows() for side in sides)
     if not base_frame["complete"].astype(bool).any():
         raise ResultsError(f"{base} has no complete row to compare with")
     cells = None
-    if stores and options.test != "tolerance":
-        cells = PairedCells(*stores, options.resamples)
+    stores = [side.store for side in sides if isinstance(side, FolderTable)]
+    if len(stores) == 2 and options.test != "tolerance":
+        cells = PairedCells(stores[0], stores[1], options.resamples)
         base_frame, current_frame = (
             _with_matching_ids(f, store) for f, store in zip((base_frame, current_frame), stores, strict=True)
         )
@@ -124,47 +114,6 @@ def compare(
             "be run folders whose cells have resampling summaries; --test auto uses the tolerance for the other rows"
         )
     return out
-
-
-def _groups(path: Path) -> dict[str, TableGroups]:
-    """Groups of the tables of each task, where they are known and the same in all of them."""
-    if not path.is_dir():
-        return read_groups(path)
-    store = RunStore(path)
-    reader = GroupReader(store)
-    found: dict[str, set[TableGroups]] = {}
-    for record in store.read_cells():
-        groups = reader.stored(record)
-        if groups.categories:
-            found.setdefault(record.task.name, set()).add((groups.split_by, len(groups.seen), len(groups.unseen)))
-    return {task: next(iter(one)) for task, one in found.items() if len(one) == 1}
-
-
-def _check_same_groups(base: Path, current: Path) -> None:
-    """Raise ResultsError if a task of both sides is split in two ways, so that its seen and unseen values differ."""
-    sides = [(path, _groups(path)) for path in (base, current)]
-    for task in sorted(sides[0][1].keys() & sides[1][1].keys()):
-        if sides[0][1][task] != sides[1][1][task]:
-            texts = [f"by {of[task][0]} ({of[task][2]} unseen categories) in {path}" for path, of in sides]
-            raise ResultsError(
-                f"{task} is split {' and '.join(texts)}, so seen and unseen cannot be compared; write both tables with "
-                "the same --unseen-by"
-            )
-
-
-def _stores(
-    base: Path, current: Path, options: CompareOptions, label_sets: LabelSets, notice: Notice
-) -> tuple[RunStore, RunStore]:
-    """Both run folders, in the same groups."""
-    stores = RunStore(base), RunStore(current)
-    if options.unseen_by is None:
-        return stores
-    cells = []
-    for store in stores:
-        reader = GroupReader(store, label_sets)
-        cells += [(record, reader) for record in store.read_cells()]
-    chosen = choose_groups(cells, options.unseen_by, notice, narrow_as=options.narrow_as)
-    return RegroupedStore(stores[0], chosen), RegroupedStore(stores[1], chosen)
 
 
 def compare_frames(

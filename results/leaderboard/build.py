@@ -35,7 +35,7 @@ from ltrp_bench.results.leaderboard.rows import TableRow, area_rows, rows_of
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES, Method
 from ltrp_bench.results.statistics.replicates import Replicates
-from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
 
 _HEAD: Final = (*LEADING[:3], "ratios", *LEADING[3:])
 COLUMNS: Final = (
@@ -134,7 +134,7 @@ def load_leaderboard(
     Raises:
         ResultsError: the folder is missing, a record or its resampling summary is damaged, or no cell has the metrics.
     """
-    store, groups = regroup(RunStore(root), options.unseen_by, label_sets, notice, narrow_as=options.narrow_as)
+    store, groups = regroup(ReadOnceStore(root), options.unseen_by, label_sets, notice, narrow_as=options.narrow_as)
     records = store.read_cells()
     if not records:
         notice(f"{root} holds no finished cell yet")

@@ -280,8 +280,9 @@ class RegroupedStore(RunStore):
 
     def __init__(self, store: RunStore, groups: Mapping[str, CategoryGroups]) -> None:
         super().__init__(store.root)
+        self._own = store
         self._chosen = groups
-        self._original: dict[str, CellRecord] = {}
+        self._regrouped: dict[str, CellRecord] = {}
 
     def groups_key(self, record: CellRecord) -> str:
         """Short text that names the groups of a cell; empty for those of the run."""
@@ -290,20 +291,21 @@ class RegroupedStore(RunStore):
 
     def read_cell(self, fingerprint: str) -> CellRecord:
         """Record of a cell with the values of the chosen groups."""
-        record = self._original[fingerprint] = super().read_cell(fingerprint)
-        groups = self._chosen.get(record.task.identity.short)
-        if groups is None:
-            return record
-        return replace(record, metrics=_regrouped(record, groups, self.read_summary(record)))
+        if fingerprint not in self._regrouped:
+            record = self._own.read_cell(fingerprint)
+            groups = self._chosen.get(record.task.identity.short)
+            if groups is not None:
+                record = replace(record, metrics=_regrouped(record, groups, self.read_summary(record)))
+            self._regrouped[fingerprint] = record
+        return self._regrouped[fingerprint]
 
     def replicates(self, fingerprint: str) -> list[RunStore]:
         """The replicates of a cell, in the chosen groups."""
-        return [RegroupedStore(one, self._chosen) for one in super().replicates(fingerprint)]
+        return [RegroupedStore(one, self._chosen) for one in self._own.replicates(fingerprint)]
 
     def read_summary(self, record: CellRecord) -> ResamplingSummary | None:
         """Resampling summary of a cell with the chosen groups."""
-        original = self._original.get(record.fingerprint) or super().read_cell(record.fingerprint)
-        summary = super().read_summary(original)
+        summary = self._own.read_summary(self._own.read_cell(record.fingerprint))
         groups = self._chosen.get(record.task.identity.short)
         return summary if summary is None or groups is None else replace(summary, groups=groups.of(summary))
 

@@ -9,59 +9,70 @@ from typing import Any, Final
 
 import pandas as pd
 
-from ltrp_bench.results.leaderboard.aggregate import COLUMNS, VALUES, aggregate_folder
+from ltrp_bench.results.leaderboard.aggregate import COLUMNS, VALUES
 from ltrp_bench.results.schema.record import ResultsError
 
 _PLOTTED: Final = ("task", "task_id", "reduction", "metric", "keep_ratio", "selector", "all", "seen", "unseen", "gap")
-
-
-def read_rows(path: Path) -> pd.DataFrame:
-    """Rows of a leaderboard at single keep ratios, with the exact values of `aggregate.aggregate_cells`.
-
-    Args:
-        path: a CSV file, or a run folder.
-
-    Returns:
-        A table with `aggregate.COLUMNS`; intervals, ranks and areas are left out.
-
-    Raises:
-        ResultsError: the file is missing or is not a leaderboard.
-    """
-    return aggregate_folder(path) if path.is_dir() else read_csv(path)
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """`read_rows` of a CSV file."""
-    # Read as text first, because pandas does not parse floats exactly in every version.
-    frame = _read(path, COLUMNS, dtype=str, keep_default_na=False)
-    # Rows of areas have no keep ratio; they follow from the other rows.
-    frame = frame.loc[frame["keep_ratio"] != "", list(COLUMNS)].reset_index(drop=True)
-    for name, parse in _PARSERS.items():
-        try:
-            frame[name] = [parse(text) for text in frame[name]]
-        except (ValueError, KeyError) as error:
-            raise ResultsError(f"{path} is not a leaderboard: column {name!r} holds {error}") from error
-    return frame
 
 
 TableGroups = tuple[str, int, int]
 """Label set that a table is split by, and its numbers of seen and unseen categories."""
 
 
-def read_groups(path: Path) -> dict[str, TableGroups]:
-    """Groups of the tables of each task in a CSV file; empty for files of versions that did not write them.
+class CsvTable:
+    """A leaderboard in a CSV file, which is read once.
 
-    Tasks whose rows are split in several ways (folds) are left out.
+    Args:
+        path: the file.
+
+    Attributes:
+        path: the file.
+
+    Raises:
+        ResultsError: the file is missing or is not a leaderboard.
     """
-    frame = _read(path, ("task",), dtype=str, keep_default_na=False)
-    columns = ("split_by", "seen_categories", "unseen_categories")
-    if not set(columns) <= set(frame.columns):
-        return {}
-    known = frame[(frame["split_by"] != "") & (frame["unseen_categories"] != "")]
-    found: dict[str, set[TableGroups]] = {}
-    for task, split_by, seen, unseen in known[["task", *columns]].itertuples(index=False):
-        found.setdefault(task, set()).add((split_by, int(float(seen)), int(float(unseen))))
-    return {task: next(iter(groups)) for task, groups in found.items() if len(groups) == 1}
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Read as text first, because pandas does not parse floats exactly in every version.
+        self._text = _read(path, COLUMNS, dtype=str, keep_default_na=False)
+
+    def rows(self) -> pd.DataFrame:
+        """Rows at single keep ratios, with the exact values of `aggregate.aggregate_cells`.
+
+        Returns:
+            A table with `aggregate.COLUMNS`; intervals, ranks and areas are left out.
+
+        Raises:
+            ResultsError: a column has a value of another type.
+        """
+        # Rows of areas have no keep ratio; they follow from the other rows.
+        frame = self._text.loc[self._text["keep_ratio"] != "", list(COLUMNS)].reset_index(drop=True)
+        for name, parse in _PARSERS.items():
+            try:
+                frame[name] = [parse(text) for text in frame[name]]
+            except (ValueError, KeyError) as error:
+                raise ResultsError(f"{self.path} is not a leaderboard: column {name!r} holds {error}") from error
+        return frame
+
+    def groups(self) -> dict[str, TableGroups]:
+        """Groups of the tables of each task; empty for files of versions that did not write them.
+
+        Tasks whose rows are split in several ways (folds) are left out.
+        """
+        columns = ("split_by", "seen_categories", "unseen_categories")
+        if not set(columns) <= set(self._text.columns):
+            return {}
+        known = self._text[(self._text["split_by"] != "") & (self._text["unseen_categories"] != "")]
+        found: dict[str, set[TableGroups]] = {}
+        for task, split_by, seen, unseen in known[["task", *columns]].itertuples(index=False):
+            found.setdefault(task, set()).add((split_by, int(float(seen)), int(float(unseen))))
+        return {task: next(iter(groups)) for task, groups in found.items() if len(groups) == 1}
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """`CsvTable.rows` of a file."""
+    return CsvTable(path).rows()
 
 
 def read_all_columns(path: Path, columns: Collection[str]) -> pd.DataFrame:

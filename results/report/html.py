@@ -17,7 +17,7 @@ from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, LabelSets
 from ltrp_bench.results.report.page_data import ReportSource, report_data
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
-from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.results.store.run_store import ReadOnceStore
 
 
 def write_report(
@@ -42,7 +42,7 @@ def write_report(
     Raises:
         ResultsError: the folder has no finished cell, something stored is damaged, or the file cannot be written.
     """
-    store, groups = regroup(RunStore(root), options.unseen_by, label_sets, notice, narrow_as=options.narrow_as)
+    store, groups = regroup(ReadOnceStore(root), options.unseen_by, label_sets, notice, narrow_as=options.narrow_as)
     records = store.read_cells()
     if not records:
         raise ResultsError(f"{root} holds no finished cell to report; `ltrp-bench run --out {root}` adds cells")

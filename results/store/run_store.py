@@ -273,3 +273,17 @@ class RunStore:
         """Context that locks a group against other processes; yields False if it is locked and `wait` is False."""
         with exclusive(self.root / "partial" / f"{group}.lock", wait) as held:
             yield held
+
+
+class ReadOnceStore(RunStore):
+    """A run folder for commands that only read it: each record is read from its file once."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._read: dict[str, CellRecord] = {}
+
+    def read_cell(self, fingerprint: str) -> CellRecord:
+        """`RunStore.read_cell`, as the file was when it was read first."""
+        if fingerprint not in self._read:
+            self._read[fingerprint] = super().read_cell(fingerprint)
+        return self._read[fingerprint]

@@ -133,3 +133,24 @@ def test_junit(world: Any, other_world: Any, tmp_path: Path) -> None:
     worse = failed["ltrp at keep ratio 0.5"]
     assert worse is not None and "worse: all -0.05" in str(worse.get("message"))
     assert failed["absent at keep ratio 0.5"] is not None
+
+
+@pytest.mark.parametrize("unseen_by", [None, "coco80"])
+def test_each_record_is_read_once(
+    world: Any, other_world: Any, known_labels: Any, monkeypatch: pytest.MonkeyPatch, unseen_by: str | None
+) -> None:
+    paths = []
+    for one in (world, other_world):
+        for name in ("ltrp", "random"):
+            paths.append(one.store.cell_path(one.cell(name, 0.5, 0.5).fingerprint))
+    read: list[Path] = []
+    read_text = Path.read_text
+
+    def counted(path: Path, *args: Any, **options: Any) -> str:
+        read.append(path)
+        return read_text(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    options = CompareOptions(unseen_by=unseen_by)
+    compare(world.store.root, other_world.store.root, options, label_sets=known_labels)
+    assert sorted(path for path in read if path.parent.name == "cells") == sorted(paths)

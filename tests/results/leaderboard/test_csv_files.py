@@ -12,7 +12,7 @@ import pytest
 
 from ltrp_bench.results.leaderboard import aggregate, build
 from ltrp_bench.results.leaderboard.aggregate import aggregate_cells, aggregate_folder
-from ltrp_bench.results.leaderboard.csv_files import read_all_columns, read_csv, read_rows
+from ltrp_bench.results.leaderboard.csv_files import read_all_columns, read_csv
 from ltrp_bench.results.leaderboard.export import write_table
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
 
@@ -43,9 +43,8 @@ def test_files_and_folders_have_the_same_rows(world: Any, tmp_path: Path) -> Non
     leaderboard = build.load_leaderboard(world.store.root)
     assert leaderboard.frame["ratios"].tolist() == ["0.25", "0.5", "auc 0.25-0.5"]
     write_table(leaderboard.frame, tmp_path / "all.csv")
-    rows = read_rows(tmp_path / "all.csv")
+    rows = read_csv(tmp_path / "all.csv")
     assert tuple(rows.columns) == aggregate.COLUMNS and rows["keep_ratio"].tolist() == [0.25, 0.5]
-    pd.testing.assert_frame_equal(rows, read_rows(world.store.root), check_exact=True, check_dtype=False)
     pd.testing.assert_frame_equal(rows, aggregate_folder(world.store.root), check_exact=True, check_dtype=False)
 
 

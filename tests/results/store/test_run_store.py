@@ -15,7 +15,7 @@ import pytest
 
 from ltrp_bench.results.schema.image_rows import rows_digest
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
-from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
 
 MakeRecord = Callable[..., CellRecord]
 SCHEMA = {"category": "string", "score": "float64", "n": "int64", "raw": "binary"}
@@ -136,3 +136,13 @@ def test_files_of_killed_processes_are_removed(store: RunStore) -> None:
         path.write_text("half")
     store.prepare()
     assert not dead.exists() and alive.exists() and elsewhere.exists()
+
+
+def test_a_folder_that_is_only_read_reads_each_record_once(tmp_path: Path, make_record: MakeRecord) -> None:
+    record = RunStore(tmp_path).write_cell(make_record(), {}, {"x": "int64"}, {})
+    store = ReadOnceStore(tmp_path)
+    assert store.read_cells() == [record]
+    store.cell_path(record.fingerprint).write_text("damaged later")
+    assert store.read_cells() == [record] and store.read_cell(record.fingerprint) is store.read_cells()[0]
+    with pytest.raises(ResultsError, match="truncated"):
+        RunStore(tmp_path).read_cells()
