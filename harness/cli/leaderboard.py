@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from ltrp_bench.harness.cli.boards import board_options, board_sources
 from ltrp_bench.harness.cli.option_groups import ExposureOptions, IntervalOptions, RunDirectory
-from ltrp_bench.harness.cli.terminal.messages import print_note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +65,13 @@ def leaderboard(
     files: TableFiles,
 ) -> None:
     """Print stored results: one row per task, reduction, keep ratio and selector, with intervals and ranks."""
-    from ltrp_bench.harness.cli.terminal.progress import console, tracked
+    from ltrp_bench.harness.cli.terminal.progress import console
     from ltrp_bench.harness.cli.terminal.tables import results_table
-    from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
+    from ltrp_bench.results.leaderboard.build import load_leaderboard
     from ltrp_bench.results.leaderboard.export import check_suffix, write_table
     from ltrp_bench.selectors.errors import UsageError
-    from ltrp_bench.tasks.splits import label_sets
 
-    groups.check()
+    options = board_options(groups, intervals)
     if content.folds and groups.unseen_by not in (None, "common"):
         raise UsageError(
             f"--folds averages groups that the folds swap; by {groups.unseen_by} both folds have the same groups: "
@@ -80,21 +79,16 @@ def leaderboard(
         )
     for file in [*files.out, *([files.pairs] if files.pairs is not None else [])]:
         check_suffix(file)
-    options = LeaderboardOptions(
+    options = replace(
+        options,
         metrics=content.metric,
         sizes=content.sizes,
         intervals=not intervals.no_intervals,
-        resamples=intervals.resamples,
         method=intervals.interval,
         controls=tuple(dict.fromkeys(content.control)),
         folds=content.folds,
-        unseen_by=groups.unseen_by,
-        narrow_as=groups.narrow_as,
-        count_exposed=groups.count_exposed,
     )
-    board = load_leaderboard(
-        directory.folder, options, label_sets=label_sets, notice=print_note, progress=tracked("resampling")
-    )
+    board = load_leaderboard(directory.folder, options, **board_sources())
     if len(board.frame):
         terminal = console()
         terminal.print(results_table(board.frame, terminal.width))

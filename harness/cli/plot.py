@@ -8,6 +8,7 @@ from typing import Literal
 
 import typer
 
+from ltrp_bench.harness.cli.boards import board_options, board_sources
 from ltrp_bench.harness.cli.option_groups import ExposureOptions, ResamplingOptions, ResultFilter, RunDirectory
 from ltrp_bench.harness.cli.terminal.messages import print_note
 
@@ -40,31 +41,21 @@ def plot(
     resampling: ResamplingOptions,
 ) -> None:
     """Draw metrics over keep ratios on seen and unseen categories, their gaps, and accuracy over throughput."""
-    from ltrp_bench.harness.cli.terminal.progress import tracked
-    from ltrp_bench.results.leaderboard.build import COLUMNS, LeaderboardOptions, load_leaderboard
+    from ltrp_bench.results.leaderboard.build import COLUMNS, load_leaderboard
     from ltrp_bench.results.leaderboard.csv_files import read_all_columns
     from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES
     from ltrp_bench.results.report.figures import FigureOptions, plan_figures, save_figure
     from ltrp_bench.selectors.errors import UsageError
-    from ltrp_bench.tasks.splits import label_sets
 
     if options.csv is not None and groups != ExposureOptions():
         raise UsageError(
             "--unseen-by, --narrow-as and --count-exposed need a run directory; the rows of --csv are fixed"
         )
-    groups.check()
+    settings = board_options(groups, resampling)
     if options.csv is not None:
         frame, roles = read_all_columns(options.csv, COLUMNS), BUILT_IN_ROLES
     else:
-        settings = LeaderboardOptions(
-            resamples=resampling.resamples,
-            unseen_by=groups.unseen_by,
-            narrow_as=groups.narrow_as,
-            count_exposed=groups.count_exposed,
-        )
-        board = load_leaderboard(
-            directory.folder, settings, label_sets=label_sets, notice=print_note, progress=tracked("resampling")
-        )
+        board = load_leaderboard(directory.folder, settings, **board_sources())
         frame, roles = board.frame, board.roles
     figures = FigureOptions(
         kinds=options.kind,
