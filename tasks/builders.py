@@ -5,71 +5,44 @@ Tasks and models are imported inside the builders, so that the catalog's options
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 from ltrp_bench.tasks.data.imagenet import find_labelled
-from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.masks import MaskRegionDataset
 from ltrp_bench.tasks.data.nuswide import NusWideDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.data.semantic import MaskSemanticDataset, SemanticDataset
-from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
 from ltrp_bench.tasks.data.shapes.semantic import ShapesSemanticDataset
 from ltrp_bench.tasks.data.shapes.single_label import ShapesSingleLabelDataset
 from ltrp_bench.tasks.data.single_label import SingleLabelDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes
-from ltrp_bench.tasks.data.voc import VocDataset
+from ltrp_bench.tasks.data_sources import MASK_FOLDERS, Data, mask_folder, object_dataset, split_of
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.models.class_order import read_class_names
 from ltrp_bench.tasks.options import (
-    AnnotatedData,
     ClassificationOptions,
-    CocoData,
     CoverageOptions,
-    DataOptions,
-    DetectionOptions,
     FolderData,
     ImageNetData,
     MultiLabelOptions,
-    NumberedData,
     SegmentationOptions,
     ShapesData,
-    TaskOptions,
-    VocDetectionOptions,
 )
-from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.splits.split import load_split
 from ltrp_bench.tasks.untrained import PHOTO_SEGMENTOR, SHAPES_CLASSIFIER, SHAPES_MULTILABEL, SHAPES_SEGMENTOR
 
 if TYPE_CHECKING:
     from ltrp_bench.tasks.classification import ClassificationTask
     from ltrp_bench.tasks.coverage import CoverageTask
-    from ltrp_bench.tasks.detection import DetectionTask
     from ltrp_bench.tasks.models.segmentors.running import SegmentorRunner
     from ltrp_bench.tasks.multilabel import MultiLabelTask
     from ltrp_bench.tasks.segmentation import SegmentationTask
     from ltrp_bench.tasks.task_spec import TaskSpec
-
-Data = ShapesData | FolderData
-
-MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str], MaskFolder]]] = {
-    "stuff": find_stuff,
-    "voc": find_voc,
-    "context": find_context,
-    "ade20k": find_ade20k,
-}
-"""Data set -> function that finds its folder of class masks."""
-
-NUMBERED_MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str, bool | None], MaskFolder]]] = {
-    "context": find_context,
-    "ade20k": find_ade20k,
-}
-"""Those of them whose masks may be numbered from 0 or from 1."""
 
 DEFAULT_PATCH: Final = 16
 """Patch size in pixels for models that do not use patches themselves."""
@@ -82,10 +55,10 @@ def build_coverage(spec: TaskSpec, data: Data, options: CoverageOptions) -> Cove
 
     grid = _two_sides(options.grid)
     if isinstance(data, ShapesData) or spec.dataset not in MASK_FOLDERS:
-        dataset = _object_dataset(spec, data)
-        split = _split(spec, data, options)
+        dataset = object_dataset(spec, data)
+        split = split_of(spec, data, options)
         return CoverageTask(spec.name, dataset, split, grid=grid, narrow_as=options.narrow_as)
-    folder = _mask_folder(spec, data)
+    folder = mask_folder(spec, data)
     split = load_split(folder.split if options.split is None else options.split)
     segments = MaskRegionDataset(folder, limit=data.limit, exif=data.exif)
     things = frozenset(load_split("imagenet1k_coco80").states) if spec.dataset == "stuff" else frozenset()
@@ -110,7 +83,7 @@ def build_classification(
             data.labels,
             classes=data.classes,
             # A split that lists numbers is for classes of one's own.
-            imagenet_indices=not any(name.isdecimal() for name in _split(spec, data, options).states),
+            imagenet_indices=not any(name.isdecimal() for name in split_of(spec, data, options).states),
             exif=data.exif,
             limit=data.limit,
         )
@@ -135,7 +108,7 @@ def build_classification(
     return ClassificationTask(
         spec.name,
         dataset,
-        _split(spec, data, options),
+        split_of(spec, data, options),
         model,
         reduction=options.reduction,
         patch=options.patch,
@@ -148,12 +121,12 @@ def build_multilabel(spec: TaskSpec, data: Data, options: MultiLabelOptions) -> 
     from ltrp_bench.tasks.models.vit.multilabel_models import load_multilabel
     from ltrp_bench.tasks.multilabel import MultiLabelTask
 
-    split = _split(spec, data, options)
+    split = split_of(spec, data, options)
     dataset: MultiLabelDataset | ObjectDataset
     if isinstance(data, FolderData) and spec.dataset == "nuswide":
         dataset = NusWideDataset(data.data, data.subset, exif=data.exif, limit=data.limit)
     else:
-        dataset = _object_dataset(spec, data)
+        dataset = object_dataset(spec, data)
     weights, config = options.model_weights, None
     if isinstance(data, ShapesData):
         weights, config = _weights_or_shipped("multilabel", options), SHAPES_MULTILABEL
@@ -189,52 +162,6 @@ def build_multilabel(spec: TaskSpec, data: Data, options: MultiLabelOptions) -> 
     )
 
 
-def build_detection(spec: TaskSpec, data: Data, options: DetectionOptions) -> DetectionTask:
-    """Build a detection task, with VOC's own metric if the options are those of VOC."""
-    from ltrp_bench.tasks.detection import DetectionTask
-    from ltrp_bench.tasks.models.detectors.loading import load_detector
-    from ltrp_bench.tasks.voc_detection import VocDetectionTask
-
-    config, weights = options.model, options.model_weights
-    if isinstance(data, ShapesData):
-        config, weights = _shapes_detector(options)
-    elif config is None:
-        raise UsageError(
-            f"{spec.name} needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
-        )
-    dataset = _object_dataset(spec, data)
-    detector = load_detector(
-        config,
-        weights=weights,
-        random_weights=options.random_weights,
-        classes=read_class_names(options.classes),
-        device=options.device,
-    )
-    split = _split(spec, data, options)
-    if isinstance(options, VocDetectionOptions):
-        return VocDetectionTask(
-            spec.name,
-            cast(VocDataset, dataset),
-            split,
-            detector,
-            patch=options.patch,
-            score_threshold=options.score_threshold,
-            narrow_as=options.narrow_as,
-            reduction=options.reduction,
-            rule=options.rule,
-        )
-    return DetectionTask(
-        spec.name,
-        dataset,
-        split,
-        detector,
-        patch=options.patch,
-        score_threshold=options.score_threshold,
-        narrow_as=options.narrow_as,
-        reduction=options.reduction,
-    )
-
-
 def build_segmentation(spec: TaskSpec, data: Data, options: SegmentationOptions) -> SegmentationTask:
     """Build a semantic segmentation task."""
     from ltrp_bench.tasks.segmentation import SegmentationTask
@@ -243,28 +170,15 @@ def build_segmentation(spec: TaskSpec, data: Data, options: SegmentationOptions)
     if isinstance(data, ShapesData):
         runner = _plain_segmentor(_weights_or_shipped("segmentor", options), SHAPES_SEGMENTOR, options)
         dataset = ShapesSemanticDataset(data.images, seed=data.seed, limit=data.limit)
-        split = _split(spec, data, options)
+        split = split_of(spec, data, options)
     else:
-        folder = _mask_folder(spec, data)
+        folder = mask_folder(spec, data)
         # VOC's benchmark counts background, value 0, as a class; the others do not.
         background = 0 if spec.dataset == "voc" else None
         dataset = MaskSemanticDataset(folder, limit=data.limit, background=background, exif=data.exif)
         runner = _segmentor(dataset, options)
         split = load_split(folder.split if options.split is None else options.split)
     return SegmentationTask(spec.name, dataset, split, runner, narrow_as=options.narrow_as)
-
-
-def _split(spec: TaskSpec, data: DataOptions, options: TaskOptions) -> CategorySplit:
-    """The given split, or else the default split of the task."""
-    if options.split is not None:
-        return load_split(options.split)
-    if isinstance(data, ShapesData):
-        return shapes_split(data.fold)
-    if spec.split is None:
-        raise UsageError(
-            f"{spec.name} has no bundled split: give a CSV with columns category, state and reason with --split FILE"
-        )
-    return load_split(spec.split)
 
 
 def _check_imagenet(dataset: SingleLabelDataset) -> None:
@@ -275,36 +189,6 @@ def _check_imagenet(dataset: SingleLabelDataset) -> None:
         )
 
 
-def _object_dataset(spec: TaskSpec, data: Data) -> ObjectDataset:
-    if isinstance(data, ShapesData):
-        return ShapesDataset(data.images, seed=data.seed, limit=data.limit)
-    if isinstance(data, CocoData):
-        return CocoDataset(
-            data.data,
-            data.subset,
-            limit=data.limit,
-            annotations=data.annotations,
-            images=data.images,
-            strict=data.strict,
-            exif=data.exif,
-        )
-    assert isinstance(data, AnnotatedData), spec.name
-    return VocDataset(data.data, data.subset, limit=data.limit, strict=data.strict, exif=data.exif)
-
-
-def _mask_folder(spec: TaskSpec, data: FolderData) -> MaskFolder:
-    if isinstance(data, NumberedData):
-        folder = NUMBERED_MASK_FOLDERS[spec.dataset](data.data, data.subset, data.zero_based)
-        if folder.unclear:
-            raise UsageError(
-                f"the masks in {folder.masks} may be numbered from 0 or from 1: many of their pixels are 0, none of "
-                f"those looked at is {max(folder.names)} or 255; give --task-option zero_based=true (0 is the first "
-                "class) or zero_based=false (0 is none)"
-            )
-        return folder
-    return MASK_FOLDERS[spec.dataset](data.data, data.subset)
-
-
 def _weights_or_shipped(
     kind: str, options: ClassificationOptions | MultiLabelOptions | SegmentationOptions
 ) -> str | Path | None:
@@ -312,19 +196,6 @@ def _weights_or_shipped(
     if options.model_weights is None and options.random_weights is None:
         return shipped_model(kind, options.reduction)
     return options.model_weights
-
-
-def _shapes_detector(options: DetectionOptions) -> tuple[str | Path, str | Path | None]:
-    """Config and weights of a detector for `shapes`; the shipped ones by default."""
-    from ltrp_bench.tasks.models.detectors.loading import SHAPES_CONFIG, SHAPES_VIT_CONFIG, SHAPES_WEIGHTS
-
-    drop = options.reduction == "drop"
-    weights = options.model_weights
-    if options.model is None and weights is None and options.random_weights is None:
-        weights = shipped_model("detector", "drop") if drop else SHAPES_WEIGHTS
-        if not weights.is_file():
-            raise InputError(f"{weights} does not exist; create it with `ltrp-bench train detector`")
-    return options.model or (SHAPES_VIT_CONFIG if drop else SHAPES_CONFIG), weights
 
 
 def _segmentor(dataset: SemanticDataset, options: SegmentationOptions) -> SegmentorRunner:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ltrp_bench.tasks import builders
+from ltrp_bench.tasks import builders, detection_builder
 from ltrp_bench.tasks.data.shapes.world import PATCH, SIZE
 from ltrp_bench.tasks.options import (
     AnnotatedData,
@@ -27,8 +27,8 @@ CLASSIFICATION: Final = Family(
     name="classification", options=ClassificationOptions, build=builders.build_classification
 )
 MULTILABEL: Final = Family(name="multilabel", options=MultiLabelOptions, build=builders.build_multilabel)
-DETECTION: Final = Family(name="detection", options=DetectionOptions, build=builders.build_detection)
-VOC_DETECTION: Final = Family(name="detection", options=VocDetectionOptions, build=builders.build_detection)
+DETECTION: Final = Family(name="detection", options=DetectionOptions, build=detection_builder.build_detection)
+VOC_DETECTION: Final = Family(name="detection", options=VocDetectionOptions, build=detection_builder.build_detection)
 SEGMENTATION: Final = Family(name="segmentation", options=SegmentationOptions, build=builders.build_segmentation)
 
 _STUFF_NOTE: Final = "this split is for COCO's panoptic classes; COCO-Stuff 164k uses imagenet1k_cocostuff171"

@@ -38,7 +38,7 @@ class TaskSpec:
         name: as on the command line, e.g. "coco-det".
         summary: one line for lists of tasks.
         family: what is measured, and how.
-        dataset: key of the data set in `builders`.
+        dataset: key of the data set in `data_sources`.
         data: options of the data set.
         split: split that is used if none is given; None for `shapes`, which has folds, and if no split is bundled.
         split_note: note on splits of other layouts of the data. If there is one, `split` is that of the usual layout,

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.builders import MASK_FOLDERS
 from ltrp_bench.tasks.catalog import (
     CATALOG,
     ade20k_seg,
@@ -22,6 +21,7 @@ from ltrp_bench.tasks.catalog import (
     shapes_seg,
     voc_det,
 )
+from ltrp_bench.tasks.data_sources import MASK_FOLDERS
 
 
 @pytest.mark.parametrize("spec", [coco_det, voc_det])
