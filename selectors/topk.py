@@ -113,4 +113,7 @@ def resample_scores(scores: Tensor, grid: tuple[int, int]) -> Tensor:
     """[B, h, w] scores to [B, gh, gw] on another patch grid over the same image (antialiased bilinear)."""
     if tuple(scores.shape[1:]) == tuple(grid):
         return scores
+    if grid[1] == 1 < grid[0]:
+        # On a CPU, torch 2.15 mixes up the rows of an antialiased result of one column.
+        return resample_scores(scores.transpose(1, 2), (1, grid[0])).transpose(1, 2)
     return F.interpolate(scores[:, None].float(), size=grid, mode="bilinear", antialias=True, align_corners=False)[:, 0]
