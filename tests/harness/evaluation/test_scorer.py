@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 import pytest
 import torch
 import toy_bench as toy
 
-from ltrp_bench.harness.evaluation.scorer import Scorer, batches_by
+from ltrp_bench.harness.evaluation.scorer import Scorer, batches_by, check_oracle_groups, oracle_scores
+from ltrp_bench.selectors.base import BatchContext
 from ltrp_bench.selectors.controls import OracleControl, VarianceControl
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.base import Sample
 
 CPU = torch.device("cpu")
 
@@ -61,13 +65,13 @@ def test_ground_truth_reaches_a_selector_that_needs_it() -> None:
         assert np.array_equal(scores, expected)
 
 
-@pytest.mark.parametrize(("batch_size", "where"), [(1, "image 'toy 0'"), (8, "images 'toy 0' to 'toy 3'")])
+@pytest.mark.parametrize(("batch_size", "where"), [(1, "image 'toy 0'"), (8, "images 'toy 0' to 'toy 6'")])
 def test_a_failure_names_selector_and_images(batch_size: int, where: str) -> None:
     class Failing(toy.PlainSelector):
         def scores(self, images: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("out of ideas")
 
-    images = toy.load(toy.ToyTask(), 0, 4)  # images 0 and 3 are of one size
+    images = toy.load(toy.ToyTask(), 0, 7)  # images 0, 3 and 6 are of one size
     with pytest.raises(InputError) as caught:
         Scorer(Failing(), CPU, batch_size).scores(images.samples, images.grids, 0)
     assert str(caught.value) == f"selector 'plain' failed on {where}: RuntimeError: out of ideas"
@@ -84,3 +88,59 @@ def test_a_selector_is_moved_to_the_device_once() -> None:
     for _ in range(2):
         scorer.scores(images.samples, images.grids, 0)
     assert moves == [CPU]
+
+
+def test_a_selector_is_told_ids_seed_and_grid_on_the_scorers_device() -> None:
+    asked: list[BatchContext | None] = []
+    devices: list[object] = []
+
+    class Asking(toy.NetSelector):
+        def _scores(self, images: torch.Tensor, context: BatchContext | None) -> torch.Tensor:
+            asked.append(context)
+            return super()._scores(images, context)
+
+        def prepare(
+            self, images: Sequence[np.ndarray], grid: tuple[int, int], device: torch.device | str = "meta"
+        ) -> torch.Tensor:
+            devices.append(device)
+            return super().prepare(images, grid, "cpu")
+
+    images = toy.load(toy.ToyTask(), 0, 4)
+    Scorer(Asking(), CPU, 8).scores(images.samples, images.grids, 5)
+    assert asked == [
+        BatchContext(("toy 0", "toy 3"), seed=5, grid=(5, 5)),
+        BatchContext(("toy 1", "toy 2"), seed=5, grid=(4, 6)),
+    ]
+    assert devices == [CPU, CPU]
+
+
+def test_scores_that_are_not_finite_name_selector_and_image() -> None:
+    images = toy.load(toy.ToyTask(), 0, 2)
+    with pytest.raises(InputError, match="selector 'broken' returned NaN or infinite scores for image 'toy 0'"):
+        Scorer(toy.BrokenSelector(), CPU, 2).scores(images.samples, images.grids, 0)
+
+
+class GroupedTask(toy.ToyTask):
+    """A task that has ground truth by groups: of "a" and "b" together, twice that of all objects."""
+
+    oracle_groups = ("a", "b")
+
+    def group_oracle_scores(self, sample: Sample, groups: Collection[str]) -> np.ndarray:
+        assert tuple(groups) == ("a", "b")
+        return 2 * self.oracle_scores(sample).astype(np.float64)
+
+
+def test_ground_truth_is_that_of_the_selectors_groups() -> None:
+    task = GroupedTask()
+    sample = task.load(1)
+    truth = task.oracle_scores(sample)
+    assert np.array_equal(oracle_scores(OracleControl(8), task, sample), truth)
+    grouped = oracle_scores(OracleControl(8, "a+b"), task, sample)
+    assert grouped.dtype == np.float32 and np.array_equal(grouped, 2 * truth)
+
+
+def test_a_group_that_the_task_lacks_is_refused() -> None:
+    check_oracle_groups(OracleControl(8, "b+a"), GroupedTask())
+    check_oracle_groups(OracleControl(8), toy.ToyTask())
+    with pytest.raises(UsageError, match="group of toy-coverage's objects 'c'.*a, b"):
+        check_oracle_groups(OracleControl(8, "a+c"), GroupedTask())

@@ -15,6 +15,7 @@ def test_mean_and_count_do_not_depend_on_the_order() -> None:
     assert mean_and_count([]) == (pytest.approx(np.nan, nan_ok=True), 0)
 
 
+@pytest.mark.filterwarnings("error")  # as NumPy's of an empty mean
 def test_defined_mean_leaves_nan_out() -> None:
     assert defined_mean(np.array([1.0, np.nan, 2.0])) == 1.5
     assert np.isnan(defined_mean(np.array([np.nan]))) and np.isnan(defined_mean(np.zeros(0)))
