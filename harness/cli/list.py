@@ -28,6 +28,10 @@ def list_selectors() -> None:
     if weights := bundled_weights("selectors"):
         typer.echo("bundled weights: " + ", ".join(weights))
     typer.echo("your own: --selector package.module:Class")
+    typer.echo(
+        "oracle ranks by ground truth: the ceiling of coverage over all objects, oracle.GROUP that of a group (seen, "
+        "unseen, a size, a category); for tasks with a model it is no bound"
+    )
 
 
 def list_tasks() -> None:

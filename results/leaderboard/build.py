@@ -14,6 +14,7 @@ import pandas as pd
 from ltrp_bench.results.leaderboard.aggregate import COLUMNS as ROW_COLUMNS
 from ltrp_bench.results.leaderboard.aggregate import LEADING, aggregate_cells
 from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, GroupReader, LabelSets, NarrowAs, Notice, regroup
+from ltrp_bench.results.leaderboard.ceilings import CEILING, add_ceilings
 from ltrp_bench.results.leaderboard.cost import BREAK_EVEN, COST, add_break_even, add_cost
 from ltrp_bench.results.leaderboard.exposure import COLUMNS as EXPOSURE
 from ltrp_bench.results.leaderboard.exposure import add_exposure
@@ -39,14 +40,14 @@ from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
 
 _HEAD: Final = (*LEADING[:3], "ratios", *LEADING[3:])
 COLUMNS: Final = (
-    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE, *BREAK_EVEN, *COST),
+    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE, CEILING, *BREAK_EVEN, *COST),
     *(name for name in ROW_COLUMNS if name not in LEADING),
     *REPLICATES,
 )
 """Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
 FOLD_TABLE_COLUMNS: Final = (
-    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE),
+    *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE, CEILING),
     *(name for name in FOLD_COLUMNS if name not in (*LEADING, *ADJUSTED_COLUMNS)),
     *REPLICATES,
 )
@@ -166,7 +167,9 @@ def build_leaderboard(
         rows += [*found, *area_rows(found, roles)]
     if records and not rows:
         raise ResultsError("no cell has its headline metric by size of objects, which --sizes shows")
-    add_exposure(rows, records, groups or GroupReader(store))
+    groups = groups or GroupReader(store)
+    add_exposure(rows, records, groups)
+    add_ceilings(rows, records, groups)
     pairs = add_statistics(rows, options.controls, options.method, roles, count_exposed=options.count_exposed)
     for line in control_notices([row.values for row in rows], options.controls):
         notice(line)

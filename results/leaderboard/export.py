@@ -16,12 +16,11 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     EXPOSED_MARK,
     UNKNOWN_MARK,
     exposure_mark,
-    exposure_notes,
     few_text,
     split_text,
 )
 from ltrp_bench.results.leaderboard.names import Row, labels
-from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
+from ltrp_bench.results.leaderboard.table_notes import table_notes
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
 
@@ -135,7 +134,7 @@ def _parts(frame: pd.DataFrame) -> list[_Part]:
         shown = pd.DataFrame([texts_of(row, label) for row in rows])
         empty = [column for column in shown.columns if not any(shown[column])]
         texts = split_text(rows), few_text(rows)
-        notes = [*exposure_notes(rows), *([line] if (line := replicate_text(rows)) else [])]
+        notes = table_notes(rows)
         out.append(_Part(f"{name}, {metric}, {reduction}", *texts, shown.drop(columns=empty), notes))
     return out
 

@@ -20,6 +20,7 @@ from ltrp_bench.results.leaderboard.category_groups import (
     category_counts,
     joint_states,
 )
+from ltrp_bench.results.leaderboard.ceilings import CEILING, add_ceilings
 from ltrp_bench.results.leaderboard.rows import TableRow
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.schema.rows import MetricRow
@@ -127,8 +128,8 @@ def add_exposure(rows: Sequence[TableRow], records: Iterable[CellRecord], reader
         row.values.update(_EMPTY if not behind else cells.values(behind, str(row.values["metric"])))
 
 
-def with_exposure(frame: pd.DataFrame, records: Iterable[CellRecord], reader: GroupReader) -> pd.DataFrame:
-    """A table of `aggregate.aggregate_cells` with the columns `COLUMNS` as well.
+def with_exposure(frame: pd.DataFrame, records: Sequence[CellRecord], reader: GroupReader) -> pd.DataFrame:
+    """A table of `aggregate.aggregate_cells` with the columns `COLUMNS` and that of ceilings as well.
 
     Args:
         frame: the table.
@@ -137,7 +138,8 @@ def with_exposure(frame: pd.DataFrame, records: Iterable[CellRecord], reader: Gr
     """
     rows = [TableRow({str(name): value for name, value in row.items()}, None) for row in frame.to_dict("records")]
     add_exposure(rows, records, reader)
-    return pd.DataFrame([row.values for row in rows], columns=[*frame.columns, *COLUMNS])
+    add_ceilings(rows, records, reader)
+    return pd.DataFrame([row.values for row in rows], columns=[*frame.columns, *COLUMNS, CEILING])
 
 
 class _Cells:

@@ -84,7 +84,7 @@ def _undefined_text(rows: Sequence[Row]) -> str:
     sizes = {group: _largest(rows, f"{group}_categories") for group in ("unseen", "seen")}
     known = _largest(rows, "unseen_measured") != 0 and sizes["unseen"] != 0
     for group in ("unseen", "seen"):
-        if not _defined(rows, group) and (group == "seen" or known):
+        if not _defined(rows, group) and (known if group == "unseen" else sizes["seen"] != 0):
             return f"nothing {group} is measured in these images, so there is no {group} value and no gap"
     if known and _defined(rows, "all_low") and not _defined(rows, "unseen_low"):
         return "too few images show unseen categories for an interval or a rank on them"

@@ -26,6 +26,11 @@ _BUILT_IN: Final[dict[str, Role]] = {
 _BUILT_IN_WHOLE: Final = frozenset({"full"})
 
 
+def ranks_by_ground_truth(selector: str) -> bool:
+    """True for the oracle, with or without a group of objects."""
+    return selector.partition(".")[0] == "oracle"
+
+
 class ProvenanceReader(Protocol):
     """Anything that reads the provenance of a cell by its fingerprint (`RunStore`)."""
 

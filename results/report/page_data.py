@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from ltrp_bench.results.leaderboard.build import Leaderboard
-from ltrp_bench.results.leaderboard.exposure_text import exposure_notes, few_text, note_places, split_text
-from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
+from ltrp_bench.results.leaderboard.exposure_text import few_text, note_places, split_text
 from ltrp_bench.results.leaderboard.roles import SelectorRoles
+from ltrp_bench.results.leaderboard.table_notes import table_notes
 from ltrp_bench.results.report.style import legend_order, style_of
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.gallery import Gallery, agreement, read_gallery
@@ -72,7 +72,7 @@ def report_data(source: ReportSource) -> dict[str, Any]:
     for key in _task_keys(frame):
         own = [i for i, row in enumerate(rows) if (row["task"], row["task_id"], row["reduction"]) == key]
         part = [rows[i] for i in own]
-        tasks.append({**_task(source, key), **_unseen_texts(part)})
+        tasks.append({**_task(source, key), **_table_texts(part)})
         notes |= zip(own, note_places(part), strict=True)
     return {
         "columns": [*SHOWN, "note"],
@@ -89,10 +89,9 @@ def _task_keys(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
     return [(str(a), str(b), str(c)) for a, b, c in keys.itertuples(index=False)]
 
 
-def _unseen_texts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Texts about the unseen categories of a task."""
-    notes = [*exposure_notes(rows), *([line] if (line := replicate_text(rows)) else [])]
-    return {"split": split_text(rows), "few": few_text(rows), "notes": notes}
+def _table_texts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Texts about the table of a task."""
+    return {"split": split_text(rows), "few": few_text(rows), "notes": table_notes(rows)}
 
 
 def _style(name: str) -> dict[str, str]:

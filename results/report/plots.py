@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from ltrp_bench.results.leaderboard.exposure_text import (
     LISTED,
     exposure_mark,
-    exposure_notes,
     few_text,
     split_text,
 )
 from ltrp_bench.results.leaderboard.intervals import controls_text, missing_controls
 from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+from ltrp_bench.results.leaderboard.table_notes import selector_notes
 from ltrp_bench.results.report.style import legend_order, style_of
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def _finish(
         split, few = split_text(panels.rows), few_text(panels.rows)
         if split:
             figure.suptitle(f"{panels.title}\n{split}", fontsize=8.5)
-        exposed = _wrapped([*([few] if few else []), *exposure_notes(panels.rows, listed=LISTED)], figure)
+        exposed = _wrapped([*([few] if few else []), *selector_notes(panels.rows, listed=LISTED)], figure)
         notes = [*exposed, *notes]
         # Panels keep their size.
         figure.set_figheight(figure.get_figheight() + _LINE * (len(exposed) + 2 * bool(split)))

@@ -18,13 +18,13 @@ from ltrp_bench.results.leaderboard.export import rank_text
 from ltrp_bench.results.leaderboard.exposure_text import (
     LISTED,
     exposure_mark,
-    exposure_notes,
     exposure_options,
     few_text,
     split_text,
 )
 from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
+from ltrp_bench.results.leaderboard.table_notes import selector_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def results_table(frame: pd.DataFrame, width: int | None = None) -> RenderableTy
     if width is None or _table_width(columns, rows) <= width:
         starts = [i for i in range(1, len(rows)) if _kind(rows[i]) != _kind(rows[i - 1])]
         lines = [line for part in parts if split_text(part) for line in _headline(headings, part)]
-        shown = [*lines, _table(columns, rows, _widths(columns, rows), starts=starts), *_exposure_lines(parts)]
+        shown = [*lines, _table(columns, rows, _widths(columns, rows), starts=starts), *_note_lines(parts)]
     else:
         shown = _narrow_tables([one for one in columns if one not in headings], headings, parts, width)
     if options := exposure_options(rows):
@@ -103,7 +103,7 @@ def _narrow_tables(
     shown: list[RenderableType] = []
     for part in parts:
         shown += [*_headline(headings, part), _table(columns, part, _widths(columns, rows))]
-        shown += _exposure_lines([part])
+        shown += _note_lines([part])
     if hidden:
         line = f"left out to fit {width} columns: {', '.join(hidden)}; a CSV (leaderboard --csv) has all"
         shown.append(Text(line, style="dim"))
@@ -152,11 +152,11 @@ def _headline(headings: Sequence[_Column], part: Sequence[Row]) -> list[Text]:
     return [head, Text(few)] if few else [head]
 
 
-def _exposure_lines(parts: Sequence[Sequence[Row]]) -> list[Text]:
+def _note_lines(parts: Sequence[Sequence[Row]]) -> list[Text]:
     """Lines below a table of these parts. Where parts differ, a line names its tasks."""
     tasks: dict[str, list[str]] = {}
     for part in parts:
-        for note in exposure_notes(part, listed=LISTED):
+        for note in selector_notes(part, listed=LISTED):
             tasks.setdefault(note, []).append(str(part[0]["task"]))
     replicates = [(str(part[0]["task"]), line) for part in parts if (line := replicate_text(part))]
     if len({str(part[0]["task"]) for part in parts}) == 1:

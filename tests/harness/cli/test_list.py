@@ -16,6 +16,7 @@ from ltrp_bench.tasks.splits.split import load_split
 def test_installed_selectors_tasks_and_categories(run: Run) -> None:
     code, out, _ = run("list", "selectors")
     assert code == 0 and re.search(r"^random +ltrp_bench", out, re.M) and "package.module:Class" in out
+    assert "the ceiling of coverage over all objects" in out and "for tasks with a model it is no bound" in out
     code, out, _ = run("list", "tasks")
     assert code == 0 and re.search(r"^toy-coverage +toy_bench:ToyTask", out, re.M)
     code, out, _ = run("list", "categories")

@@ -51,7 +51,7 @@ def test_columns_of_a_table_without_intervals(world: Any, known_labels: Any) -> 
     table = aggregate_cells(records)
     frame = with_exposure(table, records, GroupReader(world.store, known_labels))
     pd.testing.assert_frame_equal(frame[table.columns], table)
-    assert list(frame.columns) == [*table.columns, *COLUMNS]
+    assert list(frame.columns) == [*table.columns, *COLUMNS, "ceiling"]
     assert frame[["selector", "exposure", "exposed_categories"]].to_numpy().tolist() == [
         *(["good", "exposed", "b"], ["plain", "none", ""])
     ]

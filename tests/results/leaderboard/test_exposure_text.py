@@ -163,6 +163,10 @@ UNDEFINED = {"all": 0.5, "seen": 0.5, "unseen": math.nan, "gap": math.nan}
             {**UNDEFINED, "unseen_measured": 0},
             "no unseen category is in these images, so there is no unseen value and no gap",
         ),
+        (
+            {**UNDEFINED, "seen": math.nan, "unseen": 0.5, "seen_categories": 0},
+            "every category is unseen, so there is no seen value and no gap",
+        ),
         ({**UNDEFINED, "unseen": 0.4, "all_low": 0.4, "unseen_low": 0.3}, ""),
         (
             {**UNDEFINED, "unseen": 0.4, "all_low": 0.4, "unseen_low": math.nan},

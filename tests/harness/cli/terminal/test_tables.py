@@ -97,9 +97,11 @@ def test_exposed_rows_have_marks_and_a_line_below(exposed: pd.DataFrame, capsys:
     # Marks are in the space after a column, so digits stay aligned.
     (other, *_) = [line for line in rows if " center " in line]
     assert other[line.index("0.250†") :].startswith("0.250 ") and "†" not in other
-    assert rows[-2:] == [
+    assert rows[-3:] == [
         "† variance: labels of imagenet21k+imagenet1k contain 9 (1 narrow) of the 12 categories called unseen: "
         "thing 0, thing 1, thing 2, thing 3, thing 4, thing 5 and 3 others; not ranked on unseen",
+        "oracle: the ceiling of all objects; a group's own ceiling is another ranking (oracle.GROUP; seen and unseen "
+        "by the split of the run)",
         "to compare † on unseen categories: leaderboard --unseen-by imagenet21k, or common; to rank † as they are: "
         "leaderboard --count-exposed",
     ]
