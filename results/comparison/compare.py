@@ -97,8 +97,11 @@ def compare(
     else:
         sides = regroup_both(sides, options.unseen_by, label_sets, notice, options.narrow_as)
     base_frame, current_frame = (side.rows() for side in sides)
-    if not base_frame["complete"].astype(bool).any():
+    complete = base_frame["complete"].astype(bool)
+    if not complete.any():
         raise ResultsError(f"{base} has no complete row to compare with")
+    if base_frame.loc[complete, list(GROUPS)].isna().all(axis=None):
+        raise ResultsError(f"{base} has no value to compare with: nothing could be measured")
     cells = None
     stores = [side.store for side in sides if isinstance(side, FolderTable)]
     if len(stores) == 2 and options.test != "tolerance":
@@ -208,6 +211,8 @@ def _compare_row(
     if new is None:
         return RowComparison("missing", key, before, {}, "not in the current results")
     after = _values(new)
+    if all(math.isnan(before[name]) for name in GROUPS):
+        return RowComparison("not compared", key, before, after, "nothing was measured in the base")
     if not new["complete"]:
         return RowComparison("missing", key, before, after, f"incomplete now ({new['missing']})")
     if old["metric"] != new["metric"]:

@@ -20,7 +20,7 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     split_text,
 )
 from ltrp_bench.results.leaderboard.names import Row, labels
-from ltrp_bench.results.leaderboard.table_notes import table_notes
+from ltrp_bench.results.leaderboard.table_notes import row_notes, table_notes
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
 
@@ -165,7 +165,7 @@ def _texts(row: Row, label: Callable[[Row], str]) -> dict[str, str]:
         "selector ms": _number(row, "selector_ms", ".1f"),
         "GFLOPs": _number(row, "selector_gflops", ".2f"),
         "images/s": _number(row, "images_per_second", ".1f"),
-        "note": "" if row["complete"] else "incomplete: lacks " + str(row["missing"]).removeprefix("lacks "),
+        "note": "; ".join(row_notes(row)),
     }
 
 

@@ -1,13 +1,28 @@
-"""Lines below a table or a figure."""
+"""Lines below a table or a figure, and notes on single rows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ltrp_bench.results.leaderboard.ceilings import ceiling_notes
 from ltrp_bench.results.leaderboard.exposure_text import exposure_notes
 from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
+
+NOTHING: Final = "nothing to measure: no object or label counts"
+
+
+def nothing_measured(row: Mapping[str, Any]) -> bool:
+    """True for a complete row whose metric is over nothing."""
+    return bool(row["complete"]) and math.isnan(float(row.get("all", 0.0)))
+
+
+def row_notes(row: Mapping[str, Any]) -> list[str]:
+    """Why a row has no values; empty for rows that have some."""
+    if not row["complete"]:
+        return ["incomplete: lacks " + str(row["missing"]).removeprefix("lacks ")]
+    return [NOTHING] if nothing_measured(row) else []
 
 
 def selector_notes(rows: Sequence[Mapping[str, Any]], listed: int | None = None) -> list[str]:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+from ltrp_bench.results.leaderboard.table_notes import NOTHING, nothing_measured
 from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto, number
 from ltrp_bench.results.report.style import figure_bytes, plot_style
 from ltrp_bench.results.schema.atomic_io import atomic_write
@@ -78,6 +79,11 @@ class _Part:
     @property
     def keep_ratios(self) -> list[float]:
         return sorted({row["keep_ratio"] for row in self.rows})
+
+    @property
+    def measures_nothing(self) -> bool:
+        complete = [row for row in self.rows if row["complete"]]
+        return bool(complete) and all(map(nothing_measured, complete))
 
 
 def select_rows(frame: pd.DataFrame, options: FigureOptions) -> pd.DataFrame:
@@ -158,7 +164,9 @@ def _parts(frame: pd.DataFrame) -> Iterator[_Part]:
 
 
 def _plan_curves(part: _Part, roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
-    if len(part.keep_ratios) < 2:
+    if part.measures_nothing:
+        notice(f"no curves of {part.title}: {NOTHING}")
+    elif len(part.keep_ratios) < 2:
         notice(f"no curves of {part.title}: it has a single keep ratio ({part.keep_ratios[0]:g})")
     else:
         yield FigureSpec(f"curves-{part.name}", "curves", Panels(part.title, part.rows, roles))
@@ -167,6 +175,8 @@ def _plan_curves(part: _Part, roles: SelectorRoles, notice: Notice) -> Iterator[
 def _plan_pareto(part: _Part, roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
     if part.rows[0]["reduction"] != "drop":
         notice(f"no pareto figure of {part.title}: only the reduction drop makes models faster")
+    elif part.measures_nothing:
+        notice(f"no pareto figure of {part.title}: {NOTHING}")
     elif not any(number(row, "images_per_second") > 0 for row in part.rows):
         notice(f"no pareto figure of {part.title}: no cell has a measured time; run it again with this version")
     else:

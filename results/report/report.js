@@ -86,6 +86,7 @@
         const inside = column.text(row).filter((part) => part !== null);
         const empty = inside.length === 1 && inside[0] === "–";
         if (!row.complete && column.key === "all") inside.splice(0, inside.length, `incomplete: ${row.missing}`);
+        else if (row.all === null && column.key === "all") inside.splice(0, inside.length, "nothing to measure");
         else if (linked.has(column.key) && !empty && row.fingerprints) {
           const label = `${column.title} of ${row.selector} at keep ratio ${row.ratios}: show how it was measured`;
           inside.splice(0, inside.length, element("a", { href: `#row-${row.id}`, title: label }, ...inside));

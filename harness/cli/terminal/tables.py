@@ -24,7 +24,7 @@ from ltrp_bench.results.leaderboard.exposure_text import (
 )
 from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
-from ltrp_bench.results.leaderboard.table_notes import selector_notes
+from ltrp_bench.results.leaderboard.table_notes import row_notes, selector_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,12 +198,8 @@ def _mark(column: _Column, row: Row) -> str:
 
 
 def _note(row: Row) -> str:
-    notes = [] if row["complete"] else ["incomplete: lacks " + str(row["missing"]).removeprefix("lacks ")]
-    if row.get("skipped"):
-        notes.append(f"{counted(row['skipped'], 'image')} left out")
-    if row["complete"] and math.isnan(float(row.get("all", 0.0))):
-        notes.append("nothing to measure: no object or label counts")
-    return "; ".join(notes)
+    skipped = [f"{counted(row['skipped'], 'image')} left out"] if row.get("skipped") else []
+    return "; ".join([*row_notes(row), *skipped])
 
 
 def _kind(row: Row) -> tuple[Any, ...]:

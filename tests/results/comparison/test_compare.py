@@ -55,6 +55,18 @@ def test_undefined_in_the_base_is_not_compared(make_record: MakeRecord) -> None:
     assert _status(_compare(base, [make_record(values=(0.5, 0.5, 0.1))])) == ["ok"]
 
 
+def test_nothing_measured_in_the_base_is_not_compared(tmp_path: Path, make_record: MakeRecord) -> None:
+    base = [make_record(values=(math.nan,) * 3), make_record("center")]
+    comparison = _compare(base, [make_record(), make_record("center")])
+    assert sorted((row.status, row.note) for row in comparison.rows) == [
+        ("not compared", "nothing was measured in the base"),
+        ("ok", ""),
+    ]
+    write_table(aggregate_cells(base[:1]), tmp_path / "base.csv")
+    with pytest.raises(ResultsError, match=r"base\.csv has no value to compare with: nothing could be measured"):
+        compare(tmp_path / "base.csv", tmp_path / "base.csv")
+
+
 def test_rows_that_are_missing_or_incomplete(make_record: MakeRecord) -> None:
     base = [make_record("ltrp"), make_record("center")]
     absent = _compare(base, [make_record("ltrp")])

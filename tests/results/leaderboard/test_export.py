@@ -145,6 +145,18 @@ def test_names_of_two_selectors_have_ids(leaderboard: Leaderboard, world: Any) -
     assert {line[i].strip() for line in pairs for i in (3, 4)} == {*(f"good_one {one}" for one in ids), "random"}
 
 
+def test_a_metric_over_nothing_is_noted(leaderboard: Leaderboard) -> None:
+    frame = leaderboard.frame
+    empty = frame.assign(
+        **{name: frame[name].where(frame["selector"] != "random") for name in ("all", "seen", "unseen")}
+    )
+    lines = [line for line in markdown(empty).splitlines() if line.startswith("| 0.")]
+    texts = [line.strip("| ").rpartition("|")[2].strip() for line in lines if "random" in line]
+    assert texts == ["nothing to measure: no object or label counts"] * 2
+    assert all("nothing to measure" not in line for line in lines if "good_one" in line)
+    assert "nothing to measure: no object or label counts \\\\" in latex(empty)
+
+
 def test_unknown_suffix(leaderboard: Leaderboard, tmp_path: Path) -> None:
     assert check_suffix(tmp_path / "a.CSV") == ".csv"
     with pytest.raises(ResultsError, match=r"unknown table format '\.xlsx'; use one of \.csv, \.parquet, \.md, \.tex"):

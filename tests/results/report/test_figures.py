@@ -97,3 +97,14 @@ def test_unknown_names_and_ratios(frame: pd.DataFrame) -> None:
             plan_figures(frame, options)
     with pytest.raises(ResultsError, match="the leaderboard has no rows to draw"):
         plan_figures(frame[:0], FigureOptions())
+
+
+def test_nothing_is_drawn_of_a_metric_over_nothing(frame: pd.DataFrame) -> None:
+    empty = frame.assign(**dict.fromkeys(("all", "seen", "unseen", "gap"), float("nan")))
+    notices: list[str] = []
+    assert plan_figures(empty, FigureOptions(tasks=("shapes-cls",)), notice=notices.append) == []
+    assert notices == [
+        "no curves of shapes-cls (drop): nothing to measure: no object or label counts",
+        "no gap figure of shapes-cls (drop) at keep ratio 0.25: no row has values on both seen and unseen",
+        "no pareto figure of shapes-cls (drop): nothing to measure: no object or label counts",
+    ]
