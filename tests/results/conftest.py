@@ -36,12 +36,12 @@ def _make(
     skipped: tuple[str, ...] = (),
     weights: str = "w1",
     version: int = 1,
-    limit: int | None = None,
     label_sets: tuple[str, ...] = ("imagenet1k",),
-    narrow_as: str = "seen",
+    **task_options: Any,
 ) -> CellRecord:
     own = Identity.of({"name": selector, "weights": weights, "version": version})
-    what = Identity.of({"name": task, "limit": limit, "label_set": "imagenet1k", "narrow_as": narrow_as})
+    defaults = {"limit": None, "label_set": "imagenet1k", "narrow_as": "seen"}
+    what = Identity.of({"name": task, **defaults, **task_options})
     rows = [
         MetricRow("coverage", group, None, value, 10)
         for group, value in zip(("all", "seen", "unseen"), values, strict=True)

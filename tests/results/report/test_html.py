@@ -2,107 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from report_pages import EXTRA, HOSTILE, SELECTORS, TASKS, Tab, fill_run_folder
 
 from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
 from ltrp_bench.results.report.html import render, write_report
 from ltrp_bench.results.report.page_data import ReportSource
-from ltrp_bench.results.schema.record import ResultsError
-from ltrp_bench.results.schema.rows import MetricRow
-from ltrp_bench.results.store.gallery import Thumbnail, write_images, write_ranks
-from ltrp_bench.results.store.run_store import RunStore
-
-HOSTILE = "</script><img src=x onerror=alert(1)>"
-SELECTORS = ("ltrp.shapes", "evit.shapes0", "gradcam.shapes0", "dino.shapes", "tome.shapes0", "variance", "center")
-EXTRA = ("random", "oracle", "package.module:Class<b>")
-TASKS = ("shapes-coverage", "shapes-cls", "shapes-multilabel", "shapes-seg", "coco-det")
-
-
-def _webp(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    noise = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)
-    Image.fromarray(noise).resize((256, 192)).save(buffer, "webp", quality=80)
-    return buffer.getvalue()
-
-
-def _fill(world: Any, tasks: tuple[str, ...], selectors: tuple[str, ...], ratios: tuple[float, ...]) -> None:
-    """Fill a run folder with resampling summaries, categories and a gallery; one cell is missing."""
-    rng = np.random.default_rng(0)
-    for task in tasks:
-        for place, name in enumerate(selectors):
-            for ratio in ratios:
-                if (task, name, ratio) == (tasks[0], "center", 0.5):
-                    continue
-                record = world.cell(name, ratio, 0.9 - 0.08 * place, 0.02 * place, task=task)
-                own = tuple(MetricRow("coverage", "seen", f"thing {k}", k / 80, 9) for k in range(80))
-                kept = tuple(m for m in record.metrics if m.category is None)
-                stored = replace(record, metrics=(*kept, *own))
-                world.store.write(world.store.cell_path(record.fingerprint), stored.to_json().encode())
-            ids = [HOSTILE, *(f"image {i}" for i in range(7))]
-            ranks = {i: rng.permutation(196).reshape(14, 14).astype(np.int32) for i in ids}
-            write_ranks(world.store, record.task.identity.short, record.selector.identity.short, 0, ranks)
-        images = [Thumbnail(image, 320, 240, _webp(i)) for i, image in enumerate(ids)]
-        write_images(world.store, record.task.identity.short, images)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = shutil.which("chromium")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI needs Debian's chromium: .ci/run installs it")
-        pytest.skip("no chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        own = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield own
-        own.close()
 
 
 @pytest.fixture(scope="module")
 def small(module_world: Any) -> Path:
-    _fill(module_world, TASKS[:2], (*SELECTORS[:3], *EXTRA[:1], "center"), (0.25, 0.5, 1.0))
+    fill_run_folder(module_world, TASKS[:2], (*SELECTORS[:3], *EXTRA[:1], "center"), (0.25, 0.5, 1.0))
     out = Path(module_world.store.root).with_name("report.html")
     write_report(module_world.store.root, out, LeaderboardOptions(resamples=200))
     return out
-
-
-class Tab:
-    """A page that records errors and requests."""
-
-    def __init__(self, browser: Any, file: Path, width: int = 1280, scheme: str = "light") -> None:
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page = context.new_page()
-        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(file.as_uri())
-        self.page.wait_for_selector("html[data-plots=ready]")
-
-    def column(self, key: str) -> list[str]:
-        heads = self.page.eval_on_selector_all("#board thead button", "all => all.map(b => b.dataset.key)")
-        at = heads.index(key) + 1
-        return list(
-            self.page.eval_on_selector_all(f"#board tbody td:nth-child({at})", "a => a.map(c => c.textContent)")
-        )
-
-    def done(self) -> None:
-        assert self.errors == []
-        assert {url.partition(":")[0] for url in self.requests} <= {"file", "data", "blob"}
-        self.page.context.close()
 
 
 def test_sorting_and_filters(browser: Any, small: Path) -> None:
@@ -324,37 +243,3 @@ def test_small_screens_and_dark(browser: Any, small: Path, scheme: str) -> None:
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") != scheme
     tab.done()
-
-
-def test_ten_selectors_and_five_tasks_stay_below_five_megabytes(browser: Any, world: Any, tmp_path: Path) -> None:
-    ratios = tuple(round(0.1 * i, 1) for i in range(1, 11))
-    _fill(world, TASKS, (*SELECTORS, *EXTRA), ratios)
-    out = tmp_path / "report.html"
-    assert write_report(world.store.root, out, LeaderboardOptions(resamples=100)) == out.stat().st_size <= 5_000_000
-    tab = Tab(browser, out)
-    assert tab.page.locator("#board tbody tr").count() == 5 * (10 * 10 + 10)
-    assert "package.module:Class<b>" in tab.column("selector") and tab.page.locator("#board td b").count() == 0
-    tab.done()
-    again = tmp_path / "again.html"
-    write_report(world.store.root, again, LeaderboardOptions(resamples=100))
-    assert out.read_bytes() == again.read_bytes()
-
-
-def test_without_resampling_summaries_or_gallery(browser: Any, world: Any, tmp_path: Path) -> None:
-    world.cell("ltrp", 0.25, 0.5, summary=False)
-    out = tmp_path / "report.html"
-    notices: list[str] = []
-    write_report(world.store.root, out, notice=notices.append)
-    assert len(notices) == 1 and notices[0].startswith("1 of 1 cells have no resampling summary")
-    tab = Tab(browser, out)
-    assert "start the run again" in (tab.page.locator("#a-note").text_content() or "")
-    assert "No images are stored" in (tab.page.locator("#g-grid").text_content() or "")
-    tab.done()
-
-
-def test_nothing_to_report(tmp_path: Path) -> None:
-    RunStore(tmp_path / "empty").prepare()
-    with pytest.raises(ResultsError, match="no finished cell to report"):
-        write_report(tmp_path / "empty", tmp_path / "x.html")
-    with pytest.raises(ResultsError, match="is not a folder"):
-        write_report(tmp_path / "nowhere", tmp_path / "x.html")
