@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensor_memory import PeakMemory
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_density import cross_density, predict_without
@@ -44,6 +45,14 @@ def test_neither_memory_nor_batch_changes_scores(hide_in_encoder: bool, distance
         torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
     alone = cross_density(mae, batch[3:4], visible[3:4], masked[3:4], **options)
     torch.testing.assert_close(alone, whole[3:4], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"samples": 3}, {"hide_in_encoder": True}])
+def test_the_working_memory_is_about_the_limit(options: dict[str, Any]) -> None:
+    mae, batch, visible = tiny(), images(40), random_visible(40, 36, 12, torch.Generator().manual_seed(2))
+    with PeakMemory() as memory:
+        cross_density(mae, batch, visible, complement(visible, 36), max_memory_mb=4, **options)
+    assert 0.35 < memory.peak / (4 * 2**20) < 1.4
 
 
 @pytest.mark.parametrize("hide_in_encoder", [False, True])

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tensor_memory import PeakMemory
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
+from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, default_memory_mb, random_visible
 from ltrp_bench.selectors.ltrp.mae_checkpoints import mae_config_from_state
 from ltrp_bench.selectors.ltrp.semantic_density import average_density, semantic_density
 
@@ -113,6 +114,21 @@ def test_neither_memory_nor_batch_changes_scores(hide: Any, distance: Any) -> No
         torch.testing.assert_close(scores, reference, atol=2e-6, rtol=1e-3)
     _, alone = semantic_density(mae, images[2:3], visible[2:3], hide=hide, distance=distance)
     torch.testing.assert_close(alone, reference[2:3], atol=2e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("hide", ["decoder", "encoder_decoder"])
+@pytest.mark.parametrize("megabytes", [2, 8])
+def test_the_working_memory_is_about_the_limit(hide: Any, megabytes: float) -> None:
+    images, visible = torch.randn(40, 3, 48, 48), random_visible(40, 36, 12, torch.Generator().manual_seed(5))
+    mae = tiny()
+    with PeakMemory() as memory:
+        semantic_density(mae, images, visible, hide=hide, max_memory_mb=megabytes)
+    assert 0.7 < memory.peak / (megabytes * 2**20) < 1.4
+
+
+def test_the_limit_is_that_of_the_device() -> None:
+    assert default_memory_mb(torch.device("cpu")) == 64
+    assert default_memory_mb(torch.device("cuda")) == default_memory_mb(torch.device("cuda:1")) == 4096
 
 
 @pytest.mark.parametrize("distance", ["l2", "ssim", "psnr"])
