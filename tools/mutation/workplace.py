@@ -17,7 +17,8 @@ from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.utils.file_utils import change_cwd
 from outcomes import Mutant, changed_lines, function_of, verdict
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 ROOMS = ("harness", "results", "selectors", "tasks")
 PACKAGE = "ltrp_bench"
 NOT_MUTATED = (r"^\s*raise\b", r"\bwarnings\.warn\(", r"\blog\.\w+\(")
@@ -26,7 +27,7 @@ TIMEOUT = {"timeout_multiplier": 10.0, "timeout_constant": 1.0}
 """A mutant may take ten times (the tests' time + 1 s)."""
 
 PYTEST = (
-    "--hypothesis-profile=ci",  # the same examples each time
+    *("-p", "without_shrinking", "--hypothesis-profile=mutation"),  # the same examples each time
     *("-p", "no:cacheprovider"),
     # They collect garbage several times at the end, which takes longer than most tests.
     *("-p", "no:unraisableexception", "-p", "no:threadexception"),
@@ -65,13 +66,16 @@ class Workplace:
         """
         inputs = self._inputs()
         known = self.folder / "inputs"
-        if not known.is_file() or known.read_text() != inputs:
+        mutants = None
+        if known.is_file() and known.read_text() == inputs:
+            mutants = self._mutants()
+        else:
             if not keep_killed:
                 shutil.rmtree(self.folder, ignore_errors=True)
             self._prepare()
             self._forget_survivors()
             known.write_text(inputs)
-        if (mutants := self._mutants()) is None:
+        if mutants is None:
             self._mutmut()
             mutants = self._mutants()
         if mutants is None:
@@ -145,16 +149,21 @@ class Workplace:
         """The mutants with their fate; None while some of them have none."""
         with change_cwd(self.folder):
             codes = self._results().exit_code_by_key
-            found = []
-            for name, code in codes.items():
-                if (known := verdict(code)) is None:
-                    return None
-                change = changed_lines(get_diff_for_mutant(name, path=self._source))
-                found.append(Mutant(function=function_of(name), change=change, verdict=known))
-        return found or None
+            fates = {name: verdict(code) for name, code in codes.items()}
+            if not fates or None in fates.values():
+                return None
+            return [
+                Mutant(
+                    function=function_of(name),
+                    change=changed_lines(get_diff_for_mutant(name, path=self._source)),
+                    verdict=fate,
+                )
+                for name, fate in fates.items()
+                if fate is not None
+            ]
 
     def _mutmut(self) -> None:
-        paths = [str(self.folder / "mutants"), self.environment.get("PYTHONPATH", "")]
+        paths = [str(self.folder / "mutants"), str(HERE), self.environment.get("PYTHONPATH", "")]
         settings = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
         command = [
             sys.executable,
