@@ -23,21 +23,16 @@ from ltrp_bench.selectors.checkpoints import (
 from ltrp_bench.selectors.files.file_kinds import kind_of
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig
 from ltrp_bench.selectors.ltrp.mae import MAE
-from ltrp_bench.selectors.ltrp.mae_checkpoints import autoencoder_state, config_from_shapes, mae_from_state
+from ltrp_bench.selectors.ltrp.mae_checkpoints import (
+    SHARED_KEYS,
+    autoencoder_state,
+    config_from_shapes,
+    mae_from_state,
+)
 
 # Heads of the published decoders by width: 256 in ViT-S, 512 in ViT-B and ViT-L.
 DECODER_HEADS = {256: 8, 512: 16}
-NEEDED = (
-    "cls_token",
-    "pos_embed",
-    "mask_token",
-    "decoder_pos_embed",
-    "patch_embed.proj.weight",
-    "blocks.0.mlp.fc1.weight",
-    "wfm.linear.weight",
-    "dec_norms.0.weight",
-    "decoder_blocks.0.cross_attn.kv.weight",
-)
+NEEDED = (*SHARED_KEYS, "wfm.linear.weight", "dec_norms.0.weight", "decoder_blocks.0.cross_attn.kv.weight")
 
 
 def is_cross_mae(state: Mapping[str, Tensor]) -> bool:

@@ -27,16 +27,16 @@ from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, MaskedAutoencoder
 # Heads by width, which a state dict does not hold: the published sizes Ti, S, B, L, H, and the decoder of width 512.
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 DECODER_HEADS = {512: 16}
-NEEDED = (
+# Keys that MAE and CrossMAE have in common, and those without which a state dict is no MAE.
+SHARED_KEYS = (
     "cls_token",
     "pos_embed",
     "mask_token",
     "decoder_pos_embed",
     "patch_embed.proj.weight",
     "blocks.0.mlp.fc1.weight",
-    "decoder_embed.weight",
-    "decoder_blocks.0.mlp.fc1.weight",
 )
+NEEDED = (*SHARED_KEYS, "decoder_embed.weight", "decoder_blocks.0.mlp.fc1.weight")
 
 
 def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:

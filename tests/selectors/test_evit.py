@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_maes import small_mae
 from small_vits import TRAINED_ON, make_images, save_vit, small_vit
 
 from ltrp_bench.selectors.base import Selector
@@ -15,7 +16,6 @@ from ltrp_bench.selectors.checkpoints import load_metadata, load_state
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.evit import EViT, EViTSelector, save_evit, shrinking_keep_rate
-from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
 
 Golden = Callable[[str], tuple[dict[str, Any], dict[str, np.ndarray], Any]]
@@ -191,21 +191,7 @@ def test_training_free_on_a_real_vit(shared_dir: Path) -> None:
 
 
 def test_foreign_files_are_one_line(tmp_path: Path) -> None:
-    save_mae(
-        tmp_path / "mae.safetensors",
-        MAE(
-            MAEConfig(
-                image_size=48,
-                patch_size=8,
-                embed_dim=24,
-                depth=2,
-                heads=2,
-                decoder_dim=16,
-                decoder_depth=2,
-                decoder_heads=2,
-            )
-        ),
-    )
+    save_mae(tmp_path / "mae.safetensors", small_mae())
     torch.save({"model": {"conv1.weight": torch.zeros(1)}}, tmp_path / "resnet.pth")
     (tmp_path / "empty.pth").write_bytes(b"nothing")
     cases = {"mae.safetensors": "looks like a MAE", "resnet.pth": "do not fit", "empty.pth": "corrupt"}

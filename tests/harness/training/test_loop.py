@@ -7,28 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from killed import run_until
-from PIL import Image
 
 from ltrp_bench.harness.cli.main import run_command
 from ltrp_bench.harness.training.data.notes import TrainingNotes
 from ltrp_bench.harness.training.training_folder import trained_state
 from ltrp_bench.selectors.checkpoints import load_metadata
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos" / "deep"
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for i in range(6):
-        pixels = rng.integers(0, 255, (40 + 3 * i, 52, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-    return folder.parent
 
 
 def command(data: str, out: Path, iterations: int = 8) -> list[str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ltrp_bench.harness.training.data.labelled import class_folders
 from ltrp_bench.harness.training.score_maps import ScoreMaps, cached_scores
@@ -15,19 +14,8 @@ from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.registry import resolve
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three classes of two images each."""
-    rng = np.random.default_rng(0)
-    for i in range(6):
-        place = tmp_path / "data" / "train" / "abc"[i // 2]
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (40 + i, 52, 3), dtype=np.uint8)).save(place / f"{i}.png")
-    return tmp_path / "data"
-
-
-def test_scores_are_computed_once_and_resumed(folder: Path, tmp_path: Path) -> None:
-    maps = ScoreMaps(dataset=class_folders(folder), selector=resolve("variance"), size=64, grid=(4, 4))
+def test_scores_are_computed_once_and_resumed(class_images: Path, tmp_path: Path) -> None:
+    maps = ScoreMaps(dataset=class_folders(class_images), selector=resolve("variance"), size=64, grid=(4, 4))
     found = cached_scores(maps, tmp_path / "scores", batch=2)
     assert found.shape == (6, 4, 4) and np.isfinite(found).all() and (found.std((1, 2)) > 0).all()
     (file,) = (tmp_path / "scores").iterdir()
@@ -44,8 +32,8 @@ def test_scores_are_computed_once_and_resumed(folder: Path, tmp_path: Path) -> N
     assert [path.suffix for path in (tmp_path / "scores").iterdir()] == [".npy"]
 
 
-def test_the_file_name_depends_on_what_the_scores_depend_on(folder: Path) -> None:
-    maps = ScoreMaps(dataset=class_folders(folder), selector=resolve("variance"), size=64, grid=(4, 4))
+def test_the_file_name_depends_on_what_the_scores_depend_on(class_images: Path) -> None:
+    maps = ScoreMaps(dataset=class_folders(class_images), selector=resolve("variance"), size=64, grid=(4, 4))
     others = [
         replace(maps, size=32),
         replace(maps, grid=(2, 2)),
@@ -57,8 +45,8 @@ def test_the_file_name_depends_on_what_the_scores_depend_on(folder: Path) -> Non
     assert len({one.file_name() for one in (maps, *others)}) == 7
 
 
-def test_a_file_of_another_shape_is_refused(folder: Path, tmp_path: Path) -> None:
-    maps = ScoreMaps(dataset=class_folders(folder), selector=resolve("variance"), size=64, grid=(4, 4))
+def test_a_file_of_another_shape_is_refused(class_images: Path, tmp_path: Path) -> None:
+    maps = ScoreMaps(dataset=class_folders(class_images), selector=resolve("variance"), size=64, grid=(4, 4))
     np.save(tmp_path / maps.file_name(), np.zeros((6, 2, 2), np.float32))
     with pytest.raises(InputError, match="another shape"):
         cached_scores(maps, tmp_path)

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from small_maes import uneven_mae
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from torchvision.models import alexnet
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp import distances
 from ltrp_bench.selectors.ltrp.distances import check_distance, patch_distance
-from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, random_visible
+from ltrp_bench.selectors.ltrp.mae import complement, random_visible
 from ltrp_bench.selectors.ltrp.semantic_density import semantic_density
 from ltrp_bench.selectors.normalization import denormalize
 
@@ -31,28 +32,10 @@ def test_unknown_distances() -> None:
         check_distance("l3")
 
 
-def tiny(**options: Any) -> MAE:
-    torch.manual_seed(0)
-    mae = MAE(
-        MAEConfig(
-            image_size=48,
-            patch_size=8,
-            embed_dim=24,
-            depth=2,
-            heads=2,
-            decoder_dim=16,
-            **{"decoder_depth": 2, "decoder_heads": 2, **options},
-        )
-    ).eval()
-    for p in mae.parameters():  # larger than at initialisation: attention that is far from uniform
-        p.data.mul_(2)
-    return mae
-
-
 def test_psnr_and_ssim_are_those_of_torchmetrics() -> None:
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-    mae = tiny()
+    mae = uneven_mae()
     images, visible = torch.rand(2, 3, 48, 48), random_visible(2, 36, 6, torch.Generator().manual_seed(5))
     masked = complement(visible, 36)
     with torch.no_grad():
@@ -80,7 +63,7 @@ def test_lpips_without_its_weights_is_one_clear_line(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity.__init__", offline)
     with pytest.raises(InputError, match="AlexNet weights.*no network") as caught:
-        semantic_density(tiny(), torch.randn(1, 3, 48, 48), distance="lpips")
+        semantic_density(uneven_mae(), torch.randn(1, 3, 48, 48), distance="lpips")
     assert "\n" not in str(caught.value)
 
 
@@ -89,7 +72,7 @@ def test_lpips_is_that_of_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     backbone = alexnet(weights=None).state_dict()
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: backbone)
-    mae, images = tiny(), torch.rand(2, 3, 48, 48)
+    mae, images = uneven_mae(), torch.rand(2, 3, 48, 48)
     visible, scores = semantic_density(mae, images, mask_ratio=0.8, distance="lpips")
     assert scores.shape == (2, 7) and torch.isfinite(scores).all() and (scores > 0).all()
     masked = complement(visible, 36)

@@ -2,33 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_maes import small_mae
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, count_visible, random_visible
+from ltrp_bench.selectors.ltrp.mae import complement, count_visible, random_visible
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
-
-
-def tiny(**options: Any) -> MAE:
-    torch.manual_seed(0)
-    return MAE(
-        MAEConfig(
-            image_size=48,
-            patch_size=8,
-            embed_dim=24,
-            depth=2,
-            heads=2,
-            decoder_dim=16,
-            decoder_depth=2,
-            decoder_heads=2,
-            **options,
-        )
-    )
 
 
 def test_golden_mae_forward(golden: Callable, tmp_path: Path) -> None:
@@ -49,7 +32,7 @@ def test_golden_mae_forward(golden: Callable, tmp_path: Path) -> None:
 
 
 def test_training_loss_is_the_loss_and_has_gradients_everywhere() -> None:
-    mae, images = tiny(), torch.randn(3, 3, 48, 48)
+    mae, images = small_mae(), torch.randn(3, 3, 48, 48)
     draw = torch.Generator().manual_seed(3)
     visible = mae.random_visible(3, mae.patches, 9, draw)
     assert mae.training_loss(images, visible=visible).item() == pytest.approx(
@@ -64,7 +47,7 @@ def test_training_loss_is_the_loss_and_has_gradients_everywhere() -> None:
 
 
 def test_order_of_visible_patches_does_not_matter() -> None:
-    mae, images = tiny(), torch.randn(2, 3, 48, 48)
+    mae, images = small_mae(), torch.randn(2, 3, 48, 48)
     visible = random_visible(2, 36, 8, torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(
@@ -74,7 +57,7 @@ def test_order_of_visible_patches_does_not_matter() -> None:
 
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
 def test_target(norm_pix_loss: bool) -> None:
-    mae = tiny(norm_pix_loss=norm_pix_loss)
+    mae = small_mae(norm_pix_loss=norm_pix_loss)
     images = torch.randn(2, 3, 48, 48) * 3 + 5
     patches = mae.patchify(images)
     torch.testing.assert_close(mae.unpatchify(patches), images)
@@ -106,4 +89,4 @@ def test_counts_of_visible_patches() -> None:
 
 def test_wrong_size_of_image_is_named() -> None:
     with pytest.raises(ValueError, match="48x48 pixels, not 64x48"):
-        tiny().patchify(torch.zeros(1, 3, 64, 48))
+        small_mae().patchify(torch.zeros(1, 3, 64, 48))

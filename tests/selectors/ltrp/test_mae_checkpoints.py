@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from small_maes import small_mae
 
 from ltrp_bench.selectors.checkpoints import load_metadata
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae, mae_config_from_state, save_mae
-
-
-def tiny(**options: Any) -> MAE:
-    torch.manual_seed(0)
-    return MAE(
-        MAEConfig(
-            image_size=48,
-            patch_size=8,
-            embed_dim=24,
-            depth=2,
-            heads=2,
-            decoder_dim=16,
-            decoder_depth=2,
-            decoder_heads=2,
-            **options,
-        )
-    )
 
 
 def test_published_sizes_are_told_from_the_state() -> None:
@@ -47,7 +30,7 @@ def test_published_sizes_are_told_from_the_state() -> None:
 
 
 def test_save_and_load(tmp_path: Path) -> None:
-    mae = tiny(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    mae = small_mae(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
     save_mae(tmp_path / "mae.safetensors", mae, note="seed 0")
     again = load_mae(tmp_path / "mae.safetensors")
     assert again.config == mae.config and again.mean == (0.5, 0.5, 0.5) and not again.training
@@ -62,18 +45,18 @@ def test_save_and_load(tmp_path: Path) -> None:
 
 def test_visualize_files_predict_plain_pixels(tmp_path: Path) -> None:
     for name, expected in (("mae_visualize_vit_base.pth", False), ("mae_pretrain_vit_base_full.pth", True)):
-        torch.save({"model": tiny().state_dict()}, tmp_path / name)
+        torch.save({"model": small_mae().state_dict()}, tmp_path / name)
         assert load_mae(tmp_path / name, heads=2, decoder_heads=2).norm_pix_loss is expected
 
 
 def test_heads_that_cannot_be_told_are_asked_for(tmp_path: Path) -> None:
-    torch.save({"model": tiny().state_dict()}, tmp_path / "m.pth")
+    torch.save({"model": small_mae().state_dict()}, tmp_path / "m.pth")
     with pytest.raises(InputError, match=r"cannot infer the heads of the MAE from its width 24: pass heads=N"):
         load_mae(tmp_path / "m.pth")
 
 
 def test_encoder_alone_is_named_as_such(tmp_path: Path) -> None:
-    state = {k: v for k, v in tiny().state_dict().items() if "decoder" not in k and k != "mask_token"}
+    state = {k: v for k, v in small_mae().state_dict().items() if "decoder" not in k and k != "mask_token"}
     torch.save({"model": state}, tmp_path / "m.pth")
     with pytest.raises(InputError, match=r"do not fit a MAE: .*mask_token.*plain vision transformer"):
         load_mae(tmp_path / "m.pth")

@@ -6,32 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from small_maes import small_mae, small_ranker
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, random_visible
+from ltrp_bench.selectors.ltrp.mae import random_visible
 from ltrp_bench.selectors.ltrp.ranker import SIZES, Ranker, load_ranker, save_ranker
-
-
-def tiny(**options: Any) -> Ranker:
-    torch.manual_seed(0)
-    return Ranker(48, 8, 24, 2, 2, **options)
-
-
-def tiny_mae(**options: Any) -> MAE:
-    torch.manual_seed(1)
-    return MAE(
-        MAEConfig(
-            image_size=48,
-            patch_size=8,
-            embed_dim=24,
-            depth=2,
-            heads=2,
-            decoder_dim=16,
-            decoder_depth=2,
-            decoder_heads=2,
-            **options,
-        )
-    )
 
 
 @pytest.mark.parametrize("beside", [{}, {"mim.mask_token": torch.zeros(1, 1, 8)}])
@@ -52,7 +31,7 @@ def test_golden_ltrp_ranker(golden: Callable, tmp_path: Path, beside: dict[str, 
 
 @pytest.mark.parametrize("head", ["patch", "class_token"])
 def test_all_patches_visible_is_the_whole_image(head: Any) -> None:
-    ranker, images = tiny(head=head), torch.randn(2, 3, 48, 48)
+    ranker, images = small_ranker(head=head), torch.randn(2, 3, 48, 48)
     everything = torch.arange(36).expand(2, -1)
     with torch.no_grad():
         torch.testing.assert_close(ranker(images, everything), ranker(images), atol=1e-5, rtol=1e-4)
@@ -62,7 +41,7 @@ def test_all_patches_visible_is_the_whole_image(head: Any) -> None:
 
 @pytest.mark.parametrize("head", ["patch", "class_token"])
 def test_patches_that_are_not_visible_are_not_seen(head: Any) -> None:
-    ranker, images = tiny(head=head), torch.randn(2, 3, 48, 48)
+    ranker, images = small_ranker(head=head), torch.randn(2, 3, 48, 48)
     visible = random_visible(2, 36, 7, torch.Generator().manual_seed(0))
     seen = torch.zeros(2, 36, 192).scatter(1, visible[..., None].expand(-1, -1, 192), 1.0)
     from ltrp_bench.selectors.vit.layers import unpatchify
@@ -75,13 +54,13 @@ def test_patches_that_are_not_visible_are_not_seen(head: Any) -> None:
 
 def test_patch_head_takes_any_size_and_class_token_only_its_own() -> None:
     with torch.no_grad():
-        assert tiny()(torch.randn(1, 3, 64, 96)).shape == (1, 96)
+        assert small_ranker()(torch.randn(1, 3, 64, 96)).shape == (1, 96)
     with pytest.raises(InputError, match="48x48 pixels, not 64x96: resize first"):
-        tiny(head="class_token")(torch.randn(1, 3, 64, 96))
+        small_ranker(head="class_token")(torch.randn(1, 3, 64, 96))
 
 
 def test_save_and_load(tmp_path: Path) -> None:
-    ranker = tiny(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
+    ranker = small_ranker(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
     save_ranker(tmp_path / "r.safetensors", ranker, taught_by="mae.shapes")
     again = load_ranker(tmp_path / "r.safetensors")
     images = torch.randn(2, 3, 48, 48)
@@ -97,10 +76,10 @@ def test_published_sizes_are_told_from_the_state(tmp_path: Path) -> None:
 
 def test_foreign_files(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
-    torch.save({"model": tiny_mae().state_dict()}, path)
+    torch.save({"model": small_mae().state_dict()}, path)
     with pytest.raises(InputError, match="do not fit an LTRP ranker.*looks like a MAE"):
         load_ranker(path)
-    state = tiny(head="class_token").state_dict()
+    state = small_ranker(head="class_token").state_dict()
     torch.save(state | {"head.weight": torch.zeros(1000, 24), "head.bias": torch.zeros(1000)}, path)
     with pytest.raises(InputError, match="1000 outputs instead of one for each of 36 patches.*classifier"):
         load_ranker(path)

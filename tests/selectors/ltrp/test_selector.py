@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from small_maes import small_cross_mae, small_mae
 
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig
-from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
 from ltrp_bench.selectors.ltrp.ranker import Ranker, save_ranker
 from ltrp_bench.selectors.ltrp.selector import LTRPClusterSelector, LTRPSelector, LTRPTeacher
@@ -23,26 +22,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.manual_seed(0)
     half = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
     files = {name: folder / f"{name}.safetensors" for name in ("patch", "class_token", "mae", "cross")}
-    sizes = {"embed_dim": 24, "depth": 2, "heads": 2, "decoder_dim": 16, "decoder_depth": 2, "decoder_heads": 2}
-    save_mae(files["cross"], CrossMAE(CrossMAEConfig(image_size=48, patch_size=8, **sizes, **half)))
+    save_mae(files["cross"], small_cross_mae(**half))
     save_ranker(files["patch"], Ranker(48, 8, 24, 2, 2, **half))
     save_ranker(files["class_token"], Ranker(48, 8, 24, 2, 2, head="class_token", **half))
-    save_mae(
-        files["mae"],
-        MAE(
-            MAEConfig(
-                image_size=48,
-                patch_size=8,
-                embed_dim=24,
-                depth=2,
-                heads=2,
-                decoder_dim=16,
-                decoder_depth=2,
-                decoder_heads=2,
-                **half,
-            )
-        ),
-    )
+    save_mae(files["mae"], small_mae(**half))
     return files
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from small_maes import uneven_mae
 from tensor_memory import PeakMemory
 from torch import Tensor
 
@@ -13,24 +14,6 @@ from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, complement, default_memory_mb, random_visible
 from ltrp_bench.selectors.ltrp.mae_checkpoints import mae_config_from_state
 from ltrp_bench.selectors.ltrp.semantic_density import average_density, semantic_density
-
-
-def tiny(**options: Any) -> MAE:
-    torch.manual_seed(0)
-    mae = MAE(
-        MAEConfig(
-            image_size=48,
-            patch_size=8,
-            embed_dim=24,
-            depth=2,
-            heads=2,
-            decoder_dim=16,
-            **{"decoder_depth": 2, "decoder_heads": 2, **options},
-        )
-    ).eval()
-    for p in mae.parameters():  # larger than at initialisation: attention that is far from uniform
-        p.data.mul_(2)
-    return mae
 
 
 def golden_mae(golden: Callable, name: str) -> tuple[MAE, Tensor, dict[str, Any]]:
@@ -96,7 +79,7 @@ def test_golden_encoder_decoder_scores(golden: Callable, name: str) -> None:
 @pytest.mark.parametrize("decoder_depth", [1, 2, 3])
 @pytest.mark.parametrize("hide", ["decoder", "encoder_decoder"])
 def test_leaving_out_is_hiding_by_a_mask(hide: Any, decoder_depth: int) -> None:
-    mae = tiny(decoder_depth=decoder_depth)
+    mae = uneven_mae(decoder_depth=decoder_depth)
     images, visible = torch.randn(3, 3, 48, 48), random_visible(3, 36, 7, torch.Generator().manual_seed(2))
     _, scores = semantic_density(mae, images, visible, hide=hide)
     expected = hidden_by_mask(mae, images, visible, hide == "encoder_decoder")
@@ -106,7 +89,7 @@ def test_leaving_out_is_hiding_by_a_mask(hide: Any, decoder_depth: int) -> None:
 @pytest.mark.parametrize("hide", ["decoder", "encoder_decoder"])
 @pytest.mark.parametrize("distance", ["l1", "l2", "ssim", "psnr"])
 def test_neither_memory_nor_batch_changes_scores(hide: Any, distance: Any) -> None:
-    mae = tiny()
+    mae = uneven_mae()
     images, visible = torch.randn(4, 3, 48, 48), random_visible(4, 36, 6, torch.Generator().manual_seed(5))
     _, reference = semantic_density(mae, images, visible, hide=hide, distance=distance, max_memory_mb=1000)
     for megabytes in (0.001, 0.3, 1.5):
@@ -120,7 +103,7 @@ def test_neither_memory_nor_batch_changes_scores(hide: Any, distance: Any) -> No
 @pytest.mark.parametrize("megabytes", [2, 8])
 def test_the_working_memory_is_about_the_limit(hide: Any, megabytes: float) -> None:
     images, visible = torch.randn(40, 3, 48, 48), random_visible(40, 36, 12, torch.Generator().manual_seed(5))
-    mae = tiny()
+    mae = uneven_mae()
     with PeakMemory() as memory:
         semantic_density(mae, images, visible, hide=hide, max_memory_mb=megabytes)
     assert 0.7 < memory.peak / (megabytes * 2**20) < 1.4
@@ -133,7 +116,7 @@ def test_the_limit_is_that_of_the_device() -> None:
 
 @pytest.mark.parametrize("distance", ["l2", "ssim", "psnr"])
 def test_greater_is_farther_for_every_distance(distance: Any) -> None:
-    mae = tiny()
+    mae = uneven_mae()
     images, visible = torch.randn(2, 3, 48, 48), random_visible(2, 36, 6, torch.Generator().manual_seed(5))
     _, l1 = semantic_density(mae, images, visible)
     _, scores = semantic_density(mae, images, visible, distance=distance)
@@ -141,7 +124,7 @@ def test_greater_is_farther_for_every_distance(distance: Any) -> None:
 
 
 def test_every_patch_is_visited() -> None:
-    mae, images = tiny(), torch.randn(2, 3, 48, 48)
+    mae, images = uneven_mae(), torch.randn(2, 3, 48, 48)
     one = average_density(mae, images, visits=1, mask_ratio=0.8, generator=torch.Generator().manual_seed(0))
     assert one.shape == (2, 6, 6) and (one > 0).all()
     again = average_density(mae, images, visits=1, mask_ratio=0.8, generator=torch.Generator().manual_seed(0))
@@ -153,7 +136,7 @@ def test_every_patch_is_visited() -> None:
 
 
 def test_average_is_the_mean_of_its_maskings() -> None:
-    mae, images = tiny(), torch.randn(1, 3, 48, 48)
+    mae, images = uneven_mae(), torch.randn(1, 3, 48, 48)
     orders = torch.stack([torch.randperm(36) for _ in range(2)])[None]
     found = average_density(mae, images, mask_ratio=5 / 6, orders=orders).flatten()
     total = torch.zeros(36)
@@ -164,12 +147,12 @@ def test_average_is_the_mean_of_its_maskings() -> None:
 
 
 def test_a_single_visible_patch() -> None:
-    visible, scores = semantic_density(tiny(), torch.randn(2, 3, 48, 48), mask_ratio=0.99)
+    visible, scores = semantic_density(uneven_mae(), torch.randn(2, 3, 48, 48), mask_ratio=0.99)
     assert visible.shape == (2, 1) and torch.isfinite(scores).all()
 
 
 def test_no_gradient_is_kept() -> None:
-    _, scores = semantic_density(tiny(), torch.randn(1, 3, 48, 48, requires_grad=True))
+    _, scores = semantic_density(uneven_mae(), torch.randn(1, 3, 48, 48, requires_grad=True))
     assert not scores.requires_grad
 
 
@@ -183,11 +166,11 @@ def test_no_gradient_is_kept() -> None:
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        semantic_density(tiny(), torch.randn(1, 3, 48, 48), **options)
+        semantic_density(uneven_mae(), torch.randn(1, 3, 48, 48), **options)
 
 
 def test_half_precision_keeps_the_order_roughly() -> None:
-    mae, images = tiny(), torch.randn(2, 3, 48, 48)
+    mae, images = uneven_mae(), torch.randn(2, 3, 48, 48)
     visible = random_visible(2, 36, 12, torch.Generator().manual_seed(5))
     _, full = semantic_density(mae, images, visible)
     _, half = semantic_density(mae.bfloat16(), images, visible)

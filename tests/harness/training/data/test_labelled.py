@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from ltrp_bench.harness.training.augmentation import FlipsAndTurns, PhotoAugmentation
 from ltrp_bench.harness.training.data.labelled import LabelledStream, class_folders, labelled_shapes, multilabel_files
@@ -16,20 +15,9 @@ from ltrp_bench.selectors.errors import InputError
 MEAN = (0.485, 0.456, 0.406)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three classes of two images each."""
-    rng = np.random.default_rng(0)
-    for i in range(6):
-        place = tmp_path / "data" / "train" / "abc"[i // 2]
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (40 + i, 52, 3), dtype=np.uint8)).save(place / f"{i}.png")
-    return tmp_path / "data"
-
-
-def test_a_stream_depends_on_position_alone(folder: Path) -> None:
+def test_a_stream_depends_on_position_alone(class_images: Path) -> None:
     for dataset, augment in (
-        (class_folders(folder), PhotoAugmentation(32, MEAN)),
+        (class_folders(class_images), PhotoAugmentation(32, MEAN)),
         (labelled_shapes(5, "single-object"), FlipsAndTurns()),
         (labelled_shapes(5, "scenes"), FlipsAndTurns()),
     ):
@@ -50,10 +38,10 @@ def test_labels_of_shapes() -> None:
     assert set(np.flatnonzero(scenes.sample(4)[1])) == set(world.image(4).labels.tolist())
 
 
-def test_folders_without_training_images_are_refused(folder: Path, tmp_path: Path) -> None:
-    assert class_folders(folder).categories == ("a", "b", "c")
+def test_folders_without_training_images_are_refused(class_images: Path, tmp_path: Path) -> None:
+    assert class_folders(class_images).categories == ("a", "b", "c")
     with pytest.raises(InputError, match="no folder train/ in"):
-        class_folders(folder / "train")
+        class_folders(class_images / "train")
     with pytest.raises(InputError, match="no folder .*nowhere"):
         class_folders(tmp_path / "nowhere")
 

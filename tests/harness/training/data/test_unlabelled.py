@@ -15,17 +15,6 @@ from ltrp_bench.harness.training.data.unlabelled import FolderStream, ShapesStre
 from ltrp_bench.selectors.errors import InputError, UsageError
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos" / "deep"
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for i in range(6):
-        pixels = rng.integers(0, 255, (40 + 3 * i, 52, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-    return folder.parent
-
-
 def test_missing_folder_empty_folder_and_corrupt_image(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder of training images"):
         FolderStream(tmp_path / "nowhere", 96, 10, 0)
