@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from pycocotools import mask as rle
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.base import Downsample, Keep, MetricRow
 from ltrp_bench.tasks.catalog import coco_coverage, shapes_coverage
 from ltrp_bench.tasks.coverage import CoverageTask
+from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.tasks.segment_coverage import SegmentCoverageTask
+from ltrp_bench.tasks.splits.split import CategorySplit
 
 
 def value(rows: list[MetricRow], metric: str, group: str = "all", category: str | None = None) -> float:
@@ -137,3 +145,132 @@ def test_a_category_outside_the_split_is_an_error(shared_dir: Path, tmp_path: Pa
         coco_coverage(shared_dir / "data" / "coco", split=split)
     with pytest.raises(UsageError, match="--data"):
         coco_coverage()
+
+
+STATES: Any = {"cat": "seen", "dog": "unseen", "cow": "narrow"}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> CocoDataset:
+    """One image of 8 x 8 pixels: a cat of one pixel, a dog of 8, a cow of 16, a box without a pixel, a crowd."""
+    root = tmp_path_factory.mktemp("drawn")
+    (root / "images").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(root / "images" / "1.png")
+    names = list(STATES)
+    parts = [("cat", 1, slice(0, 1), slice(0, 1)), ("dog", 2000, slice(2, 6), slice(0, 2))]
+    parts += [("cow", 10000, slice(4, 8), slice(3, 7)), ("cat", 64, slice(0, 8), slice(0, 8))]
+    annotations: list[dict[str, Any]] = []
+    for number, (name, area, rows, columns) in enumerate(parts):
+        mask = np.zeros((8, 8), np.uint8, order="F")
+        mask[rows, columns] = 1
+        coded = rle.encode(mask)
+        annotations.append(
+            {
+                "segmentation": {"size": [8, 8], "counts": coded["counts"].decode()},
+                "bbox": rle.toBbox(coded).tolist(),
+                "category_id": names.index(name) + 1,
+                "area": area,
+                "iscrowd": int(number == 3),
+            }
+        )
+    annotations.insert(1, {"bbox": [0.2, 0.5, 0.25, 0.25], "category_id": 1, "area": 0.0625, "iscrowd": 0})
+    content = {
+        "images": [{"id": 1, "file_name": "1.png", "height": 8, "width": 8}],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(names, start=1)],
+        "annotations": [{"id": i, "image_id": 1, **one} for i, one in enumerate(annotations)],
+    }
+    (root / "ann.json").write_text(json.dumps(content))
+    return CocoDataset(root)
+
+
+def by_hand(data: CocoDataset, kind: type[CoverageTask] = CoverageTask, **options: Any) -> CoverageTask:
+    return kind("hand", data, CategorySplit("x", STATES), grid=(2, 2), **options)
+
+
+DIAGONAL = np.eye(2, dtype=bool)
+"""Keeps the cat, half of the dog and three quarters of the cow."""
+
+
+def test_rows_by_hand(drawn: CocoDataset) -> None:
+    task = by_hand(drawn)
+    assert task.predict([task.load(0)], [Keep(DIAGONAL)]) == [
+        [
+            {"category": "", "size": "", "area": 64.0, "kept": 0.5},
+            {"category": "cat", "size": "small", "area": 1.0, "kept": 1.0},
+            {"category": "dog", "size": "medium", "area": 8.0, "kept": 0.5},
+            {"category": "cow", "size": "large", "area": 16.0, "kept": 0.75},
+        ]
+    ]
+
+
+def test_metrics_by_hand(drawn: CocoDataset) -> None:
+    found = {(r.metric, r.group, r.category): (r.value, r.n) for r in measure(by_hand(drawn), DIAGONAL)}
+    nothing, expected = (math.nan, 0), {}
+    for metric, all_seen_unseen in {
+        "coverage": ((0.75, 3), (0.875, 2), (0.5, 1)),
+        "coverage_small": ((1.0, 1), (1.0, 1), nothing),
+        "coverage_medium": ((0.5, 1), nothing, (0.5, 1)),
+        "coverage_large": ((0.75, 1), (0.75, 1), nothing),
+    }.items():
+        for group, one in zip(("all", "seen", "unseen"), all_seen_unseen, strict=True):
+            expected[metric, group, None] = one
+    for suffix, gap in {
+        "": (0.375, 3),
+        "_small": (math.nan, 1),
+        "_medium": (math.nan, 1),
+        "_large": (math.nan, 1),
+    }.items():
+        expected[f"coverage_gap{suffix}", "all", None] = gap
+    expected |= {("image_kept", "all", None): (0.5, 1), ("coverage", "seen", "cat"): (1.0, 1)}
+    expected |= {("coverage", "unseen", "dog"): (0.5, 1), ("coverage", "seen", "cow"): (0.75, 1)}
+    assert found.keys() == expected.keys()
+    for key, one in expected.items():
+        assert found[key] == pytest.approx(one, nan_ok=True), key
+    strict = measure(by_hand(drawn, narrow_as="unseen"), DIAGONAL)
+    assert value(strict, "coverage", "unseen") == 0.625 and value(strict, "coverage", "unseen", "cow") == 0.75
+
+
+def test_oracle_scores_by_hand(drawn: CocoDataset) -> None:
+    """Shares by patch: cat (1, 0, 0, 0), dog (1/2, 0, 1/2, 0), cow (0, 0, 1/4, 3/4); over the greatest sum."""
+    task = by_hand(drawn)
+    sample = task.load(0)
+    assert task.oracle_scores(sample).tolist() == [[1.0, 0.0], [0.5, 0.5]]
+    assert list(task.oracle_groups) == ["all", "seen", "unseen", "small", "medium", "large", "cat", "dog", "cow"]
+    dog, cow = [[1.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [1 / 3, 1.0]]
+    for groups, scores in {("unseen",): dog, ("medium",): dog, ("cow",): cow, ("seen", "large"): cow}.items():
+        np.testing.assert_allclose(task.group_oracle_scores(sample, groups), scores, rtol=1e-6)
+    assert not task.group_oracle_scores(sample, ("cat", "large")).any()
+    assert task.annotations_of(sample).objects[0].category == "cat" and len(task.annotations_of(sample).masks()) == 4
+
+
+def test_things_and_stuff_by_hand(drawn: CocoDataset) -> None:
+    task = by_hand(drawn, SegmentCoverageTask, things={"cat", "tree"})
+    rows = measure(task, DIAGONAL)
+    assert value(rows, "coverage_things") == 1.0 and value(rows, "coverage_stuff") == 0.625
+    assert value(rows, "coverage_gap_stuff") == 0.25  # cow less dog
+    assert list(task.oracle_groups)[6:8] == ["things", "stuff"]
+    cat = task.group_oracle_scores(task.load(0), ("things",))
+    assert cat.tolist() == [[1.0, 0.0], [0.0, 0.0]]
+    assert value(rows, "coverage", "seen") == 0.875, "narrow categories count as seen"
+    for one_kind in ({"tree"}, set(STATES), set()):
+        assert not any(
+            "stuff" in row.metric for row in measure(by_hand(drawn, SegmentCoverageTask, things=one_kind), DIAGONAL)
+        )
+
+
+@pytest.mark.parametrize("kind", [CoverageTask, SegmentCoverageTask])
+def test_summaries_and_identity_by_hand(drawn: CocoDataset, kind: type[CoverageTask]) -> None:
+    task = by_hand(drawn, kind)
+    assert task.identity()["grid"] == [2, 2] and task.identity()["narrow_as"] == "seen"
+    sample = task.load(0)
+    summary = task.resampling_summary({"1": task.predict([sample], [Keep(DIAGONAL)])[0]})
+    assert summary.metrics == ("coverage", "coverage_small", "coverage_medium", "coverage_large")
+    assert [summary.measured("coverage", group) for group in ("all", "seen", "unseen")] == [0.75, 0.875, 0.5]
+    assert [summary.measured(metric, "all") for metric in summary.metrics[1:]] == [1.0, 0.5, 0.75]
+
+
+def test_grids_have_a_patch_at_least(drawn: CocoDataset) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        CoverageTask("hand", drawn, CategorySplit("x", STATES), grid=(0, 3))
+    whole = CoverageTask("hand", drawn, CategorySplit("x", STATES), grid=(1, 1))
+    assert whole.grid(whole.load(0)) == (1, 1) and whole.oracle_scores(whole.load(0)).tolist() == [[1.0]]

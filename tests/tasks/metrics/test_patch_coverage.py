@@ -31,7 +31,8 @@ def test_patch_edges_end_with_the_image() -> None:
 
 
 def test_an_empty_mask_has_no_area() -> None:
-    assert not patch_areas(np.zeros((4, 6), bool), even_edges(4, 2), even_edges(6, 3)).any()
+    assert patch_areas(np.zeros((4, 6), bool), even_edges(4, 2), even_edges(6, 3)).tolist() == [[0.0] * 3] * 2
+    assert covered_share(np.ones((4, 6), bool), even_edges(4, 3), even_edges(6, 4)).dtype == np.float32
 
 
 def test_coverage_scores_are_the_ceiling_of_every_choice() -> None:
@@ -42,6 +43,12 @@ def test_coverage_scores_are_the_ceiling_of_every_choice() -> None:
     for k in range(1, 6):
         best = max(shares[:, list(chosen)].sum() for chosen in itertools.combinations(range(6), k))
         assert shares[:, np.argsort(-scores.ravel())[:k]].sum() == pytest.approx(best)
+
+
+def test_coverage_scores_by_hand() -> None:
+    """An object of one pixel counts as much as a large one: (1, 0, 0, 0) and (0, 1/2, 1/2, 0)."""
+    areas = np.array([[[1.0, 0], [0, 0]], [[0, 3], [3, 0]]])
+    assert coverage_scores(areas).tolist() == [[1.0, 0.5], [0.5, 0.0]]
 
 
 def test_scores_of_no_objects_are_zero() -> None:
