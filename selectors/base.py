@@ -114,6 +114,7 @@ class Selector(ABC):
         patch_size: side of a patch in pixels.
         needs_context: True if `scores` must be given a `BatchContext` (controls only).
         stochastic: True if the scores depend on the seed of the run.
+        uses_pixels: False if the scores depend on the context and the shape of the images alone (controls only).
         keeps_every_patch: True if it ranks nothing, so that only keep ratio 1 makes sense (`full`).
         reduces_by_downsampling: True if the task shrinks the whole image instead of keeping patches (`downsample`).
         task_patch: True if `patch_size` is an option and should be the task's.
@@ -142,6 +143,7 @@ class Selector(ABC):
     patch_size: int = 16
     needs_context: bool = False
     stochastic: bool = False
+    uses_pixels: bool = True
     keeps_every_patch: bool = False
     reduces_by_downsampling: bool = False
     task_patch: bool = False
@@ -192,13 +194,11 @@ class Selector(ABC):
         Returns:
             [B, 3, H', W'] float32.
         """
-        size = self.input_size or (grid[0] * self.patch_size, grid[1] * self.patch_size)
-        pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 255.0
-        if tuple(pixels.shape[2:]) != tuple(size):
-            pixels = F.interpolate(pixels, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
-            # Rounding can pass 0 or 1 by an ulp.
-            pixels = pixels.clamp_(0.0, 1.0)
-        return normalize(pixels, self.mean, self.std)
+        return normalize(resize(images, self.input_size_on(grid), device), self.mean, self.std)
+
+    def input_size_on(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) of this selector's input for a task's grid (gh, gw)."""
+        return self.input_size or (grid[0] * self.patch_size, grid[1] * self.patch_size)
 
     @abstractmethod
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
@@ -265,6 +265,25 @@ def as_selector(candidate: Any, name: str | None = None) -> Selector:
         label = name or str(getattr(candidate, "name", type(candidate).__name__))
         raise UsageError(f"selector {label!r} lacks {', '.join(missing)}; see docs/extending/selector.md")
     return candidate if isinstance(candidate, Selector) else AdaptedSelector(candidate)
+
+
+def resize(images: Sequence[np.ndarray], size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+    """Resize images of one size (antialiased bilinear).
+
+    Args:
+        images: [H, W, 3] uint8 RGB each.
+        size: (H', W').
+        device: device of the result.
+
+    Returns:
+        [B, 3, H', W'] float32 in [0, 1].
+    """
+    pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 255.0
+    if tuple(pixels.shape[2:]) == tuple(size):
+        return pixels
+    pixels = F.interpolate(pixels, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
+    # Rounding can pass 0 or 1 by an ulp.
+    return pixels.clamp_(0.0, 1.0)
 
 
 def _takes_context(candidate: Any) -> bool:

@@ -40,6 +40,7 @@ class FullControl(Control):
     """Equal scores for all patches; only meaningful at keep ratio 1, as the reference of the whole image."""
 
     name = "full"
+    uses_pixels = False
     role = "reference"
     keeps_every_patch = True
 
@@ -51,6 +52,7 @@ class RandomControl(Control):
     """Uniformly random order, a hash of image id and seed; without ids a hash of the pixels."""
 
     name = "random"
+    uses_pixels = False
     stochastic = True
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
@@ -73,6 +75,7 @@ class CenterControl(Control):
     """
 
     name = "center"
+    uses_pixels = False
     version = 2
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
@@ -116,6 +119,7 @@ class OracleControl(Control):
     """
 
     name = "oracle"
+    uses_pixels = False
     role = "reference"
     needs_context = True
     tag_option = "group"
@@ -143,6 +147,7 @@ class DownsampleControl(Control):
     """
 
     name = "downsample"
+    uses_pixels = False
     reduces_by_downsampling = True
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:

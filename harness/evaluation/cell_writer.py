@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from ltrp_bench.harness.evaluation.loading import LoadedSpan, Span, spans
+from ltrp_bench.harness.evaluation.loading import Span, spans
 from ltrp_bench.harness.evaluation.plan import Cell, CellGroup
 from ltrp_bench.results.schema.image_rows import Images
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, metric_rows
@@ -22,7 +22,7 @@ class CellWriter:
     """Keeps the state of one group of cells on disk: which rows are there, and which cells are finished.
 
     Args:
-        group: the cells; the caller holds the group's lock.
+        group: the cells.
         store: the run's folder.
         skip_unreadable: True if images may be left out. Otherwise results without some images count as unfinished.
 
@@ -45,28 +45,48 @@ class CellWriter:
         found = {span: self._missing(span) for span in self.spans}
         return {span: cells for span, cells in found.items() if cells}
 
+    def still_missing(self, span: Span) -> tuple[Cell, ...]:
+        """The cells that `missing` says of a span now, when another process may have been at work."""
+        self.pending = tuple(cell for cell in self.pending if not self._finished(cell))
+        return self._missing(span)
+
     def _missing(self, span: Span) -> tuple[Cell, ...]:
         held = self._read(span, self.pending)
         if held is None or (held[1] and not self._skip_unreadable):
             return self.pending
         return tuple(cell for cell in self.pending if cell.fingerprint not in held[0])
 
-    def write_span(self, loaded: LoadedSpan, rows: Mapping[str, Images]) -> None:
-        """Store a span's rows, beside those on disk of pending cells that were not measured now.
+    def write_span(self, span: Span, rows: Mapping[str, Images], unreadable: Mapping[str, str]) -> None:
+        """Store a span's rows, beside those on disk of cells that were not measured now.
 
         Args:
-            loaded: the span.
+            span: the images.
             rows: fingerprint of the cell -> rows of each image.
+            unreadable: image id -> why the image could not be read.
         """
         merged: dict[str, Images] = {}
-        others = [cell for cell in self.pending if cell.fingerprint not in rows]
-        held = self._read(loaded.span, others) if others else None
-        if held is not None and held[1].keys() == loaded.unreadable.keys():
+        held = self._store.read_chunk(self._key, span)
+        if held is not None and held[1].keys() == unreadable.keys():
             merged.update(held[0])
         merged.update(rows)
-        self._store.write_chunk(self._key, loaded.span, merged, self._task.row_schema, loaded.unreadable)
+        self._store.write_chunk(self._key, span, merged, self._task.row_schema, unreadable)
 
-    def finish(self, cell: Cell, provenance: Mapping[str, Any]) -> None:
+    def finish(self, provenance: Mapping[str, Any], cost: Callable[[str], Mapping[str, Any]]) -> None:
+        """Finish every pending cell; all spans are on disk. What another process has finished meanwhile is kept.
+
+        Args:
+            provenance: plain JSON to store beside each record.
+            cost: returns the cost of a cell by its fingerprint.
+        """
+        with self._store.lock(self._key, wait=True):
+            for cell in self.pending:
+                if not self._finished(cell):
+                    self._finish(cell, {**provenance, "cost": cost(cell.fingerprint)})
+            if self.pending:
+                self._store.drop_chunks(self._key)
+            self.pending = ()
+
+    def _finish(self, cell: Cell, provenance: Mapping[str, Any]) -> None:
         """Compute a cell's metrics and resampling summary from its rows, and store its record.
 
         Rows are read back from disk, so that an interrupted run and an uninterrupted one end with the same bytes.
@@ -130,10 +150,6 @@ class CellWriter:
             if cell not in self.pending and not self._store.summary_path(cell.fingerprint).exists():
                 summary = self._task.resampling_summary(self._store.read_images(cell.fingerprint))
                 self._store.write_summary(self._store.read_cell(cell.fingerprint), summary)
-
-    def drop_spans(self) -> None:
-        """Remove the group's spans from disk, once its cells are finished."""
-        self._store.drop_chunks(self._key)
 
     def _read(self, span: Span, cells: Sequence[Cell]) -> tuple[dict[str, Images], dict[str, str]] | None:
         """Rows on disk of some cells, by fingerprint, and why images were left out; None if there are none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -46,12 +46,11 @@ def spans(images: int, size: int) -> list[Span]:
     return [(first, min(first + size, images)) for first in range(0, images, size)]
 
 
-def load_spans(task: Task, wanted: Sequence[Span], workers: int, skip_unreadable: bool) -> Iterator[LoadedSpan]:
-    """Load spans of a task's images, in order; the result does not depend on `workers`.
+def load_spans(wanted: Iterable[tuple[Task, Span]], workers: int, skip_unreadable: bool) -> Iterator[LoadedSpan]:
+    """Load spans of images of tasks, in order; the result does not depend on `workers`.
 
     Args:
-        task: the task to load images of.
-        wanted: spans to load.
+        wanted: task and span of each; taken one by one, at most two ahead of what is returned.
         workers: number of threads; 0 loads in the caller's thread.
         skip_unreadable: True to collect unreadable images in `LoadedSpan.unreadable` instead of raising.
 
@@ -59,25 +58,26 @@ def load_spans(task: Task, wanted: Sequence[Span], workers: int, skip_unreadable
         InputError: for the first unreadable image, unless `skip_unreadable`.
     """
     if workers <= 0:
-        for span in wanted:
+        for task, span in wanted:
             yield _collect(task, span, [_load(task, index, skip_unreadable) for index in range(*span)])
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
-        ahead: deque[tuple[Span, list[Future[Sample | InputError]]]] = deque()
+        ahead: deque[tuple[Task, Span, list[Future[Sample | InputError]]]] = deque()
         remaining = iter(wanted)
         try:
             while True:
-                for span in itertools.islice(remaining, _PREFETCHED - len(ahead)):
-                    ahead.append((span, [pool.submit(_load, task, i, skip_unreadable) for i in range(*span)]))
+                for task, span in itertools.islice(remaining, _PREFETCHED - len(ahead)):
+                    futures = [pool.submit(_load, task, i, skip_unreadable) for i in range(*span)]
+                    ahead.append((task, span, futures))
                 if not ahead:
                     break
-                span, futures = ahead[0]
+                task, span, futures = ahead[0]
                 loaded = [future.result() for future in futures]
                 ahead.popleft()
                 yield _collect(task, span, loaded)
         finally:
             # After an error or Ctrl-C, images whose reading has not started need not be read.
-            for _, futures in ahead:
+            for _, _, futures in ahead:
                 for future in futures:
                     future.cancel()
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ltrp_bench.harness.evaluation.scorer import check_oracle_groups
 from ltrp_bench.results.schema.record import Identity, SelectorInfo, TaskInfo, cell_fingerprint, digest
 from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import Task
+
+if TYPE_CHECKING:
+    from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe
 
 SEED_LIMIT: Final = 2**63
 """Seeds are smaller than this: they are stored as signed 64-bit integers."""
@@ -24,11 +27,13 @@ class SelectorEntry:
         selector: the selector.
         name: its name in tables, such as "ltrp.photos".
         info: its description in records, with all that fingerprints depend on.
+        recipe: how another process builds it again; None for one that was built by the caller.
     """
 
     selector: Selector
     name: str
     info: SelectorInfo
+    recipe: SelectorRecipe | None = None
 
     @property
     def reduces_by_downsampling(self) -> bool:
@@ -43,10 +48,12 @@ class TaskEntry:
     Attributes:
         task: the task.
         info: its description in records, with all that fingerprints depend on.
+        recipe: how another process builds it again; None for one that was built by the caller.
     """
 
     task: Task
     info: TaskInfo
+    recipe: TaskRecipe | None = None
 
     @property
     def images(self) -> int:
@@ -92,13 +99,16 @@ class CellGroup:
         return f"{self.selector.name} on {self.task.info.name}, seed {self.seed}"
 
 
-def selector_entry(selector: Any, name: str, identity: dict[str, Any]) -> SelectorEntry:
+def selector_entry(
+    selector: Any, name: str, identity: dict[str, Any], recipe: SelectorRecipe | None = None
+) -> SelectorEntry:
     """Describe a selector for a plan.
 
     Args:
         selector: a `Selector`, or any object that `as_selector` accepts.
         name: its name in tables.
         identity: plain JSON of all that its scores depend on: name, options, hash of the weights.
+        recipe: how another process builds it again, if any can.
     """
     selector = as_selector(selector, name)
     supervision = selector.supervision
@@ -109,15 +119,15 @@ def selector_entry(selector: Any, name: str, identity: dict[str, Any]) -> Select
         stochastic=selector.stochastic,
         identity=Identity.of(identity),
     )
-    return SelectorEntry(selector, name, info)
+    return SelectorEntry(selector, name, info, recipe)
 
 
-def task_entry(task: Task) -> TaskEntry:
-    """Describe a task for a plan. Raises UsageError if it has no images."""
+def task_entry(task: Task, recipe: TaskRecipe | None = None) -> TaskEntry:
+    """Describe a task for a plan; `recipe` as in `TaskEntry`. Raises UsageError if it has no images."""
     if len(task) == 0:
         raise UsageError(f"task {task.name!r} has no images; check --data, --limit and the split")
     identity = Identity.of({**task.identity(), "name": task.name})
-    return TaskEntry(task, TaskInfo(task.name, task.headline, identity))
+    return TaskEntry(task, TaskInfo(task.name, task.headline, identity), recipe)
 
 
 def fingerprint(selector: SelectorEntry, task: TaskEntry, keep_ratio: float, seed: int) -> str:

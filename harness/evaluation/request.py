@@ -14,9 +14,9 @@ from typing import Any
 from ltrp_bench.harness.evaluation.option_strings import parse_named_options, parse_weights
 from ltrp_bench.harness.evaluation.options import Request
 from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry, selector_entry, task_entry
+from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import parse_option
-from ltrp_bench.selectors.registry import SelectorSpec, resolve
 from ltrp_bench.selectors.registry import option_types as selector_option_types
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.registry import create_task, option_names, option_types
@@ -51,11 +51,11 @@ def resolve_request(request: Request, notice: Callable[[str], None]) -> list[tup
     built: dict[tuple[str, tuple[str, ...]], SelectorEntry] = {}
     pairs = []
     for task_name in tasks:
-        task = task_entry(create_task(task_name, **arguments[task_name]))
+        task = build_task(TaskRecipe(name=task_name, arguments=arguments[task_name]))
         for name in selectors:
             tags = weights_tags(task.task)
             if (name, tags) not in built:
-                built[name, tags] = requested.build(name, tags)
+                built[name, tags] = build_selector(requested.recipe(name, tags))
             pairs.append((built[name, tags], task))
     announce_assumptions((one for pair in pairs for one in pair), notice)
     return pairs
@@ -92,8 +92,7 @@ class RequestedSelectors:
         """Parse the weights and options of a request. Raises UsageError if one belongs to no selector of it."""
         names = tuple(dict.fromkeys(request.selectors))
         if any(":" in name for name in names) and (here := str(Path.cwd())) not in sys.path:
-            # The user's own module in the current folder; last, so that it shadows nothing.
-            sys.path.append(here)
+            sys.path.append(here)  # options are checked against the signature of the user's own class
         options = parse_named_options(
             request.selector_options,
             names,
@@ -103,32 +102,45 @@ class RequestedSelectors:
         )
         return cls(names, parse_weights(request.weights, names), options)
 
-    def check_names(self, tags: str | Sequence[str]) -> None:
+    def check_names(self, *tags: str) -> None:
         """Raise UsageError for an unknown name or tag; weights that are missing may exist for another domain."""
         for name in self.names:
             with contextlib.suppress(InputError):
-                self._spec(name, tags)
+                self.recipe(name, tags).spec()
 
-    def build(self, name: str, tags: str | Sequence[str]) -> SelectorEntry:
-        """Build a selector. Unless weights were given, use the bundled ones of the first of `tags` that has any."""
-        spec = self._spec(name, tags)
-        identity = spec.identity()
-        if ":" in spec.name:
-            # Users edit their own selectors between runs, so results of older code must not be reused.
-            identity["source"] = _source_digest(spec.factory)
-        selector = spec.create()
-        if selector.readings:
-            identity["readings"] = dict(selector.readings)
-        return selector_entry(selector, spec.name, identity)
-
-    def _spec(self, name: str, tags: str | Sequence[str]) -> SelectorSpec:
-        return resolve(name, self.weights.get(name), tags, **self.options.get(name, {}))
+    def recipe(self, name: str, tags: Sequence[str]) -> SelectorRecipe:
+        """Recipe of a selector. Unless weights were given, it uses the bundled ones of the first tag that has any."""
+        return SelectorRecipe(
+            name=name,
+            weights=self.weights.get(name),
+            tags=tuple(tags),
+            options=self.options.get(name, {}),
+            folder=str(Path.cwd()) if ":" in name else None,
+        )
 
 
 def weights_tags(task: Task) -> tuple[str, ...]:
     """Tags of weights that suit a task: its domain, then its domain and fold ("shapes", "shapes0")."""
     fold = "" if task.split is None else task.split.label_set.partition("/")[2]
     return (task.domain, f"{task.domain}{fold}") if fold else (task.domain,)
+
+
+def build_selector(recipe: SelectorRecipe) -> SelectorEntry:
+    """Build a selector. Raises UsageError for unsuitable options, InputError for weights that do not fit."""
+    spec = recipe.spec()
+    identity = spec.identity()
+    if ":" in spec.name:
+        # Users edit their own selectors between runs, so results of older code must not be reused.
+        identity["source"] = _source_digest(spec.factory)
+    selector = spec.create()
+    if selector.readings:
+        identity["readings"] = dict(selector.readings)
+    return selector_entry(selector, spec.name, identity, recipe)
+
+
+def build_task(recipe: TaskRecipe) -> TaskEntry:
+    """Build a task. Raises UsageError for unknown options, InputError for missing or unsuitable files."""
+    return task_entry(create_task(recipe.name, **recipe.arguments), recipe)
 
 
 def _source_digest(factory: Any) -> str | None:

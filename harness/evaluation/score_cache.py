@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from safetensors import SafetensorError
@@ -34,6 +35,16 @@ class CachedScores:
 
     scores: list[np.ndarray]
     cost: ScoreCost | None
+
+
+class Scores(Protocol):
+    """Finds scores that were computed before, and takes new ones."""
+
+    def get(self, ids: Sequence[str], grids: Sequence[Grid]) -> CachedScores | None:
+        """Scores of these images; None if they are to be computed."""
+
+    def put(self, ids: Sequence[str], grids: Sequence[Grid], scores: Sequence[np.ndarray], cost: ScoreCost) -> None:
+        """Take new scores and their cost."""
 
 
 class ScoreCache:

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltrp_bench.harness.evaluation.execution.resized_images import ResizedImages
 from ltrp_bench.selectors.base import BatchContext, Selector, as_selector, check_scores
 from ltrp_bench.selectors.errors import BenchError, InputError, UsageError, unknown_name
+from ltrp_bench.selectors.normalization import normalize
 from ltrp_bench.selectors.topk import resample_scores
 from ltrp_bench.tasks.base import Sample, Task
 
@@ -44,6 +46,7 @@ class Scorer:
         grids: Sequence[Grid],
         seed: int,
         objects: Sequence[np.ndarray] | None = None,
+        resized: ResizedImages | None = None,
     ) -> list[np.ndarray]:
         """Score the patches of images of any sizes.
 
@@ -55,6 +58,7 @@ class Scorer:
             grids: (gh, gw) of the task for each image.
             seed: seed of the cell, for selectors with chance.
             objects: [gh, gw] ground truth of each image as `Task.oracle_scores` returns it, for the oracle.
+            resized: sizes of these images that other selectors asked for; None resizes them for this one alone.
 
         Returns:
             [gh, gw] float32 of each image, in order.
@@ -65,16 +69,26 @@ class Scorer:
         if not self._moved:
             self.selector.to(self.device)
             self._moved = True
+        resized = resized or ResizedImages([sample.image for sample in samples], self.device)
         out: dict[int, np.ndarray] = {}
         shapes = [(sample.image.shape, grid) for sample, grid in zip(samples, grids, strict=True)]
         for batch in batches_by(shapes, self.batch_size):
             grid = grids[batch[0]]
             ids = tuple(samples[i].image_id for i in batch)
             truth = None if objects is None else torch.from_numpy(np.stack([objects[i] for i in batch]))
-            images = self.selector.prepare([samples[i].image for i in batch], grid, self.device)
+            images = self._prepare(batch, grid, resized)
             scores = self.query(images, BatchContext(ids, seed, truth, grid))
             out.update(zip(batch, resample_scores(scores, grid).cpu().numpy(), strict=True))
         return [out[i] for i in range(len(samples))]
+
+    def _prepare(self, batch: Sequence[int], grid: Grid, resized: ResizedImages) -> Tensor:
+        """[B, 3, H, W] normalized images of a batch; a selector that uses no pixels gets zeros without memory."""
+        selector = self.selector
+        if not selector.uses_pixels:
+            return torch.zeros((), device=self.device).expand(len(batch), 3, *selector.input_size_on(grid))
+        if type(selector).prepare is not Selector.prepare:
+            return selector.prepare([resized.images[i] for i in batch], grid, self.device)
+        return normalize(resized.get(batch, selector.input_size_on(grid)), selector.mean, selector.std)
 
     def query(self, images: Tensor, context: BatchContext) -> Tensor:
         """Call the selector.

@@ -1,48 +1,32 @@
 """The sweep: evaluates every cell of a plan once and resumes after an interruption.
 
-The cells of one selector, task and seed form a group. A group is evaluated in spans of 64 images. The images of a span
-are loaded once, scored once (or their scores are read from the cache) and ranked once; each keep ratio takes a prefix
-of the ranking, and the task turns the reduced images into rows. The rows of a span are on disk before the next span
-begins. When all spans are finished, each cell's metrics, resampling summary and record are computed from its rows.
+The cells of one selector, task and seed form a group. A task's images are taken in spans of 64, which are loaded once
+for all groups. A group scores the images of a span once (or reads their scores from the cache) and ranks them once;
+each keep ratio takes a prefix of the ranking, and the task turns the reduced images into rows. The rows of a span are
+on disk before more than a few further spans begin. When all spans of a group are on disk, each cell's metrics,
+resampling summary and record are computed from its rows.
 
-Results do not depend on `SweepOptions`: on a CPU to the last bit unless more than one thread is asked for, on a GPU up
-to the rounding of its kernels at another batch size.
+An `Executor` decides where spans are evaluated. This process alone writes results. Several processes may share one
+folder: each locks the spans that it works on.
+
+Results do not depend on `SweepOptions` or on the executor: on a CPU to the last bit unless more than one thread is
+asked for, on a GPU up to the rounding of its kernels at another batch size.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from ltrp_bench.harness.evaluation.cell_writer import CellWriter
-from ltrp_bench.harness.evaluation.cost import CostMeter
-from ltrp_bench.harness.evaluation.environment import cpu_threads, device_name
-from ltrp_bench.harness.evaluation.loading import load_spans
+from ltrp_bench.harness.evaluation.environment import cpu_threads
+from ltrp_bench.harness.evaluation.execution.group_state import GroupState
+from ltrp_bench.harness.evaluation.execution.progress import Progress
+from ltrp_bench.harness.evaluation.execution.serial_executor import SerialExecutor
+from ltrp_bench.harness.evaluation.execution.span_work import Executor, SpanBatch
 from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.plan import CellGroup
-from ltrp_bench.harness.evaluation.score_cache import ScoreCache
-from ltrp_bench.harness.evaluation.score_stage import ScoreStage
-from ltrp_bench.harness.evaluation.task_stage import TaskStage
-from ltrp_bench.harness.evaluation.thumbnails import GalleryWriter
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.run_store import RunStore
-
-
-class Progress(Protocol):
-    """Receives the progress of a sweep (`harness/cli/terminal/progress.py` shows it)."""
-
-    def start(self, total: int) -> None:
-        """Called first, with the number of images summed over all groups."""
-
-    def current(self, label: str) -> None:
-        """Called when a group begins."""
-
-    def advance(self, images: int, worked: bool) -> None:
-        """Called when `images` images are finished; `worked` is False if an earlier run had finished them."""
-
-    def notice(self, line: str) -> None:
-        """Called with a line for the user."""
 
 
 def run_sweep(
@@ -51,10 +35,11 @@ def run_sweep(
     options: SweepOptions,
     progress: Progress,
     provenance: Callable[[], dict[str, Any]] = dict,
+    executor: Executor | None = None,
 ) -> list[CellRecord]:
     """Evaluate every cell of `groups` that is not stored yet.
 
-    Groups that are locked by another process are evaluated last, once that process has released them.
+    Spans that are locked by another process are taken last, if that process has not finished them by then.
 
     Args:
         groups: as returned by `plan.plan`.
@@ -62,6 +47,7 @@ def run_sweep(
         options: device, batch size and other resources.
         progress: receives the progress.
         provenance: returns plain JSON about this machine, which is stored with each cell.
+        executor: where the work is done; by default in this process.
 
     Returns:
         The records of all cells of `groups`, including those that were stored before, in order.
@@ -70,56 +56,40 @@ def run_sweep(
         BenchError: with a one-line message; spans and cells finished before the error are kept.
     """
     store.prepare()
-    progress.start(sum(group.task.images for group in groups))
-    busy = []
-    with cpu_threads(options.threads):
-        for group in groups:
-            with store.lock(group.key, wait=False) as held:
-                if held:
-                    _run_group(group, store, options, progress, provenance)
-                else:
-                    busy.append(group)
-        for group in busy:
-            progress.notice(f"{group.label}: waiting for another process that is evaluating it")
-            with store.lock(group.key, wait=True):
-                _run_group(group, store, options, progress, provenance)
+    progress.start({group.key: group.task.images for group in groups})
+    with cpu_threads(options.threads), executor or SerialExecutor(store, options) as workers:
+        states = [GroupState(group, store, options, progress) for group in groups]
+        try:
+            _evaluate(states, workers, progress, provenance)
+        finally:
+            for state in states:
+                state.release()
     return [store.read_cell(cell.fingerprint) for group in groups for cell in group.cells]
 
 
-def _run_group(
-    group: CellGroup,
-    store: RunStore,
-    options: SweepOptions,
-    progress: Progress,
-    provenance: Callable[[], dict[str, Any]],
+def _evaluate(
+    states: Sequence[GroupState], workers: Executor, progress: Progress, provenance: Callable[[], dict[str, Any]]
 ) -> None:
-    """Evaluate the pending cells of one selector, task and seed; the caller holds the group's lock."""
-    progress.current(group.label)
-    task, images = group.task.task, group.task.images
-    writer = CellWriter(group, store, skip_unreadable=options.skip_bad_images)
-    writer.add_missing_summaries()
-    gallery = GalleryWriter(store, group)
-    costs = CostMeter(device_name(options.device), progress.notice, free=group.selector.reduces_by_downsampling)
-    score_stage = ScoreStage(group, ScoreCache(store, group, progress.notice), costs, options)
-    task_stage = TaskStage(task, costs, options.effective_batch_size)
+    by_key = {state.group.key: state for state in states}
+    for state in states:
+        state.finish_if_complete(provenance)
+    while any(state.open for state in states):
+        for work, result in workers.run(_batches(states), progress.current):
+            state = by_key[work.group.key]
+            state.store(work, result)
+            state.finish_if_complete(provenance)
+        if (busy := next((state for state in states if state.open), None)) is not None:
+            busy.wait()
+            busy.finish_if_complete(provenance)
 
-    began = time.monotonic()
-    missing = writer.missing()
-    progress.advance(images - sum(end - first for first, end in missing), worked=False)
-    for loaded in load_spans(task, list(missing), options.workers, options.skip_bad_images):
-        rankings = score_stage.rank(loaded)
-        gallery.add(loaded, rankings)
-        rows = {cell.fingerprint: task_stage.rows(cell, loaded, rankings) for cell in missing[loaded.span]}
-        writer.write_span(loaded, rows)
-        progress.advance(loaded.span[1] - loaded.span[0], worked=True)
 
-    if writer.pending:
-        # Once per group, because looking up package versions takes as long as evaluating one or two images.
-        about = {**provenance(), "group_seconds": round(time.monotonic() - began, 3)}
-        for cell in writer.pending:
-            writer.finish(cell, {**about, "cost": costs.summary(cell.fingerprint)})
-    if gallery.missing:  # the cells are from an older version, or their first span was already on disk
-        for loaded in load_spans(task, writer.spans[:1], options.workers, options.skip_bad_images):
-            gallery.add(loaded, score_stage.rank(loaded))
-    if writer.pending:
-        writer.drop_spans()
+def _batches(states: Sequence[GroupState]) -> Iterator[SpanBatch]:
+    """Work that no other process is doing: task by task, span by span, all groups of a span together."""
+    by_task: dict[str, list[GroupState]] = {}
+    for state in states:
+        by_task.setdefault(state.group.task.info.identity.text, []).append(state)
+    for own in by_task.values():
+        for span in own[0].spans:
+            works = [work for state in own if (work := state.claim(span)) is not None]
+            if works:
+                yield SpanBatch(task=own[0].group.task, span=span, works=works)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ltrp_bench.harness.evaluation.cost import CostMeter
+from ltrp_bench.harness.evaluation.cost import CostRecorder
 from ltrp_bench.harness.evaluation.loading import LoadedSpan
 from ltrp_bench.harness.evaluation.plan import Cell
 from ltrp_bench.harness.evaluation.ranking import PatchRanking
@@ -24,7 +24,7 @@ class TaskStage:
         batch_size: most images per call of `Task.predict`; images of one call share size and grid.
     """
 
-    def __init__(self, task: Task, costs: CostMeter, batch_size: int) -> None:
+    def __init__(self, task: Task, costs: CostRecorder, batch_size: int) -> None:
         self._task, self._costs, self._batch_size = task, costs, batch_size
 
     def rows(self, cell: Cell, loaded: LoadedSpan, rankings: Sequence[PatchRanking] | None) -> Images:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
-from ltrp_bench.harness.evaluation.loading import LoadedSpan
 from ltrp_bench.harness.evaluation.plan import CellGroup
-from ltrp_bench.harness.evaluation.ranking import PatchRanking
 from ltrp_bench.results.store.gallery import Thumbnail, images_path, ranks_path, write_images, write_ranks
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.tasks.base import Sample
@@ -43,22 +42,22 @@ class GalleryWriter:
         ranks = ranks_path(self._store, self._task_id, self._selector_id, self._group.seed)
         return not ranks.exists() or not images_path(self._store, self._task_id).exists()
 
-    def add(self, loaded: LoadedSpan, rankings: Sequence[PatchRanking] | None) -> None:
-        """Store what is missing, if `loaded` is the task's first span and has a readable image.
+    def add(self, ranks: Mapping[str, np.ndarray], thumbnails: Sequence[Thumbnail]) -> None:
+        """Store what is missing.
 
         Args:
-            loaded: the images of a span.
-            rankings: one per image; None if the selector keeps no patches.
+            ranks: image id -> [gh, gw] rank of each patch, of the task's first span.
+            thumbnails: of its first images.
         """
-        if loaded.span[0] != 0 or not loaded.samples or rankings is None or not self.missing:
+        if not ranks or not self.missing:
             return
-        ranks = {one: ranking.ranks() for one, ranking in zip(loaded.image_ids, rankings, strict=True)}
-        write_ranks(self._store, self._task_id, self._selector_id, self._group.seed, ranks)
+        write_ranks(self._store, self._task_id, self._selector_id, self._group.seed, dict(ranks))
         if not images_path(self._store, self._task_id).exists():
-            write_images(self._store, self._task_id, [_thumbnail(sample) for sample in loaded.samples[:THUMBNAILS]])
+            write_images(self._store, self._task_id, list(thumbnails))
 
 
-def _thumbnail(sample: Sample) -> Thumbnail:
+def thumbnail(sample: Sample) -> Thumbnail:
+    """A small copy of an image."""
     height, width = sample.image.shape[:2]
     image = Image.fromarray(sample.image)
     image.thumbnail((LONGEST, LONGEST))

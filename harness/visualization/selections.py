@@ -11,7 +11,12 @@ import torch
 
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.evaluation.plan import SEED_LIMIT, SelectorEntry, TaskEntry
-from ltrp_bench.harness.evaluation.request import RequestedSelectors, announce_assumptions, resolve_request
+from ltrp_bench.harness.evaluation.request import (
+    RequestedSelectors,
+    announce_assumptions,
+    build_selector,
+    resolve_request,
+)
 from ltrp_bench.harness.evaluation.scorer import Scorer, check_ranks_all_objects
 from ltrp_bench.harness.visualization.images import DisplayImage
 from ltrp_bench.selectors.errors import InputError, UsageError
@@ -49,7 +54,7 @@ def build_selectors(request: Request, notice: Callable[[str], None]) -> list[Sel
     """
     requested = RequestedSelectors.from_request(request)
     requested.check_names(FILES_DOMAIN)
-    entries = [requested.build(name, FILES_DOMAIN) for name in requested.names]
+    entries = [build_selector(requested.recipe(name, (FILES_DOMAIN,))) for name in requested.names]
     announce_assumptions(entries, notice)
     return entries
 

@@ -128,8 +128,8 @@ def to_chunk(cells: Mapping[str, Mapping[str, Sequence[Row]]], schema: Schema, m
     return _encode(columns, {**meta, "cells": digests})
 
 
-def from_chunk(path: Path, wanted: Collection[str]) -> tuple[dict[str, Images], dict[str, Any]]:
-    """Rows of the `wanted` cells that a chunk has, by fingerprint, and the footer.
+def from_chunk(path: Path, wanted: Collection[str] | None) -> tuple[dict[str, Images], dict[str, Any]]:
+    """Rows of the `wanted` cells (None: of all) that a chunk has, by fingerprint, and the footer.
 
     Raises:
         ResultsError: the file is missing, truncated or altered.
@@ -138,7 +138,7 @@ def from_chunk(path: Path, wanted: Collection[str]) -> tuple[dict[str, Images], 
     cells: dict[str, Images] = {}
     with damaged(lambda error: _unreadable(path, error)):
         for cell, stored in meta["cells"].items():
-            if cell not in wanted:
+            if wanted is not None and cell not in wanted:
                 continue
             part = table.filter(pc.equal(table["cell"], cell))
             cells[cell] = dict(zip(part["image_id"].to_pylist(), part["rows"].to_pylist(), strict=True))

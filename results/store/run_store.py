@@ -241,14 +241,14 @@ class RunStore:
         self.write(self.chunk_path(group, *span), data)
 
     def read_chunk(
-        self, group: str, span: tuple[int, int], wanted: Collection[str]
+        self, group: str, span: tuple[int, int], wanted: Collection[str] | None = None
     ) -> tuple[dict[str, Images], dict[str, str]] | None:
         """Rows of a chunk.
 
         Args:
             group: name of the group of cells.
             span: first image, and last image + 1.
-            wanted: fingerprints of the cells to read.
+            wanted: fingerprints of the cells to read; None for all.
 
         Returns:
             Fingerprint -> image id -> rows, for those of the wanted cells that the chunk has; and image id -> reason
@@ -265,8 +265,21 @@ class RunStore:
             return None
 
     def drop_chunks(self, group: str) -> None:
-        """Remove the chunks of a group after its cells were stored."""
-        shutil.rmtree(self.root / "partial" / group, ignore_errors=True)
+        """Remove the chunks of a group of which every cell is finished; others hold work of another run."""
+        folder = self.root / "partial" / group
+        chunks = list(folder.glob("*.parquet"))
+        done = [path for path in chunks if self._all_finished(path)]
+        if len(done) == len(chunks):
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in done:
+            path.unlink(missing_ok=True)
+
+    def _all_finished(self, chunk: Path) -> bool:
+        try:
+            cells = list(footer(chunk)["cells"])
+        except (ResultsError, KeyError, TypeError):
+            return True  # it is damaged, or another process has removed it
+        return all(self.cell_path(cell).exists() for cell in cells)
 
     @contextlib.contextmanager
     def lock(self, group: str, wait: bool) -> Iterator[bool]:

@@ -158,15 +158,15 @@ class Recorder:
         self.total = self.done = self.worked = self.spans = 0
         self.interrupt_after, self.error = interrupt_after, error
 
-    def start(self, total: int) -> None:
-        self.total = total
+    def start(self, images: Mapping[str, int]) -> None:
+        self.total = sum(images.values())
 
     def current(self, label: str) -> None:
         pass
 
-    def advance(self, images: int, worked: bool) -> None:
+    def advance(self, key: str, images: int, seconds: float | None) -> None:
         self.done += images
-        if worked:
+        if seconds is not None:
             self.worked += images
             if self.spans == self.interrupt_after:
                 raise self.error
@@ -206,7 +206,7 @@ def sweep(out: Path, recorder: Recorder | None = None, groups: Any = None, **opt
 
 def load(task: Task, first: int, end: int) -> LoadedSpan:
     """The images of one span, loaded in this thread."""
-    (loaded,) = load_spans(task, [(first, end)], workers=0, skip_unreadable=True)
+    (loaded,) = load_spans([(task, (first, end))], workers=0, skip_unreadable=True)
     return loaded
 
 

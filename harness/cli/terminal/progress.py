@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, track
 from rich.text import Text
+
+from ltrp_bench.harness.cli.terminal.pace import Pace
 
 LINE_INTERVAL: Final = 15.0
 """Seconds between lines where there is no terminal."""
@@ -31,6 +33,9 @@ class RunProgress:
     In a terminal it is one bar over the images of all groups of cells, with the current group, images per second and
     the time left. Elsewhere it is a line every `LINE_INTERVAL` seconds and at the start of each group.
 
+    The time left follows from what remains: each group's images take as long as those of the same group that are done,
+    or as the mean of all groups where none is.
+
     Args:
         live: True for the bar, False for lines; by default the bar in a terminal.
     """
@@ -43,12 +48,14 @@ class RunProgress:
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=self.console,
             disable=not self.live,
         )
-        self._task = self._bar.add_task("starting", total=None, rate="")
+        self._task = self._bar.add_task("starting", total=None, rate="", left="")
         self._label, self._total, self._done, self._worked = "", 0, 0, 0
+        self._labels: set[str] = set()
+        self._pace = Pace({})
         self._began = self._printed = time.monotonic()
 
     def __enter__(self) -> RunProgress:
@@ -60,23 +67,25 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
 
-    def start(self, total: int) -> None:
-        """Begin a sweep of `total` images, summed over all groups."""
-        self._total, self._began = total, time.monotonic()
-        self._bar.update(self._task, total=total)
+    def start(self, images: Mapping[str, int]) -> None:
+        """Begin a sweep of groups with these numbers of images."""
+        self._total, self._began, self._pace = sum(images.values()), time.monotonic(), Pace(images)
+        self._bar.update(self._task, total=self._total)
 
     def current(self, label: str) -> None:
-        """Begin a group."""
+        """Show the group that is worked on; a line for each group, when it is first worked on."""
         self._label = label
         self._bar.update(self._task, description=label)
-        if not self.live:
+        if not self.live and label not in self._labels:
             self._print_line()
+        self._labels.add(label)
 
-    def advance(self, images: int, worked: bool) -> None:
-        """Count images as done; those that were done before (`worked` is False) do not count towards the rate."""
+    def advance(self, key: str, images: int, seconds: float | None) -> None:
+        """Count images as done; those that were done before (`seconds` is None) do not count towards the rate."""
         self._done += images
-        self._worked += images if worked else 0
-        self._bar.update(self._task, advance=images, rate=self._rate())
+        self._worked += images if seconds is not None else 0
+        self._pace.add(key, images, seconds)
+        self._bar.update(self._task, advance=images, rate=self._rate(), left=self._left())
         if not self.live and time.monotonic() - self._printed >= LINE_INTERVAL:
             self._print_line()
 
@@ -93,13 +102,14 @@ class RunProgress:
         seconds = time.monotonic() - self._began
         return f"{self._worked / seconds:.1f} images/s" if self._worked and seconds > 0 else ""
 
+    def _left(self) -> str:
+        left = self._pace.left(time.monotonic() - self._began)
+        return "" if left is None else f"about {_clock(left)} left"
+
     def _print_line(self) -> None:
         self._printed = time.monotonic()
-        parts = [f"{self._done}/{self._total} images", self._label]
-        if rate := self._rate():
-            left = (self._total - self._done) * (time.monotonic() - self._began) / self._worked
-            parts += [rate, f"about {_clock(left)} left"]
-        self.console.print(Text(" · ".join(parts)), soft_wrap=True)
+        parts = [f"{self._done}/{self._total} images", self._label, self._rate(), self._left()]
+        self.console.print(Text(" · ".join(part for part in parts if part)), soft_wrap=True)
 
 
 def _clock(seconds: float) -> str:

@@ -71,7 +71,7 @@ def test_an_altered_record_is_one_line(run: Run, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_keeps_finished_cells(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(self: RunProgress, images: int, worked: bool) -> None:
+    def interrupt(self: RunProgress, key: str, images: int, seconds: float | None) -> None:
         if list((tmp_path / "runs").glob("cells/*.json")):
             raise KeyboardInterrupt
 

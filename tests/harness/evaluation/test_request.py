@@ -13,6 +13,7 @@ from ltrp_bench.harness.evaluation.request import (
     RequestedSelectors,
     TaskArguments,
     announce_assumptions,
+    build_selector,
     resolve_request,
     weights_tags,
 )
@@ -141,5 +142,5 @@ def test_an_edit_of_the_users_own_selector_changes_its_identity(
         (tmp_path / f"{module}.py").write_text(text)
         name = f"{module}:Mine"
         chosen = RequestedSelectors.from_request(Request(selectors=(name,), tasks=()))
-        identities.append(chosen.build(name, "photos").info.identity.value)
+        identities.append(build_selector(chosen.recipe(name, ("photos",))).info.identity.value)
     assert len(identities[0]["source"]) == 64 and identities[0]["source"] != identities[1]["source"]

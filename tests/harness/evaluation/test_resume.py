@@ -42,7 +42,7 @@ def test_interrupted_after_any_span(reference: dict[str, bytes], tmp_path: Path,
     assert toy.contents(tmp_path) == reference
     # 6 groups of 150 images in spans of 64; the interrupt came after the span was stored.
     assert again.done == again.total == 900
-    finished = sum(min(150 - 64 * (i % 3), 64) for i in range(spans + 1))
+    finished = sum(([64] * 12 + [22] * 6)[: spans + 1])  # all groups take a span before the next one begins
     assert again.worked == 900 - finished
 
 
@@ -101,7 +101,7 @@ def test_a_full_disk_keeps_finished_cells(
     def fsync(_: int) -> None:
         nonlocal written
         written += 1
-        if written > 24:
+        if written > 60:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -8,26 +8,32 @@ import numpy as np
 import torch
 import toy_bench as toy
 
-from ltrp_bench.harness.evaluation.cost import CostMeter
+from ltrp_bench.harness.evaluation.cost import CostRecorder
+from ltrp_bench.harness.evaluation.execution.resized_images import ResizedImages
+from ltrp_bench.harness.evaluation.loading import LoadedSpan
 from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.score_cache import ScoreCache
 from ltrp_bench.harness.evaluation.score_stage import ScoreStage
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.selectors.base import Selector
+from ltrp_bench.selectors.base import Selector, resize
 from ltrp_bench.selectors.controls import DownsampleControl, OracleControl, RandomControl
 from ltrp_bench.selectors.topk import rank_patches
 
 
-def _stage(out: Path, selector: Selector, seed: int = 0, costs: CostMeter | None = None) -> ScoreStage:
+def _stage(out: Path, selector: Selector, seed: int = 0, costs: CostRecorder | None = None) -> ScoreStage:
     (group,) = toy.toy_groups(selectors=[selector], seeds=(seed,))
     cache = ScoreCache(RunStore(out), group, print)
-    return ScoreStage(group, cache, costs or CostMeter("cpu", print), SweepOptions())
+    return ScoreStage(group, cache, costs or CostRecorder("cpu", print), SweepOptions())
+
+
+def _resized(loaded: LoadedSpan) -> ResizedImages:
+    return ResizedImages([sample.image for sample in loaded.samples], torch.device("cpu"))
 
 
 def test_scores_are_computed_once_and_ranked_alike(tmp_path: Path) -> None:
     loaded = toy.load(toy.ToyTask(), 0, 5)
     selectors = [toy.NetSelector(), toy.NetSelector()]
-    first, second = (_stage(tmp_path, one).rank(loaded) for one in selectors)
+    first, second = (_stage(tmp_path, one).rank(loaded, _resized(loaded)) for one in selectors)
     assert first is not None and second is not None
     assert [one.calls["images"] for one in selectors] == [5 + 1, 0]  # once more, to count its operations
     for one, other, grid in zip(first, second, loaded.grids, strict=True):
@@ -41,7 +47,7 @@ def test_ties_are_broken_by_image_and_seed(tmp_path: Path) -> None:
 
     loaded = toy.load(toy.ToyTask(), 0, 2)
     for seed in (0, 3):
-        rankings = _stage(tmp_path, Constant(), seed).rank(loaded)
+        rankings = _stage(tmp_path, Constant(), seed).rank(loaded, _resized(loaded))
         assert rankings is not None
         for ranking, image_id, grid in zip(rankings, loaded.image_ids, loaded.grids, strict=True):
             expected = rank_patches(torch.zeros(1, *grid), [image_id], seed)[0]
@@ -50,13 +56,15 @@ def test_ties_are_broken_by_image_and_seed(tmp_path: Path) -> None:
 
 def test_the_seed_reaches_a_selector_with_chance(tmp_path: Path) -> None:
     loaded = toy.load(toy.ToyTask(), 0, 1)
-    orders = [_stage(tmp_path, RandomControl(8), seed).rank(loaded)[0].order.tolist() for seed in (0, 1, 0)]  # type: ignore[index]
+    orders = [
+        _stage(tmp_path, RandomControl(8), seed).rank(loaded, _resized(loaded))[0].order.tolist() for seed in (0, 1, 0)
+    ]  # type: ignore[index]
     assert orders[0] == orders[2] != orders[1]
 
 
 def test_ground_truth_is_ranked_and_not_cached(tmp_path: Path) -> None:
     task, loaded = toy.ToyTask(), toy.load(toy.ToyTask(), 0, 3)
-    rankings = _stage(tmp_path, OracleControl(8)).rank(loaded)
+    rankings = _stage(tmp_path, OracleControl(8)).rank(loaded, _resized(loaded))
     assert rankings is not None and not (tmp_path / "scores").exists()
     for ranking, sample in zip(rankings, loaded.samples, strict=True):
         shares = task.oracle_scores(sample).ravel()[ranking.order]
@@ -64,11 +72,30 @@ def test_ground_truth_is_ranked_and_not_cached(tmp_path: Path) -> None:
 
 
 def test_downsampling_needs_no_ranking(tmp_path: Path) -> None:
-    assert _stage(tmp_path, DownsampleControl(8)).rank(toy.load(toy.ToyTask(), 0, 3)) is None
+    loaded = toy.load(toy.ToyTask(), 0, 3)
+    assert _stage(tmp_path, DownsampleControl(8)).rank(loaded, _resized(loaded)) is None
+
+
+def test_an_image_is_resized_once_for_selectors_of_one_size(tmp_path: Path) -> None:
+    loaded = toy.load(toy.ToyTask(), 0, 3)
+    resized = _resized(loaded)
+    _stage(tmp_path / "a", toy.PlainSelector()).rank(loaded, resized)  # type: ignore[arg-type]
+    seconds = resized.seconds
+    assert seconds > 0
+    first = resized.get([0], (64, 64))
+    assert resized.get([0], (64, 64)) is first and resized.seconds == seconds
+    assert torch.equal(first, resize([loaded.samples[0].image], (64, 64)))
+
+
+def test_a_selector_without_pixels_is_given_none(tmp_path: Path) -> None:
+    loaded = toy.load(toy.ToyTask(), 0, 3)
+    resized = _resized(loaded)
+    assert _stage(tmp_path, RandomControl(8)).rank(loaded, resized) is not None
+    assert resized.seconds == 0
 
 
 def test_a_span_without_readable_images_costs_nothing(tmp_path: Path) -> None:
-    costs = CostMeter("cpu", print)
+    costs = CostRecorder("cpu", print)
     loaded = toy.load(toy.ToyTask(bad=range(3)), 0, 3)
-    assert _stage(tmp_path, toy.NetSelector(), costs=costs).rank(loaded) == []
-    assert costs.summary("")["selector_ms"] is None and not (tmp_path / "scores").exists()
+    assert _stage(tmp_path, toy.NetSelector(), costs=costs).rank(loaded, _resized(loaded)) == []
+    assert costs.take().scores is None and not (tmp_path / "scores").exists()

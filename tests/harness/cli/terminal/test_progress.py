@@ -16,9 +16,9 @@ def test_lines_have_the_rate_and_the_time_left(
     clock = iter(float(second) for second in range(0, 1000, 20))
     monkeypatch.setattr(cli_progress.time, "monotonic", lambda: next(clock))
     with RunProgress(live=False) as progress:
-        progress.start(1000)
+        progress.start({"ltrp": 1000})
         progress.current("ltrp on shapes-det, seed 0")
-        progress.advance(500, worked=True)
+        progress.advance("ltrp", 500, 10.0)
         progress.notice("something [odd]")
     err = capsys.readouterr().err
     assert "0/1000 images · ltrp on shapes-det, seed 0" in err
@@ -28,10 +28,10 @@ def test_lines_have_the_rate_and_the_time_left(
 
 def test_images_that_were_done_before_do_not_count(capsys: pytest.CaptureFixture[str]) -> None:
     with RunProgress(live=False) as progress:
-        progress.start(10)
-        progress.advance(6, worked=False)
+        progress.start({"center": 10})
+        progress.advance("center", 6, None)
         progress.current("center on shapes-cls, seed 0")
-        progress.advance(4, worked=True)
+        progress.advance("center", 4, 1.0)
     assert capsys.readouterr().err == "6/10 images · center on shapes-cls, seed 0\n"
     assert progress.worked == 4
 
