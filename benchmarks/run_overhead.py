@@ -40,7 +40,7 @@ import argparse
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,11 @@ TARGETS = {"1 ratio": 1.1, "5 ratios": 1.05}
 class Quiet:
     """A `Progress` that shows nothing."""
 
-    def start(self, total: int) -> None: ...
+    def start(self, images: Mapping[str, int]) -> None: ...
 
     def current(self, label: str) -> None: ...
 
-    def advance(self, images: int, worked: bool) -> None: ...
+    def advance(self, key: str, images: int, seconds: float | None) -> None: ...
 
     def notice(self, line: str) -> None:
         raise RuntimeError(line)

@@ -55,6 +55,7 @@ WINGS = {
     "tasks.splits": ("data",),
     "tasks.models": ("metrics",),
     "harness.evaluation": (),
+    "harness.engines": ("evaluation",),
     "harness.training": ("evaluation",),
     "harness.audit": ("evaluation",),
     "harness.visualization": ("evaluation",),

@@ -88,6 +88,17 @@ class ComputeOptions(DeviceOptions, ImageLimit):
         default=1,
         metadata={"help": "CPU threads of one operation. More than one change results in their last digits.", "min": 1},
     )
+    engine: Literal["auto", "serial", "local"] = field(
+        default="auto",
+        metadata={
+            "help": "Where work is done: in this process, in several of this machine, or `auto`: in several if the "
+            "work is worth their start. Does not change results."
+        },
+    )
+    jobs: int | None = field(
+        default=None,
+        metadata={"help": "Number of processes; by default one for each GPU, or for each core.", "min": 1},
+    )
     skip_bad_images: bool = field(
         default=False, metadata={"help": "Leave out and report unreadable images instead of stopping."}
     )
@@ -113,6 +124,7 @@ def run(
     """Evaluate selectors on tasks at several keep ratios. Repeat the command to resume an interrupted run."""
     from ltrp_bench.harness.cli.terminal.progress import RunProgress, console
     from ltrp_bench.harness.cli.terminal.tables import results_table
+    from ltrp_bench.harness.engines.engine import create_executor
     from ltrp_bench.harness.evaluation.cell_writer import measured, omission_lines, skip_reason
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
     from ltrp_bench.harness.evaluation.exposure_notices import exposure_notices
@@ -165,7 +177,8 @@ def run(
                 progress.notice(notice)
             if grid.full:
                 groups = add_whole_images(groups, store, progress.notice)
-            records = run_sweep(groups, store, options, progress, provenance(compute.device))
+            executor = create_executor(compute.engine, store, options, compute.jobs)
+            records = run_sweep(groups, store, options, progress, provenance(compute.device), executor)
         except KeyboardInterrupt:
             cells = len(list((output.out / "cells").glob("*.json"))) if output.out.exists() else 0
             kept = f"{counted(cells, 'finished cell')} kept in {output.out}"

@@ -57,29 +57,53 @@ def load_spans(wanted: Iterable[tuple[Task, Span]], workers: int, skip_unreadabl
     Raises:
         InputError: for the first unreadable image, unless `skip_unreadable`.
     """
-    if workers <= 0:
-        for task, span in wanted:
-            yield _collect(task, span, [_load(task, index, skip_unreadable) for index in range(*span)])
-        return
-    with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
-        ahead: deque[tuple[Task, Span, list[Future[Sample | InputError]]]] = deque()
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="load") as pool:
+        readers = pool if workers > 0 else None
+        ahead: deque[SpanLoading] = deque()
         remaining = iter(wanted)
         try:
             while True:
-                for task, span in itertools.islice(remaining, _PREFETCHED - len(ahead)):
-                    futures = [pool.submit(_load, task, i, skip_unreadable) for i in range(*span)]
-                    ahead.append((task, span, futures))
+                for task, span in itertools.islice(remaining, (_PREFETCHED if readers else 1) - len(ahead)):
+                    ahead.append(SpanLoading(task, span, readers, skip_unreadable))
                 if not ahead:
                     break
-                task, span, futures = ahead[0]
-                loaded = [future.result() for future in futures]
+                loaded = ahead[0].result()
                 ahead.popleft()
-                yield _collect(task, span, loaded)
+                yield loaded
         finally:
             # After an error or Ctrl-C, images whose reading has not started need not be read.
-            for _, _, futures in ahead:
-                for future in futures:
-                    future.cancel()
+            for loading in ahead:
+                loading.cancel()
+
+
+class SpanLoading:
+    """A span of images that is being read.
+
+    Args:
+        task: the task to load images of.
+        span: the images.
+        readers: threads that begin at once; None reads when `result` is called.
+        skip_unreadable: True to collect unreadable images instead of raising.
+    """
+
+    def __init__(self, task: Task, span: Span, readers: ThreadPoolExecutor | None, skip_unreadable: bool) -> None:
+        self._task, self._span, self._skip_unreadable = task, span, skip_unreadable
+        self._futures: list[Future[Sample | InputError]] | None = None
+        if readers is not None:
+            self._futures = [readers.submit(_load, task, index, skip_unreadable) for index in range(*span)]
+
+    def result(self) -> LoadedSpan:
+        """The images. Raises InputError for the first unreadable one, unless such images are collected."""
+        if self._futures is None:
+            loaded = [_load(self._task, index, self._skip_unreadable) for index in range(*self._span)]
+        else:
+            loaded = [future.result() for future in self._futures]
+        return _collect(self._task, self._span, loaded)
+
+    def cancel(self) -> None:
+        """Do not read images whose reading has not begun."""
+        for future in self._futures or ():
+            future.cancel()
 
 
 def _load(task: Task, index: int, skip_unreadable: bool) -> Sample | InputError:

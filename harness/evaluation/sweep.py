@@ -70,11 +70,14 @@ def run_sweep(
 def _evaluate(
     states: Sequence[GroupState], workers: Executor, progress: Progress, provenance: Callable[[], dict[str, Any]]
 ) -> None:
+    def left() -> int:
+        return sum(state.left for state in states)
+
     by_key = {state.group.key: state for state in states}
     for state in states:
         state.finish_if_complete(provenance)
     while any(state.open for state in states):
-        for work, result in workers.run(_batches(states), progress.current):
+        for work, result in workers.run(_batches(states), progress.current, left):
             state = by_key[work.group.key]
             state.store(work, result)
             state.finish_if_complete(provenance)

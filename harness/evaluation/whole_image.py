@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ltrp_bench.harness.evaluation.plan import Cell, CellGroup, SelectorEntry, TaskEntry, fingerprint, selector_entry
-from ltrp_bench.harness.evaluation.request import weights_tags
+from ltrp_bench.harness.evaluation.plan import Cell, CellGroup, SelectorEntry, TaskEntry, fingerprint
+from ltrp_bench.harness.evaluation.recipes import SelectorRecipe
+from ltrp_bench.harness.evaluation.request import build_selector, weights_tags
 from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.selectors.registry import resolve
 
 WHOLE_IMAGE: Final = "full"
 """Name of the selector that keeps every patch."""
@@ -55,8 +55,7 @@ def _whole_image(task: TaskEntry, seed: int) -> CellGroup:
 
 
 def _entry(task: TaskEntry) -> SelectorEntry:
-    spec = resolve(WHOLE_IMAGE, None, weights_tags(task.task))
-    return selector_entry(spec.create(), spec.name, spec.identity())
+    return build_selector(SelectorRecipe(name=WHOLE_IMAGE, tags=weights_tags(task.task)))
 
 
 def _is_finished(group: CellGroup, store: RunStore) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -126,11 +127,11 @@ def swept(task: SegmentCoverageTask, out: Path, names: tuple[str, ...]) -> list[
 
 
 class Silent:
-    def start(self, total: int) -> None: ...
+    def start(self, images: Mapping[str, int]) -> None: ...
 
     def current(self, label: str) -> None: ...
 
-    def advance(self, images: int, worked: bool) -> None: ...
+    def advance(self, key: str, images: int, seconds: float | None) -> None: ...
 
     def notice(self, line: str) -> None:
         raise AssertionError(line)

@@ -86,7 +86,7 @@ class RunProgress:
         self._worked += images if seconds is not None else 0
         self._pace.add(key, images, seconds)
         self._bar.update(self._task, advance=images, rate=self._rate(), left=self._left())
-        if not self.live and time.monotonic() - self._printed >= LINE_INTERVAL:
+        if not self.live and self._label and time.monotonic() - self._printed >= LINE_INTERVAL:
             self._print_line()
 
     def notice(self, line: str) -> None:

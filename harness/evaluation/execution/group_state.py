@@ -48,12 +48,17 @@ class GroupState:
         if self._gallery.missing:
             # The cells are from an older version, or their first span was already on disk.
             self._missing.setdefault(self.spans[0], ())
-        self._advance(group.task.images - sum(_images(span) for span, cells in self._missing.items() if cells), None)
+        self._advance(group.task.images - self.left, None)
 
     @property
     def open(self) -> bool:
         """True until all cells are finished."""
         return not self._finished
+
+    @property
+    def left(self) -> int:
+        """Number of images of the spans that are left."""
+        return sum(_images(span) for span, cells in self._missing.items() if cells)
 
     def claim(self, span: Span) -> SpanWork | None:
         """The work that is left on a span, now locked; None if there is none, or another process is doing it."""

@@ -7,7 +7,7 @@ again. An `Executor` decides where; the driver (`sweep.py`) alone writes the sto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
 
@@ -50,6 +50,11 @@ class SpanBatch:
     task: TaskEntry
     span: Span
     works: Sequence[SpanWork]
+
+    def parts(self, count: int) -> list[SpanBatch]:
+        """The batch cut into at most `count` batches of some works each."""
+        size = -(-len(self.works) // max(1, count))
+        return [replace(self, works=self.works[at : at + size]) for at in range(0, len(self.works), size)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +109,14 @@ class Executor(Protocol):
         """Called at the end, also after an error; ends the processes that were started."""
 
     def run(
-        self, batches: Iterable[SpanBatch], started: Callable[[str], None]
+        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int] | None = None
     ) -> Iterator[tuple[SpanWork, SpanResult]]:
         """Do the work of `batches`, in any order.
 
         Args:
             batches: taken one by one, a few ahead of what is returned.
             started: called with the label of each group that is worked on.
+            left: returns the number of images that are left, summed over groups; for engines that decide by it.
 
         Raises:
             BenchError: the first error of the work itself, such as an unreadable image.

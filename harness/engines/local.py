@@ -1,0 +1,212 @@
+"""Engine `local`: several processes of this machine share the work of a sweep.
+
+Each job is a process pool of the standard library with one worker, so that a worker that dies is known together with
+the work that it was doing. Workers are forked from a server process that has imported torch, but has not started
+threads of it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+from ltrp_bench.harness.engines.work_order import ATTEMPTS, Assignment, WorkOrder
+from ltrp_bench.harness.evaluation.execution.span_work import SpanBatch, SpanResult, SpanWork
+from ltrp_bench.harness.evaluation.options import SweepOptions
+from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.errors import InputError
+
+if TYPE_CHECKING:
+    from ltrp_bench.harness.engines.span_worker import SpanWorker
+
+AHEAD: Final = 2
+"""Batches that a job holds: one being worked on, and one whose images are being read."""
+
+FEW: Final = 4
+"""Batches a job; if fewer are left, each is cut into parts, so that all jobs end at about the same time."""
+
+THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class LocalExecutor:
+    """Evaluates batches in processes of this machine.
+
+    Args:
+        store: folder of the results.
+        options: options of the sweep. Without a GPU, each job reads its images itself.
+        devices: one for each job, e.g. ("cuda:0", "cuda:1") or ("cpu", "cpu").
+    """
+
+    def __init__(self, store: RunStore, options: SweepOptions, devices: Iterable[str]) -> None:
+        self._jobs = [_Job(store.root, _job_options(options, device)) for device in devices]
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for job in self._jobs:
+            job.stop(kill=error is not None)
+
+    def run(
+        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int] | None = None
+    ) -> Iterator[tuple[SpanWork, SpanResult]]:
+        """See `Executor.run`. Raises InputError at the end if work has killed its worker again and again."""
+        source, again = iter(batches), deque[Assignment]()
+        given_up: list[Assignment] = []
+        while True:
+            for depth in range(AHEAD):
+                for job in self._jobs:
+                    if len(job.held) <= depth and (one := self._next(again, source, left)) is not None:
+                        job.submit(one)
+                        started(one.batch.works[0].group.label)
+            running = [job.held[0][1] for job in self._jobs if job.held]
+            if not running:
+                break
+            wait(running, return_when=FIRST_COMPLETED)
+            for job in self._jobs:
+                while job.held and job.held[0][1].done():
+                    assignment, future = job.held.popleft()
+                    try:
+                        results = future.result()
+                    except BrokenProcessPool:
+                        again.extend(one for one, _ in job.held)
+                        job.restart()
+                        for one in assignment.after_a_kill():
+                            (given_up if one.kills >= ATTEMPTS else again).append(one)
+                        break
+                    yield from zip(assignment.batch.works, results, strict=True)
+        if given_up:
+            raise InputError(
+                f"{given_up[0].label}: its worker was killed {ATTEMPTS} times (out of memory?)"
+                + (f", and {len(given_up) - 1} more" if len(given_up) > 1 else "")
+                + "; everything else is finished; the same command tries again"
+            )
+
+    def _next(
+        self, again: deque[Assignment], source: Iterator[SpanBatch], left: Callable[[], int] | None
+    ) -> Assignment | None:
+        """What a dead worker has left, else a new batch: cut into parts when there are too few batches for all jobs."""
+        if again:
+            return again.popleft()
+        batch = next(source, None)
+        if batch is None:
+            return None
+        parts, jobs = 1, len(self._jobs)
+        if left is not None and left() < FEW * jobs * len(batch.works) * (batch.span[1] - batch.span[0]):
+            parts = jobs
+        first, *others = [Assignment(part) for part in batch.parts(parts)]
+        again.extend(others)
+        return first
+
+
+def _job_options(options: SweepOptions, device: str) -> SweepOptions:
+    return replace(options, device=device, workers=0 if device == "cpu" else options.workers)
+
+
+class _Job:
+    """A worker process, and what it was given.
+
+    Attributes:
+        held: assignments and their results, in the order in which they are worked on.
+    """
+
+    def __init__(self, root: Path, options: SweepOptions) -> None:
+        self._root, self._options = root, options
+        self._pool: ProcessPoolExecutor | None = None
+        self.held: deque[tuple[Assignment, Future[list[SpanResult]]]] = deque()
+
+    def submit(self, assignment: Assignment) -> None:
+        if self._pool is None:
+            self._pool = _pool(self._root, self._options)
+        try:
+            if self._options.workers > 0:
+                self._pool.submit(_prefetch, assignment.order)
+            future = self._pool.submit(_evaluate, assignment.order)
+        except BrokenProcessPool as error:
+            if not self.held:  # it died while it had nothing to do
+                self.restart()
+                return self.submit(assignment)
+            future = Future()
+            future.set_exception(error)
+        self.held.append((assignment, future))
+
+    def restart(self) -> None:
+        """Forget a dead worker and what it was given; the next assignment starts another one."""
+        self.held.clear()
+        self.stop(kill=True)
+
+    def stop(self, kill: bool) -> None:
+        """End the worker, without waiting for its work if `kill`."""
+        if self._pool is None:
+            return
+        processes = list((self._pool._processes or {}).values())  # no public way to end running work before 3.14
+        if kill:
+            for process in processes:
+                process.kill()
+        self._pool.shutdown(wait=not kill, cancel_futures=True)
+        self._pool = None
+
+
+def _pool(root: Path, options: SweepOptions) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ltrp_bench.harness.engines.span_worker"])
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    try:
+        # Read once, when numerical libraries are loaded in the server process.
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
+        pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(root, options))
+        pool.submit(_ready)  # starts the worker now, while the variables are set
+        return pool
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+# -- in the worker's process
+
+_worker: SpanWorker
+
+
+def _begin(root: Path, options: SweepOptions) -> None:
+    from ltrp_bench.harness.engines import span_worker
+
+    # Ctrl-C reaches all processes of a terminal; the driver ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_driver, daemon=True).start()
+    global _worker
+    _worker = span_worker.SpanWorker(root, options)
+
+
+def _end_with_the_driver() -> None:
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
+
+
+def _ready() -> None:
+    pass
+
+
+def _prefetch(order: WorkOrder) -> None:
+    _worker.prefetch(order)
+
+
+def _evaluate(order: WorkOrder) -> list[SpanResult]:
+    results: list[SpanResult] = _worker.evaluate(order)
+    return results
