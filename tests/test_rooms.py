@@ -59,7 +59,7 @@ WINGS = {
     "harness.training": ("evaluation",),
     "harness.audit": ("evaluation",),
     "harness.visualization": ("evaluation",),
-    "harness.cli": ("evaluation", "training", "audit", "visualization"),
+    "harness.cli": ("evaluation", "training", "audit", "visualization", "engines"),
 }
 
 

@@ -103,7 +103,9 @@ def test_a_worker_with_other_files_says_so(tmp_path: Path) -> None:
     store, (group,) = RunStore(tmp_path), _groups("random", limit=3)
     info = replace(group.task.info, identity=Identity.of({**group.task.info.identity.value, "data": "older"}))
     other = replace(group, task=replace(group.task, info=info))
-    with pytest.raises(InputError, match="shapes-coverage on .* has other files .*: data: shapes v1, seed 2000 instead of older"):
+    with pytest.raises(
+        InputError, match="shapes-coverage on .* has other files .*: data: shapes v1, seed 2000 instead of older"
+    ):
         run_sweep([other], store, OPTIONS, toy.Recorder(), executor=LocalExecutor(store, OPTIONS, ["cpu"]))
 
 
