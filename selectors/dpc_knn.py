@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +17,8 @@ from torch import Tensor
 from ltrp_bench.selectors.base import BatchContext
 from ltrp_bench.selectors.ltrp.diversity import density_peaks
 from ltrp_bench.selectors.option_checks import check_value, check_whole
-from ltrp_bench.selectors.patch_statistics import MAE_ONLY, PlainSelector, refuse_options_without_weights
-from ltrp_bench.selectors.vit.backbones import blocks_until, load_backbone, tokens
+from ltrp_bench.selectors.patch_statistics import PlainSelector
+from ltrp_bench.selectors.vit.backbones import blocks_until, tokens
 from ltrp_bench.selectors.vit.layers import patchify
 
 NOISE = 1e-6
@@ -62,14 +61,7 @@ class DPCKNNSelector(PlainSelector):
         check_whole(f"selector {self.name!r}", "neighbours", neighbours, 2)
         check_value(f"selector {self.name!r}", "seed", seed, int)
         self.neighbours, self.seed = neighbours, seed
-        self.model = None
-        given: dict[str, Any] = {"model": model, "label_set": label_set, "mean": mean, "std": std}
-        if weights is None:
-            refuse_options_without_weights(self.name, model=model, heads=heads, label_set=label_set, mean=mean, std=std)
-            return
-        backbone = load_backbone(weights, heads=heads, drop=MAE_ONLY, **given)
-        self.model = backbone.model
-        backbone.configure(self)
+        self.model = self.read_backbone(weights, model=model, heads=heads, label_set=label_set, mean=mean, std=std)
 
     def features(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] normalized images -> [B, L, C] features that are clustered."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
@@ -37,6 +38,24 @@ class PlainSelector(Selector):
     def __init__(self, patch_size: int = 16) -> None:
         check_whole(f"selector {self.name!r}", "patch_size", patch_size, 1)
         self.patch_size = patch_size
+
+    def read_backbone(self, weights: str | Path | None, **options: Any) -> VisionTransformer | None:
+        """The ViT of some weights, whose properties this selector takes over; None without weights.
+
+        Args:
+            weights, options: arguments of `load_backbone`.
+
+        Raises:
+            UsageError: options without weights.
+        """
+        if weights is None:
+            given = [key for key, value in options.items() if value is not None]
+            if given:
+                raise UsageError(f"selector {self.name!r}: {', '.join(given)} only with weights, and none are given")
+            return None
+        backbone = load_backbone(weights, drop=MAE_ONLY, **options)
+        backbone.configure(self)
+        return backbone.model
 
     def rgb(self, images: Tensor) -> Tensor:
         """Normalized images -> RGB in [0, 1], float32."""
@@ -109,14 +128,7 @@ class PatchNormSelector(PlainSelector):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__(patch_size)
-        self.model = None
-        given: dict[str, Any] = {"model": model, "label_set": label_set, "mean": mean, "std": std}
-        if weights is None:
-            refuse_options_without_weights(self.name, model=model, heads=heads, label_set=label_set, mean=mean, std=std)
-            return
-        backbone = load_backbone(weights, heads=heads, drop=MAE_ONLY, **given)
-        self.model = backbone.model
-        backbone.configure(self)
+        self.model = self.read_backbone(weights, model=model, heads=heads, label_set=label_set, mean=mean, std=std)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         if self.model is not None:
@@ -146,10 +158,3 @@ def sobel_magnitude(plane: Tensor) -> Tensor:
     rows = x[:, :-2] + 2 * x[:, 1:-1] + x[:, 2:]
     columns = x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]
     return torch.hypot(rows[..., 2:] - rows[..., :-2], columns[:, 2:] - columns[:, :-2])
-
-
-def refuse_options_without_weights(name: str, **options: object) -> None:
-    """Raise `UsageError` if an option of the weights is given without weights."""
-    given = [key for key, value in options.items() if value is not None]
-    if given:
-        raise UsageError(f"selector {name!r}: {', '.join(given)} only with weights, and none are given")

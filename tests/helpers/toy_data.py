@@ -51,3 +51,16 @@ def nuswide_folder(root: Path, ground_truth: str = "Groundtruth", flat: bool = F
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (6, 4), (10 * i,) * 3).save(path, quality=100)
     return root
+
+
+def ade20k_folder(root: Path) -> Path:
+    """Two training images of ADE20K, whose upper halves are not labeled."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "annotations"):
+        (root / kind / "training").mkdir(parents=True)
+    for i, (h, w) in enumerate([(40, 60), (70, 50)]):
+        Image.fromarray(rng.integers(0, 255, (h, w, 3), np.uint8)).save(root / "images" / "training" / f"{i}.jpg")
+        mask = np.full((h, w), 3, np.uint8)
+        mask[: h // 2] = 0
+        Image.fromarray(mask).save(root / "annotations" / "training" / f"{i}.png")
+    return root

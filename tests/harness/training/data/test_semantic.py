@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from toy_data import ade20k_folder
 
 from ltrp_bench.harness.training.data.semantic import IGNORE_INDEX, SemanticFiles, SemanticShapes, semantic_files
 from ltrp_bench.tasks.data.shapes.world import ShapesWorld
@@ -20,20 +20,8 @@ def test_items_are_the_worlds_own() -> None:
     assert image.shape == (3, 96, 96) and torch.equal(stream[4][0], image)
 
 
-def write_ade20k(root: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for kind in ("images", "annotations"):
-        (root / kind / "training").mkdir(parents=True)
-    for i, (h, w) in enumerate([(40, 60), (70, 50)]):
-        Image.fromarray(rng.integers(0, 255, (h, w, 3), np.uint8)).save(root / "images" / "training" / f"{i}.jpg")
-        mask = np.full((h, w), 3, np.uint8)
-        mask[: h // 2] = 0
-        Image.fromarray(mask).save(root / "annotations" / "training" / f"{i}.png")
-    return root
-
-
 def test_files_are_cut_alike_and_by_position(tmp_path: Path) -> None:
-    source = semantic_files(write_ade20k(tmp_path), "ade20k")
+    source = semantic_files(ade20k_folder(tmp_path), "ade20k")
     stream = SemanticFiles(source, 48, (0.5, 0.5, 0.5), 12, 0)
     seen = set()
     for position in range(12):

@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from toy_data import ade20k_folder
 
 from ltrp_bench.harness.cli.main import run_command
 from ltrp_bench.harness.training.options.tasks import SegmentorOptions
@@ -84,20 +83,8 @@ def _config() -> dict[str, object]:
     return {"image_size": 96, "patch_size": 8, "embed_dim": 24, "depth": 1, "heads": 3, "classes": ["x"] * 17}
 
 
-def write_ade20k(root: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for kind in ("images", "annotations"):
-        (root / kind / "training").mkdir(parents=True)
-    for i, (h, w) in enumerate([(40, 60), (70, 50)]):
-        Image.fromarray(rng.integers(0, 255, (h, w, 3), np.uint8)).save(root / "images" / "training" / f"{i}.jpg")
-        mask = np.full((h, w), 3, np.uint8)
-        mask[: h // 2] = 0
-        Image.fromarray(mask).save(root / "annotations" / "training" / f"{i}.png")
-    return root
-
-
 def test_the_command_on_files_and_its_wrong_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, file = write_ade20k(tmp_path / "data"), tmp_path / "vit.safetensors"
+    data, file = ade20k_folder(tmp_path / "data"), tmp_path / "vit.safetensors"
     config = {**_config(), "image_size": 48, "patch_size": 16, "segmentor": {"head": "linear"}}
     save_safetensors(file, build_segmentor(config).encoder.state_dict(), {"config": {**config, "classes": 0}})
     arguments = ["train", "segmentor", "--out", str(tmp_path / "out"), "--data", str(data), "--format", "ade20k"]
