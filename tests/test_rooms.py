@@ -1,4 +1,4 @@
-"""The architecture, held against the imports: rooms, wings, no circle, no private name across wings, small folders."""
+"""The architecture, held against the sources: rooms, wings, no circle, no private name across wings, nothing large."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("harness", "results", "selectors", "tasks")
 MAX_MODULES = 20
 MAX_PARAMETERS = 12
-BINDINGS = "tasks.models.openmmlab.mmcv_ops"
+MAX_LINES = 350
+BINDINGS = ROOT / "tasks/models/openmmlab/mmcv_ops.py"
 """Stand-ins for mmcv's compiled operators: mmcv's own Python code fixes their signatures."""
 
 # room -> what it may import of the other rooms (docs/architecture.md)
@@ -97,6 +98,13 @@ def imports(module: str) -> tuple[Import, ...]:
             names = (alias.name for alias in node.names if alias.name.startswith("ltrp_bench."))
             found += [Import(name.removeprefix("ltrp_bench."), "") for name in names]
     return tuple(found)
+
+
+@cache
+def sources() -> tuple[Path, ...]:
+    """Every Python file of the repository: the rooms', the tests', and those of benchmarks and tools."""
+    folders = (*ROOMS, "tests", "benchmarks", "tools")
+    return tuple(file for folder in folders for file in sorted((ROOT / folder).rglob("*.py")))
 
 
 def within(module: str, names: tuple[str, ...]) -> bool:
@@ -187,12 +195,18 @@ def test_no_folder_is_crowded() -> None:
     assert {folder: count for folder, count in counts.items() if count > MAX_MODULES} == {}
 
 
+def test_no_file_is_long() -> None:
+    lines = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in sources()}
+    assert len(lines) > len(modules())
+    assert {str(file): count for file, count in lines.items() if count > MAX_LINES} == {}
+
+
 def test_no_function_takes_a_crowd_of_parameters() -> None:
     crowded = [
-        f"{module}:{node.lineno} {node.name}"
-        for module in modules()
-        if module != BINDINGS
-        for node in ast.walk(tree(module))
+        f"{file}:{node.lineno} {node.name}"
+        for file in sources()
+        if file != BINDINGS
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and len(node.args.args) + len(node.args.kwonlyargs) + len(node.args.posonlyargs) > MAX_PARAMETERS
     ]
