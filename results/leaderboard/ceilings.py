@@ -79,4 +79,4 @@ def _text(ceiling: str) -> str:
     if ceiling == "all":
         text = "the ceiling of all objects; a group's own ceiling is another ranking"
         return f"{text} (oracle.GROUP; seen and unseen by the split of the run)"
-    return f"the ceiling of the objects in {' and '.join(ceiling.split('+'))}; its other values are no ceilings"
+    return f"the ceiling of the group {ceiling} only; its other values are no ceilings"

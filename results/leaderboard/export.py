@@ -90,7 +90,7 @@ def markdown(frame: pd.DataFrame) -> str:
     texts = []
     for part in _parts(frame):
         table = part.shown.to_markdown(index=False, disable_numparse=True) if len(part.shown) else "no rows"
-        few = [f"{part.few[0].upper()}{part.few[1:]}."] if part.few else []
+        few = [f"{part.few}."] if part.few else []
         texts.append("\n\n".join([f"### {part.headline}", *few, table, *part.notes]) + "\n")
     return "\n".join(texts)
 
@@ -133,7 +133,8 @@ def _parts(frame: pd.DataFrame) -> list[_Part]:
         label = labels("selector", (one for row in rows for one in _selectors(row)))
         shown = pd.DataFrame([texts_of(row, label) for row in rows])
         empty = [column for column in shown.columns if not any(shown[column])]
-        texts = split_text(rows), few_text(rows)
+        few = few_text(rows)
+        texts = split_text(rows), f"{few[:1].upper()}{few[1:]}"
         notes = table_notes(rows)
         out.append(_Part(f"{name}, {metric}, {reduction}", *texts, shown.drop(columns=empty), notes))
     return out

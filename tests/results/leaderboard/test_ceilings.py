@@ -46,7 +46,7 @@ def test_coverage_has_ceilings_of_all_objects_and_of_groups(world: Any) -> None:
     store(world, "oracle.unseen+small", "unseen+small")
     assert ceilings(world) == {"ltrp": "", "oracle": "all", "oracle.unseen+small": "unseen+small"}
     text = markdown(load_leaderboard(world.store.root).frame)
-    assert f"\n\n{ALL}\n\noracle.unseen+small: the ceiling of the objects in unseen and small; its other" in text
+    assert f"\n\n{ALL}\n\noracle.unseen+small: the ceiling of the group unseen+small only; its other" in text
 
 
 @pytest.mark.parametrize("cell", [{"reduction": "drop"}, {"reduction": "fill"}])

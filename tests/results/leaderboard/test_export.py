@@ -155,6 +155,7 @@ def test_a_metric_over_nothing_is_noted(leaderboard: Leaderboard) -> None:
     assert texts == ["nothing to measure: no object or label counts"] * 2
     assert all("nothing to measure" not in line for line in lines if "good_one" in line)
     assert "nothing to measure: no object or label counts \\\\" in latex(empty)
+    assert "10 objects. A single category says little" in latex(empty)
 
 
 def test_unknown_suffix(leaderboard: Leaderboard, tmp_path: Path) -> None:
