@@ -1,33 +1,45 @@
-"""Floating-point operations of a computation, counted by torch's `FlopCounterMode`."""
+"""Floating-point operations of a computation, by the formulas of torch's own counter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 
-class _NoModules:
-    """Replaces the counter's module tracker, whose hooks break gradients of inner layers (Grad-CAM)."""
+class _Flops(TorchDispatchMode):
+    """Adds up the operations of every operator that torch has a formula for.
 
-    parents: Final = frozenset({"Global"})
+    torch's `FlopCounterMode` does the same by module; its hooks on modules break gradients of inner layers (Grad-CAM),
+    and its first use imports torch's compiler, which takes seconds.
+    """
 
-    def __enter__(self) -> _NoModules:
-        return self
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
 
-    def __exit__(self, *args: object) -> None:
-        pass
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, so there is no compiler to keep away from `__torch_dispatch__`
 
-
-class _Flops(FlopCounterMode):
-    """Counts the whole computation, without a breakdown by module."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.mod_tracker: Any = _NoModules()
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is None and func is not torch.ops.prim.device.default:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        out = func(*args, **kwargs)
+        if formula is not None:
+            self.total += int(formula(*args, **kwargs, out_val=out))
+        return out
 
 
 def count_flops(run: Callable[[], object]) -> int:
@@ -35,9 +47,9 @@ def count_flops(run: Callable[[], object]) -> int:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        # The counter does not know fused attention on every device; it does know the operations of the unfused one.
-        with sdpa_kernel(SDPBackend.MATH), _Flops(display=False) as counter:
+        # The formulas do not know fused attention on every device; they do know the operations of the unfused one.
+        with sdpa_kernel(SDPBackend.MATH), _Flops() as counter:
             run()
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    return int(counter.get_total_flops())
+    return counter.total

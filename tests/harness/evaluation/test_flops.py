@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
+from timm import create_model
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from ltrp_bench.harness.evaluation.flops import count_flops
 
@@ -42,3 +48,22 @@ def test_the_fast_path_of_attention_is_restored_after_an_error() -> None:
     with pytest.raises(ValueError):
         count_flops(fail)
     assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+def test_as_many_as_torch_counts() -> None:
+    model = create_model("vit_tiny_patch16_224", num_classes=7).eval()
+    images = torch.zeros(2, 3, 224, 224)
+    with torch.inference_mode():
+        # torch's counter and ours see attention as its two products.
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            model(images)
+        assert count_flops(lambda: model(images)) == counter.get_total_flops() > 2e9
+
+
+def test_counting_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, torch; from ltrp_bench.harness.evaluation.flops import count_flops;"
+        "assert count_flops(lambda: torch.ones(2, 3) @ torch.ones(3, 4)) == 48;"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
