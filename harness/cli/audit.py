@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-from ltrp_bench.harness.cli.option_groups import DeviceOptions, ImageLimit
+from ltrp_bench.harness.cli.option_groups import DeviceOptions, ImageLimit, check_names
 from ltrp_bench.harness.cli.terminal.messages import print_note
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.selectors.errors import UsageError
@@ -100,6 +100,8 @@ def audit(audited: AuditedSelector, source: AuditImageOptions, compute: CostOpti
 
     The exit code is 1 if a check fails.
     """
+    check_names([audited.selector, *audited.against], () if source.task is None else (source.task,))
+
     from ltrp_bench.harness.audit.audit import AuditOptions
     from ltrp_bench.harness.audit.audit import audit as audit_selector
     from ltrp_bench.harness.audit.cost import DEFAULT, check_model

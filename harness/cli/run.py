@@ -17,6 +17,7 @@ from ltrp_bench.harness.cli.option_groups import (
     ImageLimit,
     ModelOptions,
     SelectorOptions,
+    check_names,
 )
 from ltrp_bench.harness.cli.terminal.messages import counted
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
@@ -122,6 +123,9 @@ def run(
     output: Output,
 ) -> None:
     """Evaluate selectors on tasks at several keep ratios. Repeat the command to resume an interrupted run."""
+    check_names(grid.selector, grid.task, selectors.weights)
+    models.check_files()
+
     from ltrp_bench.harness.cli.terminal.progress import RunProgress, console
     from ltrp_bench.harness.cli.terminal.tables import results_table
     from ltrp_bench.harness.engines.engine import create_executor
@@ -139,7 +143,6 @@ def run(
     from ltrp_bench.tasks.splits import label_sets
 
     ratios = check_ratios(grid.keep_ratio)
-    models.check_files()
     compute.set_limit()
     compute = replace(compute, device=usable_device(compute.device))
     options = SweepOptions(

@@ -16,6 +16,7 @@ from ltrp_bench.harness.cli.option_groups import (
     ImageLimit,
     ModelOptions,
     SelectorOptions,
+    check_names,
 )
 from ltrp_bench.harness.cli.terminal.messages import counted, print_note
 from ltrp_bench.harness.evaluation.options import Request
@@ -145,6 +146,8 @@ def show(
     limit: ImageLimit,
 ) -> None:
     """Draw score maps and kept patches of images side by side, computed as in `ltrp-bench run`."""
+    check_names(scores.selector or ("ltrp-teacher",), () if images.task is None else (images.task,), selectors.weights)
+
     from ltrp_bench.harness.evaluation.environment import usable_device
     from ltrp_bench.results.schema.atomic_io import atomic_write
 

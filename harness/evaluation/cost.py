@@ -50,12 +50,13 @@ class CostRecorder:
     Args:
         device: device of the selector; times of other devices are not mixed in.
         notice: called with a line when the operations cannot be counted.
+        gflops: operations of an image's scores in units of 1e9; None to count them.
     """
 
-    def __init__(self, device: str, notice: Callable[[str], None]) -> None:
+    def __init__(self, device: str, notice: Callable[[str], None], gflops: float | None = None) -> None:
         self._machine = f"{platform.node()} {device}"
         self._notice = notice
-        self._gflops: float | None = None
+        self._gflops = gflops
         self._scores: ScoreCost | None = None
         self._model_ms: dict[str, float] = {}
 

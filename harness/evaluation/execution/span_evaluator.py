@@ -34,7 +34,9 @@ class SpanEvaluator:
     def __init__(self, group: CellGroup, store: RunStore, options: SweepOptions) -> None:
         self._notices: list[str] = []
         self._scores = _ReadScores(ScoreCache(store, group, self._notices.append))
-        self._costs = CostRecorder(device_name(options.device), self._notices.append)
+        # Controls that use no pixels multiply nothing.
+        gflops = None if group.selector.selector.uses_pixels else 0.0
+        self._costs = CostRecorder(device_name(options.device), self._notices.append, gflops)
         self._score_stage = ScoreStage(group, self._scores, self._costs, options)
         self._task_stage = TaskStage(group.task.task, self._costs, options.effective_batch_size)
 
