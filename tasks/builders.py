@@ -11,23 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.data.class_masks.regions import MaskRegionDataset
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
-from ltrp_bench.tasks.data.imagenet import find_labelled
-from ltrp_bench.tasks.data.masks import MaskRegionDataset
-from ltrp_bench.tasks.data.nuswide import NusWideDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.data.semantic import MaskSemanticDataset, SemanticDataset
 from ltrp_bench.tasks.data.shapes.semantic import ShapesSemanticDataset
 from ltrp_bench.tasks.data.shapes.single_label import ShapesSingleLabelDataset
 from ltrp_bench.tasks.data.single_label import SingleLabelDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes
-from ltrp_bench.tasks.data_sources import MASK_FOLDERS, Data, mask_folder, object_dataset, split_of
+from ltrp_bench.tasks.data_sources import (
+    MASK_FOLDERS,
+    Data,
+    open_clear_masks,
+    open_labelled,
+    open_nuswide,
+    open_objects,
+    split_of,
+)
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.models.class_order import read_class_names
 from ltrp_bench.tasks.options import (
     ClassificationOptions,
     CoverageOptions,
-    FolderData,
     ImageNetData,
     MultiLabelOptions,
     SegmentationOptions,
@@ -55,10 +60,10 @@ def build_coverage(spec: TaskSpec, data: Data, options: CoverageOptions) -> Cove
 
     grid = _two_sides(options.grid)
     if isinstance(data, ShapesData) or spec.dataset not in MASK_FOLDERS:
-        dataset = object_dataset(spec, data)
+        dataset = open_objects(data)
         split = split_of(spec, data, options)
         return CoverageTask(spec.name, dataset, split, grid=grid, narrow_as=options.narrow_as)
-    folder = mask_folder(spec, data)
+    folder = open_clear_masks(spec.dataset, data)
     split = load_split(folder.split if options.split is None else options.split)
     segments = MaskRegionDataset(folder, limit=data.limit, exif=data.exif)
     things = frozenset(load_split("imagenet1k_coco80").states) if spec.dataset == "stuff" else frozenset()
@@ -77,16 +82,9 @@ def build_classification(
         dataset = ShapesSingleLabelDataset(data.images, seed=data.seed, limit=data.limit)
         weights, config = _weights_or_shipped("classifier", options), SHAPES_CLASSIFIER
     else:
-        dataset = find_labelled(
-            data.data,
-            data.subset,
-            data.labels,
-            classes=data.classes,
-            # A split that lists numbers is for classes of one's own.
-            imagenet_indices=not any(name.isdecimal() for name in split_of(spec, data, options).states),
-            exif=data.exif,
-            limit=data.limit,
-        )
+        # A split that lists numbers is for classes of one's own.
+        own = any(name.isdecimal() for name in split_of(spec, data, options).states)
+        dataset = open_labelled(data, imagenet_indices=not own)
         weights, config = options.model_weights, None
     model = load_timm(
         weights,
@@ -122,11 +120,8 @@ def build_multilabel(spec: TaskSpec, data: Data, options: MultiLabelOptions) -> 
     from ltrp_bench.tasks.multilabel import MultiLabelTask
 
     split = split_of(spec, data, options)
-    dataset: MultiLabelDataset | ObjectDataset
-    if isinstance(data, FolderData) and spec.dataset == "nuswide":
-        dataset = NusWideDataset(data.data, data.subset, exif=data.exif, limit=data.limit)
-    else:
-        dataset = object_dataset(spec, data)
+    own_labels = spec.dataset == "nuswide"
+    dataset: MultiLabelDataset | ObjectDataset = open_nuswide(data) if own_labels else open_objects(data)
     weights, config = options.model_weights, None
     if isinstance(data, ShapesData):
         weights, config = _weights_or_shipped("multilabel", options), SHAPES_MULTILABEL
@@ -172,7 +167,7 @@ def build_segmentation(spec: TaskSpec, data: Data, options: SegmentationOptions)
         dataset = ShapesSemanticDataset(data.images, seed=data.seed, limit=data.limit)
         split = split_of(spec, data, options)
     else:
-        folder = mask_folder(spec, data)
+        folder = open_clear_masks(spec.dataset, data)
         # VOC's benchmark counts background, value 0, as a class; the others do not.
         background = 0 if spec.dataset == "voc" else None
         dataset = MaskSemanticDataset(folder, limit=data.limit, background=background, exif=data.exif)

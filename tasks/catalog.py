@@ -9,15 +9,16 @@ from ltrp_bench.tasks.data.shapes.world import PATCH, SIZE
 from ltrp_bench.tasks.options import (
     AnnotatedData,
     ClassificationOptions,
-    CocoData,
     CoverageOptions,
     DetectionOptions,
     FolderData,
     ImageNetData,
+    MaskData,
     MultiLabelOptions,
     NumberedData,
     SegmentationOptions,
     ShapesData,
+    VocData,
     VocDetectionOptions,
 )
 from ltrp_bench.tasks.task_spec import Family, TaskSpec
@@ -46,7 +47,7 @@ coco_coverage = TaskSpec(
     summary="Coverage of the objects of a data set in COCO's format.",
     family=COVERAGE,
     dataset="coco",
-    data=CocoData,
+    data=AnnotatedData,
     split="imagenet1k_coco80",
     defaults={"subset": "val2017"},
 )
@@ -55,7 +56,7 @@ stuff_coverage = TaskSpec(
     summary="Coverage of the segments, things and stuff, of COCO or COCO-Stuff.",
     family=COVERAGE,
     dataset="stuff",
-    data=FolderData,
+    data=MaskData,
     split="imagenet1k_cocostuff",
     split_note=_STUFF_NOTE,
     defaults={"subset": "val2017"},
@@ -65,7 +66,7 @@ voc_coverage = TaskSpec(
     summary="Coverage of the segments of VOC's 20 categories.",
     family=COVERAGE,
     dataset="voc",
-    data=FolderData,
+    data=MaskData,
     split="imagenet1k_voc20",
     defaults={"subset": "val"},
 )
@@ -119,7 +120,7 @@ coco_multilabel = TaskSpec(
     summary="Multi-label classification of a data set in COCO's format.",
     family=MULTILABEL,
     dataset="coco",
-    data=CocoData,
+    data=AnnotatedData,
     split="imagenet1k_coco80",
     defaults={"subset": "val2017"},
 )
@@ -128,7 +129,7 @@ voc_multilabel = TaskSpec(
     summary="Multi-label classification of VOC's 20 categories; a category with only difficult objects is ignored.",
     family=MULTILABEL,
     dataset="voc",
-    data=AnnotatedData,
+    data=VocData,
     split="imagenet1k_voc20",
     defaults={"subset": "val"},
 )
@@ -154,7 +155,7 @@ coco_det = TaskSpec(
     summary="Detection on a data set in COCO's format by any mmdet detector.",
     family=DETECTION,
     dataset="coco",
-    data=CocoData,
+    data=AnnotatedData,
     split="imagenet1k_coco80",
     defaults={"subset": "val2017"},
 )
@@ -163,7 +164,7 @@ voc_det = TaskSpec(
     summary="Detection on VOC2007 or VOC2012 by any mmdet detector of VOC's or COCO's categories.",
     family=VOC_DETECTION,
     dataset="voc",
-    data=AnnotatedData,
+    data=VocData,
     split="imagenet1k_voc20",
     defaults={"subset": "val"},
 )
@@ -182,7 +183,7 @@ voc_seg = TaskSpec(
     summary="Segmentation of VOC into background and 20 categories.",
     family=SEGMENTATION,
     dataset="voc",
-    data=FolderData,
+    data=MaskData,
     split="imagenet1k_voc20",
     defaults={"subset": "val"},
 )
@@ -209,7 +210,7 @@ cocostuff_seg = TaskSpec(
     summary="Segmentation of COCO's things and stuff.",
     family=SEGMENTATION,
     dataset="stuff",
-    data=FolderData,
+    data=MaskData,
     split="imagenet1k_cocostuff",
     split_note=_STUFF_NOTE,
     defaults={"subset": "val2017"},

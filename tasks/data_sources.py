@@ -1,25 +1,30 @@
-"""Data sets and splits of the built-in tasks, opened by the options of their data."""
+"""Data sets and splits of the built-in tasks, opened by the options of their data; trainings use the same functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.data.class_masks.folders import MaskFolder, MaskOptions
+from ltrp_bench.tasks.data.class_masks.layouts import find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.coco import CocoDataset
-from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
+from ltrp_bench.tasks.data.imagenet import find_labelled
+from ltrp_bench.tasks.data.nuswide import NusWideDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
+from ltrp_bench.tasks.data.single_label import SingleLabelDataset
 from ltrp_bench.tasks.data.voc import VocDataset
 from ltrp_bench.tasks.options import (
     AnnotatedData,
-    CocoData,
     DataOptions,
     FolderData,
+    ImageNetData,
+    MaskData,
     NumberedData,
     ShapesData,
     TaskOptions,
+    VocData,
 )
 from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
 
@@ -28,19 +33,13 @@ if TYPE_CHECKING:
 
 Data = ShapesData | FolderData
 
-MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str], MaskFolder]]] = {
+MASK_FOLDERS: Final[dict[str, Callable[..., MaskFolder]]] = {
     "stuff": find_stuff,
     "voc": find_voc,
     "context": find_context,
     "ade20k": find_ade20k,
 }
 """Data set -> function that finds its folder of class masks."""
-
-NUMBERED_MASK_FOLDERS: Final[dict[str, Callable[[str | Path | None, str, bool | None], MaskFolder]]] = {
-    "context": find_context,
-    "ade20k": find_ade20k,
-}
-"""Those of them whose masks may be numbered from 0 or from 1."""
 
 
 def split_of(spec: TaskSpec, data: DataOptions, options: TaskOptions) -> CategorySplit:
@@ -56,33 +55,54 @@ def split_of(spec: TaskSpec, data: DataOptions, options: TaskOptions) -> Categor
     return load_split(spec.split)
 
 
-def object_dataset(spec: TaskSpec, data: Data) -> ObjectDataset:
-    """The images and objects of a task."""
+def open_objects(data: DataOptions) -> ObjectDataset:
+    """Images with objects: `shapes`, a devkit of VOC, or a data set in COCO's format."""
     if isinstance(data, ShapesData):
         return ShapesDataset(data.images, seed=data.seed, limit=data.limit)
-    if isinstance(data, CocoData):
-        return CocoDataset(
-            data.data,
-            data.subset,
-            limit=data.limit,
-            annotations=data.annotations,
-            images=data.images,
-            strict=data.strict,
-            exif=data.exif,
+    assert isinstance(data, AnnotatedData)
+    given: dict[str, Any] = {"annotations": data.annotations, "images": data.images}
+    given |= {"limit": data.limit, "strict": data.strict, "exif": data.exif}
+    if isinstance(data, VocData):
+        return VocDataset(data.data, data.subset, zero_based=data.zero_based, **given)
+    return CocoDataset(data.data, data.subset, **given)
+
+
+def open_labelled(data: ImageNetData, *, imagenet_indices: bool = False) -> SingleLabelDataset:
+    """Images with one label each, see `find_labelled`."""
+    return find_labelled(
+        data.data,
+        data.subset,
+        data.labels,
+        classes=data.classes,
+        imagenet_indices=imagenet_indices,
+        exif=data.exif,
+        limit=data.limit,
+        strict=data.strict,
+    )
+
+
+def open_nuswide(data: DataOptions) -> NusWideDataset:
+    """Images of NUS-WIDE."""
+    assert isinstance(data, FolderData)
+    return NusWideDataset(data.data, data.subset, exif=data.exif, limit=data.limit, strict=data.strict)
+
+
+def open_masks(dataset: str, data: DataOptions) -> MaskFolder:
+    """The folder of class masks of a data set, a key of `MASK_FOLDERS`."""
+    assert isinstance(data, MaskData)
+    options = MaskOptions(images=data.images, masks=data.masks, strict=data.strict)
+    if not isinstance(data, NumberedData):
+        return MASK_FOLDERS[dataset](data.data, data.subset, options=options)
+    return MASK_FOLDERS[dataset](data.data, data.subset, data.zero_based, options=options)
+
+
+def open_clear_masks(dataset: str, data: DataOptions) -> MaskFolder:
+    """As `open_masks`; UsageError if the masks may be numbered from 0 or from 1."""
+    folder = open_masks(dataset, data)
+    if folder.unclear:
+        raise UsageError(
+            f"the masks in {folder.masks} may be numbered from 0 or from 1: many of their pixels are 0, none of "
+            f"those looked at is {max(folder.names)} or 255; give --task-option zero_based=true (0 is the first "
+            "class) or zero_based=false (0 is none)"
         )
-    assert isinstance(data, AnnotatedData), spec.name
-    return VocDataset(data.data, data.subset, limit=data.limit, strict=data.strict, exif=data.exif)
-
-
-def mask_folder(spec: TaskSpec, data: FolderData) -> MaskFolder:
-    """The folder of class masks of a task; UsageError if the numbers of its classes are unclear."""
-    if isinstance(data, NumberedData):
-        folder = NUMBERED_MASK_FOLDERS[spec.dataset](data.data, data.subset, data.zero_based)
-        if folder.unclear:
-            raise UsageError(
-                f"the masks in {folder.masks} may be numbered from 0 or from 1: many of their pixels are 0, none of "
-                f"those looked at is {max(folder.names)} or 255; give --task-option zero_based=true (0 is the first "
-                "class) or zero_based=false (0 is none)"
-            )
-        return folder
-    return MASK_FOLDERS[spec.dataset](data.data, data.subset)
+    return folder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.voc import VocDataset
-from ltrp_bench.tasks.data_sources import Data, object_dataset, split_of
+from ltrp_bench.tasks.data_sources import Data, open_objects, split_of
 from ltrp_bench.tasks.models.bundled import shipped_model
 from ltrp_bench.tasks.models.class_order import read_class_names
 from ltrp_bench.tasks.options import DetectionOptions, ShapesData, VocDetectionOptions
@@ -30,7 +30,7 @@ def build_detection(spec: TaskSpec, data: Data, options: DetectionOptions) -> De
         raise UsageError(
             f"{spec.name} needs a detector: --model an mmdet config's name or file, and --model-weights its checkpoint"
         )
-    dataset = object_dataset(spec, data)
+    dataset = open_objects(data)
     detector = load_detector(
         config,
         weights=weights,

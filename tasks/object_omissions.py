@@ -58,10 +58,18 @@ def without_pixels(dataset: ObjectDataset, measured: Iterable[tuple[str, int]]) 
 
 def without_objects(objects: Iterable[tuple[str, int]]) -> list[Omission]:
     """Images in which nothing counts, of image ids with their number of objects that do."""
-    numbers = dict(objects)
-    empty = [image_id for image_id, number in numbers.items() if number == 0]
-    first = f"first {empty[0]}" if empty else ""
-    return _omissions("images", "without an object that counts", len(empty), len(numbers), first)
+    return _empty_images(objects, "without an object that counts")
+
+
+def without_labels(pixels: Iterable[tuple[str, int]]) -> list[Omission]:
+    """Images of which no pixel counts, of image ids with their number of pixels that have a class."""
+    return _empty_images(pixels, "without a labeled pixel")
+
+
+def _empty_images(numbers: Iterable[tuple[str, int]], reason: str) -> list[Omission]:
+    counted = dict(numbers)
+    empty = [image_id for image_id, number in counted.items() if number == 0]
+    return _omissions("images", reason, len(empty), len(counted), f"first {empty[0]}" if empty else "")
 
 
 def _first_without_pixels(dataset: ObjectDataset, image_id: str) -> str:

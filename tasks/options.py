@@ -47,28 +47,40 @@ class FolderData(DataOptions):
     """Which subset of the data set to use."""
     exif: Exif = "auto"
     """Whether to apply an EXIF orientation that annotated sizes do not decide; auto: as other images show, or not."""
+    strict: bool = False
+    """Refuse files that would be left out or changed, instead of counting them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedData(FolderData):
-    """Images of a data set with a file of annotations for all or each of them."""
-
-    strict: bool = False
-    """Refuse annotations that would be left out or changed, instead of counting them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CocoData(AnnotatedData):
-    """Images of a data set in COCO's format."""
+    """Images of a data set with objects in COCO's format or VOC's."""
 
     annotations: str | Path | None = None
-    """JSON file of the annotations, where it is not found by its name."""
+    """JSON file of the annotations, or folder of VOC's XML files, where they are not found by their names."""
     images: str | Path | None = None
     """Folder of the images, where it is not found by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class NumberedData(FolderData):
+class VocData(AnnotatedData):
+    """Images of a data set with objects in VOC's format."""
+
+    zero_based: bool = False
+    """Corners of boxes are edges of pixels counted from 0, as some exporters write them, not pixels from 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskData(FolderData):
+    """Images of a data set with class masks."""
+
+    images: str | Path | None = None
+    """Folder of the images, where it is not found by its name."""
+    masks: str | Path | None = None
+    """Folder of the masks, where it is not found by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberedData(MaskData):
     """Images with masks whose classes are usually numbered from 1, but in some copies from 0."""
 
     zero_based: bool | None = None

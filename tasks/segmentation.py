@@ -15,7 +15,7 @@ import numpy as np
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.summaries.base import ResamplingSummary
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.base import MetricRow, PatchEdges, ReducedInput, Row, Sample
+from ltrp_bench.tasks.base import MetricRow, Omission, PatchEdges, ReducedInput, Row, Sample
 from ltrp_bench.tasks.data.annotations import ImageAnnotations
 from ltrp_bench.tasks.data.semantic import BACKGROUND, SemanticDataset
 from ltrp_bench.tasks.dataset_task import DatasetTask
@@ -25,6 +25,7 @@ from ltrp_bench.tasks.metrics.summaries import confusion_summary
 from ltrp_bench.tasks.models.class_order import order_assumed
 from ltrp_bench.tasks.models.segmentors.classes import matched
 from ltrp_bench.tasks.models.segmentors.running import SegmentorImage, SegmentorRunner
+from ltrp_bench.tasks.object_omissions import without_labels
 from ltrp_bench.tasks.splits.split import CategorySplit, NarrowAs
 
 CALLED_SEEN = "unseen_called_seen"
@@ -120,6 +121,11 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
     def _rows(self, index: int, outputs: np.ndarray) -> list[Row]:
         truth = self.dataset.semantic(index)
         return list(confusion_rows(truth, self._outputs[outputs], self.dataset.classes))
+
+    def omissions(self, records: Mapping[str, list[Row]]) -> list[Omission]:
+        """What the data set changed and left out, and images without a labeled pixel."""
+        pixels = ((image_id, sum(row["pixels"] for row in rows)) for image_id, rows in records.items())
+        return [*super().omissions(records), *without_labels(pixels)]
 
     def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """mIoU, mAcc and aAcc of each group, IoU and accuracy of each class, unseen pixels predicted as seen."""

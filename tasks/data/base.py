@@ -59,10 +59,12 @@ class DataNotes:
 
     Attributes:
         assumptions: lines for the start of a run, each once.
+        listed: noun -> number of all such things in the files, for those that are counted without an image.
     """
 
     def __init__(self) -> None:
         self.assumptions: list[str] = []
+        self.listed: dict[str, int] = {}
         self._counts: dict[tuple[str, str], Counter[str | None]] = {}
         self._first: dict[tuple[str, str], dict[str | None, str]] = {}
 
@@ -98,6 +100,8 @@ class DataNotes:
             if owners:
                 number = sum(counts[image] for image in owners)
                 total = totals.get(noun)
+                if owners[0] is None:
+                    total = self.listed.get(noun, total)
                 first = self._first[noun, reason][owners[0]]
                 out.append(Omission(noun=noun, reason=reason, count=number, total=total, first=first))
         return out
@@ -137,6 +141,11 @@ class ImageDataset(ABC):
     def omissions(self) -> list[Omission]:
         """What was changed and left out of the images in use."""
         return self.notes.omissions(self.ids, {"images": len(self)})
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """One line for each thing that was assumed, changed or left out when the files were read."""
+        return (*self.assumptions, *(omission.line for omission in self.omissions()))
 
     @abstractmethod
     def pixels(self, index: int) -> np.ndarray:

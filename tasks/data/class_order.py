@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.files.listing import natural_key
-from ltrp_bench.tasks.data.files.text import printable, read_lines
+from ltrp_bench.tasks.data.files.text import printable, read_text
+from ltrp_bench.tasks.data.values import read_integer, read_name
 
 _OTHER_ORDER = "--task-option classes=FILE gives another order, one name per line"
 
 
 def class_name(folder_name: str) -> str:
-    """Name of a class folder as categories have it: in composed Unicode."""
-    return unicodedata.normalize("NFC", printable(folder_name))
+    """Name of a class folder as categories have it: in composed Unicode, without blanks at its ends."""
+    return unicodedata.normalize("NFC", printable(folder_name)).strip()
 
 
 def ordered_classes(names: Collection[str], listed_in: Path | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -58,14 +60,35 @@ def ordered_classes(names: Collection[str], listed_in: Path | None = None) -> tu
 
 
 def _listed(names: Collection[str], path: Path) -> tuple[str, ...]:
-    listed = [class_name(line) for line in read_lines(path, names=True) if line]
+    listed = [class_name(name) for name in _names_in(path)]
     twice = next((name for i, name in enumerate(listed) if name in listed[:i]), None)
     if not listed or twice is not None:
         raise InputError(f"{path} lists {'no classes' if twice is None else f'the class {twice!r} twice'}")
     absent = sorted(set(names) - set(listed))
     if absent:
-        raise InputError(f"{path} does not list the class folder {absent[0]!r}: it must list all of them")
+        similar = next((name for name in listed if name.casefold() == absent[0].casefold()), None)
+        instead = f", but {similar!r}" if similar else ""
+        raise InputError(
+            f"{path} does not list the class folder {absent[0]!r}{instead}: it must list all of them, one name per line"
+        )
     return tuple(listed)
+
+
+def _names_in(path: Path) -> list[str]:
+    """Names in a text file, or in JSON: a list, or an object {name: label} as torchvision's `class_to_idx`."""
+    text = read_text(path, names=True)
+    if text.lstrip()[:1] not in ("[", "{"):
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        content = json.loads(text)
+        if isinstance(content, dict):
+            labels = {read_integer(label): name for name, label in content.items()}
+            if sorted(labels) != list(range(len(content))):
+                raise ValueError("labels must count from 0 without gaps")
+            content = [labels[i] for i in range(len(content))]
+        return [read_name(name) for name in content]
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON list of names, nor an object {{name: label}}: {error}") from None
 
 
 def _start(names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.class_masks.colors import Colors, values_of_colors
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ _MASK_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _LOSSY_FORMATS = ("JPEG", "MPO")
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", message="Palette images with Transparency")
 
 
 def limit_pixels(count: int) -> None:
@@ -95,10 +97,16 @@ def read_rgb(
 
 def to_rgb(image: Image.Image, path: Path) -> Image.Image:
     """The image as 8-bit RGB; InputError, naming `path`, where the range of its samples is not known."""
+    deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
     image.load()
     if image.mode in ("RGBa", "La"):  # premultiplied alpha
         return image.convert("RGBA" if image.mode == "RGBa" else "LA").convert("RGB")
     if not image.mode.startswith(("I", "F")):
+        if deep and not np.asarray(image.convert("RGB")).any():
+            raise InputError(
+                f"image {path} has 16 bits a sample, of which the highest 8 are 0 in the whole image: it would be all "
+                "black; if its range is 0 to 255, convert it to 8 bits"
+            )
         return image.convert("RGB")
     values = np.asarray(image)
     grey = _grey_of_floats(values, path) if image.mode == "F" else _grey_of_integers(values, image, path)
@@ -185,25 +193,48 @@ def oriented(image: Image.Image, wanted: tuple[int, int], *, upright: bool = Fal
     return image
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path, colors: Colors | None = None) -> np.ndarray:
     """[H, W] integer pixel values of a class-index image as stored; palette indices for a palette image.
 
-    Raises InputError for a file that is missing, corrupt, lossy or has several channels.
+    Several equal channels count as one, as do floating-point numbers that are whole.
+
+    Args:
+        path: the mask.
+        colors: values of the colors of a colored mask.
+
+    Raises:
+        InputError: the file is missing, corrupt or lossy, or its channels or numbers are no class numbers.
     """
 
     def values(image: Image.Image) -> np.ndarray:
-        if image.mode not in _MASK_MODES:
-            raise InputError(
-                f"mask {path} is an image of mode {image.mode}; a class mask has one channel that holds class "
-                "numbers (panoptic PNGs must be converted first)"
-            )
         if image.format in _LOSSY_FORMATS:
             raise InputError(f"mask {path} is a JPEG, which does not keep class numbers: store masks as PNG")
+        if image.mode not in _MASK_MODES:
+            return _unusual_mask(image, path, colors)
         step = _grey_step(image)
         found = np.asarray(image)
         return found.astype(np.uint8) if image.mode == "1" else found // np.uint8(step) if step > 1 else found
 
     return open_image(path, "mask", values)
+
+
+def _unusual_mask(image: Image.Image, path: Path, colors: Colors | None) -> np.ndarray:
+    """Values of a mask of several channels or of floating-point numbers."""
+    found = np.asarray(image)
+    if image.mode == "F" and (found == np.floor(found)).all() and np.abs(found).max() < 2**31:
+        return found.astype(np.int32)
+    if image.mode in ("LA", "RGB", "RGBA") and (image.mode[-1] != "A" or (found[..., -1] == 255).all()):
+        channels = found[..., :3] if image.mode != "LA" else found[..., :1]
+        first = channels[..., 0]
+        equal = bool((channels == first[..., None]).all())
+        if equal and not (colors and all((v, v, v) in colors for v in np.unique(first).tolist())):
+            return first
+        if colors:
+            return values_of_colors(channels, colors, path)
+    raise InputError(
+        f"mask {path} is an image of mode {image.mode}; a class mask has one channel that holds class numbers "
+        "(colored masks and panoptic PNGs must be converted first)"
+    )
 
 
 def _grey_step(image: Image.Image) -> int:
@@ -245,16 +276,26 @@ def open_image(path: Path, kind: str, read: Callable[[Image.Image], T], listed_b
         raise InputError(f"{kind} {path} is corrupt: {str(error) or type(error).__name__}") from None
 
 
+_NATURES: Final[tuple[tuple[bytes, str], ...]] = (
+    (rb"version https://git-lfs", "is a git-lfs pointer: fetch the image itself with git lfs pull"),
+    (rb"<!doctype html|<html", "is a web page: download the image again"),
+    (rb"<svg|<\?xml[^>]*>\s*(<!.*?>\s*)*<svg", "is a drawing (SVG): convert it to PNG"),
+    (rb"<", "is XML, perhaps the error of a server: download the image again"),
+    (rb"ii\*\0|mm\0\*", "is a TIFF of a kind that Pillow does not read: convert it to 8 bits a sample"),
+    (rb".{4}ftyp(heic|heix|hevc|mif1|msf1)", "is of the format HEIC, which is not read: convert it to JPEG or PNG"),
+    (rb"\x1f\x8b|pk\x03\x04|rar!|7z\xbc", "is an archive: unpack it"),
+    (rb"\x93numpy", "is an array of NumPy: convert it to PNG"),
+    (rb"#\?radiance|\x76\x2f\x31\x01", "is of a high dynamic range, which is not read: convert it to 8 or 16 bits"),
+    (rb"[\t\n\r -~]+\Z", "is corrupt: it holds text, perhaps the error of a server; download the image again"),
+)
+"""What the first bytes of a file are, in lower case, and what to do about it."""
+
+
 def _nature(path: Path) -> str:
     """What a file is that is no image which Pillow knows, for error messages."""
     with path.open("rb") as file:
-        begin = file.read(64).lstrip().lower()
-    if not begin:
+        begin = file.read(256).lower()
+    if not begin.strip():
         return "is empty"
-    if begin.startswith(b"version https://git-lfs"):
-        return "is a git-lfs pointer: fetch the image itself with git lfs pull"
-    if begin.startswith((b"<!doctype html", b"<html")):
-        return "is a web page: download the image again"
-    if begin.startswith((b"ii*\0", b"mm\0*")):
-        return "is a TIFF of a kind that Pillow does not read: convert it to 8 bits a sample"
-    return "is corrupt: its first bytes are of no image format that Pillow reads"
+    found = next((text for start, text in _NATURES if re.match(start, begin.lstrip(), re.DOTALL)), None)
+    return found or "is corrupt: its first bytes are of no image format that Pillow reads"

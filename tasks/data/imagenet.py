@@ -13,18 +13,25 @@ measured so, although a few images carry an orientation.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.base import DataNotes
 from ltrp_bench.tasks.data.class_order import class_name, ordered_classes
 from ltrp_bench.tasks.data.files.finder import FileFinder
-from ltrp_bench.tasks.data.files.listing import holds_files, list_files, list_folders
+from ltrp_bench.tasks.data.files.listing import (
+    IMAGE_SUFFIXES,
+    OTHER_IMAGE_SUFFIXES,
+    holds_files,
+    list_files,
+    list_folders,
+)
 from ltrp_bench.tasks.data.files.orientation import Exif
 from ltrp_bench.tasks.data.files.text import printable
-from ltrp_bench.tasks.data.folders import data_folder
-from ltrp_bench.tasks.data.imagenet_lists import find_map, read_map
+from ltrp_bench.tasks.data.folders import data_folder, image_folder
+from ltrp_bench.tasks.data.imagenet_lists import MapNotes, find_map, read_map
 from ltrp_bench.tasks.data.single_label import LabelledImageDataset, SingleLabelDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes, imagenet_wnids
 
@@ -47,13 +54,14 @@ class ImageNetDataset(LabelledImageDataset):
         labels: file that maps the images of a flat folder to classes; found by itself if it has a usual name.
         limit: maximum number of images; the first ones are used.
         upright: apply EXIF orientations.
+        strict: True to refuse a map with a line that cannot be used, or without an image.
 
     Attributes:
         wnids: WordNet ids of the categories.
 
     Raises:
         UsageError: no folder given. InputError: no images there; a class folder that is none of the 1,000; a flat
-            folder without a map; a map that cannot be read or lacks an image; an image in two class folders.
+            folder without a map; a map that cannot be read or lists no image; an image in two class folders.
     """
 
     def __init__(
@@ -64,18 +72,20 @@ class ImageNetDataset(LabelledImageDataset):
         *,
         limit: int | None = None,
         upright: bool = False,
+        strict: bool = False,
     ) -> None:
         root = data_folder(data, "ImageNet-1K")
         self.wnids = tuple(imagenet_classes())
-        folder = _image_folder(root, subset)
+        folder = image_folder(root, subset)
         classes = class_folders(folder)
+        notes = _folder_notes(folder, root, subset)
         if any(name in self.wnids for name in classes) and labels is None:
-            images = self._by_folder(classes)
+            images = self._by_folder(classes, notes)
         else:
-            images = self._by_map(root, folder, labels)
-        super().__init__(images, tuple(imagenet_classes().values()), limit=limit, upright=upright)
+            images = self._by_map(root, folder, labels, MapNotes(strict=strict, notes=notes))
+        super().__init__(images, tuple(imagenet_classes().values()), limit=limit, upright=upright, notes=notes)
 
-    def _by_folder(self, classes: Mapping[str, Path]) -> dict[str, tuple[Path, int]]:
+    def _by_folder(self, classes: Mapping[str, Path], notes: DataNotes) -> dict[str, tuple[Path, int]]:
         """id -> file and class of the images in class folders."""
         number = {wnid: i for i, wnid in enumerate(self.wnids)}
         other = [path for name, path in classes.items() if name not in number and holds_files(path)]
@@ -84,12 +94,14 @@ class ImageNetDataset(LabelledImageDataset):
                 f"{other[0]} is no class of ImageNet-1K (a folder must be named by one of its 1,000 wnids): "
                 "remove it, or rename all folders to use classes of your own"
             )
-        images = _gather({path: number[name] for name, path in classes.items() if name in number})
+        images = _gather({path: number[name] for name, path in classes.items() if name in number}, notes)
         if not images:
             raise InputError(f"no images in the class folders of {next(iter(classes.values())).parent}; {HOW_TO_GET}")
         return images
 
-    def _by_map(self, root: Path, folder: Path, labels: str | Path | None) -> dict[str, tuple[Path, int]]:
+    def _by_map(
+        self, root: Path, folder: Path, labels: str | Path | None, notes: MapNotes
+    ) -> dict[str, tuple[Path, int]]:
         """id -> file and class of the images in one folder; the map may list images that are not there."""
         files = list_files(folder)
         if not files:
@@ -97,16 +109,27 @@ class ImageNetDataset(LabelledImageDataset):
                 f"no images in {folder}, neither in class folders named by wnid nor in the folder itself; {HOW_TO_GET}"
             )
         path = find_map(root, folder, labels)
-        known = read_map(path, self.wnids)
-        names = {file: file.stem for file in files}
+        known = read_map(path, self.wnids, notes)
+        names = {file: file.name if file.name in known else file.stem for file in files}
         if any(name not in known for name in names.values()):
             finder = FileFinder(folder, by_stem=True)
-            names |= {file: name for name, file in finder.match(known).items() if file in names}
-            self.assumptions = finder.assumptions
+            there = set(names.values())
+            lacking = [name for name in known if name not in there and PurePath(name).stem not in there]
+            names |= {file: name for name, file in finder.match(lacking).items() if file in names}
+            for line in finder.assumptions:
+                notes.notes.assume(line)
         without = [file for file, name in names.items() if name not in known]
-        if without:
+        if len(without) == len(files):
             raise InputError(f"{len(without)} images in {folder} are not in {path}, e.g. {without[0].name}")
-        return _unique([(printable(file.stem), file, known[name]) for file, name in names.items()])
+        for file in without:
+            notes.fault("images", "left out: the list does not have them", f"{path} does not list {file.name}")
+        notes.notes.listed["images"] = len(files)
+        times = Counter(file.stem for file in files)
+        return {
+            printable(file.stem if times[file.stem] == 1 else file.name): (file, known[name])
+            for file, name in names.items()
+            if name in known
+        }
 
 
 class NumberedImageNetDataset(LabelledImageDataset):
@@ -119,11 +142,12 @@ class NumberedImageNetDataset(LabelledImageDataset):
     """
 
     def __init__(self, classes: Mapping[str, Path], *, limit: int | None = None, upright: bool = False) -> None:
-        images = _gather({path: int(name) for name, path in classes.items()})
-        super().__init__(images, tuple(imagenet_classes().values()), limit=limit, upright=upright)
-        self.assumptions = (
-            "class folders 0 to 999 are taken as indices of ImageNet-1K's sorted wnids, as ImageNet-V2 has them",
+        notes = DataNotes()
+        notes.assume(
+            "class folders 0 to 999 are taken as indices of ImageNet-1K's sorted wnids, as ImageNet-V2 has them"
         )
+        images = _gather({path: int(name) for name, path in classes.items()}, notes)
+        super().__init__(images, tuple(imagenet_classes().values()), limit=limit, upright=upright, notes=notes)
 
 
 class ImageFolderDataset(LabelledImageDataset):
@@ -151,17 +175,26 @@ class ImageFolderDataset(LabelledImageDataset):
         upright: bool = False,
     ) -> None:
         root = data_folder(data, "class folders with images")
-        folder = _image_folder(root, subset)
-        folders = {class_name(name): path for name, path in class_folders(folder).items()}
+        folder = image_folder(root, subset)
+        notes = _folder_notes(folder, root, subset)
+        folders: dict[str, list[Path]] = defaultdict(list)
+        for name, path in class_folders(folder).items():
+            folders[class_name(name)].append(path)
         if not folders:
             raise InputError(f"no class folders in {folder}: images must lie in one folder per class")
         names, assumptions = ordered_classes(folders, None if classes is None else Path(classes).expanduser())
-        empty = next((path for path in folders.values() if not holds_files(path)), None)
-        if empty is not None and classes is None:
-            raise InputError(f"class folder {empty} holds no images: remove it, or labels would shift unnoticed")
-        images = _gather({folders[name]: i for i, name in enumerate(names) if name in folders})
-        super().__init__(images, names, limit=limit, upright=upright)
-        self.assumptions = assumptions
+        for line in assumptions:
+            notes.assume(line)
+        for name, paths in folders.items():
+            if len(paths) > 1:
+                notes.assume(f"{len(paths)} class folders in {folder} are both {name!r}, and taken as one class")
+            if classes is None and not any(holds_files(path) for path in paths):
+                raise InputError(f"class folder {paths[0]} holds no images: remove it, or labels would shift unnoticed")
+        images = _gather({path: i for i, name in enumerate(names) for path in folders.get(name, ())}, notes)
+        for file in list_files(folder):
+            notes.count("images", "left out: they are in no class folder", f"first {printable(file.name)}")
+            notes.listed["images"] += 1
+        super().__init__(images, names, limit=limit, upright=upright, notes=notes)
 
 
 def find_labelled(
@@ -173,6 +206,7 @@ def find_labelled(
     imagenet_indices: bool = False,
     exif: Exif = "auto",
     limit: int | None = None,
+    strict: bool = False,
 ) -> SingleLabelDataset:
     """Returns ImageNet-1K if `data` looks like it, else a folder of class folders.
 
@@ -180,20 +214,20 @@ def find_labelled(
     given.
 
     Args:
-        data, subset, labels, limit: as for `ImageNetDataset`.
+        data, subset, labels, limit, strict: as for `ImageNetDataset`.
         classes: as for `ImageFolderDataset`; not for ImageNet-1K.
         imagenet_indices: True to take class folders 0 to 999 as ImageNet-1K's.
         exif: "apply" to apply EXIF orientations, which are ignored else.
     """
     root = data_folder(data, "images with one label each")
-    folders = class_folders(_image_folder(root, subset))
+    folders = class_folders(image_folder(root, subset))
     own = labels is None and (classes is not None or not set(folders) & set(imagenet_wnids()))
     if own and (classes is not None or any(holds_files(path) for path in folders.values())):
         numbers = sorted(int(name) for name in folders if name.isascii() and name.isdecimal())
         if imagenet_indices and classes is None and numbers == list(range(1000)) and len(folders) == 1000:
             return NumberedImageNetDataset(folders, limit=limit, upright=exif == "apply")
         return ImageFolderDataset(root, subset, classes, limit=limit, upright=exif == "apply")
-    return ImageNetDataset(root, subset, labels, limit=limit, upright=exif == "apply")
+    return ImageNetDataset(root, subset, labels, limit=limit, upright=exif == "apply", strict=strict)
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
@@ -201,25 +235,33 @@ def class_folders(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in list_folders(folder)}
 
 
-def _image_folder(root: Path, subset: str) -> Path:
-    """Finds DIR/SUBSET or Kaggle's DIR/ILSVRC/Data/CLS-LOC/SUBSET; else DIR itself."""
-    below = (root / subset, root / "ILSVRC" / "Data" / "CLS-LOC" / subset)
-    return next((path for path in below if path.is_dir()), root)
+def _folder_notes(folder: Path, root: Path, subset: str) -> DataNotes:
+    """Notes that say where the images are read from, if it is a folder of another name than the subset's."""
+    notes = DataNotes()
+    if folder not in (root, root / subset, root / "ILSVRC" / "Data" / "CLS-LOC" / subset):
+        notes.assume(f"images are read from {folder}")
+    return notes
 
 
-def _gather(folders: Mapping[Path, int]) -> dict[str, tuple[Path, int]]:
-    """id -> file and class of all images of class folders.
+def _gather(folders: Mapping[Path, int], notes: DataNotes) -> dict[str, tuple[Path, int]]:
+    """id -> file and class of all images of class folders; counts the images of formats that are not read.
 
     The id is the name of an official file, else CLASS/PATH, both without suffix; with it where files differ in their
     suffixes only.
     """
-    found = []
+    found, others = [], 0
     for folder, label in folders.items():
-        for file in list_files(folder, recursive=True):
+        for file in list_files(folder, (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES), recursive=True):
+            if file.suffix.lower() in OTHER_IMAGE_SUFFIXES:
+                others += 1
+                reason = f"left out: {file.suffix.lower()} is not read, convert them"
+                notes.count("images", reason, f"first {printable(str(file))}")
+                continue
             path = file.relative_to(folder.parent)
             official = _OFFICIAL.fullmatch(file.stem) is not None
             image_id = file.stem if official else path.with_suffix("").as_posix()
             found.append((image_id, path, file, label, official))
+    notes.listed["images"] = len(found) + others
     times = Counter(image_id for image_id, *_ in found)
     return _unique(
         [

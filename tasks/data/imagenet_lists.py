@@ -10,13 +10,16 @@ Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 20
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.base import DataNotes
 from ltrp_bench.tasks.data.files.listing import is_image
 from ltrp_bench.tasks.data.files.text import read_text
+from ltrp_bench.tasks.data.values import read_integer
 
 _KIT = Path("ILSVRC2012_devkit_t12") / "data"
 _KAGGLE = "LOC_val_solution.csv"
@@ -24,6 +27,30 @@ _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 NAMES = ("val.txt", "val_map.txt", "map.txt", _KAGGLE, _GROUND_TRUTH)
 """File names that are tried if no map is given, in this order."""
 _CLASSES = 1000
+_LINE = re.compile(r"\s*(.*?\S)\s*[\s,;]\s*([^\s,;]+)[\s,;]*$")
+_KAGGLE_HEADING = re.compile(r"imageid\s*[,;\t]", re.IGNORECASE)
+_KAGGLE_LINE = re.compile(r"\s*([^,;\t]*[^,;\t\s])\s*[,;\t]\s*\"?([^\s,;]+)")
+_NO_CLASS = "is neither a wnid of ImageNet-1K nor an index of 0 to 999"
+_HEADINGS = ("label", "labels", "class", "wnid", "index", "synset", "target")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapNotes:
+    """Notes that are taken while a map is read.
+
+    Attributes:
+        notes: gets the counts.
+        strict: True to raise InputError for the first line or image that must be left out.
+    """
+
+    notes: DataNotes
+    strict: bool = False
+
+    def fault(self, noun: str, reason: str, first: str) -> None:
+        """Count what is left out; InputError in strict mode."""
+        if self.strict:
+            raise InputError(f"{first} (--strict)")
+        self.notes.count(noun, reason, first)
 
 
 def find_map(root: Path, folder: Path, given: str | Path | None) -> Path:
@@ -53,44 +80,67 @@ def find_map(root: Path, folder: Path, given: str | Path | None) -> Path:
     return found
 
 
-def read_map(path: Path, wnids: Sequence[str]) -> dict[str, int]:
-    """Reads a map: image name without suffix -> index into `wnids`.
+def read_map(path: Path, wnids: Sequence[str], notes: MapNotes) -> dict[str, int]:
+    """Reads a map: image name without suffix -> index into `wnids`; with suffix where both names have an image.
 
     Args:
-        path: a file in one of the formats above, recognized by its first line.
+        path: a file in one of the formats above, recognized by its first line; commas and semicolons separate, too.
         wnids: sorted wnids of the classes.
+        notes: gets the number of lines without a class.
 
     Raises:
-        InputError: a file that cannot be read or has no such format; a line with a wnid or index that is no class;
-            ILSVRC's own ids without their meta.mat. One line that names file and line.
+        InputError: a file that cannot be read or has no such format; an index beyond the classes; an image with two
+            classes; ILSVRC's own ids without their meta.mat. One line that names file and line.
     """
     lines = read_text(path, names=True).splitlines()
     first = lines[0].strip() if lines else ""
-    if first.replace(" ", "").startswith("ImageId,"):
-        entries: Iterable[tuple[int, list[str]]] = (
-            (number, [row[0], *row[1].split()[:1]] if len(row) > 1 else row)
-            for number, row in enumerate(csv.reader(lines[1:]), start=2)
-        )
-    elif first.isdecimal():
+    if first.isdecimal():
         return _by_ground_truth(path, lines, wnids)
-    else:
-        entries = ((number, line.rsplit(None, 1)) for number, line in enumerate(lines, start=1))
     number_of = {wnid: i for i, wnid in enumerate(wnids)}
+    pattern = _LINE
+    if _KAGGLE_HEADING.match(first):
+        lines[0], pattern = "", _KAGGLE_LINE
     found: dict[str, int] = {}
-    for line, fields in entries:
-        if not fields:
+    names: dict[str, str] = {}
+    last = ""
+    for line, text in enumerate(lines, start=1):
+        fields = pattern.match(text)
+        if not text.strip() or (line == 1 and fields is not None and fields[2].lower() in _HEADINGS):
             continue
-        if len(fields) != 2:
-            raise InputError(f"{path}, line {line}: must be 'FILE WNID' or 'FILE INDEX', got {' '.join(fields)[:60]!r}")
-        label = int(fields[1]) if fields[1].isdecimal() else number_of.get(fields[1], -1)
+        label = None if fields is None else _label(fields[2], number_of)
+        if fields is None or label is None:
+            last = f"{path}, line {line}: must be 'FILE WNID' or 'FILE INDEX', got {text.strip()[:60]!r}"
+            if fields is not None:
+                last = f"{path}, line {line}: {fields[2]!r} {_NO_CLASS}"
+            notes.fault("lines", "left out: they name no class of ImageNet-1K", last)
+            continue
         if not 0 <= label < len(wnids):
-            raise InputError(f"{path}, line {line}: {fields[1]!r} is neither a wnid of ImageNet-1K nor 0 to 999")
-        name = _stem(fields[0])
-        if found.setdefault(name, label) != label:
-            raise InputError(f"{path}, line {line}: {fields[0]} occurs twice, with two classes")
+            from_one = f"; do they count from 1? {path.name} must count from 0" if label == len(wnids) else ""
+            raise InputError(f"{path}, line {line}: {fields[2]!r} {_NO_CLASS}{from_one}")
+        stem, name = _stem(fields[1]), PurePosixPath(fields[1].replace("\\", "/")).name
+        if found.setdefault(stem, label) != label:
+            if names[stem] == name:
+                raise InputError(f"{path}, line {line}: {fields[1]} occurs twice, with two classes")
+            found.setdefault(names[stem], found[stem])
+            if found.setdefault(name, label) != label:
+                raise InputError(f"{path}, line {line}: {fields[1]} occurs twice, with two classes")
+        names.setdefault(stem, name)
+    notes.notes.listed["lines"] = len(lines)
     if not found:
-        raise InputError(f"{path} lists no images: must have lines 'FILE WNID' or 'FILE INDEX'")
+        raise InputError(last or f"{path} lists no images: must have lines 'FILE WNID' or 'FILE INDEX'")
     return found
+
+
+def _label(text: str, number_of: Mapping[str, int]) -> int | None:
+    """Index that a wnid or a whole number means; None for anything else."""
+    if text.isdecimal():
+        return int(text)
+    if text in number_of:
+        return number_of[text]
+    try:
+        return read_integer(text)
+    except ValueError:
+        return None
 
 
 def _stem(name: str) -> str:

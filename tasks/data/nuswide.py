@@ -25,15 +25,17 @@ from ltrp_bench.tasks.data.decoding import read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.files.orientation import Exif
 from ltrp_bench.tasks.data.files.text import printable, read_lines
+from ltrp_bench.tasks.data.files.tree import FileTree
 from ltrp_bench.tasks.data.folders import data_folder
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
+from ltrp_bench.tasks.data.values import read_flag
 
 HOW_TO_GET = (
     "get the lists, concepts and ground truth from https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/"
     "NUS-WIDE.html and unpack them side by side"
 )
 _SUBSETS = {"train": "Train", "test": "Test"}
-_IMAGES = ("Flickr", "images", "Images")
+_IMAGES = ("Flickr", "images")
 _CONCEPTS = 81
 
 
@@ -48,6 +50,7 @@ class NusWideDataset(MultiLabelDataset):
         subset: "train" or "test".
         limit: maximum number of images; the first ones are used.
         exif: "apply" to apply EXIF orientations, which are ignored else.
+        strict: True to refuse a list that names an image twice.
 
     Raises:
         UsageError: no folder given, or no such subset. InputError: nothing found there, or lists that do not fit
@@ -57,23 +60,36 @@ class NusWideDataset(MultiLabelDataset):
     domain = "photos"
 
     def __init__(
-        self, data: str | Path | None, subset: str = "test", *, limit: int | None = None, exif: Exif = "auto"
+        self,
+        data: str | Path | None,
+        subset: str = "test",
+        *,
+        limit: int | None = None,
+        exif: Exif = "auto",
+        strict: bool = False,
     ) -> None:
-        root = data_folder(data, "NUS-WIDE")
+        root = FileTree(data_folder(data, "NUS-WIDE"))
         if subset not in _SUBSETS:
             raise UsageError(f"NUS-WIDE has no subset {subset!r}: there are {', '.join(_SUBSETS)}")
         part, self._upright = _SUBSETS[subset], exif == "apply"
         self.categories = tuple(_lines(_file(root, "ConceptsList/Concepts81.txt", "Concepts81.txt")))
         if len(set(self.categories)) != _CONCEPTS:
-            raise InputError(f"{root}: Concepts81.txt must list 81 concepts, got {len(set(self.categories))}")
+            raise InputError(f"{root.root}: Concepts81.txt must list 81 concepts, got {len(set(self.categories))}")
         listed = _file(root, f"ImageList/{part}Imagelist.txt", f"{part}Imagelist.txt")
         names = [PurePosixPath(line.replace("\\", "/")) for line in _lines(listed, names=True)]
         ids = [printable(name.with_suffix("").as_posix()) for name in names]
-        if not ids or len(set(ids)) != len(ids):
-            raise InputError(f"{listed} lists {'no images' if not ids else 'an image twice'}")
+        if not ids:
+            raise InputError(f"{listed} lists no images")
         labels = _read_labels(root, self.categories, part, len(ids))
-        order = sorted(range(len(ids)), key=ids.__getitem__)[: check_limit(limit)]
+        places = {image_id: i for i, image_id in reversed(list(enumerate(ids)))}  # the first of equal ones
+        order = [places[image_id] for image_id in sorted(places)][: check_limit(limit)]
         super().__init__([ids[i] for i in order])
+        for i, image_id in enumerate(ids if len(places) < len(ids) else ()):
+            if places[image_id] != i:
+                if strict:
+                    raise InputError(f"{listed} lists {image_id} twice (--strict)")
+                self.notes.count("images", "listed twice: the first counts", f"first {image_id}")
+                self.notes.listed["images"] = len(ids)
         self._labels = labels[order]
         self._files, self.assumptions = _find_images(_image_folder(root), [names[i] for i in order])
         self.revision = self._revision()
@@ -108,11 +124,11 @@ class NusWideDataset(MultiLabelDataset):
         """None: concepts are not localized."""
 
 
-def _file(root: Path, *tried: str) -> Path:
-    """The first existing file of `tried` below `root`; InputError if there is none."""
-    found = next((root / name for name in tried if (root / name).is_file()), None)
-    if found is None:
-        raise InputError(f"no NUS-WIDE in {root}: looked for {' or '.join(tried)}; {HOW_TO_GET}")
+def _file(tree: FileTree, *tried: str) -> Path:
+    """The first existing file of `tried`; InputError if there is none."""
+    found = tree.find(*tried)
+    if found is None or not found.is_file():
+        raise InputError(f"no NUS-WIDE in {tree.root}: looked for {' or '.join(tried)}; {HOW_TO_GET}")
     return found
 
 
@@ -121,28 +137,35 @@ def _lines(path: Path, *, names: bool = False) -> list[str]:
     return [line for line in read_lines(path, names=names) if line]
 
 
-def _read_labels(root: Path, concepts: tuple[str, ...], part: str, count: int) -> np.ndarray:
+def _read_labels(root: FileTree, concepts: tuple[str, ...], part: str, count: int) -> np.ndarray:
     """[count, 81] uint8 zeros and ones, images in the order of their list."""
     out = np.zeros((count, len(concepts)), np.uint8)
     for column, concept in enumerate(concepts):
         name = f"TrainTestLabels/Labels_{concept}_{part}.txt"
-        path = _file(root, f"Groundtruth/{name}", f"GroundTruth/{name}", name)
+        path = _file(root, f"Groundtruth/{name}", name)
         values = _lines(path)
         if len(values) != count:
             raise InputError(
                 f"{path} has {len(values)} labels, the list of images {count}: they must be from one release"
             )
-        wrong = next((i for i, value in enumerate(values) if value not in ("0", "1")), None)
-        if wrong is not None:
-            raise InputError(f"{path}: label {wrong + 1} must be 0 or 1, got {values[wrong][:40]!r}")
+        if not set(values) <= {"0", "1"}:
+            values = [_flag(value, f"{path}: label {number}") for number, value in enumerate(values, start=1)]
         out[:, column] = [value == "1" for value in values]
     return out
 
 
-def _image_folder(root: Path) -> Path:
-    found = next((root / name for name in _IMAGES if (root / name).is_dir()), None)
+def _flag(value: str, what: str) -> str:
+    """ "1" or "0"."""
+    try:
+        return str(int(read_flag(value)))
+    except ValueError as error:
+        raise InputError(f"{what} {error}") from None
+
+
+def _image_folder(tree: FileTree) -> Path:
+    found = tree.folder(*_IMAGES)
     if found is None:
-        raise InputError(f"no images of NUS-WIDE in {root}: looked for {'/ or '.join(_IMAGES)}/; {HOW_TO_GET}")
+        raise InputError(f"no images of NUS-WIDE in {tree.root}: looked for {'/ or '.join(_IMAGES)}/; {HOW_TO_GET}")
     return found
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from ltrp_bench.tasks.data.annotations import IGNORE_INDEX
 from ltrp_bench.tasks.data.base import ImageDataset, Omission
+from ltrp_bench.tasks.data.class_masks.folders import MaskFolder
+from ltrp_bench.tasks.data.class_masks.regions import MaskRegionDataset
 from ltrp_bench.tasks.data.files.orientation import Exif
-from ltrp_bench.tasks.data.mask_folders import MaskFolder
-from ltrp_bench.tasks.data.masks import MaskRegionDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 BACKGROUND: Final = "background"
@@ -54,7 +54,7 @@ class MaskSemanticDataset(SemanticDataset):
     """Class maps of a folder with masks.
 
     Args:
-        folder: found by a function of `mask_folders`.
+        folder: found by a function of `class_masks.layouts`.
         limit: maximum number of images; the first ones are used.
         background: mask value of background, if the benchmark counts it as a class (VOC: 0).
         exif: as for `MaskRegionDataset`.

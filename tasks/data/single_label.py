@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ltrp_bench.tasks.data.base import ImageDataset, check_limit
+from ltrp_bench.tasks.data.base import DataNotes, ImageDataset, check_limit
 from ltrp_bench.tasks.data.decoding import read_rgb, revision_tag
 
 
@@ -36,6 +36,7 @@ class LabelledImageDataset(SingleLabelDataset):
         categories: readable names in the order of the labels.
         limit: maximum number of images; the first ones in the order of their ids are used.
         upright: apply EXIF orientations.
+        notes: what was assumed and left out.
     """
 
     domain = "photos"
@@ -47,8 +48,11 @@ class LabelledImageDataset(SingleLabelDataset):
         *,
         limit: int | None = None,
         upright: bool = False,
+        notes: DataNotes | None = None,
     ) -> None:
         super().__init__(sorted(images)[: check_limit(limit)])
+        if notes is not None:
+            self.notes, self.assumptions = notes, tuple(notes.assumptions)
         self.categories, self._upright = tuple(categories), upright
         self._files, self._labels = zip(*(images[image_id] for image_id in self.ids), strict=True)
         digest = hashlib.sha256(json.dumps(self.categories).encode())

@@ -85,13 +85,13 @@ def read_id(value: object) -> Id:
     if isinstance(value, str):
         text = value.strip()
         if not text:
-            raise ValueError("must be an id, got empty text")
+            raise ValueError("must be a whole number or text, got empty text")
         if not _DECIMAL.fullmatch(text):
             return text
     try:
         return read_integer(value)
     except ValueError:
-        raise ValueError(f"must be an id, a whole number or text, got {shown(value)}") from None
+        raise ValueError(f"must be a whole number or text, got {shown(value)}") from None
 
 
 def read_name(value: object) -> str:

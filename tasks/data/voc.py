@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,28 +21,35 @@ import numpy as np
 from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation, box_rle
+from ltrp_bench.tasks.data.annotations import ImageAnnotations, box_rle
 from ltrp_bench.tasks.data.base import DataNotes, Omission, check_limit
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.decoding import open_image, read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
-from ltrp_bench.tasks.data.files.listing import list_files
+from ltrp_bench.tasks.data.files.listing import list_files, list_folders
 from ltrp_bench.tasks.data.files.orientation import Exif, decide
 from ltrp_bench.tasks.data.files.text import printable
-from ltrp_bench.tasks.data.folders import VOC_HOW_TO_GET, AnnotatedImages, data_folder, find_devkit, synonyms
+from ltrp_bench.tasks.data.files.tree import FileTree
+from ltrp_bench.tasks.data.folders import (
+    VOC_HOW_TO_GET,
+    AnnotatedImages,
+    data_folder,
+    find_devkit,
+    find_lists,
+    named_folder,
+    synonyms,
+)
 from ltrp_bench.tasks.data.image_labels import MultiLabelDataset
 from ltrp_bench.tasks.data.objects import ObjectDataset
-from ltrp_bench.tasks.data.values import read_flag, read_integer, read_number
+from ltrp_bench.tasks.data.voc_xml import VocReader
 
-_CLASSES = {name.casefold(): name for name in VOC_NAMES}
 _OTHER_LAYOUTS = (
     ("images", "Annotations"),
-    ("images", "annotations"),
+    ("images", "Annotations/xmls"),
     ("data", "labels"),
     ("images", "labels"),
     (".", "."),
 )
-_SLACK = 1.01  # pixels a box may reach beyond its image, as in COCO's files
 
 
 class VocDataset(ObjectDataset, MultiLabelDataset):
@@ -56,14 +62,16 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
             below VOCdevkit/.
         subset: the images listed in ImageSets/Main/SUBSET.txt; without ImageSets/Main/ all annotated images are taken.
         limit: maximum number of images; the first ones are used.
-        strict: True to refuse an object that must be left out or clipped.
+        annotations, images: folders of the XML files and of the images, where they are not to be searched for.
+        strict: True to refuse what must be left out or clipped.
+        zero_based: True for corners of boxes that are edges of pixels counted from 0.
         exif: what to do about an EXIF orientation that the annotated size does not decide.
 
     Raises:
-        UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there; a
-            listed image without an annotation; an annotation that is not VOC's XML; objects none of which can be used;
-            with `strict`, a box outside its image or an object of an unknown class. Later, by `pixels`: an image that
-            is missing, corrupt or of another size.
+        UsageError: no folder given, two years in it, or a subset without a list. InputError: nothing found there;
+            annotations or objects none of which can be used; with `strict`, an annotation that is not VOC's XML, a
+            listed image without one, a box outside its image or an object of an unknown class. Later, by `pixels`: an
+            image that is missing, corrupt or of another size.
     """
 
     domain = "photos"
@@ -75,43 +83,76 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         subset: str = "val",
         *,
         limit: int | None = None,
+        annotations: str | Path | None = None,
+        images: str | Path | None = None,
         strict: bool = False,
+        zero_based: bool = False,
         exif: Exif = "auto",
     ) -> None:
-        files = _find_files(data, subset)
+        files = _find_files(data, subset, annotations, images)
         self.devkit = files.devkit
-        images = AnnotatedImages(
+        notes = DataNotes()
+        listed = AnnotatedImages(
             annotations=files.annotations,
-            suffix=".xml",
+            suffixes=(".xml",),
             kind=("an annotation", "annotations"),
-            lists=self.devkit / "ImageSets" / "Main",
+            lists=find_lists(self.devkit, "Main"),
             how_to_get=VOC_HOW_TO_GET,
+            strict=strict,
+            notes=notes,
         )
-        stems = sorted(images.stems(subset))[: check_limit(limit)]
-        super().__init__([printable(stem) for stem in stems])
-        finder = FileFinder(files.images, by_stem=True)
+        names = sorted(listed.stems(subset))
+        stems = names[: check_limit(limit)]
+        finder, by_name = FileFinder(files.images, by_stem=True), FileFinder(files.images)
         found = finder.match(stems)
-        self._files = [found[stem] for stem in stems]
         digest = hashlib.sha256()
+        self._files: list[Path] = []
         self._images: list[ImageAnnotations] = []
-        self._annotated = 0
-        for stem, path in zip(stems, self._files, strict=True):
-            annotation = images.path(stem)
-            raw = _read(annotation)
-            reader = VocReader(annotation, printable(stem), strict=strict, notes=self.notes)
-            self._images.append(reader.read(raw, partial(open_image, path, "image", _size_of)))
+        self._annotated = from_zero = 0
+        renamed: list[str] = []
+        for stem in stems:
+            raw = _read(listed.path(stem))
+            try:
+                reader = VocReader(
+                    listed.path(stem), raw, printable(stem), strict=strict, zero_based=zero_based, notes=notes
+                )
+            except InputError as error:
+                if strict:
+                    raise InputError(f"{error} (--strict)") from None
+                notes.count("images", "left out: their annotations cannot be read", str(error))
+                continue
+            path = found[stem]
+            if not path.is_file() and (named := by_name.find(reader.file_name or ".")) is not None:
+                path = named
+                renamed.append(f"{printable(stem)} is {printable(named.name)}")
+            self._images.append(reader.read(partial(open_image, path, "image", _size_of)))
             self._annotated += reader.annotated
+            from_zero += reader.from_zero
             size = path.stat().st_size if path.is_file() else -1
             digest.update(json.dumps([stem, size, hashlib.sha256(raw).hexdigest()]).encode())
-        digest.update(revision_tag(self._files))
+            self._files.append(path)
+        notes.listed.setdefault("images", len(stems))
+        if renamed:
+            notes.assume(f"{len(renamed)} images are those that their <filename> names: {renamed[0]}")
+        if listed.lists is None:
+            _count_bare(names, finder, self._files, notes)
+        super().__init__([image.image_id for image in self._images])
+        self.notes = notes
+        digest.update(revision_tag(self._files) + b"boxes from 0" * zero_based)
         sizes = (partial(_size, image) for image in self._images)
         self._orientations = decide(zip(self._files, sizes, strict=True), exif)
         self.revision = self._orientations.revision(digest.hexdigest())
+        if from_zero:
+            notes.assume(
+                f"{from_zero} boxes begin at pixel 0, which VOC does not have: it counts from 1, and so all are read; "
+                "--task-option zero_based=true reads corners as edges of pixels from 0"
+            )
         layout = (files.assumption,) if files.assumption else ()
-        self.assumptions = (*layout, *finder.assumptions, *self._orientations.assumptions)
-        if self._annotated and not any(image.objects for image in self._images):
-            first = next(one.first for one in self.omissions() if one.noun == "objects")
-            raise InputError(f"none of the {self._annotated} objects can be used: {first}")
+        self.assumptions = (*layout, *notes.assumptions, *finder.assumptions, *self._orientations.assumptions)
+        if not self._images or (self._annotated and not any(image.objects for image in self._images)):
+            noun, number = ("objects", self._annotated) if self._images else ("annotations", len(stems))
+            first = next((one.first for one in self.omissions() if one.first), "")
+            raise InputError(f"none of the {number} {noun} can be used: {first}")
 
     def omissions(self) -> list[Omission]:
         """What was changed and left out of the images in use."""
@@ -169,131 +210,65 @@ class _Files:
     assumption: str = ""
 
 
-def _find_files(data: str | Path | None, subset: str) -> _Files:
-    """Folders of a devkit, or of a data set as Label Studio, FiftyOne or Roboflow write it."""
-    try:
-        devkit = find_devkit(data, ("JPEGImages", "Annotations"))
-        return _Files(devkit, devkit / "JPEGImages", devkit / "Annotations")
-    except InputError:
+def _find_files(
+    data: str | Path | None, subset: str, annotations: str | Path | None, images: str | Path | None
+) -> _Files:
+    """Folders of a devkit, or of a data set as Label Studio, FiftyOne, Roboflow and others write it."""
+    if annotations is not None or images is not None:
         root = data_folder(data, "VOC's annotations")
-        below = [root, *(root / name for name in (subset, *synonyms(subset)))]
+        tree = FileTree(root)
+        found = [
+            tree.folder(usual) or root if given is None else named_folder(root, given, option)
+            for given, usual, option in ((images, "JPEGImages", "images"), (annotations, "Annotations", "annotations"))
+        ]
+        return _Files(root, found[0], found[1])
+    try:
+        devkit = find_devkit(data, [("JPEGImages", "Annotations")])
+        tree = FileTree(devkit)
+        return _Files(devkit, tree.path("JPEGImages"), tree.path("Annotations"))
+    except InputError as error:
+        root = data_folder(data, "VOC's annotations")
+        tree = FileTree(root)
+        below = [root, *(path for name in (subset, *synonyms(subset)) if (path := tree.folder(name)) is not None)]
         for top in below:
-            for pair in _OTHER_LAYOUTS:
-                images, annotations = (top / name for name in pair)
-                if images.is_dir() and annotations.is_dir() and list_files(annotations, (".xml",)):
-                    line = f"annotations are read from {annotations}, images from {images}"
-                    return _Files(top, images, annotations, line)
-        raise
+            inside = FileTree(top)
+            for names in _OTHER_LAYOUTS:
+                pair = [inside.folder(name) for name in names]
+                if pair[0] is not None and pair[1] is not None and list_files(pair[1], (".xml",)):
+                    line = f"annotations are read from {pair[1]}, images from {pair[0]}"
+                    return _Files(top, pair[0], pair[1], line)
+        others = sorted(path.name for path in list_folders(root) if list_files(path, (".xml",)) and list_files(path))
+        if others:
+            raise InputError(
+                f"no subset {subset!r} in {root}: there are {', '.join(others)}; choose by --task-option subset=NAME, "
+                "or name folders with --task-option annotations=DIR and --task-option images=DIR"
+            ) from None
+        raise InputError(
+            f"{error}; other folders are named by --task-option annotations=DIR and --task-option images=DIR"
+        ) from None
 
 
-class _NoDoctype(ET.TreeBuilder):
-    """Tree builder that refuses a document type.
-
-    Only a document type can declare entities, through which XML reads other files or grows in memory. VOC's files
-    have none, so that with this check the parser of the standard library is safe.
-    """
-
-    def doctype(self, name: str, public: str | None, system: str | None) -> None:
-        raise ValueError("it declares a document type, which no VOC annotation does")
-
-
-class VocReader:
-    """Reader of one annotation file; what it changes and leaves out is counted.
+def _count_bare(stems: Sequence[str], finder: FileFinder, used: Collection[Path], notes: DataNotes) -> None:
+    """Count the images without annotation.
 
     Args:
-        path: the file, for messages.
-        image_id: id of the result.
-        strict: True to raise InputError for an object that must be left out or clipped.
-        notes: gets the counts.
-
-    Attributes:
-        annotated: number of objects in the file.
+        stems: names of all annotations.
+        finder: finds the images.
+        used: images in use, whose names may be others.
+        notes: gets the count.
     """
-
-    def __init__(self, path: Path, image_id: str, *, strict: bool, notes: DataNotes) -> None:
-        self._path, self._image_id, self._strict, self._notes = path, image_id, strict, notes
-        self.annotated = 0
-
-    def read(self, raw: bytes, file_size: Callable[[], tuple[int, int]]) -> ImageAnnotations:
-        """The objects of an image.
-
-        Args:
-            raw: bytes of the file.
-            file_size: gives (width, height) of the image file, for annotations that do not.
-
-        Raises:
-            InputError: not VOC's XML, a size that is neither given nor to be found, or, in strict mode, a box outside
-                the image or a class that is none of the twenty.
-        """
-        try:
-            root = ET.fromstring(raw, ET.XMLParser(target=_NoDoctype()))
-        except (ET.ParseError, ValueError, LookupError) as error:
-            raise InputError(f"annotation {self._path} is not valid XML: {' '.join(str(error).split())}") from None
-        width, height = self._size(root, file_size)
-        objects = []
-        self.annotated = len(root.findall("object"))
-        for number, node in enumerate(root.findall("object"), start=1):
-            what = f"object {number}"
-            try:
-                objects.append(self._object(node, what, width, height))
-            except ValueError as error:
-                self._fault("left out: their annotations cannot be used", f"{what} {error}")
-        return ImageAnnotations(self._image_id, height, width, objects)
-
-    def _size(self, root: ET.Element, file_size: Callable[[], tuple[int, int]]) -> tuple[int, int]:
-        """(width, height); that of the image file where the annotation gives none, or 0 as labelImg does."""
-        try:
-            sides = [read_integer(_text(root, f"size/{side}")) for side in ("width", "height")]
-        except ValueError:
-            sides = [0, 0]
-        if min(sides) >= 1:
-            return sides[0], sides[1]
-        self._notes.count("images", "without a size: that of the file is taken", f"first {self._image_id}")
-        return file_size()
-
-    def _object(self, node: ET.Element, what: str, width: int, height: int) -> ObjectAnnotation:
-        written = _text(node, "name")
-        category = _CLASSES.get(written.casefold())
-        if category is None:
-            raise ValueError(
-                f"is of class {written!r}, which is none of VOC's {len(VOC_NAMES)} "
-                f"({', '.join(list(VOC_NAMES)[:3])}, …)"
-            )
-        try:
-            corners = [read_number(_text(node, f"bndbox/{name}")) for name in ("xmin", "ymin", "xmax", "ymax")]
-        except ValueError as error:
-            raise ValueError(f"({category}) has a bndbox with a corner that {error}") from None
-        left, top, right, bottom = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
-        described = (
-            f"({category}) has the box xmin={corners[0]:g}, ymin={corners[1]:g}, xmax={corners[2]:g}, "
-            f"ymax={corners[3]:g}, which is empty or outside its image of {width}x{height}"
-        )
-        if right <= left or bottom <= top or left >= width or top >= height or right <= 0 or bottom <= 0:
-            raise ValueError(described)
-        if min(left, top) < -_SLACK or right > width + _SLACK or bottom > height + _SLACK:
-            self._fault("clipped to their images", f"{what} {described}")
-            left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-        try:
-            difficult = read_flag(_text(node, "difficult"))
-        except ValueError as error:
-            raise ValueError(f"({category}) has a <difficult> that {error}") from None
-        box = (left, top, right - left, bottom - top)
-        return ObjectAnnotation(category, box, box[2] * box[3], crowd=difficult)
-
-    def _fault(self, reason: str, described: str) -> None:
-        line = f"annotation {self._path}: {described}"
-        if self._strict:
-            raise InputError(f"{line} (--strict)")
-        self._notes.count("objects", reason, line)
+    bare = finder.stems.keys() - set(stems)
+    if bare:
+        taken = {*finder.match(stems).values(), *used}
+        bare = {stem for stem in bare if finder.stems[stem][0] not in taken}
+    for stem in sorted(bare):
+        notes.count("images", "left out: they have no annotation", f"first {printable(stem)}")
+    if bare:
+        notes.listed["images"] = len(finder.stems)
 
 
 def _size_of(image: Image.Image) -> tuple[int, int]:
     return image.size
-
-
-def _text(node: ET.Element, tag: str) -> str:
-    """Text of an element; empty if it is missing."""
-    return (node.findtext(tag) or "").strip()
 
 
 def _read(path: Path) -> bytes:

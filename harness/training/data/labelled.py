@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,25 +12,24 @@ from torch import Tensor
 
 from ltrp_bench.harness.training.augmentation import Augmentation
 from ltrp_bench.harness.training.data.drawn_images import DrawnImages
+from ltrp_bench.harness.training.data.file_options import file_options
 from ltrp_bench.harness.training.data.geometry import image_tensor
 from ltrp_bench.harness.training.data.order import TrainingStream
+from ltrp_bench.harness.training.options.training import NO_OPTIONS, FileOptions
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.base import ImageDataset
-from ltrp_bench.tasks.data.coco import CocoDataset
-from ltrp_bench.tasks.data.folders import data_folder
-from ltrp_bench.tasks.data.image_labels import MultiLabelDataset, as_multilabel, label_vector
-from ltrp_bench.tasks.data.imagenet import find_labelled
-from ltrp_bench.tasks.data.nuswide import NusWideDataset
+from ltrp_bench.tasks.data.folders import data_folder, image_folder
+from ltrp_bench.tasks.data.image_labels import as_multilabel, label_vector
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS, WORLD_VERSION, ShapesWorld
-from ltrp_bench.tasks.data.single_label import SingleLabelDataset
-from ltrp_bench.tasks.data.voc import VocDataset
+from ltrp_bench.tasks.data_sources import open_labelled, open_nuswide, open_objects
+from ltrp_bench.tasks.options import AnnotatedData, FolderData, ImageNetData, VocData
 
-FORMATS: dict[str, tuple[Callable[..., Any], str]] = {
-    "coco": (CocoDataset, "train2017"),
-    "voc": (VocDataset, "trainval"),
-    "nuswide": (NusWideDataset, "train"),
+FORMATS: dict[str, tuple[type[FolderData], str]] = {
+    "coco": (AnnotatedData, "train2017"),
+    "voc": (VocData, "trainval"),
+    "nuswide": (FolderData, "train"),
 }
-"""Data sets with several labels per image, and their training subsets."""
+"""Format with several labels per image -> options of its files, and its training subset."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +57,17 @@ class TrainingSet:
     assumptions: tuple[str, ...] = ()
 
 
-def class_folders(data: str | Path, subset: str = "train") -> TrainingSet:
+def class_folders(data: str | Path, subset: str = "train", files: FileOptions = NO_OPTIONS) -> TrainingSet:
     """Training images of ImageNet-1K, or of any folder of class folders, from DIR/SUBSET (or Kaggle's layout).
 
     Raises:
         InputError: the folder is missing or has no images, see `tasks.data.imagenet`.
     """
     root = data_folder(data, "training images in class folders below train/")
-    below = (root / subset, root / "ILSVRC" / "Data" / "CLS-LOC" / subset)
-    if not any(folder.is_dir() for folder in below):
+    if image_folder(root, subset) == root:
         raise InputError(f"no folder {subset}/ in {root}: training images lie in {subset}/CLASS/ (--subset)")
-    source: SingleLabelDataset = find_labelled(root, subset)
+    options = file_options(ImageNetData, files.task_option, data=root, subset=subset, strict=files.strict)
+    source = open_labelled(options)
 
     def sample(index: int) -> tuple[np.ndarray, np.ndarray]:
         return source.pixels(index), np.array(source.label(index), np.int64)
@@ -77,19 +75,23 @@ def class_folders(data: str | Path, subset: str = "train") -> TrainingSet:
     return _files("images", source, sample)
 
 
-def multilabel_files(data: str | Path, form: str = "coco", subset: str | None = None) -> TrainingSet:
+def multilabel_files(
+    data: str | Path, form: str = "coco", subset: str | None = None, files: FileOptions = NO_OPTIONS
+) -> TrainingSet:
     """Images with several labels each, of a data set in COCO's format, a VOC devkit, or NUS-WIDE.
 
     Args:
         data: folder of the data set.
         form: its format, a key of `FORMATS`.
         subset: name of the subset; None for the training images.
+        files: what is known about its files.
 
     Raises:
         InputError: files are missing or not in this format.
     """
-    make, usual = FORMATS[form]
-    source: MultiLabelDataset = as_multilabel(make(data, subset or usual))
+    kind, usual = FORMATS[form]
+    options = file_options(kind, files.task_option, data=data, subset=subset or usual, strict=files.strict)
+    source = as_multilabel(open_nuswide(options) if form == "nuswide" else open_objects(options))
 
     def sample(index: int) -> tuple[np.ndarray, np.ndarray]:
         return source.pixels(index), label_vector(source, index)
@@ -105,7 +107,7 @@ def _files(name: str, source: ImageDataset, sample: Callable[[int], tuple[np.nda
         source.revision,
         sample,
         ids=source.ids,
-        assumptions=(*source.assumptions, *(omission.line for omission in source.omissions())),
+        assumptions=source.remarks,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +12,27 @@ from torchvision.transforms import v2
 
 from ltrp_bench.harness.training.augmentation import seeded
 from ltrp_bench.harness.training.data.drawn_images import DrawnImages
+from ltrp_bench.harness.training.data.file_options import file_options
 from ltrp_bench.harness.training.data.geometry import image_tensor, random_turn, turned
 from ltrp_bench.harness.training.data.order import TrainingStream
 from ltrp_bench.harness.training.data.unlabelled import shapes_revision
+from ltrp_bench.harness.training.options.training import NO_OPTIONS, FileOptions
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.data.mask_folders import MaskFolder, find_ade20k, find_context, find_stuff, find_voc
 from ltrp_bench.tasks.data.semantic import MaskSemanticDataset
 from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS, ShapesWorld
+from ltrp_bench.tasks.data_sources import open_masks
+from ltrp_bench.tasks.options import MaskData, NumberedData
 
 IGNORE_INDEX = 255
 """Value of pixels without a class in the class maps."""
 
-FORMATS: dict[str, tuple[Callable[..., MaskFolder], str, int | None]] = {
-    "ade20k": (find_ade20k, "training", None),
-    "voc": (find_voc, "train", 0),
-    "context": (find_context, "train", None),
-    "cocostuff": (find_stuff, "train2017", None),
+FORMATS: dict[str, tuple[str, type[MaskData], str, int | None]] = {
+    "ade20k": ("ade20k", NumberedData, "training", None),
+    "voc": ("voc", MaskData, "train", 0),
+    "context": ("context", NumberedData, "train", None),
+    "cocostuff": ("stuff", MaskData, "train2017", None),
 }
-"""Format -> function that finds its files, training subset, and mask value of background if that is a class."""
+"""Format -> data set, options of its files, training subset, and mask value of background if that is a class."""
 
 
 class SemanticShapes(TrainingStream):
@@ -76,7 +78,7 @@ class SemanticFiles(TrainingStream):
             raise UsageError(f"{len(source.classes)} classes: a segmentor is trained on {IGNORE_INDEX} at most")
         super().__init__(len(source), length, seed)
         self.source, self.size, self.revision = source, size, source.revision
-        self.assumptions = source.assumptions
+        self.assumptions = source.remarks
         fill = {tv_tensors.Image: [255 * m for m in mean], tv_tensors.Mask: IGNORE_INDEX}
         self._augment = v2.Compose(
             [
@@ -101,16 +103,21 @@ class SemanticFiles(TrainingStream):
         return image.as_subclass(Tensor).contiguous(), mask.as_subclass(Tensor).contiguous()
 
 
-def semantic_files(data: str | Path, form: str, subset: str | None = None) -> MaskSemanticDataset:
+def semantic_files(
+    data: str | Path, form: str, subset: str | None = None, files: FileOptions = NO_OPTIONS
+) -> MaskSemanticDataset:
     """A segmentation data set to train on.
 
     Args:
         data: its folder.
         form: its format, a key of `FORMATS`.
         subset: name of the subset; None for the training images.
+        files: what is known about its files.
 
     Raises:
         InputError: files are missing or not in this format.
     """
-    find, usual, background = FORMATS[form]
-    return MaskSemanticDataset(find(data, subset or usual), background=background)
+    dataset, kind, usual, background = FORMATS[form]
+    options = file_options(kind, files.task_option, data=data, subset=subset or usual, strict=files.strict)
+    folder = open_masks(dataset, options)
+    return MaskSemanticDataset(folder, limit=options.limit, background=background, exif=options.exif)

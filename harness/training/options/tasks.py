@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from ltrp_bench.harness.training.options.training import Pool, Stem, TrainingOptions
+from ltrp_bench.harness.training.options.training import FileOptions, Pool, Stem, TrainingOptions
 
 NUM_IMAGES: Final = {"help": "Number of different images of shapes.", "min": 1, "flag": "--pictures"}
+DATA: Final = {"help": "`shapes`, or the folder of a data set; of the format coco also its JSON file."}
 IMAGE_SIZE: Final = {"help": "Side of the input in pixels; by default that of the weights.", "min": 8}
 STEM: Final = {"help": "Patch embedding; by default that of the weights."}
 INIT: Final = {
@@ -56,7 +57,7 @@ small, so all layers have the same learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierOptions(FineTuningOptions):
+class ClassifierOptions(FileOptions, FineTuningOptions):
     """Options of a single-label classifier."""
 
     data: str = field(
@@ -81,10 +82,10 @@ SHAPES_CLASSIFIER: Final[Mapping[str, Any]] = {**SHAPES_TUNING, "mixup": 0.0, "c
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiLabelOptions(FineTuningOptions):
+class MultiLabelOptions(FileOptions, FineTuningOptions):
     """Options of a multi-label classifier: ML-Decoder (WACV 2023) and asymmetric loss (ICCV 2021), Ridnik et al."""
 
-    data: str = field(default="shapes", metadata={"help": "`shapes`, or the folder of a data set."})
+    data: str = field(default="shapes", metadata=DATA)
     form: Literal["coco", "voc", "nuswide"] = field(
         default="coco", metadata={"help": "Format of the data set.", "flag": "--format"}
     )
@@ -146,13 +147,13 @@ class TaskTrainingOptions(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentorOptions:
+class SegmentorOptions(FileOptions):
     """Options of a plain ViT with a light segmentation head.
 
     If `init` is a segmentor of the same classes, its head and stem stay.
     """
 
-    data: str = field(default="shapes", metadata={"help": "`shapes`, or the folder of a data set."})
+    data: str = field(default="shapes", metadata=DATA)
     form: Literal["ade20k", "voc", "context", "cocostuff"] = field(
         default="ade20k", metadata={"help": "Format of the data set.", "flag": "--format"}
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Amp = Literal["none", "float16", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -21,6 +21,27 @@ Pool = Literal["token", "avg"]
 
 SHAPES = "shapes"
 """Name of the built-in data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """What a training may be told about the files of its data set, by the options that tasks have."""
+
+    task_option: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Option of the data set, as of the task on it: annotations, images, masks, classes, labels, exif, "
+            "zero_based, limit; repeat.",
+            "metavar": "key=value",
+        },
+    )
+    strict: bool = field(
+        default=False, metadata={"help": "Refuse annotations and files that would be left out or changed."}
+    )
+
+
+NO_OPTIONS: Final = FileOptions()
+"""Nothing is said about the files."""
 
 # What makes the weights: the keys of training.json and of the cards. Paths, device and the like are left out.
 RECIPE_KEYS = ("iterations", "batch_size", "lr", "weight_decay", "betas", "clip", "accumulate", "amp", "seed")

@@ -40,7 +40,7 @@ def classifier_data(options: ClassifierOptions) -> TrainingSet:
     """The training images that the options name; `InputError` if they are missing."""
     if options.data == SHAPES:
         return labelled_shapes(options.num_images, "single-object")
-    return class_folders(options.data, options.subset)
+    return class_folders(options.data, options.subset, options)
 
 
 def train_classifier(

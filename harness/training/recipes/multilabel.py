@@ -39,7 +39,7 @@ def multilabel_data(options: MultiLabelOptions) -> TrainingSet:
     """The training images that the options name; `InputError` if they are missing."""
     if options.data == SHAPES:
         return labelled_shapes(options.num_images, "scenes")
-    return multilabel_files(options.data, options.form, options.subset)
+    return multilabel_files(options.data, options.form, options.subset, options)
 
 
 def train_multilabel(

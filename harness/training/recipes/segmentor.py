@@ -44,7 +44,7 @@ def train_segmentor(
     """
     shapes = options.data == SHAPES
     init = initial_weights(options.init, shapes)
-    source = None if shapes else semantic_files(options.data, options.form, options.subset)
+    source = None if shapes else semantic_files(options.data, options.form, options.subset, options)
     torch.manual_seed(training.seed)
     classes = (BACKGROUND, *CATEGORIES) if source is None else source.classes
     config, state = _initial_segmentor(init, options, classes)

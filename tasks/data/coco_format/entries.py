@@ -6,7 +6,7 @@ An entry that cannot be used is left out and counted in the notes; in strict mod
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -83,6 +83,7 @@ class CocoReading:
         changed: names of the corrections that lead to other results than the file as it stands did in versions before
             0.2, which enter the revision.
         entries: image id -> number of its annotations in the file, used or not.
+        as_corners: number of boxes that are the corners of their masks.
     """
 
     path: Path
@@ -90,6 +91,7 @@ class CocoReading:
     notes: DataNotes
     changed: set[str] = field(default_factory=set)
     entries: Counter[str] = field(default_factory=Counter)
+    as_corners: int = 0
 
     def fault(self, noun: str, reason: str, first: str, image: Id | None = None) -> None:
         """Count an entry that is left out or changed; InputError in strict mode."""
@@ -119,6 +121,17 @@ class CocoReading:
             raise InputError(f"{self.path} lists no images" + (f" that can be used: {last}" if last else ""))
         return {key: images[key] for key in sorted(images, key=id_order)}
 
+    def count_shared_files(self, images: Iterable[CocoImage]) -> None:
+        """Count the images that are the same file as another: they count as often as they are listed."""
+        owners: dict[str, CocoImage] = {}
+        for image in images:
+            other = owners.setdefault(image.file_name, image)
+            if other is not image:
+                first = f"{image.file_name} has the ids {other.id} and {image.id}"
+                self.notes.count(
+                    "images", "listed under several ids, and counted each time", first, image=str(image.id)
+                )
+
     def _image(self, entry: Any) -> CocoImage:
         image_id = read_member(entry, "id", read_id)
         name = entry.get("file_name")
@@ -126,7 +139,8 @@ class CocoReading:
             # LVIS gives the address alone: .../val2017/000000000139.jpg.
             name = "/".join(PurePosixPath(unquote(urlsplit(entry["coco_url"]).path)).parts[-2:])
         if not isinstance(name, str) or not name.strip():
-            raise ValueError("has no file_name")
+            given = name is not None and name != ""
+            raise ValueError(f"has a file_name that is no text: {shown(name)}" if given else "has no file_name")
         sides = []
         for side in ("height", "width"):
             try:
@@ -149,12 +163,13 @@ class CocoReading:
         """
         found: dict[Id, str] = {}
         supers: dict[Id, str] = {}
+        last = ""
         for place, entry in enumerate(entries):
             try:
                 key, name = read_member(entry, "id", read_id), read_member(entry, "name", read_name)
             except ValueError as error:
-                described = f"category {described_id(entry, place)} {error}"
-                self.fault("categories", "left out: their entries cannot be used", described)
+                last = f"category {described_id(entry, place)} {error}"
+                self.fault("categories", "left out: their entries cannot be used", last)
                 continue
             if found.setdefault(key, name) != name:
                 raise InputError(f"{self.path}: category id {key} occurs twice, for {found[key]!r} and {name!r}")
@@ -177,7 +192,7 @@ class CocoReading:
                     f"{self.path}: a category name occurs twice, {name!r} (ids {keys[0]} and {keys[1]}): rename one"
                 )
         if not found:
-            raise InputError(f"{self.path} lists no categories")
+            raise InputError(f"{self.path} lists no categories" + (f" that can be used: {last}" if last else ""))
         return {key: found[key] for key in sorted(found, key=id_order)}
 
 
@@ -205,7 +220,7 @@ def read_member(entry: Any, key: str, reader: Any) -> Any:
     try:
         return reader(value)
     except ValueError as error:
-        raise ValueError(f"has a {key} that {error}") from None
+        raise ValueError(f"has a wrong {key}: it {error}") from None
 
 
 def described_id(entry: Any, place: int) -> str:

@@ -18,11 +18,13 @@ from ltrp_bench.tasks.data.base import DataNotes, Omission
 from ltrp_bench.tasks.data.coco_format.entries import CocoImage, CocoReading, used_categories
 from ltrp_bench.tasks.data.coco_format.layout import find_coco
 from ltrp_bench.tasks.data.coco_format.objects import read_objects
+from ltrp_bench.tasks.data.coco_format.other_formats import what_is_wrong
 from ltrp_bench.tasks.data.decoding import open_image, read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.values import Id
 
 _LFS_POINTER = b"version https://git-lfs"
+_GZIP = b"\x1f\x8b"
 
 
 class CocoFolder:
@@ -66,6 +68,7 @@ class CocoFolder:
         self.notes = DataNotes()
         reading = CocoReading(path=self.annotations, strict=strict, notes=self.notes)
         found = reading.images(content["images"])
+        reading.count_shared_files(found.values())
         self.folder = layout.image_folder([image.file_name for image in found.values()])
         if layout.assumed:
             self.notes.assume(f"annotations are read from {self.annotations}, images from {self.folder}")
@@ -75,7 +78,8 @@ class CocoFolder:
         self.images = list(self._by_id.values())
         self.categories = reading.categories(content["categories"], used_categories(content["annotations"]))
         self.objects = read_objects(reading, content["annotations"], self._by_id, self.categories)
-        self._entries, self._annotated = reading.entries, len(content["annotations"])
+        self._entries = reading.entries
+        self.notes.listed = {key: len(content[key]) for key in ("images", "annotations", "categories")}
         self.assumptions = (*finder.assumptions, *self.notes.assumptions)
         digest = hashlib.sha256(raw)
         if reading.changed:
@@ -83,11 +87,13 @@ class CocoFolder:
         self._digest = digest.digest()
 
     def _sized(self, image: CocoImage) -> CocoImage:
-        """The entry with the size of its file, if the JSON file gives none."""
+        """The entry with the size of its file, if the JSON file gives none; with size 0 if it cannot be read either."""
         if image.height > 0 and image.width > 0:
             return image
-        listed = f" ({self.annotations.name} lists it as id {image.id}, without its height and width)"
-        width, height = open_image(self.files[image.file_name], "image", lambda opened: opened.size, listed)
+        try:
+            width, height = open_image(self.files[image.file_name], "image", lambda opened: opened.size)
+        except InputError:  # reported when the image is used
+            return replace(image, height=0, width=0)
         self.notes.count("images", "without a size: that of the file is taken", image.file_name, image=str(image.id))
         return replace(image, height=height, width=width)
 
@@ -95,10 +101,8 @@ class CocoFolder:
         """What was changed and left out of these images."""
         used = [str(image.id) for image in images]
         totals = {
-            "annotations": self._annotated,
             "objects": sum(self._entries[key] for key in used),
             "images": len(used),
-            "categories": len(self.categories),
         }
         return self.notes.omissions(used, totals)
 
@@ -142,10 +146,11 @@ class CocoFolder:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The JSON text of a file, decompressed if its name ends in .gz."""
+    """The JSON text of a file, decompressed if its first bytes are gzip's."""
     try:
         raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
+        named = path.suffix.lower() == ".gz" and raw[:64].lstrip()[:1] not in (b"{", b"[")
+        return gzip.decompress(raw) if named or raw.startswith(_GZIP) else raw
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be decompressed ({error}); download it again") from None
     except OSError as error:
@@ -163,13 +168,19 @@ def _file_size(path: Path) -> int:
 def _parse(raw: bytes, path: Path) -> dict[str, Any]:
     if raw.startswith(_LFS_POINTER):
         raise InputError(f"{path} is a pointer of git-lfs, not the file itself: get it with `git lfs pull`")
+    if not raw.strip():
+        raise InputError(f"{path} is empty; download it again")
     try:
         content = json.loads(raw)
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise InputError(f"{path} is not UTF-8 (line {line}); save it as UTF-8") from None
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); download it again") from None
     except RecursionError:
         raise InputError(f"{path} is not a COCO instances file: its JSON is nested too deeply") from None
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise InputError(f"{path} is not a COCO instances file: no list '{key}'")
-    return content
+    wrong = what_is_wrong(content)
+    if wrong is not None:
+        raise InputError(f"{path} is not a COCO instances file: {wrong}")
+    found: dict[str, Any] = content
+    return found

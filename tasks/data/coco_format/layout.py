@@ -14,15 +14,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.files.listing import list_files
-from ltrp_bench.tasks.data.folders import synonyms
+from ltrp_bench.tasks.data.files.tree import FileTree
+from ltrp_bench.tasks.data.folders import either, named_folder, named_path, synonyms
 
 HOW_TO_GET: Final = (
     "get 2017 Val images and annotations from https://cocodataset.org/#download and unzip both there, or name the "
@@ -30,6 +32,7 @@ HOW_TO_GET: Final = (
 )
 _SUFFIXES: Final = (".json", ".json.gz")
 _OTHER_KINDS: Final = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_", "sentences_")
+_IMAGE_FOLDERS: Final = ("images", "data", "JPEGImages", "img", "imgs")
 _PROBED: Final = 8
 """Images whose files are looked for to find their folder."""
 
@@ -70,20 +73,25 @@ class CocoLayout:
             return own[0]  # the file names may be spelled otherwise there; else each image is reported as missing
         if any(_images_in(path) for path in candidates):
             return next(path for path in candidates if _images_in(path))
-        looked = ", ".join(str(path) for path in dict.fromkeys(self._candidates()))
+        finder = FileFinder(self.root)
+        if any(finder.find(name) is not None for name in probed):
+            return self.root  # in a folder of another name
+        places = ", ".join(f"{name}/" for name in (self.subset, *_IMAGE_FOLDERS[:3]))
         raise InputError(
-            f"{self.annotations} lists {names[0]!r}, which is in none of {looked}: name the folder of the images with "
-            "--task-option images=DIR"
+            f"{self.annotations} lists {names[0]!r}, which is nowhere in {self.root} (looked in {places} and others): "
+            "name the folder of the images with --task-option images=DIR"
         )
 
     def _candidates(self) -> Iterator[Path]:
         above = self.annotations.parent
-        bases = [self.root, above, *([above.parent] if above.name in ("annotations", "labels") else [])]
-        for base in bases:
-            for subset in dict.fromkeys((self.subset, _own_subset(self.annotations), *synonyms(self.subset))):
-                yield from (base / subset, base / "images" / subset)
-        for base in bases:
-            yield from (base / name for name in ("images", "data", "JPEGImages", "img", "imgs"))
+        bases = [self.root, above, *([above.parent] if above.name.lower() in ("annotations", "labels") else [])]
+        trees = [FileTree(base) for base in dict.fromkeys(bases)]
+        subsets = dict.fromkeys((self.subset, _own_subset(self.annotations), *synonyms(self.subset)))
+        for tree in trees:
+            for subset in subsets:
+                yield from (tree.path(subset), tree.path(f"images/{subset}"))
+        for tree in trees:
+            yield from (tree.path(name) for name in _IMAGE_FOLDERS)
         yield from bases
 
 
@@ -102,39 +110,29 @@ def find_coco(
         InputError: nothing found, or several files that could be meant; what was looked for.
     """
     root = Path(data).expanduser()
+    file: Path | None = None
     if root.is_file():
-        file, root, searched = root, root.parent, False
+        file, root = root, root.parent
     elif annotations is not None:
-        file, searched = _named(root, annotations, "annotations"), False
-    else:
-        file, searched = None, True
-    folder = None if images is None else _named(root, images, "images")
-    if folder is not None and not folder.is_dir():
-        raise InputError(f"--task-option images={images}: {folder} is no folder")
+        file = named_path(root, annotations, "annotations")
+    folder = None if images is None else named_folder(root, images, "images")
     if file is not None:
         return CocoLayout(root=root, annotations=file, images=folder, subset=subset)
-    first = (root / "annotations" / f"instances_{subset}.json", root / subset)
+    tree = FileTree(root)
+    first, own = tree.path(f"annotations/instances_{subset}.json"), tree.folder(subset)
     top = _json_files(root)
-    if first[0].is_file() and (first[1].is_dir() or folder):
-        return CocoLayout(root=root, annotations=first[0], images=folder or first[1], subset=subset)
-    if (root / "images").is_dir() and len(top) == 1 and not first[0].is_file():
-        return CocoLayout(root=root, annotations=top[0], images=folder or root / "images", subset=subset)
-    found = _search(root, subset, top)
+    if first.is_file() and (own or folder):
+        return CocoLayout(root=root, annotations=first, images=folder or own, subset=subset)
+    flat = tree.folder("images")
+    if flat is not None and len(top) == 1 and not first.is_file():
+        return CocoLayout(root=root, annotations=top[0], images=folder or flat, subset=subset)
+    found = _search(tree, subset, top)
     if found is None:
         raise InputError(_nothing(root, subset, top))
-    return CocoLayout(root=root, annotations=found, images=folder, subset=subset, assumed=searched)
+    return CocoLayout(root=root, annotations=found, images=folder, subset=subset, assumed=True)
 
 
-def _named(root: Path, given: str | Path, option: str) -> Path:
-    path = Path(given).expanduser()
-    tried = [path] if path.is_absolute() else [root / path, path]
-    for one in tried:
-        if one.exists():
-            return one
-    raise InputError(f"--task-option {option}={given}: no such file or folder; looked for {_either(tried)}")
-
-
-def _search(root: Path, subset: str, top: Sequence[Path]) -> Path | None:
+def _search(tree: FileTree, subset: str, top: Sequence[Path]) -> Path | None:
     """The annotation file of a layout other than COCO's own; InputError if several could be meant."""
     for name in (subset, *synonyms(subset)):
         for stem in (
@@ -147,12 +145,13 @@ def _search(root: Path, subset: str, top: Sequence[Path]) -> Path | None:
             f"labels/{name}",
         ):
             for suffix in _SUFFIXES:
-                if (path := root / f"{stem}{suffix}").is_file():
+                path = tree.find(f"{stem}{suffix}")
+                if path is not None and path.is_file():
                     return path
-    below = _json_files(root / "annotations")
+    below = _json_files(tree.path("annotations"))
     # Names such as lvis_v1_val.json, person_val.json.
     for name in (subset, *synonyms(subset)):
-        for files in (top, below, _json_files(root / name)):
+        for files in (top, below, _json_files(tree.path(name))):
             matching = [path for path in files if name.lower() in _tokens(path)]
             if len(matching) == 1:
                 return matching[0]
@@ -169,12 +168,31 @@ def _search(root: Path, subset: str, top: Sequence[Path]) -> Path | None:
 
 def _nothing(root: Path, subset: str, top: Sequence[Path]) -> str:
     """Message for a folder without a data set."""
-    splits = sorted(path.parent.name for path in root.glob("*/_annotations.coco.json"))
+    splits = sorted({path.parent.name for path in root.glob("*/_annotations.coco.json*")})
     if splits:
         return f"no subset {subset!r} in {root}: there are {', '.join(splits)}; choose by --task-option subset=NAME"
     wanted = [root / "annotations" / f"instances_{subset}.json", *([] if top else [root / "*.json"])]
     there = root if root.exists() else f"{root} (no such file or folder)"
-    return f"no COCO data set in {there}: looked for {_either(wanted)} and images in {root / subset}; {HOW_TO_GET}"
+    found = _what_is_there(root)
+    return (
+        f"no COCO data set in {there}: looked for {either(wanted)} and images in {root / subset}"
+        f"{'; ' + found if found else ''}; {HOW_TO_GET}"
+    )
+
+
+def _what_is_there(root: Path) -> str:
+    """Words about files of other kinds in the folder; empty if there are none."""
+    tree = FileTree(root)
+    for folder in (tree.path("annotations"), root):
+        kinds = list_files(folder, (".json", ".gz")) if folder.is_dir() else []
+        if kinds:
+            return f"{kinds[0]} is of another kind by its name"
+    labels = tree.folder("labels", "train/labels", "valid/labels")
+    if labels is not None and list_files(labels, (".txt",), recursive=True):
+        return f"{labels} holds YOLO's labels: convert them to COCO's JSON, or export that format"
+    if tree.folder("Annotations") is not None or (root.is_dir() and list_files(root, (".xml",))):
+        return "there are XML files, which the tasks voc-* read"
+    return ""
 
 
 def _json_files(folder: Path) -> list[Path]:
@@ -182,7 +200,7 @@ def _json_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     files = list_files(folder, (".json", ".gz"))
-    return [p for p in files if p.name.lower().endswith(_SUFFIXES) and not p.name.startswith(_OTHER_KINDS)]
+    return [p for p in files if p.name.lower().endswith(_SUFFIXES) and not p.name.lower().startswith(_OTHER_KINDS)]
 
 
 def _stem(path: Path) -> str:
@@ -216,7 +234,3 @@ def _is_file(path: Path) -> bool:
 
 def _images_in(folder: Path) -> bool:
     return bool(list_files(folder))
-
-
-def _either(paths: Iterable[Path]) -> str:
-    return " or ".join(str(path) for path in paths)

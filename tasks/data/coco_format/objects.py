@@ -31,6 +31,7 @@ def read_objects(
     """Objects by image id, in the file's order; InputError if not one of the entries can be used."""
     objects: dict[Id, list[CocoObject]] = defaultdict(list)
     seen: dict[Id, Any] = {}
+    same: dict[tuple[Id, Id, Box, bool], CocoObject] = {}
     first = ""
     for place, entry in enumerate(entries):
         what = f"annotation {described_id(entry, place)}"
@@ -42,6 +43,8 @@ def read_objects(
                 reading.fault("annotations", "left out: of images that are not listed", first)
                 continue
             reading.entries[str(image_id)] += 1
+            if not images[image_id].width:
+                continue  # neither the file nor its image tell the size: the image cannot be used
             item = _object(reading, entry, what, images[image_id], categories)
         except ValueError as error:
             described = f"{what} {error}"
@@ -58,8 +61,17 @@ def read_objects(
             reading.fault("objects", "with an id of others", f"annotation id {item.id} occurs twice", image_id)
         if item.id is not None:
             seen[item.id] = entry
+        other = same.setdefault((item.image_id, item.category_id, item.box, item.crowd), item)
+        if other is not item and other.segmentation == item.segmentation:
+            reading.notes.count(
+                "objects",
+                "annotated under several ids, and counted each time",
+                f"annotations {other.id} and {item.id} are equal",
+                image=str(item.image_id),
+            )
         objects[item.image_id].append(item)
-    if entries and not objects:
+    _check_corners(reading, len(same))
+    if entries and not objects and first:
         raise InputError(f"{reading.path}: none of its {len(entries)} annotations can be used: {first}")
     return dict(objects)
 
@@ -81,9 +93,13 @@ def _object(
     box, clipped = _box(reading, entry, what, image, code)
     if mask is not None:
         clipped = clipped or mask.clipped
+        if mask.extent is not None:
+            reading.as_corners += _is_corners(entry.get("bbox"), mask.extent)
     if clipped:
         reading.fault("objects", "clipped to their images", f"{what} has {clipped}", image.id)
     given = None if clipped else _area(entry)
+    if mask is None and given is not None and abs(given - box[2] * box[3]) > 2:
+        reading.as_corners += abs(given - (box[2] - box[0]) * (box[3] - box[1])) < 1
     area = given
     if area is None:
         area = box[2] * box[3]
@@ -137,6 +153,9 @@ def _box(
         outside = f"{where} outside its image {image.file_name} ({image.width}x{image.height})"
         if w < 0 or h < 0:
             raise ValueError(f"has {where} of negative size")
+        if code and min(w, h) == 0:
+            reading.changed.add("empty boxes")
+            raise ValueError(f"has {where} without area")
         if x >= -SLACK and y >= -SLACK and x + w <= image.width + SLACK and y + h <= image.height + SLACK:
             return box, None
         clipped = clip_box(box, image.height, image.width)
@@ -175,6 +194,30 @@ def _area(entry: Mapping[str, Any]) -> float | None:
     except ValueError:
         return None
     return area if area > 0 else None
+
+
+def _is_corners(box: Any, extent: tuple[float, float, float, float]) -> bool:
+    """True if a box is [left, top, right, bottom] of an extent, and not its [left, top, width, height]."""
+    if not isinstance(box, list) or len(box) != 4:
+        return False
+    try:
+        if type(box[2]) in (int, float) and abs(box[2] - extent[2]) > 1:
+            return False  # the usual case, at no cost
+        own = [read_number(v) for v in box]
+    except ValueError:
+        return False
+    left, top, right, bottom = extent
+    wrong = max(abs(own[2] - (right - left)), abs(own[3] - (bottom - top)))
+    return wrong > 2 and all(abs(a - b) <= 1 for a, b in zip(own, extent, strict=True))
+
+
+def _check_corners(reading: CocoReading, objects: int) -> None:
+    """InputError if the boxes of most objects are given by their corners."""
+    if 2 * reading.as_corners > objects:
+        raise InputError(
+            f"{reading.path}: {reading.as_corners} boxes are [left, top, right, bottom], by their masks or areas: "
+            "COCO's are [left, top, width, height]; convert them"
+        )
 
 
 def _four_numbers(value: Any) -> Box:

@@ -24,11 +24,13 @@ class Segmentation:
         code: polygons, or a run-length code.
         clipped: description of what lay outside the image and was cut off; None where nothing did.
         dropped: why polygons of it were left out; None where all are used.
+        extent: (left, top, right, bottom) of all polygons before clipping; None for a run-length code.
     """
 
     code: Any
     clipped: str | None = None
     dropped: str | None = None
+    extent: tuple[float, float, float, float] | None = None
 
 
 def read_segmentation(value: Any, height: int, width: int) -> Segmentation | None:
@@ -65,17 +67,20 @@ def clip_box(box: Box, height: int, width: int) -> Box:
 
 def _read_polygons(value: list[Any], height: int, width: int) -> Segmentation:
     polygons, clipped, dropped = [], None, None
+    extent = (float("inf"), float("inf"), float("-inf"), float("-inf"))
     # Some exporters write the one polygon of an object without the list around it.
-    for polygon in [value] if not any(isinstance(part, (list, dict)) for part in value) else value:
+    for polygon in value if any(isinstance(part, (list, dict)) and not _is_point(part) for part in value) else [value]:
         try:
             points = _read_polygon(polygon)
         except ValueError as error:
             dropped = dropped or str(error)
             continue
         xs, ys = points[::2], points[1::2]
-        if min(*xs, *ys) < -OUTLINE_SLACK or max(xs) > width + OUTLINE_SLACK or max(ys) > height + OUTLINE_SLACK:
+        left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+        extent = min(extent[0], left), min(extent[1], top), max(extent[2], right), max(extent[3], bottom)
+        if min(left, top) < -OUTLINE_SLACK or right > width + OUTLINE_SLACK or bottom > height + OUTLINE_SLACK:
             clipped = clipped or (
-                f"a polygon from ({min(xs):.6g}, {min(ys):.6g}) to ({max(xs):.6g}, {max(ys):.6g}), outside its "
+                f"a polygon from ({left:.6g}, {top:.6g}) to ({right:.6g}, {bottom:.6g}), outside its "
                 f"{width}x{height} pixels"
             )
             points = _clip_polygon(points, height, width)
@@ -83,10 +88,16 @@ def _read_polygons(value: list[Any], height: int, width: int) -> Segmentation:
             polygons.append(points)
     if not polygons:
         raise ValueError(f"has {dropped or clipped}")
-    return Segmentation(polygons, clipped, None if dropped is None else f"has {dropped}")
+    return Segmentation(polygons, clipped, None if dropped is None else f"has {dropped}", extent)
+
+
+def _is_point(part: Any) -> bool:
+    return isinstance(part, list) and len(part) == 2 and not any(isinstance(v, (list, dict)) for v in part)
 
 
 def _read_polygon(polygon: Any) -> list[float]:
+    if isinstance(polygon, list) and polygon and isinstance(polygon[0], list) and all(map(_is_point, polygon)):
+        polygon = [v for point in polygon for v in point]  # [[x, y], ...]
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         raise ValueError("a polygon that is not a list of at least three x, y pairs")
     if all(type(v) in (int, float) and abs(v) < 1e100 for v in polygon):

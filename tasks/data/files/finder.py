@@ -1,8 +1,8 @@
 """Files by their names in lists and annotations, which may spell them otherwise than the disk does.
 
 A name that is not on disk as written is looked for in other spellings, from the closest to the farthest: back
-slashes, a leading folder more or less, composed or decomposed Unicode, percent codes, another case or variant of the
-suffix, another case of the whole name. It is taken where exactly one file fits.
+slashes, a leading folder more or less, composed or decomposed Unicode, percent codes and addresses, another case or
+variant of the suffix, another case of the whole name. It is taken where exactly one file fits.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class FileFinder:
             name, path = next(iter(self.respelled.items()))
             there = printable(os.path.relpath(path, self.folder))
             # Composed and decomposed characters look alike.
-            form = " of another Unicode form" if _composed(name) == _composed(there) and "\\" not in name else ""
+            one, other = (_slashes(text).removesuffix(path.suffix) for text in (name, there))
+            form = " of another Unicode form" if one != other and _composed(one) == _composed(other) else ""
             lines.append(
                 f"{_counted(len(self.respelled), 'file name')} spelled otherwise in {self.folder}: "
                 f"{printable(name)!r} was taken to be {there!r}{form}"
@@ -125,7 +126,7 @@ class FileFinder:
     def _exact(self, name: str) -> Path | None:
         if not self._by_stem:
             return self.folder / name if _is_file(self.folder / name) else None
-        found = [self.folder / path for path in self._stems.get(name, [])]
+        found = self.stems.get(name, [])
         if len(found) > 1:
             others = ", ".join(path.name for path in found[1:])
             self.doubled[name] = f"{found[0].name} is used, not {others}"
@@ -166,15 +167,16 @@ class FileFinder:
         return self._indexes[place]
 
     @cached_property
-    def _stems(self) -> dict[str, list[str]]:
-        """Paths by their names without suffix, in the order of `suffixes`."""
+    def stems(self) -> dict[str, list[Path]]:
+        """Files by their paths without suffix, those that differ in their suffixes in the order of `suffixes`."""
         stems: dict[str, list[str]] = defaultdict(list)
         for path in self._paths:
             if (suffix := PurePath(path).suffix).lower() in self._suffixes:
                 stems[path.removesuffix(suffix)].append(path)
         order = {suffix: i for i, suffix in enumerate(self._suffixes)}
         return {
-            stem: sorted(found, key=lambda path: order[PurePath(path).suffix.lower()]) for stem, found in stems.items()
+            stem: [self.folder / path for path in sorted(found, key=lambda path: order[PurePath(path).suffix.lower()])]
+            for stem, found in stems.items()
         }
 
     @cached_property
@@ -200,7 +202,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _slashes(name: str) -> str:
-    return name.replace("\\", "/")
+    return name.replace("\\", "/").strip()
 
 
 def _composed(name: str) -> str:
@@ -219,7 +221,11 @@ def _is_escaped(text: str) -> bool:
 
 
 def _unquoted(name: str) -> str:
-    return unicodedata.normalize("NFC", unquote(_composed(name)))
+    """Without percent codes, and an address without its query."""
+    text = _composed(name)
+    if "://" in text:
+        text = re.split("[?#]", text, maxsplit=1)[0]
+    return unicodedata.normalize("NFC", _slashes(unquote(text))) if "%" in text or "://" in text else text
 
 
 def _with_lower_suffix(name: str) -> str:

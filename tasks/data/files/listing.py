@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
 from typing import Final
 
-from ltrp_bench.selectors.errors import InputError
-
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Suffixes of image files, in lower case: those of torchvision's ImageFolder."""
+
+OTHER_IMAGE_SUFFIXES: Final = (".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".jxl", ".dng", ".svg")
+"""Suffixes of image files that torchvision leaves out, too."""
 
 _SYSTEM_NAMES: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
 
@@ -64,20 +65,6 @@ def _walk(folder: Path, recursive: bool, above: tuple[str, ...]) -> Iterator[Pat
                 yield path
             elif recursive:
                 yield from _walk(path, True, (*above, here))
-
-
-def list_stems(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """Files by path below a folder without suffix, sorted; those of folders below it if it holds none itself.
-
-    Raises InputError if two files differ in their suffixes only.
-    """
-    found: dict[str, Path] = {}
-    for path in list_files(folder, suffixes) or list_files(folder, suffixes, recursive=True):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
-            raise InputError(f"{folder} has two images of one name: {found[stem].name} and {path.name}; keep one")
-        found[stem] = path
-    return found
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

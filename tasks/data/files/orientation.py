@@ -24,6 +24,8 @@ Size = tuple[int, int]
 _ORIENTATION: Final = 0x0112
 _SIDEWAYS: Final = (5, 6, 7, 8)
 _MARKERS: Final = (b"Exif\0\0", b"eXIf")
+_TIFF: Final = (b"II*\0", b"MM\0*")
+_WEBP_EXIF: Final = 8  # bit of the flags in a WebP's extended header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ def _header(path: Path) -> tuple[int, Size]:
     try:
         with path.open("rb") as file:
             head = file.read(4096)
-        if not any(marker in head for marker in _MARKERS):
+        webp = head[8:16] == b"WEBPVP8X" and head[20] & _WEBP_EXIF
+        if not (any(marker in head for marker in _MARKERS) or webp or head.startswith(_TIFF)):
             return 1, (0, 0)
         with Image.open(path) as image:
             return int(image.getexif().get(_ORIENTATION, 1)), image.size

@@ -15,10 +15,10 @@ from small_png import save_grey_png
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.base import ImageDataset
+from ltrp_bench.tasks.data.class_masks.layouts import find_ade20k, find_stuff, find_voc
+from ltrp_bench.tasks.data.class_masks.regions import MaskRegionDataset
 from ltrp_bench.tasks.data.coco import CocoDataset
 from ltrp_bench.tasks.data.imagenet import find_labelled
-from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_stuff, find_voc
-from ltrp_bench.tasks.data.masks import MaskRegionDataset
 from ltrp_bench.tasks.data.nuswide import NusWideDataset
 from ltrp_bench.tasks.data.voc import VocDataset
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.mask_folders import MaskFolder
+from ltrp_bench.tasks.data.class_masks.folders import MaskFolder
 from ltrp_bench.tasks.data.semantic import BACKGROUND, MaskSemanticDataset
 
 MASK = np.array([[0, 2, 2], [5, 255, 0]], np.uint8)

@@ -66,7 +66,7 @@ def test_ids(value: object, own: int | str) -> None:
 
 @pytest.mark.parametrize("value", [1.5, "1.5", True, None, "", "  ", NAN, [7]])
 def test_no_ids(value: object) -> None:
-    with pytest.raises(ValueError, match="must be an id"):
+    with pytest.raises(ValueError, match="must be a whole number or text"):
         read_id(value)
 
 

@@ -112,7 +112,9 @@ def test_what_cannot_be_found_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no subset 'val2017' in .*: there are test; choose by --task-option subset="):
         CocoDataset(tmp_path / "robo")
     root = write(tmp_path / "away", "ann.json", "elsewhere/a.png")
-    with pytest.raises(InputError, match=r"lists 'a\.png', which is in none of .*--task-option images=DIR"):
+    check(CocoDataset(root), root, "elsewhere/a.png")
+    (root / "elsewhere" / "a.png").unlink()
+    with pytest.raises(InputError, match=r"lists 'a\.png', which is nowhere in .*--task-option images=DIR"):
         CocoDataset(root)
     broken = write(tmp_path / "gz", "ann.json.gz", "images/a.png")
     packed = (broken / "ann.json.gz").read_bytes()

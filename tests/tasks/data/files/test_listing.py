@@ -4,14 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.files.listing import (
     holds_files,
     is_hidden,
     is_image,
     list_files,
     list_folders,
-    list_stems,
     natural_key,
 )
 
@@ -48,16 +46,6 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert list_files(tmp_path / "set", recursive=True) == [tmp_path / "set" / name for name in names]
     assert list_files(tmp_path / "set") == [tmp_path / "set" / name for name in names[:2]]
     assert holds_files(tmp_path / "set" / "linked") and not holds_files(tmp_path / "set" / "folder.jpg")
-
-
-def test_stems_of_a_flat_and_of_a_nested_folder(tmp_path: Path) -> None:
-    touch(tmp_path, "flat/a.png", "flat/b.JPG", "flat/sub/c.png", "nested/x/a.png", "nested/y/a.png")
-    flat, nested = tmp_path / "flat", tmp_path / "nested"
-    assert list_stems(flat) == {"a": flat / "a.png", "b": flat / "b.JPG"}
-    assert list_stems(nested) == {"x/a": nested / "x/a.png", "y/a": nested / "y/a.png"}
-    touch(flat, "a.jpeg")
-    with pytest.raises(InputError, match=r"two images of one name: a\.jpeg and a\.png; keep one$"):
-        list_stems(flat)
 
 
 def test_names_in_their_natural_order() -> None:

@@ -11,8 +11,9 @@ from pycocotools import mask as rle_tools
 from toy_data import CLASSES, MASK, colored, mask_folder, save_png
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.mask_folders import PANOPTIC, find_stuff, find_voc
-from ltrp_bench.tasks.data.masks import MaskRegionDataset, read_mask
+from ltrp_bench.tasks.data.class_masks.layouts import PANOPTIC, find_stuff, find_voc
+from ltrp_bench.tasks.data.class_masks.regions import MaskRegionDataset
+from ltrp_bench.tasks.data.decoding import read_mask
 from ltrp_bench.tasks.splits.split import SPLITS
 
 
@@ -62,7 +63,7 @@ def truncated(root: Path) -> None:
 
 
 def colours(root: Path) -> None:
-    save_png(colored(MASK), root / "masks" / "b.png")
+    save_png(colored(MASK) * np.array([1, 2, 3], np.uint8), root / "masks" / "b.png")
 
 
 def no_image(root: Path) -> None:

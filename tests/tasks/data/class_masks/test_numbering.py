@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.data.mask_folders import find_ade20k, find_context
-from ltrp_bench.tasks.data.masks import MaskRegionDataset
+from ltrp_bench.tasks.data.class_masks.layouts import find_ade20k, find_context
+from ltrp_bench.tasks.data.class_masks.regions import MaskRegionDataset
 from ltrp_bench.tasks.registry import create_task
 
 
@@ -27,7 +27,7 @@ def ade20k(root: Path, *masks: list[int]) -> Path:
 def categories(root: Path, zero_based: bool | None = None) -> tuple[set[str], tuple[str, ...]]:
     folder = find_ade20k(root, zero_based=zero_based)
     dataset = MaskRegionDataset(folder)
-    assert dataset.assumptions == folder.assumptions
+    assert list(dataset.assumptions) == folder.notes.assumptions
     return {item.category for i in range(len(dataset)) for item in dataset.truth(i).objects}, dataset.assumptions
 
 
@@ -82,7 +82,7 @@ def test_pascal_context_with_void_is_numbered_from_zero(tmp_path: Path) -> None:
     folder = find_context(tmp_path)
     dataset = MaskRegionDataset(folder)
     assert [(item.category, item.area) for item in dataset.truth(0).objects] == [("aeroplane", 16)]
-    assert "numbered from 0, since 75.0% of the pixels looked at are 255" in folder.assumptions[0]
+    assert "numbered from 0, since 75.0% of the pixels looked at are 255" in folder.notes.assumptions[0]
     mask[0, 0] = 59
     Image.fromarray(mask).save(tmp_path / "SegmentationClassContext" / "a.png")
-    assert find_context(tmp_path).assumptions == () and find_context(tmp_path).names[1] == "aeroplane"
+    assert find_context(tmp_path).notes.assumptions == [] and find_context(tmp_path).names[1] == "aeroplane"

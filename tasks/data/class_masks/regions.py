@@ -13,12 +13,13 @@ from pycocotools import mask as rle_tools
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
 from ltrp_bench.tasks.data.base import check_limit
+from ltrp_bench.tasks.data.class_masks.folders import MaskFolder
+from ltrp_bench.tasks.data.class_masks.numbering import VOID
 from ltrp_bench.tasks.data.decoding import open_image, read_mask, read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES
 from ltrp_bench.tasks.data.files.orientation import Exif, decide
 from ltrp_bench.tasks.data.files.text import printable
-from ltrp_bench.tasks.data.mask_folders import MaskFolder
 from ltrp_bench.tasks.data.objects import ObjectDataset
 
 
@@ -45,10 +46,11 @@ class MaskRegionDataset(ObjectDataset):
         self.categories = tuple(folder.names.values())
         self._stems = folder.stems[: check_limit(limit)]
         super().__init__([printable(stem) for stem in self._stems])
-        finder = FileFinder(folder.images, by_stem=True)
+        self.notes = folder.notes
+        finder = folder.finder or FileFinder(folder.images, by_stem=True)
         self._images = finder.match(self._stems)
         self._orientations = decide(((path, partial(self._size, stem)) for stem, path in self._images.items()), exif)
-        self.assumptions = (*folder.assumptions, *finder.assumptions, *self._orientations.assumptions)
+        self.assumptions = (*folder.notes.assumptions, *finder.assumptions, *self._orientations.assumptions)
         self.revision = self._revision()
 
     def _revision(self) -> str:
@@ -89,11 +91,14 @@ class MaskRegionDataset(ObjectDataset):
         return open_image(self.mask_path(stem), "mask", lambda image: image.size)
 
     def values(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
-        """[H, W] integer mask values, and the distinct ones among them, sorted; InputError for an unknown value."""
+        """[H, W] integer mask values, and the distinct ones among them, sorted; InputError for an unknown value.
+
+        A value of 255 that is no class counts as none, as is usual.
+        """
         path = self.mask_path(self._stems[index])
-        values = read_mask(path)
+        values = read_mask(path, self.folder.colors)
         present = tuple(int(value) for value in np.unique(values))
-        unknown = [v for v in present if v not in self.folder.names and v not in self.folder.ignored_values]
+        unknown = [v for v in present if v not in self.folder.names and v not in (*self.folder.ignored_values, VOID)]
         if unknown:
             raise InputError(
                 f"mask {path} holds {', '.join(map(str, unknown[:5]))}, which {self.folder.listed_in} does not list: "
@@ -107,7 +112,7 @@ class MaskRegionDataset(ObjectDataset):
 
     def _truth(self, index: int, masks: bool) -> ImageAnnotations:
         values, present = self.values(index)
-        names = {value: self.folder.names[value] for value in present if value not in self.folder.ignored_values}
+        names = {value: self.folder.names[value] for value in present if value in self.folder.names}
         objects = [_region(values == value, name, masks) for value, name in names.items()]
         return ImageAnnotations(self.ids[index], values.shape[0], values.shape[1], objects)
 

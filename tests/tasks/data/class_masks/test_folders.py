@@ -9,8 +9,9 @@ import pytest
 from toy_data import MASK, colored, mask_folder, save_png
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.mask_folders import find_stuff, find_voc
-from ltrp_bench.tasks.data.masks import MaskRegionDataset
+from ltrp_bench.tasks.data.class_masks.folders import MaskOptions
+from ltrp_bench.tasks.data.class_masks.layouts import find_stuff, find_voc
+from ltrp_bench.tasks.data.class_masks.regions import MaskRegionDataset
 
 
 @pytest.mark.parametrize("images", ["val2017", "images/val2017"])
@@ -31,7 +32,8 @@ def test_coco_stuffs_values_are_its_ids_minus_one(tmp_path: Path, images: str, m
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1 cat\n", "line 1: must be 'id: name'"),
+        ("cat\n", "line 1: must be 'id: name'"),
+        ("1: cat\nid: name\n", "line 2: must be 'id: name'"),
         ("1: cat\n\nx: dog\n", "line 3"),
         ("1: cat\n1: dog\n", "line 2.*twice"),
         ("1: cat\n2: cat\n", "line 2.*twice"),
@@ -59,16 +61,26 @@ def test_errors_name_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
 def test_images_without_masks_and_masks_of_nothing(tmp_path: Path) -> None:
     root = mask_folder(tmp_path)
     save_png(colored(MASK), root / "images" / "c.png")
-    with pytest.raises(InputError, match=r"1 images in .*images have no mask, first c: looked for .*c\.png"):
-        find_stuff(root)
+    dataset = MaskRegionDataset(find_stuff(root))
+    assert dataset.ids == ("a", "b")
+    assert [one.line for one in dataset.omissions()] == ["1 of 3 images left out: they have no mask (first c)"]
+    with pytest.raises(InputError, match=r"1 images in .*images have no mask, first c: looked for .*c\.png.*--strict"):
+        find_stuff(root, options=MaskOptions(strict=True))
     for file in (*root.glob("masks/*"), *root.glob("images/*")):
         file.unlink()
     with pytest.raises(InputError, match="no masks"):
         find_stuff(root)
-    mask_folder(tmp_path)
+    save_png(colored(MASK), root / "images" / "c.png")
+    with pytest.raises(InputError, match=r"1 images .* have no mask, first c: .*--task-option masks=DIR"):
+        find_stuff(root)
+
+
+def test_images_that_differ_in_their_suffix_only(tmp_path: Path) -> None:
+    root = mask_folder(tmp_path)
     save_png(colored(MASK), root / "images" / "b.jpg")
-    with pytest.raises(InputError, match=r"two images of one name: b\.jpg and b\.png"):
-        find_stuff(root).stems and MaskRegionDataset(find_stuff(root))
+    dataset = MaskRegionDataset(find_stuff(root))
+    assert dataset.ids == ("a", "b") and dataset.pixels(1).shape == (3, 4, 3)
+    assert dataset.assumptions[0].endswith("'b': b.jpg is used, not b.png")
 
 
 def voc(root: Path, lists: dict[str, str] | None = None) -> Path:
@@ -92,7 +104,9 @@ def test_a_voc_devkit_whole_and_by_its_lists(tmp_path: Path, below: str) -> None
     assert [(o.category, o.area) for o in dataset.truth(0).objects] == [("aeroplane", 3.0), ("tvmonitor", 1.0)]
     voc(tmp_path / below, {"val": "y\n", "train": "x\nz\n"})
     assert find_voc(tmp_path).stems == ("y",)
-    with pytest.raises(InputError, match=r"train\.txt lists 1 images without a mask .* z"):
-        find_voc(tmp_path, "train")
+    train = MaskRegionDataset(find_voc(tmp_path, "train"))
+    assert train.ids == ("x",) and "1 of 2 images left out: they have no mask" in train.omissions()[0].line
+    with pytest.raises(InputError, match=r"train\.txt lists z, which has no file in .*SegmentationClass \(--strict\)"):
+        find_voc(tmp_path, "train", MaskOptions(strict=True))
     with pytest.raises(UsageError, match="there are train, val"):
         find_voc(tmp_path, "test")
