@@ -27,7 +27,7 @@ TIMEOUT = {"timeout_multiplier": 10.0, "timeout_constant": 1.0}
 """A mutant may take ten times (the tests' time + 1 s)."""
 
 PYTEST = (
-    *("-p", "without_shrinking", "--hypothesis-profile=mutation"),  # the same examples each time
+    *("-p", "forked_tests", "--hypothesis-profile=mutation"),
     *("-p", "no:cacheprovider"),
     # They collect garbage several times at the end, which takes longer than most tests.
     *("-p", "no:unraisableexception", "-p", "no:threadexception"),
