@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import toy_bench as toy
 
+from ltrp_bench.harness.evaluation import score_stage
 from ltrp_bench.harness.evaluation.cost import CostRecorder
 from ltrp_bench.harness.evaluation.execution.resized_images import ResizedImages
 from ltrp_bench.harness.evaluation.loading import LoadedSpan
@@ -15,7 +18,7 @@ from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.score_cache import ScoreCache
 from ltrp_bench.harness.evaluation.score_stage import ScoreStage
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.selectors.base import Selector, resize
+from ltrp_bench.selectors.base import BatchContext, Selector, resize
 from ltrp_bench.selectors.controls import DownsampleControl, OracleControl, RandomControl
 from ltrp_bench.selectors.topk import rank_patches
 
@@ -99,3 +102,45 @@ def test_a_span_without_readable_images_costs_nothing(tmp_path: Path) -> None:
     loaded = toy.load(toy.ToyTask(bad=range(3)), 0, 3)
     assert _stage(tmp_path, toy.NetSelector(), costs=costs).rank(loaded, _resized(loaded)) == []
     assert costs.take().scores is None and not (tmp_path / "scores").exists()
+
+
+def test_scores_are_timed_by_image_without_resizing_and_the_cost_is_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock of half a second a look: 5 looks after the first, of which two batches take 2 for resizing."""
+    ticks = itertools.count(10.0, 0.5)
+    monkeypatch.setattr(score_stage.time, "perf_counter", lambda: next(ticks))
+    loaded = toy.load(toy.ToyTask(), 0, 5)
+    resized = _resized(loaded)
+    resized.seconds = 100.0  # for selectors before
+    costs = [CostRecorder("cpu", print) for _ in range(2)]
+    for recorder in costs:
+        _stage(tmp_path, toy.NetSelector(), costs=recorder).rank(loaded, resized)
+    first, again = (recorder.take().scores for recorder in costs)
+    assert first is not None and first.ms == 1000 * (2.5 - 1.0) / 5 and first.gflops > 0
+    assert again == first
+
+
+def test_operations_are_counted_on_one_image_with_its_seed_and_ground_truth(tmp_path: Path) -> None:
+    class Watching(OracleControl):
+        asked: list[BatchContext]
+
+        def to(self, device: torch.device | str) -> Selector:
+            assert device == torch.device("cpu")
+            return self
+
+        def _scores(self, images: torch.Tensor, context: BatchContext | None) -> torch.Tensor:
+            assert context is not None
+            self.asked.append(context)
+            return super()._scores(images, context)
+
+    selector, costs = Watching(8), CostRecorder("cpu", print)
+    selector.asked = []
+    task, loaded = toy.ToyTask(), toy.load(toy.ToyTask(), 0, 4)
+    _stage(tmp_path, selector, 3, costs).rank(loaded, _resized(loaded))
+    assert {context.seed for context in selector.asked} == {3}
+    truth = torch.from_numpy(task.oracle_scores(loaded.samples[0]))[None]
+    counted = selector.asked[-1]
+    assert counted.image_ids == ("toy 0",) and counted.objects is not None and torch.equal(counted.objects, truth)
+    scores = costs.take().scores
+    assert scores is not None and scores.gflops == 0.0
