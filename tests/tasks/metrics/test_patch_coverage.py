@@ -35,6 +35,12 @@ def test_an_empty_mask_has_no_area() -> None:
     assert covered_share(np.ones((4, 6), bool), even_edges(4, 3), even_edges(6, 4)).dtype == np.float32
 
 
+def test_shares_of_a_resized_mask_stay_within_0_and_1() -> None:
+    """Resizing passes both ends by rounding."""
+    mask = np.array([[1.000001, -0.000001], [1.0, 0.25]])
+    assert covered_share(mask, even_edges(2, 2), even_edges(2, 2)).tolist() == [[1.0, 0.0], [1.0, 0.25]]
+
+
 def test_coverage_scores_are_the_ceiling_of_every_choice() -> None:
     areas = np.random.default_rng(0).integers(0, 9, (4, 2, 3)).astype(float)
     shares = areas.reshape(4, 6) / areas.sum((1, 2))[:, None]

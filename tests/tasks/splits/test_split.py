@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import build_coco80
@@ -8,8 +9,9 @@ from split_files import IMAGENETS, read_lines, split_path
 from wordnet import WORDNET
 
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES, seen_categories
 from ltrp_bench.tasks.data.synsets import imagenet_wnids
-from ltrp_bench.tasks.splits.split import CategorySplit, load_split, shapes_split
+from ltrp_bench.tasks.splits.split import CategorySplit, imagenet_split, load_split, shapes_split, shipped_splits
 
 
 def test_the_split_files_are_what_their_script_makes() -> None:
@@ -70,6 +72,13 @@ def test_shapes_folds_swap_the_halves() -> None:
         ("a,b\n1,2\n", "columns"),
         ("category,state\ncat,maybe\n", "line 2: state"),
         ("category,state\ncat,seen\ncat,seen\n", "line 3.*twice"),
+        ("sep=;\ncategory;state\n\ncat;seen\n;seen\n", "line 5: category '' is empty"),
+        ("category,state\ndog\n", "line 2: state must be seen, narrow or unseen, got ''"),
+        ("category,state\n", "lists no categories"),
+        ("", "must name the columns"),
+        (f"category,state\n{'c' * 200_000},seen\n", "cannot be read as CSV: field larger"),
+        ("x" * 99, f"it is '{'x' * 60}'$"),
+        ("sep=:\ncategory:state\n", "it is 'category:state'"),
     ],
 )
 def test_bad_split_files_are_named_with_the_line(tmp_path: Path, text: str, message: str) -> None:
@@ -136,3 +145,82 @@ def test_a_csv_that_cannot_be_read_names_the_cause(tmp_path: Path) -> None:
     file.write_bytes("category,state\ncaf\u00e9,seen\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"mine\.csv is not in UTF-8 \(.* at byte 18\): save it as 'CSV UTF-8'"):
         load_split(file)
+
+
+MIXED = CategorySplit("mine", {"cat": "seen", "cow": "narrow", "dog": "unseen", "ant": "unseen"})
+
+
+def test_counts_and_groups_by_hand() -> None:
+    assert MIXED.counts() == {"seen": 1, "narrow": 1, "unseen": 2}
+    assert list(MIXED.counts()) == ["seen", "narrow", "unseen"]
+    everything = frozenset({"cat", "cow", "dog", "ant"})
+    assert MIXED.groups() == {"all": everything, "seen": {"cat", "cow"}, "unseen": {"dog", "ant"}}
+    assert MIXED.groups("unseen") == {"all": everything, "seen": {"cat"}, "unseen": {"cow", "dog", "ant"}}
+
+
+def test_the_fingerprint_is_the_hash_of_states_in_order() -> None:
+    text = '["mine",[["ant","unseen"],["cat","seen"],["cow","narrow"],["dog","unseen"]]]'
+    assert MIXED.fingerprint() == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_what_is_not_covered_is_listed() -> None:
+    MIXED.check_covers(["dog", "cat"], "toy")
+    with pytest.raises(InputError) as few:
+        MIXED.check_covers(["e", "cat", "d", "c", "b", "a"], "toy")
+    assert str(few.value) == (
+        "toy: a, b, c, d, e not in the split 'mine' (4 categories); give a CSV that lists all of them with --split FILE"
+    )
+    with pytest.raises(
+        InputError, match="toy: Dog, a, b, c, d and 2 others not in .*, which spells 'dog' for 'Dog'; give"
+    ):
+        MIXED.check_covers(["f", "e", "d", "c", "b", "a", "Dog"], "toy")
+
+
+def test_reasons_and_classes_of_a_csv(tmp_path: Path) -> None:
+    file = tmp_path / "mine_of_pets_2.csv"
+    file.write_text(
+        "category,state,reason,wnids,classes\ncat,seen,a pet,n1 n2,\ncow,narrow,one breed,,Ox ; zebu cow;\ndog,unseen\n"
+    )
+    split = load_split(file)
+    assert (split.label_set, dict(split.states)) == ("mine", {"cat": "seen", "cow": "narrow", "dog": "unseen"})
+    assert split.reasons == {"cat": "a pet", "cow": "one breed", "dog": ""}
+    assert split.wnids == {"cat": ("n1", "n2"), "cow": ("Ox", "zebu cow"), "dog": ()}
+
+
+def test_files_are_found_in_the_home_folder_and_without_a_suffix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pets").write_text("category,state\ncat,seen\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_split("~/pets").states == {"cat": "seen"}
+    with pytest.raises(InputError, match=r"mine\.csv does not exist"):
+        load_split("~/mine.csv")
+    with pytest.raises(InputError, match=r"folder\.csv cannot be read: Is a directory"):
+        (tmp_path / "folder.csv").mkdir()
+        load_split(tmp_path / "folder.csv")
+
+
+def test_bundled_splits_by_name() -> None:
+    names = shipped_splits()
+    assert names[0] == "imagenet1k" and names[-2:] == ["shapes/0", "shapes/1"]
+    assert names[1:-2] == sorted(names[1:-2]) and {"imagenet1k_coco80", "imagenet21k_voc20"} <= set(names)
+    assert load_split("imagenet1k") == imagenet_split()
+    assert load_split("shapes/0") == shapes_split(0) != load_split("shapes/1")
+    with pytest.raises(UsageError, match=r"^no split 'q' \(see"):
+        load_split("q")
+    with pytest.raises(UsageError) as near:
+        load_split("imagenet1k_coco8")
+    assert str(near.value).partition("similar: ")[2].count(",") == 3  # three names, and "or give a CSV"
+
+
+def test_imagenets_own_split_is_seen_throughout() -> None:
+    split = imagenet_split()
+    assert (split.label_set, split.counts()) == ("imagenet1k", {"seen": 1000, "narrow": 0, "unseen": 0})
+    assert split.wnids["tench"] == ("n01440764",) and split.reasons["tench"] == "one of the 1,000 classes"
+
+
+def test_splits_of_shapes_by_fold() -> None:
+    for fold in (0, 1):
+        split = shapes_split(fold)
+        assert split.label_set == f"shapes-seen/{fold}" and split.counts()["narrow"] == 0
+        assert split.groups()["seen"] == set(seen_categories(fold)) and split.groups()["all"] == set(CATEGORIES)
