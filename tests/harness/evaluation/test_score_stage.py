@@ -107,7 +107,7 @@ def test_a_span_without_readable_images_costs_nothing(tmp_path: Path) -> None:
 def test_scores_are_timed_by_image_without_resizing_and_the_cost_is_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock of half a second a look: 5 looks after the first, of which two batches take 2 for resizing."""
+    """A clock of half a second a look: 11 looks after the first, between which five batches are resized for half."""
     ticks = itertools.count(10.0, 0.5)
     monkeypatch.setattr(score_stage.time, "perf_counter", lambda: next(ticks))
     loaded = toy.load(toy.ToyTask(), 0, 5)
@@ -117,7 +117,7 @@ def test_scores_are_timed_by_image_without_resizing_and_the_cost_is_cached(
     for recorder in costs:
         _stage(tmp_path, toy.NetSelector(), costs=recorder).rank(loaded, resized)
     first, again = (recorder.take().scores for recorder in costs)
-    assert first is not None and first.ms == 1000 * (2.5 - 1.0) / 5 and first.gflops > 0
+    assert first is not None and first.ms == 1000 * (5.5 - 2.5) / 5 and first.gflops > 0
     assert again == first
 
 
