@@ -22,7 +22,7 @@ from ltrp_bench.results.comparison.paired import Change, PairedCells
 from ltrp_bench.results.comparison.sides import FolderTable, Side, check_same_groups, open_side, regroup_both
 from ltrp_bench.results.leaderboard.aggregate import VALUES
 from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, LabelSets, NarrowAs, Notice
-from ltrp_bench.results.leaderboard.names import labels
+from ltrp_bench.results.leaderboard.names import labels, selector_labels
 from ltrp_bench.results.schema.record import Identity, ResultsError
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES
@@ -176,12 +176,8 @@ def _keys(rows: Sequence[dict[str, Any]]) -> list[RowKey]:
     shown = [
         {**row, **{name: first.setdefault(row[match], row[name]) for name, match in _MATCH.items()}} for row in rows
     ]
-    task = labels("task", shown)
-    tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in shown:
-        tables[task(row)].append(row)
-    selector = {name: labels("selector", own) for name, own in tables.items()}
-    return [(name := task(row), str(row["reduction"]), float(row["keep_ratio"]), selector[name](row)) for row in shown]
+    task, selector = labels("task", shown), selector_labels(shown)
+    return [(task(row), str(row["reduction"]), float(row["keep_ratio"]), selector(row)) for row in shown]
 
 
 def _with_matching_ids(frame: pd.DataFrame, store: RunStore) -> pd.DataFrame:

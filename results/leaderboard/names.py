@@ -24,3 +24,16 @@ def labels(what: Literal["task", "selector"], rows: Iterable[Mapping[Any, Any]])
         return f"{name} {row[f'{what}_id']}" if len(ids.get(name, ())) > 1 else name
 
     return label
+
+
+def selector_labels(rows: Iterable[Row]) -> Callable[[Row], str]:
+    """`labels` of the selectors of each task by itself: the id of a selector may depend on the task's patches.
+
+    Args:
+        rows: rows of any tasks.
+    """
+    tasks: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        tasks.setdefault((str(row["task"]), str(row["task_id"])), []).append(row)
+    label = {task: labels("selector", own) for task, own in tasks.items()}
+    return lambda row: label[str(row["task"]), str(row["task_id"])](row)

@@ -83,7 +83,7 @@ const report = (() => {
     return svg;
   }
   function selectorLabel(row, all) {
-    const twins = unique(all.filter((r) => r.selector === row.selector).map((r) => r.selector_id));
+    const twins = unique(all.filter((r) => r.selector === row.selector && taskKey(r) === taskKey(row)).map((r) => r.selector_id));
     return twins.length > 1 ? `${row.selector} ${row.selector_id}` : row.selector;
   }
 

@@ -22,7 +22,7 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     few_text,
     split_text,
 )
-from ltrp_bench.results.leaderboard.names import labels
+from ltrp_bench.results.leaderboard.names import labels, selector_labels
 from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
 from ltrp_bench.results.leaderboard.table_notes import row_notes, selector_notes
 
@@ -222,7 +222,7 @@ def _columns(rows: Sequence[Row]) -> list[_Column]:
         _Column("task", labels("task", rows), number=False),
         _Column("reduction", lambda row: str(row["reduction"]), number=False),
         _Column("keep", _ratio),
-        _Column("selector", labels("selector", rows), number=False, marked=True),
+        _Column("selector", selector_labels(rows), number=False, marked=True),
         _Column("supervision", lambda row: str(row["supervision"]), number=False),
         _Column("metric", lambda row: str(row["metric"]), number=False),
         _Column("all", _value("all"), short=_value("all", interval=False)),

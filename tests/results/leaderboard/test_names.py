@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ltrp_bench.results.leaderboard.names import labels
+from ltrp_bench.results.leaderboard.names import labels, selector_labels
 
 
 def test_only_names_with_several_ids_have_them() -> None:
@@ -15,6 +15,17 @@ def test_only_names_with_several_ids_have_them() -> None:
     assert list(map(labels("selector", rows), rows)) == ["ltrp a1", "ltrp b2", "evit", "evit"]
     assert set(map(labels("task", rows), rows)) == {"seg"}
     assert labels("selector", rows[:1])(rows[1]) == "ltrp"
+
+
+def test_ids_of_selectors_that_depend_on_the_task_are_not_needed() -> None:
+    rows = [
+        {"task": "seg", "task_id": "t1", "selector": "ltrp", "selector_id": "a1"},
+        {"task": "det", "task_id": "t2", "selector": "ltrp", "selector_id": "b2"},
+        {"task": "det", "task_id": "t3", "selector": "ltrp", "selector_id": "b2"},
+        {"task": "det", "task_id": "t3", "selector": "ltrp", "selector_id": "c3"},
+    ]
+    assert list(map(selector_labels(rows), rows)) == ["ltrp", "ltrp", "ltrp b2", "ltrp c3"]
+    assert list(map(labels("task", rows), rows)) == ["seg", "det t2", "det t3", "det t3"]
 
 
 def test_tables_without_ids() -> None:
