@@ -17,6 +17,9 @@ from ltrp_bench.tasks.splits.label_sets import (
     contains,
     find_label_set,
     find_list,
+    implied_split,
+    is_open,
+    label_sets_for,
     lists_split_by,
     split_for,
 )
@@ -136,3 +139,54 @@ def test_without_a_split_the_choices_are_named() -> None:
         split_for("imagenet1k", ["unicorn"])
     with pytest.raises(UsageError, match="did you mean 'coco80'"):
         split_for("coco8", COCO)
+
+
+def test_open_label_sets() -> None:
+    assert [name for name in LABEL_SETS if is_open(name)] == ["captions", "hashtags", "jft300m", "bamboo", "sa1b"]
+    assert not is_open("mine")
+
+
+def test_a_split_names_its_label_set_and_holds_these_categories_only() -> None:
+    names = tuple(IMAGENET.values())
+    for label_set in ("imagenet1k", "imagenet12k", "imagenet21k", "coco80", "shapes-seen/1"):
+        assert split_for(label_set, names).label_set == label_set
+    for categories in (SHAPES[:2], COCO[:2]):
+        assert split_for("shapes-seen/1", categories).label_set == "shapes-seen/1"
+        assert split_for("cocostuff171", categories).label_set == "cocostuff171"
+    some = split_for("imagenet1k", ["giraffe", "cat"])
+    assert set(some.states) == set(some.reasons) == set(some.wnids) == {"giraffe", "cat"}
+    assert some.reasons["cat"] == load_split("imagenet1k_coco80").reasons["cat"] != ""
+
+
+def test_drawn_categories_among_others_keep_their_fold() -> None:
+    mixed = category_states("shapes-seen/1", (*SHAPES, "cat"))
+    assert mixed == {**load_split("shapes/1").states, "cat": "unseen"}
+
+
+def test_a_class_of_imagenet_has_the_greatest_state_of_the_categories_that_it_counts_for() -> None:
+    ranks = {"unseen": 0, "narrow": 1, "seen": 2}
+    for label_set in ("voc20", "ade20k", "coco80"):
+        split = load_split(f"imagenet1k_{label_set}")
+        states = [split] if label_set == "ade20k" else [split, load_split("imagenet1k_voc20")]
+        found = category_states(label_set, tuple(IMAGENET.values()))
+        for wnid, name in IMAGENET.items():
+            known = [one.states[c] for one in states for c, wnids in one.wnids.items() if wnid in wnids]
+            assert found[name] == max(known, key=ranks.__getitem__, default="unseen"), (label_set, name)
+        assert set(found.values()) == {"seen", "narrow", "unseen"}
+
+
+def test_splits_that_another_list_implies() -> None:
+    own = implied_split("coco80_coco80")
+    assert own is not None and own.label_set == "coco80" and own.states == dict.fromkeys(COCO, "seen")
+    whole = implied_split("imagenet21k_imagenet1k")
+    assert whole is not None and set(whole.states.values()) == {"seen"} and len(whole.states) == 1000
+    of_shapes = implied_split("imagenet1k_shapes")
+    assert of_shapes is not None and of_shapes.states == dict.fromkeys(SHAPES, "unseen")
+    for name in ("imagenet1k_coco80", "mine_coco80", "coco80_mine", "captions_coco80", "voc20_ade20k", "coco80"):
+        assert implied_split(name) is None, name
+
+
+def test_label_sets_under_which_states_are_known() -> None:
+    assert label_sets_for(["unicorn"]) == ["shapes-seen/0", "shapes-seen/1"]
+    assert label_sets_for(["cow", "person"])[:4] == ["imagenet1k", "imagenet12k", "imagenet21k", "coco80"]
+    assert not {"captions", "lvis"} <= set(label_sets_for(COCO))
