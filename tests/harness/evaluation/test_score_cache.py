@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 
 from ltrp_bench.harness.evaluation.cost import ScoreCost
 from ltrp_bench.harness.evaluation.score_cache import CachedScores, ScoreCache
+from ltrp_bench.results.schema.record import SCHEMA_VERSION, digest
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.controls import OracleControl, RandomControl
 
@@ -82,3 +83,52 @@ def test_scores_of_an_older_version_have_no_cost(tmp_path: Path) -> None:
     path.write_bytes(save({"scores": tensors["scores"], "sha256": tensors["sha256"]}))
     found = _cache(tmp_path).get(IDS, GRIDS)
     assert found is not None and found.cost is None and np.array_equal(found.scores[0], SCORES[0])
+
+
+def test_a_file_that_is_no_safetensors_is_reported(tmp_path: Path) -> None:
+    path, notices = _filled(tmp_path), list[str]()
+    for damage in (b"", path.read_bytes()[:-3], save({"scores": np.zeros(8, np.float32)})):
+        path.write_bytes(damage)
+        assert _cache(tmp_path, notices=notices).get(IDS, GRIDS) is None
+    assert len(notices) == 3 and {f"cached scores in {path} are damaged: they are computed again"} == set(notices)
+
+
+def test_scores_for_other_grids_under_the_same_name_are_damaged(tmp_path: Path) -> None:
+    path, notices = _filled(tmp_path), list[str]()
+    other = _cache(tmp_path).path(IDS, [(2, 3), (1, 3)])
+    path.rename(other)
+    assert _cache(tmp_path, notices=notices).get(IDS, [(2, 3), (1, 3)]) is None and len(notices) == 1
+
+
+@pytest.mark.parametrize("missing", ["cost", "machine"])
+def test_a_cost_without_its_machine_counts_for_nothing(tmp_path: Path, missing: str) -> None:
+    path = _filled(tmp_path)
+    path.write_bytes(save({name: part for name, part in load(path.read_bytes()).items() if name != missing}))
+    found = _cache(tmp_path).get(IDS, GRIDS)
+    assert found is not None and found.cost is None
+
+
+def test_files_are_named_by_hashes_of_selector_and_images(tmp_path: Path) -> None:
+    path = _filled(tmp_path)
+    assert path.parent.parent == tmp_path / "scores" and len(path.parent.name) == 32
+    assert path.suffix == ".safetensors" and len(path.stem) == 24
+    assert path.stem == digest([["a", "b"], [[2, 3], [1, 2]]])[:24]
+    assert _cache(tmp_path).path(IDS, GRIDS) == path and not _cache(tmp_path).path(["a"], GRIDS[:1]).exists()
+    group = toy.toy_groups(selectors=[toy.NetSelector()])[0]
+    key = {"schema": SCHEMA_VERSION, "selector": group.selector.info.identity.value, "seed": None}
+    key["data"] = group.task.info.identity.value
+    own = ScoreCache(RunStore(tmp_path), group, print).path(IDS, GRIDS)
+    assert own.parent.name == digest(key)[:32]
+
+
+def test_scores_are_stored_as_float32_in_raster_order(tmp_path: Path) -> None:
+    turned = [np.arange(6.0).reshape(3, 2).T, np.array([[0.5, -1.0]])]
+    _cache(tmp_path).put(IDS, GRIDS, turned, COST)
+    found = _cache(tmp_path).get(IDS, GRIDS)
+    assert found is not None and found.scores[0].dtype == np.float32
+    assert found.scores[0].tolist() == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_no_images_leave_no_file(tmp_path: Path) -> None:
+    _cache(tmp_path).put([], [], [], COST)
+    assert not (tmp_path / "scores").exists()
