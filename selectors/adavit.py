@@ -8,7 +8,8 @@ blocks. Both published models can be loaded, Ada-T2T-ViT-19 and Ada-DeiT-S; para
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import BatchContext, Selector
-from ltrp_bench.selectors.checkpoints import bare_state, load_content, load_into, load_state, mismatch, unwrap_state
+from ltrp_bench.selectors.checkpoints import load_into, mismatch, read_weights
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
 from ltrp_bench.selectors.option_checks import check_value, check_whole
+from ltrp_bench.selectors.vit.assumptions import three_channels
 from ltrp_bench.selectors.vit.supervision import supervision_of
 from ltrp_bench.selectors.vit.tokens_to_token import TokensToToken
 
@@ -153,10 +155,13 @@ class AdaViTSelector(Selector):
         last_blocks: number of blocks, counted from the end, that are taken into account; 6 in the LTRP paper.
         heads: number of attention heads; only needed if the file has no decisions about heads.
         label_set: label set of the training; only needed if the number of classes does not identify it.
+        mean, std: normalization of the images per channel, if it is not that of the published files.
+        ema: False for the weights of a file beside their moving average, which is taken by default as published.
     """
 
     name = "adavit"
     weights_family = "adavit"
+    later_options = ("mean", "std", "ema")
 
     def __init__(
         self,
@@ -166,8 +171,14 @@ class AdaViTSelector(Selector):
         last_blocks: int = 6,
         heads: int | None = None,
         label_set: str | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
-        state = _averaged_state(Path(weights))
+        # As published: the average, if there is one.
+        found = replace(read_weights(weights, True if ema is None else ema), ema=ema)
+        found = found.under(r"blocks\.0\.attn\.query\.weight", "pos_embed")
+        state = {k: v.float() for k, v in found.state.items()}
         config = adavit_config(state, heads)
         check_value("selector 'adavit'", "rule", rule, Rule)
         check_whole("selector 'adavit'", "last_blocks", last_blocks, 1, len(config["parts"]))
@@ -177,6 +188,9 @@ class AdaViTSelector(Selector):
         load_into(self.model, state, "AdaViT")
         self.model.eval().requires_grad_(False)
         self.supervision = supervision_of(None, {}, config["classes"], label_set)
+        self.mean = self.mean if mean is None else three_channels("mean", mean)
+        self.std = self.std if std is None else three_channels("std", std)
+        self.assumptions = found.notes
         self.patch_size = int(config["patch_size"])
         self.input_size = (config["side"] * self.patch_size,) * 2
         self.rule, self.last_blocks = rule, last_blocks
@@ -231,13 +245,3 @@ def _parts(state: Mapping[str, Tensor], block: int) -> frozenset[str]:
         "layer_select": "layer_select.mlp_head.weight",
     }
     return frozenset(part for part, key in keys.items() if f"blocks.{block}.{key}" in state)
-
-
-def _averaged_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file; the averaged ones ("state_dict_ema") if it holds both, as in the published code."""
-    content = load_content(path)
-    if isinstance(content, Mapping) and isinstance(averaged := content.get("state_dict_ema"), Mapping):
-        state = unwrap_state(averaged, path)
-    else:
-        state = load_state(path)
-    return {k: v.float() for k, v in bare_state(state, r"blocks\.0\.attn\.query\.weight", "pos_embed").items()}

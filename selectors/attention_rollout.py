@@ -36,11 +36,12 @@ class AttentionRolloutSelector(Selector):
         discard_ratio: share of the smallest entries of each A (and of entries equal to the greatest of them) that are
             set to 0 first, in [0, 1); attention to the class token stays. 0 as published.
         mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     name = "attention-rollout"
     weights_family = "vit"
-    later_options = ("mean", "std")
+    later_options = ("mean", "std", "ema")
 
     def __init__(
         self,
@@ -53,11 +54,12 @@ class AttentionRolloutSelector(Selector):
         discard_ratio: float = 0.0,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
         check_value(f"selector {self.name!r}", "fusion", fusion, Fusion)
         if not 0 <= discard_ratio < 1:
             raise UsageError(f"selector {self.name!r}: discard_ratio must be in [0, 1), got {discard_ratio!r}")
-        backbone = load_backbone(weights, model, heads=heads, label_set=label_set, mean=mean, std=std)
+        backbone = load_backbone(weights, model, heads=heads, label_set=label_set, mean=mean, std=std, ema=ema)
         check_plain(backbone.model, self.name)
         self.model = backbone.model
         backbone.configure(self)

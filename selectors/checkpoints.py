@@ -6,22 +6,25 @@ import functools
 import hashlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import BenchError, InputError
-from ltrp_bench.selectors.files.file_kinds import kind_of
+from ltrp_bench.selectors.files.file_kinds import SUFFIXES, kind_of
+from ltrp_bench.selectors.files.model_signs import looks_like
 from ltrp_bench.selectors.files.plain_pickles import load_plain
-from ltrp_bench.selectors.files.prefixes import bare_state, strip_prefix, unwrap_state, without_wrappers
+from ltrp_bench.selectors.files.prefixes import bare_state, strip_prefix
+from ltrp_bench.selectors.files.weight_sets import Weights, read_weights
 
 __all__ = [
+    "Weights",
     "bare_state",
     "load_content",
     "load_into",
@@ -29,44 +32,15 @@ __all__ = [
     "load_state",
     "looks_like",
     "mismatch",
+    "read_weights",
     "resolve",
     "save_safetensors",
     "sha256_of",
     "shipped",
     "strip_prefix",
-    "unwrap_state",
 ]
 
 WEIGHTS = Path(__file__).parent / "weights"
-SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
-
-# Keys that identify a kind of model, most specific first, for the "looks like" of error messages.
-SIGNS: tuple[tuple[str, str], ...] = (
-    (r"^score_net\.", "an LTRP ranker (official wrapping)"),
-    (r"^score_head\.", "an LTRP ranker of ltrp-bench"),
-    (r"^(wfm\.|decoder_blocks\.\d+\.cross_attn\.)", "a CrossMAE pretraining checkpoint"),
-    (r"^register_tokens$", "DINOv2 with registers, which the ViTs here do not have"),
-    (r"^blocks\.\d+\.mlp\.w12\.", "DINOv2's giant, with an MLP that the ViTs here do not have"),
-    (r"^blocks\.\d+\.ls1\.gamma$", "DINOv2 or DeiT III (layer scale)"),
-    (
-        r"^(.*\.)?transformer\.resblocks\.|^(.*\.)?visual\.(class_embedding|conv1)",
-        "CLIP in OpenAI's or open_clip's own names",
-    ),
-    (r"^(.*\.)?vision_model\.|^(text_model|logit_scale|logit_bias)(\.|$)", "CLIP or SigLIP"),
-    (r"^norm_pre\.weight$", "the image tower of CLIP: give model=TIMM_NAME"),
-    (r"^attn_pool\.", "the image tower of SigLIP or of another model with attention pooling"),
-    (r"^(mask_token|decoder_blocks\.)", "a MAE pretraining checkpoint"),
-    (r"^score_predictor\.", "a DynamicViT"),
-    (r"^policy\.state_encoder\.", "a GFNet"),
-    (
-        r"^(backbone\.)?.*last_layer\.weight_[gv]|^head\.mlp\.|^student\.|^backbone\.cls_token",
-        "a DINO checkpoint",
-    ),
-    (r"^(bbox_head|rpn_head|roi_head|mask_head|transformer)\.", "a detector"),
-    (r"^decode_head\.", "a segmentor"),
-    (r"^layer4\.\d+\.conv1\.weight", "a ResNet"),
-    (r"^blocks\.0\.attn\.qkv\.weight", "a plain vision transformer (timm, DeiT, EViT or DINO backbone)"),
-)
 
 
 P = ParamSpec("P")
@@ -157,14 +131,7 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is missing, corrupt, or holds anything but plain weights.
     """
-    path = Path(path)
-    if kind_of(path) != "safetensors":
-        return unwrap_state(load_content(path), path)
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return without_wrappers({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"cannot read weights {path}: corrupt safetensors file ({_short(error)})") from None
+    return read_weights(path).state
 
 
 def load_content(path: str | Path) -> Any:
@@ -185,9 +152,11 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model
         what: description of the module for the error, e.g. "LTRP ranker from ltrp.pth".
 
     Raises:
-        InputError: keys are missing, unexpected or of another shape; the message says what the weights look like.
+        InputError: keys are missing, unexpected or of another shape, and what the weights look like; or tensors that
+            are not finite floating-point numbers.
     """
     own = module.state_dict()
+    _check_numbers(state, own, what)
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     shapes = [
@@ -198,6 +167,18 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model
     if missing or unexpected or shapes:
         raise mismatch(what, state, missing, unexpected, shapes)
     module.load_state_dict(dict(state))
+
+
+def _check_numbers(state: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> None:
+    """Raise `InputError` for tensors that are no plain floating-point numbers where the model has some."""
+    for key, value in state.items():
+        if key not in own or not own[key].is_floating_point() or value.is_meta:
+            continue
+        if not value.is_floating_point() or value.layout != torch.strided:
+            kind = str(value.dtype).removeprefix("torch.") if value.layout == torch.strided else "sparse"
+            raise InputError(f"weights do not fit {what}: {key} is {kind}, not of plain floating-point numbers")
+        if not bool(torch.isfinite(value).all()):
+            raise InputError(f"weights do not fit {what}: {key} holds NaN or infinite numbers")
 
 
 def mismatch(
@@ -218,14 +199,6 @@ def mismatch(
         if keys
     ]
     return InputError(f"weights do not fit {what}: {'; '.join(parts)}; the file looks like {looks_like(state)}")
-
-
-def looks_like(state: Mapping[str, Tensor]) -> str:
-    """Guess, for error messages, which model a state dict belongs to."""
-    for pattern, name in SIGNS:
-        if any(re.search(pattern, key) for key in state):
-            return name
-    return f"something unknown ({', '.join(list(state)[:3])}, …)" if state else "an empty checkpoint"
 
 
 def save_safetensors(path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:

@@ -9,6 +9,7 @@ Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021 (MoC
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_value
+from ltrp_bench.selectors.vit.assumptions import BESIDE, assumptions_of, normalization_of
 from ltrp_bench.selectors.vit.backbones import blocks_until, class_attention, load_backbone
 from ltrp_bench.selectors.vit.stem import ConvStem
 from ltrp_bench.selectors.vit.supervision import labels_in
@@ -29,6 +31,9 @@ from ltrp_bench.selectors.vit.timm_tags import label_sets_of
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
 
 Rule = Literal["mean", "head", "mass"]
+
+OFFICIAL_NAMES = r"dino_(vit|deit)|dinov2_vit|vit-[sb]-\d+ep|linear-vit-[sb]-\d+ep"
+"""Beginnings of the names of published files, whose normalization and heads are known."""
 
 
 class ClassAttentionSelector(Selector):
@@ -43,12 +48,14 @@ class ClassAttentionSelector(Selector):
         any_size: accept images of any whole number of patches, with interpolated positions, not only of the training
             size.
         mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     supervision = Supervision.self_supervised()
-    later_options = ("mean", "std")
+    later_options = ("mean", "std", "ema")
     _drop: tuple[str, ...] = ()
     _probes = False
+    _published_heads: int | None = None
 
     def __init__(
         self,
@@ -61,8 +68,12 @@ class ClassAttentionSelector(Selector):
         any_size: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
-        trained = supervision_or_refusal(read_vit_file(resolve(weights)), self.name, self._probes)
+        file = read_vit_file(resolve(weights), ema=ema)
+        trained = supervision_or_refusal(file, self.name, self._probes)
+        if heads == self._published_heads and file.sidecar is not None:
+            heads = file.sidecar.heads or heads
         backbone = load_backbone(
             weights,
             heads=heads,
@@ -70,6 +81,7 @@ class ClassAttentionSelector(Selector):
             drop=self._drop,
             mean=mean,
             std=std,
+            ema=ema,
             published=trained.kind == "self",
         )
         self.model = backbone.model
@@ -84,6 +96,9 @@ class ClassAttentionSelector(Selector):
         if not 0 < mass <= 1:
             raise UsageError(f"selector {self.name!r}: mass must be in (0, 1], got {mass}")
         backbone.configure(self)
+        if trained.kind == "self" and not re.match(OFFICIAL_NAMES, file.path.name):
+            values = normalization_of(file, mean, std)
+            self.assumptions += tuple(assumptions_of(file, values, count, remedy=BESIDE))
         if trained.kind == "labels" and not any("captions" in line for line in self.assumptions):
             self.assumptions += ("these weights were trained with captions, and count as such",)
         if any_size:
@@ -124,6 +139,7 @@ class MocoSelector(ClassAttentionSelector):
     weights_family = "moco"
     _drop = ("head.",)
     _probes = True
+    _published_heads = 12
 
     def __init__(
         self,
@@ -136,8 +152,19 @@ class MocoSelector(ClassAttentionSelector):
         any_size: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
-        super().__init__(weights, rule=rule, head=head, mass=mass, heads=heads, any_size=any_size, mean=mean, std=std)
+        super().__init__(
+            weights,
+            rule=rule,
+            head=head,
+            mass=mass,
+            heads=heads,
+            any_size=any_size,
+            mean=mean,
+            std=std,
+            ema=ema,
+        )
 
 
 def supervision_or_refusal(file: ViTFile, name: str, probes: bool) -> Supervision:

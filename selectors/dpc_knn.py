@@ -38,11 +38,12 @@ class DPCKNNSelector(PlainSelector):
         model, heads, label_set: as in `load_backbone`; only with weights, whose supervision the selector has.
         seed: seed of the noise, below 1e-6, that separates equal densities.
         mean, std: normalization of the images per channel, if the file does not say it; only with weights.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     name = "dpc-knn"
     version = 2
-    later_options = ("mean", "std")
+    later_options = ("mean", "std", "ema")
 
     def __init__(
         self,
@@ -56,12 +57,15 @@ class DPCKNNSelector(PlainSelector):
         seed: int = 0,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
         super().__init__(patch_size)
         check_whole(f"selector {self.name!r}", "neighbours", neighbours, 2)
         check_value(f"selector {self.name!r}", "seed", seed, int)
         self.neighbours, self.seed = neighbours, seed
-        self.model = self.read_backbone(weights, model=model, heads=heads, label_set=label_set, mean=mean, std=std)
+        self.model = self.read_backbone(
+            weights, model=model, heads=heads, label_set=label_set, mean=mean, std=std, ema=ema
+        )
 
     def features(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] normalized images -> [B, L, C] features that are clustered."""

@@ -178,11 +178,12 @@ class EViTSelector(Selector):
             and three quarters of the depth (3, 6, 9 of 12).
         fuse: fuse dropped tokens into one; None takes the setting of the file, else True.
         mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     name = "evit"
     weights_family = "evit"
-    later_options = ("mean", "std")
+    later_options = ("mean", "std", "ema")
 
     def __init__(
         self,
@@ -198,6 +199,7 @@ class EViTSelector(Selector):
         supervised: bool = True,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
         path = resolve(weights)
         known = _stored_options(path)
@@ -209,6 +211,7 @@ class EViTSelector(Selector):
             supervised=supervised,
             mean=mean,
             std=std,
+            ema=ema,
             published="keep_rate" in known,
         )
         if stages is None:

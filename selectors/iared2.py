@@ -17,7 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import BatchContext, Selector
-from ltrp_bench.selectors.checkpoints import bare_state, load_into, load_state, mismatch, resolve, strip_prefix
+from ltrp_bench.selectors.checkpoints import load_into, mismatch, read_weights, resolve, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_whole
 from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
@@ -105,11 +105,12 @@ class IARed2Selector(Selector):
         heads: number of heads of the ViT; only needed if its width is not a published one.
         label_set: label set of the training; only needed if the number of classes does not identify it.
         mean, std: normalization of the images per channel, if it is not that of the published files.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     name = "iared2"
     weights_family = "iared2"
-    later_options = ("mean", "std")
+    later_options = ("mean", "std", "ema")
 
     def __init__(
         self,
@@ -121,11 +122,12 @@ class IARed2Selector(Selector):
         label_set: str | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
-        state = bare_state(load_state(resolve(weights)), r"groups\.0\.agent\.qk\.weight")
+        state = read_weights(resolve(weights), ema).under(r"groups\.0\.agent\.qk\.weight").state
         agents = _agent_state(state)
         backbone = load_backbone(
-            weights, heads=heads, label_set=label_set, drop=("groups.",), mean=mean, std=std, published=True
+            weights, heads=heads, label_set=label_set, drop=("groups.",), mean=mean, std=std, published=True, ema=ema
         )
         self.model = IARed2(backbone.model, _groups(state, len(backbone.model.blocks)), interpreter_heads)
         load_into(self.model.agents, agents, "IA-RED2's interpreters")

@@ -111,10 +111,11 @@ class PatchNormSelector(PlainSelector):
         patch_size: side of a patch in pixels; ignored with weights, which have their own.
         model, heads, label_set: as in `load_backbone`; only with weights, whose supervision the selector has.
         mean, std: normalization of the images per channel, if the file does not say it; only with weights.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     name = "patch-norm"
-    later_options = ("mean", "std")
+    later_options = ("mean", "std", "ema")
 
     def __init__(
         self,
@@ -126,9 +127,12 @@ class PatchNormSelector(PlainSelector):
         label_set: str | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
         super().__init__(patch_size)
-        self.model = self.read_backbone(weights, model=model, heads=heads, label_set=label_set, mean=mean, std=std)
+        self.model = self.read_backbone(
+            weights, model=model, heads=heads, label_set=label_set, mean=mean, std=std, ema=ema
+        )
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         if self.model is not None:

@@ -20,6 +20,7 @@ from typing import Any
 from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
 from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
+from ltrp_bench.selectors.files.file_kinds import refuse_folder
 from ltrp_bench.selectors.option_checks import check_options
 from ltrp_bench.selectors.option_checks import option_types as types_of
 
@@ -165,8 +166,9 @@ def _weights_file(name: str, weights: str) -> Path:
 
         return timm_file(weights, name)
     path = Path(weights).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"weights of selector {name!r}: no file {path}")
+    refuse_folder(path)
     return path
 
 

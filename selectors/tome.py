@@ -184,11 +184,12 @@ class ToMeSelector(Selector):
         r: number of tokens merged in each block; None merges down to one patch, spread evenly over the blocks.
         target_keep_ratio: merge down to this share of the patches, spread evenly; instead of `r`.
         mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     name = "tome"
     weights_family = "vit"
-    later_options = ("mean", "std")
+    later_options = ("mean", "std", "ema")
 
     def __init__(
         self,
@@ -202,13 +203,14 @@ class ToMeSelector(Selector):
         target_keep_ratio: float | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
         if r is not None and target_keep_ratio is not None:
             raise UsageError("give r or target_keep_ratio, not both")
         if r is not None:
             check_whole("selector 'tome'", "r", r, 1)
         backbone = load_backbone(
-            weights, model, heads=heads, label_set=label_set, supervised=supervised, mean=mean, std=std
+            weights, model, heads=heads, label_set=label_set, supervised=supervised, mean=mean, std=std, ema=ema
         )
         check_plain(backbone.model, "ToMe", class_token=False)
         self.net, self.grid = backbone.model, backbone.grid

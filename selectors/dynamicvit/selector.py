@@ -10,10 +10,9 @@ from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import (
-    bare_state,
     load_into,
-    load_state,
     mismatch,
+    read_weights,
     resolve,
     stored_config,
     strip_prefix,
@@ -40,11 +39,12 @@ class DynamicViTSelector(Selector):
         stages: indices (from 0) of the blocks before which tokens are dropped; None takes those of the file, else a
             quarter, a half and three quarters of the depth (3, 6, 9 of 12).
         mean, std: normalization of the images per channel, if it is not that of the published files.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     name = "dynamicvit"
     weights_family = "dynamicvit"
-    later_options = ("mean", "std")
+    later_options = ("mean", "std", "ema")
 
     def __init__(
         self,
@@ -56,16 +56,17 @@ class DynamicViTSelector(Selector):
         stages: Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
         weights = resolve(weights)
         known = stored_config(weights)
-        state = bare_state(load_state(weights), re.escape(f"{PREDICTOR}0.in_conv.1.weight"))
+        state = read_weights(weights, ema).under(re.escape(f"{PREDICTOR}0.in_conv.1.weight")).state
         what = f"the DynamicViT {Path(weights).name}"
         if f"{PREDICTOR}0.in_conv.1.weight" not in state:
             raise mismatch(what, state, [f"{PREDICTOR}0.in_conv.1.weight"])
         heads = heads or HEADS.get(int(state[f"{PREDICTOR}0.in_conv.1.weight"].shape[0]))
         backbone = load_backbone(
-            weights, heads=heads, label_set=label_set, drop=(PREDICTOR,), mean=mean, std=std, published=True
+            weights, heads=heads, label_set=label_set, drop=(PREDICTOR,), mean=mean, std=std, published=True, ema=ema
         )
         if stages is None:
             stages = known.get("stages") or quarter_stages(len(backbone.model.blocks))

@@ -11,6 +11,7 @@ from ltrp_bench.selectors.errors import InputError
 
 Kind = Literal["safetensors", "torch"]
 
+SUFFIXES: Final = (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
 _HEAD: Final = 512
 _FOREIGN: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x89HDF", "an HDF5 file (Keras): export its weights to safetensors"),
@@ -32,8 +33,13 @@ def kind_of(path: Path) -> Kind:
     """
     if not path.exists():
         raise InputError(f"weights not found: {path}")
-    if not path.is_file():
-        raise InputError(f"weights {path} are not a file")
+    refuse_folder(path)
+    part = re.search(r"-(\d{5})-of-(\d{5})\.\w+$", path.name)
+    if part is not None and int(part[2]) > 1:
+        raise InputError(
+            f"cannot read weights {path}: part {int(part[1])} of {int(part[2])} of a model's weights: merge the parts "
+            "into one .safetensors"
+        )
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -48,6 +54,16 @@ def kind_of(path: Path) -> Kind:
     if head[:1] == b"\x80":
         return "torch"
     raise InputError(f"cannot read weights {path}: {_what_it_is(head, size)}")
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise `InputError` for a folder, which names a file of weights inside it if there is one."""
+    if path.is_file():
+        return
+    if not path.is_dir():
+        raise InputError(f"weights {path} are not a file")
+    inside = sorted(one.name for one in path.iterdir() if one.suffix in SUFFIXES)
+    raise InputError(f"weights {path} are a folder: give a file of weights" + (f", {inside[0]}" if inside else ""))
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -66,14 +82,17 @@ def _check_zip(path: Path) -> None:
     if "constants.pkl" in inner:
         raise InputError(f"cannot read weights {path}: a TorchScript archive, which is code; save its state dict alone")
     if "data.pkl" not in inner:
-        what = "NumPy arrays (.npz, as of JAX)" if any(name.endswith(".npy") for name in names) else "a zip archive"
-        raise InputError(f"cannot read weights {path}: {what}, not a torch file; convert its weights to safetensors")
+        if any(name.endswith(".npy") for name in names):
+            what = "NumPy arrays (.npz, as of JAX), not a torch file; convert its weights to safetensors"
+        else:
+            what = f"a zip archive of {names[0] if names else 'nothing'}, not a torch file; unpack it first"
+        raise InputError(f"cannot read weights {path}: {what}")
 
 
 def _what_it_is(head: bytes, size: int) -> str:
     if not head:
         return "the file is empty"
-    text = head.lstrip().lower()
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith(b"version https://git-lfs"):
         found = re.search(rb"size (\d+)", head)
         big = f" of {int(found[1]):,} bytes" if found else ""
@@ -87,4 +106,10 @@ def _what_it_is(head: bytes, size: int) -> str:
     for magic, what in _FOREIGN:
         if head.startswith(magic):
             return what
+    if head[257:262] == b"ustar":
+        return "a tar archive: unpack it first"
+    if b"pytorch" in head[:32] and head[:1] == b"\x08":
+        return "an ONNX file: give the weights it was made from"
+    if head.isascii() and head[:40].decode().isprintable():
+        return f"text, not weights ({head[:40].decode()!r})"
     return f"corrupt, or neither a torch nor a safetensors file ({size:,} bytes, beginning with {head[:8]!r})"

@@ -2,8 +2,10 @@
 
 Checkpoints hold more than weights: the command line, a config, the best accuracy as a NumPy number. torch's unpickler
 (`weights_only=True`) refuses every class that it does not know. Those below are harmless: exact types of the standard
-library and NumPy, and those of configuration libraries, for which `Record` stands in, so that none of these libraries
-is imported. A file that needs anything else is refused by its name.
+library and NumPy. For classes of configuration libraries and of people's own code, such as an enumeration or a
+dataclass of options, `Record` stands in, so that nothing of theirs is imported or run. A file that needs anything else
+of the standard library, NumPy or torch is refused by its name: it would be code, or a whole module instead of its
+weights.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import datetime
 import importlib
 import pickle
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -25,30 +28,14 @@ import torch
 
 from ltrp_bench.selectors.errors import InputError
 
-_CONFIGS: Final = (
-    "omegaconf",
-    "hydra",
-    "yacs",
-    "easydict",
-    "addict",
-    "ml_collections",
-    "munch",
-    "mmengine",
-    "mmcv",
-    "pytorch_lightning",
-    "lightning",
-    "lightning_fabric",
-    "lightning_utilities",
-    "fvcore.common.config",
-    "detectron2.config",
-)
-"""Libraries whose classes are read as inert records."""
+_NEVER: Final = frozenset({*sys.stdlib_module_names, "builtins", "__builtin__", "torch", "numpy"})
+"""Packages of which nothing but the types below is read; classes of all others are read as inert records."""
 
 _MOST_RECORDS: Final = 200
 
 
 class Record:
-    """Stand-in for classes of configuration libraries: what a pickle makes of it is a dictionary, and nothing runs."""
+    """Stand-in for classes of other packages: what a pickle makes of it is a dictionary, and nothing runs."""
 
     def __new__(cls, *given: Any, **named: Any) -> Any:
         """An empty dictionary, of the one type with attributes that torch's unpickler fills."""
@@ -100,7 +87,7 @@ def safe_globals() -> list[Any]:
 
 
 def load_plain(path: Path) -> Any:
-    """Content of a torch file on the CPU, as it was saved; objects of configuration libraries as `Record`.
+    """Content of a torch file on the CPU, as it was saved; objects of other packages as `Record`.
 
     Raises:
         InputError: a corrupt file, or one that needs a class which is not plain data; the message names it.
@@ -114,11 +101,7 @@ def load_plain(path: Path) -> Any:
         except pickle.UnpicklingError as error:
             found = re.search(r"GLOBAL ([\w.]+)|got <class '([\w.]+)'>", str(error))
             name = (found[1] or found[2]) if found else None
-            if (
-                name is None
-                or not name.startswith(tuple(f"{one}." for one in _CONFIGS))
-                or len(records) > _MOST_RECORDS
-            ):
+            if name is None or "." not in name or name.partition(".")[0] in _NEVER or len(records) > _MOST_RECORDS:
                 raise _refusal(path, name) from None
             records.append((Record, name))
         except Exception as error:
@@ -130,8 +113,10 @@ def load_plain(path: Path) -> Any:
 def _refusal(path: Path, name: str | None) -> InputError:
     if name is None:
         return InputError(f"cannot read weights {path}: corrupt or not a torch file")
+    whole = " (a whole module was saved, which is code)" if name.startswith("torch.nn.modules.") else ""
     return InputError(
-        f"cannot read weights {path}: not a plain pickle of tensors, it needs {name}; re-save its state dict alone"
+        f"cannot read weights {path}: not a plain pickle of tensors, it needs {name}{whole}; re-save its state dict "
+        "alone"
     )
 
 

@@ -1,4 +1,4 @@
-"""State dicts inside checkpoints: wrappers around them, and prefixes before their keys.
+"""Prefixes before the keys of state dicts.
 
 Trainings wrap a model, and each wrapper leaves a word before every key: `module.` (DataParallel), `_orig_mod.`
 (torch.compile), `model.` (Lightning), `teacher.backbone.` (DINOv2), `visual.trunk.` (open_clip), and chains of them. A
@@ -10,61 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from torch import Tensor
-
-from ltrp_bench.selectors.errors import InputError
-
-WRAPPERS: Final = (
-    "model",
-    "state_dict",
-    "teacher",
-    "model_state_dict",
-    "model_ema",
-    "module",
-    "net",
-    "target_encoder",
-    "state_dict_ema",
-    "ema_state_dict",
-    "ema",
-    "network",
-    "model_state",
-    "weights",
-    "params",
-    "encoder",
-    "backbone",
-    "student",
-)
-"""Keys of a checkpoint under which the state dict lies; the first one that is there is taken."""
 
 _INNER: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """Words of wrappers that may stand before any part of a model."""
 
-_AVERAGED: Final = ("teacher", "ema", "model_ema", "ema_model", "target_encoder")
-_SECOND: Final = ("student", "momentum_encoder", "momentum", "online_encoder")
-
-
-def unwrap_state(content: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict inside the content of a torch file.
-
-    Without the wrappers of official files ("model", "state_dict", "teacher", …), the words of wrappers within keys, and
-    a "module." before all of them.
-
-    Raises:
-        InputError: there is none.
-    """
-    while isinstance(content, Mapping):
-        tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
-        if not inner or len(tensors) > len(content) / 2:
-            if tensors:
-                return without_wrappers(tensors)
-            break
-        content = next((one for one in inner if one), inner[0])
-    kind = f"keys {', '.join(map(str, list(content)[:4]))}" if isinstance(content, Mapping) else type(content).__name__
-    raise InputError(f"cannot read weights {path}: no state dict inside ({kind})")
+_AVERAGES: Final = ("ema", "teacher", "target", "swa", "averaged")
+_SECOND_AVERAGES: Final = ("momentum", "k", "m")
+"""Parts of words for moving averages; those of contrastive learning come after the encoders that are trained."""
 
 
 def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -100,9 +55,15 @@ def prefixes_of(state: Mapping[str, Tensor], *telltale: str) -> list[str]:
     return sorted(set.intersection(*found), key=_order) if found else []
 
 
+def is_average(name: str) -> bool:
+    """True if a wrapper or prefix is called as a moving average of weights is: "model_ema", "teacher.backbone."."""
+    return bool(set(re.split(r"[._]", name)) & {*_AVERAGES, *_SECOND_AVERAGES})
+
+
 def _order(prefix: str) -> tuple[bool, int, int, str]:
     words = prefix.split(".")[:-1]
-    rank = 0 if any(word in _AVERAGED for word in words) else 2 if any(word in _SECOND for word in words) else 1
+    parts = set(re.split(r"[._]", prefix))
+    rank = 0 if parts & set(_AVERAGES) else 2 if parts & {"student", "online", *_SECOND_AVERAGES} else 1
     return prefix != "", rank, len(words), prefix
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import timm
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor
 
 from ltrp_bench.selectors.base import Channels, Supervision
-from ltrp_bench.selectors.checkpoints import bare_state, load_into, load_state, mismatch, resolve
+from ltrp_bench.selectors.checkpoints import load_into, mismatch, read_weights, resolve
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.files.prefixes import prefixes_of
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
 from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
 from ltrp_bench.selectors.vit.supervision import Evidence, supervision_of
@@ -35,14 +36,13 @@ class ResNetBackbone:
     readings: Mapping[str, Any] = field(default_factory=dict)
 
 
+TELLTALE: Final = (r"layer4\.0\.conv1\.weight", r"layer1\.0\.conv1\.weight", r"conv1\.weight", r"fc\.weight")
+"""Keys of a ResNet classifier; timm and torchvision use the same names."""
+
+
 def is_resnet(state: Mapping[str, Tensor]) -> bool:
-    """True for the state dict of a ResNet classifier (timm and torchvision use the same names)."""
-    return {"conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight", "fc.weight"} <= set(resnet_state(state))
-
-
-def resnet_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The ResNet in a state dict, without what stands before its keys."""
-    return bare_state(state, r"layer4\.0\.conv1\.weight", r"conv1\.weight", r"fc\.weight")
+    """True for the state dict of a ResNet classifier, under any prefix."""
+    return bool(prefixes_of(state, *TELLTALE))
 
 
 def load_resnet(
@@ -51,6 +51,7 @@ def load_resnet(
     label_set: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    ema: bool | None = None,
 ) -> ResNetBackbone:
     """Load a ResNet.
 
@@ -62,18 +63,20 @@ def load_resnet(
         model: name of a timm model.
         label_set: label set of the classifier; only needed if neither file nor number of classes identifies it.
         mean, std: normalization of the images, if it is not that of the file; see `load_backbone`.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
 
     Raises:
         InputError: a missing, corrupt or foreign file.
         UsageError: an unknown timm model, or one that is no ResNet.
     """
     path = resolve(weights)
-    whole = {k: v.float() if v.is_floating_point() else v for k, v in load_state(path).items()}
-    state = resnet_state(whole)
+    found = read_weights(path, ema).under(*TELLTALE)
+    state = {k: v.float() if v.is_floating_point() else v for k, v in found.state.items()}
     if not is_resnet(state):
         raise mismatch(f"a ResNet ({path.name})", state, ["layer4.0.conv1.weight", "fc.weight"])
     classes, width = int(state["fc.weight"].shape[0]), int(state["fc.weight"].shape[1])
-    sidecar, notes = fitting_sidecar(path, width, classes)
+    sidecar, beside = fitting_sidecar(path, {"width": width, "classes": classes})
+    notes = (*found.notes, *beside)
     name = timm_name(model) if model is not None else name_of_file(path) or known_name(sidecar)
     net = timm.create_model(name, num_classes=classes) if name else _from_state(state, classes)
     if not isinstance(net, ResNet):

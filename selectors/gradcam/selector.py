@@ -98,11 +98,12 @@ class GradCAMSelector(Selector):
             breaks ties by a hash; without the ReLU they are ranked too.
         image_size: side of the square images of a ResNet, a multiple of 32; None takes 224. A ViT has its own size.
         mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     name = "gradcam"
     weights_family = "vit"
-    later_options = ("mean", "std")
+    later_options = ("mean", "std", "ema")
 
     def __init__(
         self,
@@ -117,9 +118,10 @@ class GradCAMSelector(Selector):
         image_size: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        ema: bool | None = None,
     ) -> None:
         self.net: ViTLayer | ResNetLayer
-        given: dict[str, Any] = {"model": model, "label_set": label_set, "mean": mean, "std": std}
+        given: dict[str, Any] = {"model": model, "label_set": label_set, "mean": mean, "std": std, "ema": ema}
         if is_resnet(load_state(resolve(weights))):
             self._use_resnet(load_resnet(weights, **given), image_size)
         else:
@@ -133,6 +135,8 @@ class GradCAMSelector(Selector):
     def _use_vit(self, backbone: Backbone, weights: Path, size: int | None) -> None:
         if not backbone.classes:
             raise InputError(f"Grad-CAM needs a classifier, but {weights} contains none (no head.weight)")
+        if backbone.supervision.label_sets == ("captions",):
+            raise InputError(f"Grad-CAM needs a classifier, but the outputs of {weights} are an embedding of texts")
         if size is not None and (size, size) != backbone.image_size:
             raise UsageError(f"selector 'gradcam': image_size is a ResNet's; this ViT takes {backbone.image_size}")
         self.net, self.classes = ViTLayer(backbone.model), backbone.classes

@@ -106,7 +106,10 @@ class MaskedAutoencoder(nn.Module):
         grid: (gh, gw) patches.
         patches: their number L.
         mean, std: normalization of the images, per channel of RGB in [0, 1]; only distances on pixels use them.
+        notes: lines about the file that the weights are from.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, config: MAEConfig) -> None:
         super().__init__()

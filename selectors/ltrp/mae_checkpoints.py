@@ -6,23 +6,25 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import (
-    bare_state,
+    Weights,
     builds_from_config,
     load_into,
     load_metadata,
-    load_state,
     mismatch,
+    read_weights,
     resolve,
     save_safetensors,
 )
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, MaskedAutoencoder
+from ltrp_bench.selectors.vit.key_names import to_mae_names
 
 # Heads by width, which a state dict does not hold: the published sizes Ti, S, B, L, H, and the decoder of width 512.
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
@@ -45,9 +47,9 @@ def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
     return max(found) + 1 if found else 0
 
 
-def autoencoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The masked autoencoder in a state dict, without what stands before its keys."""
-    return bare_state(state, "decoder_pos_embed", "mask_token", "pos_embed")
+def autoencoder_of(weights: Weights) -> Weights:
+    """The masked autoencoder in a file, under the official names, without what stands before its keys."""
+    return replace(weights, state=to_mae_names(weights.state)).under("decoder_pos_embed", "mask_token", "pos_embed")
 
 
 def mae_config_from_state(
@@ -106,23 +108,25 @@ def config_from_shapes(
 
 
 @builds_from_config
-def load_mae(path_or_tag: str | Path, **overrides: Any) -> MAE:
+def load_mae(path_or_tag: str | Path, *, ema: bool | None = None, **overrides: Any) -> MAE:
     """Load a MAE from a file or the tag of bundled weights ("mae.shapes"), in evaluation mode and frozen.
 
-    `overrides` replace parts of the configuration, e.g. `heads`. Official `mae_visualize_*` files were trained on plain
-    pixels and the others on normalized ones, which only distances on pixels depend on. It follows from the file name
-    unless overridden.
+    `overrides` replace parts of the configuration, e.g. `heads`; `ema` is as in `read_weights`. Official
+    `mae_visualize_*` files were trained on plain pixels and the others on normalized ones, which only distances on
+    pixels depend on. It follows from the file name unless overridden.
     """
     path = resolve(path_or_tag)
-    return mae_from_state(autoencoder_state(load_state(path)), load_metadata(path), path.name, **overrides)
+    return mae_from(autoencoder_of(read_weights(path, ema)), load_metadata(path), **overrides)
 
 
-def mae_from_state(state: Mapping[str, Tensor], metadata: Mapping[str, str], file: str, **overrides: Any) -> MAE:
-    """The MAE of a state dict, as `load_mae` returns it; `file` is the name of its file."""
+def mae_from(weights: Weights, metadata: Mapping[str, str], **overrides: Any) -> MAE:
+    """The MAE whose state dict is that of `weights`, as `load_mae` returns it."""
+    file = weights.path.name
     if "config" not in metadata and "visualize" in file:
         overrides.setdefault("norm_pix_loss", False)
-    mae = MAE(MAEConfig(**mae_config_from_state(state, metadata, **overrides)))
-    load_into(mae, state, f"the MAE of {file}")
+    mae = MAE(MAEConfig(**mae_config_from_state(weights.state, metadata, **overrides)))
+    load_into(mae, weights.state, f"the MAE of {file}")
+    mae.notes = weights.notes
     return mae.eval().requires_grad_(False)
 
 

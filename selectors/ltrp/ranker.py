@@ -18,17 +18,17 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import (
-    bare_state,
     builds_from_config,
     load_into,
     load_metadata,
-    load_state,
     mismatch,
+    read_weights,
     resolve,
     save_safetensors,
     strip_prefix,
 )
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.files.prefixes import prefixes_of
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.layers import (
     Block,
@@ -41,6 +41,10 @@ from ltrp_bench.selectors.vit.layers import (
 )
 
 Head = Literal["patch", "class_token"]
+KIND = "ltrp-ranker"
+"""Kind of our rankers, in the metadata of their files."""
+OFFICIAL = r"score_net\.pos_embed"
+"""Key of official rankers."""
 # Published widths: (embed_dim, depth, heads).
 SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
 
@@ -48,8 +52,10 @@ SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
 class Ranker(nn.Module):
     """Scores patches from an image, or from some of its patches alone.
 
-    `mean` and `std` normalize the images, per channel of RGB in [0, 1].
+    `mean` and `std` normalize the images, per channel of RGB in [0, 1]; `notes` are lines about the weights' file.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -166,22 +172,29 @@ def ranker_config_from_state(
 
 
 @builds_from_config
-def load_ranker(path_or_tag: str | Path, **overrides: Any) -> Ranker:
+def load_ranker(path_or_tag: str | Path, *, ema: bool | None = None, **overrides: Any) -> Ranker:
     """Load a ranker from a file or the tag of bundled weights ("ltrp.shapes"), in evaluation mode and frozen.
 
     Official files hold {"model": {"score_net.…"}}, with or without the MAE. `overrides` replace parts of the
-    configuration, e.g. `heads`.
+    configuration, e.g. `heads`; `ema` is as in `read_weights`.
     """
     path = resolve(path_or_tag)
-    state = load_state(path)
-    state = strip_prefix(bare_state(state, r"score_net\.pos_embed"), "score_net.") or bare_state(
-        state, r"score_head\.weight", "pos_embed"
-    )
-    ranker = Ranker(**ranker_config_from_state(state, load_metadata(path), **overrides))
+    weights, metadata = read_weights(path, ema), load_metadata(path)
+    official = bool(prefixes_of(weights.state, OFFICIAL))
+    weights = weights.under(*((OFFICIAL,) if official else (r"score_head\.weight", "pos_embed")))
+    state = strip_prefix(weights.state, "score_net.") if official else weights.state
+    config = ranker_config_from_state(state, metadata, **overrides)
+    if config["head"] == "class_token" and not official and metadata.get("kind") != KIND:
+        raise InputError(
+            f"{path.name} does not say that it is an LTRP ranker: its {len(state['head.weight'])} outputs are as many "
+            "as its patches, but a classifier may have as many; the keys of official rankers begin with score_net."
+        )
+    ranker = Ranker(**config)
     load_into(ranker, state, f"the LTRP ranker of {path.name}")
+    ranker.notes = weights.notes
     return ranker.eval().requires_grad_(False)
 
 
 def save_ranker(path: str | Path, ranker: Ranker, **metadata: Any) -> None:
     """Write a ranker as safetensors, atomically, with all that `load_ranker` needs and further `metadata`."""
-    save_safetensors(path, ranker.state_dict(), {"kind": "ltrp-ranker", "config": ranker.config, **metadata})
+    save_safetensors(path, ranker.state_dict(), {"kind": KIND, "config": ranker.config, **metadata})

@@ -45,9 +45,11 @@ class LTRPSelector(Selector):
         any_size: accept images of any size, with interpolated position embeddings, not only of the training size. Not
             with the published class-token head.
         seed: seed of the noise that separates equal densities.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     weights_family = "ltrp"
+    later_options = ("ema",)
     supervision = Supervision.self_supervised()
 
     def __init__(
@@ -60,8 +62,10 @@ class LTRPSelector(Selector):
         neighbours: int = 5,
         any_size: bool = False,
         seed: int = 0,
+        ema: bool | None = None,
     ) -> None:
-        self.ranker = load_ranker(weights) if heads is None else load_ranker(weights, heads=heads)
+        self.ranker = load_ranker(weights, ema=ema, **({} if heads is None else {"heads": heads}))
+        self.assumptions = self.ranker.notes
         if any_size and self.ranker.head_kind == "class_token":
             raise UsageError("a class-token ranker scores only images of its training size: leave out any_size")
         if cluster_keep_ratio is not None and not 0 < cluster_keep_ratio <= 1:
@@ -103,6 +107,7 @@ class LTRPClusterSelector(LTRPSelector):
         neighbours: int = 5,
         any_size: bool = False,
         seed: int = 0,
+        ema: bool | None = None,
     ) -> None:
         super().__init__(
             weights,
@@ -112,6 +117,7 @@ class LTRPClusterSelector(LTRPSelector):
             neighbours=neighbours,
             any_size=any_size,
             seed=seed,
+            ema=ema,
         )
 
 
@@ -131,10 +137,11 @@ class LTRPTeacher(Selector):
             decimal point). They are drawn like the maskings.
         samples: number of these at which a CrossMAE's reconstructions without a patch are compared, drawn for each
             patch where it matters; None for all.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     weights_family = "mae"
-    later_options = ("positions", "samples")
+    later_options = ("positions", "samples", "ema")
     supervision = Supervision.self_supervised()
     name = "ltrp-teacher"
 
@@ -151,11 +158,13 @@ class LTRPTeacher(Selector):
         seed: int = 0,
         positions: Positions = "all",
         samples: int | None = None,
+        ema: bool | None = None,
     ) -> None:
         check_distance(distance)
         check_whole(f"selector {self.name!r}", "visits", visits, 1)
         check_value(f"selector {self.name!r}", "normalise", normalise, Normalise)
-        self.mae = load_autoencoder(weights)
+        self.mae = load_autoencoder(weights, ema=ema)
+        self.assumptions = self.mae.notes
         self.sampling = Sampling(positions=positions, samples=samples)
         cross = isinstance(self.mae, CrossMAE)
         self.sampling.check(self.mae, mask_ratio, hide == "encoder_decoder", cross)

@@ -8,21 +8,30 @@ from dataclasses import dataclass
 from typing import Final
 
 import timm
+from timm.data.constants import OPENAI_CLIP_MEAN as CLIP_MEAN
+from timm.data.constants import OPENAI_CLIP_STD as CLIP_STD
 
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.vit.vit_files import ViTFile
 
-REMEDY: Final = "model=TIMM_NAME, or put its config.json beside it"
+BESIDE: Final = "put its config.json beside it"
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and standard deviation per channel of RGB in [0, 1]; `known` is False if they were assumed."""
+    """Mean and standard deviation per channel of RGB in [0, 1].
+
+    Attributes:
+        mean, std: the values.
+        known: False if they were assumed.
+        whose: what they are called then.
+    """
 
     mean: Channels
     std: Channels
     known: bool
+    whose: str = "ImageNet"
 
 
 def normalization_of(
@@ -42,25 +51,33 @@ def normalization_of(
     out: list[Channels] = []
     # torchvision's ViTs and DINOv2 were all trained with ImageNet's.
     known = [file.library == "torchvision" or file.dinov2] * 2
-    for place, (name, given, usual) in enumerate((("mean", mean, IMAGENET_MEAN), ("std", std, IMAGENET_STD))):
+    usual_mean, usual_std = (CLIP_MEAN, CLIP_STD) if file.clip else (IMAGENET_MEAN, IMAGENET_STD)
+    for place, (name, given, usual) in enumerate((("mean", mean, usual_mean), ("std", std, usual_std))):
         others = [getattr(source, name, None) for source in (by_name if named else None, file.sidecar, by_name)]
         found = next((one for one in (given, file.config.get(name), *others) if one is not None), None)
         out.append(usual if found is None else three_channels(name, found))
         known[place] = known[place] or found is not None
-    return Normalization(out[0], out[1], all(known))
+    return Normalization(out[0], out[1], all(known), "CLIP" if file.clip else "ImageNet")
 
 
 def three_channels(name: str, values: Sequence[float]) -> Channels:
     """Three numbers from one for all channels or one each; `UsageError` for others, or for an `std` of 0 or less."""
     numbers = [float(one) for one in values]
     numbers = numbers * 3 if len(numbers) == 1 else numbers
-    if len(numbers) != 3 or (name == "std" and min(numbers) <= 0) or not all(map(math.isfinite, numbers)):
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
         raise UsageError(f"{name} is three numbers, for red, green and blue in [0, 1], got {list(values)}")
+    if min(numbers) < 0 or max(numbers) > 1:
+        raise UsageError(f"{name} is given for pixels in [0, 1], got {list(values)}: divide values for 0 to 255 by 255")
     return numbers[0], numbers[1], numbers[2]
 
 
 def assumptions_of(
-    file: ViTFile, normalization: Normalization, heads: int | None, also: Mapping[str, str] | None = None
+    file: ViTFile,
+    normalization: Normalization,
+    heads: int | None,
+    also: Mapping[str, str] | None = None,
+    *,
+    remedy: str = f"model=TIMM_NAME, or {BESIDE}",
 ) -> list[str]:
     """One line about what was assumed of a file, and one if its tensors look like those of a model of texts.
 
@@ -69,13 +86,14 @@ def assumptions_of(
         normalization: of its images.
         heads: number of heads that its width suggests; None if it was given.
         also: option -> what else is assumed where the normalization is.
+        remedy: what to do instead of giving options.
     """
     lines = []
     if file.evidence.captions and not file.name and not file.config:
         lines.append(f"{file.path.name} shows {file.evidence.captions}: it counts as trained with captions")
     parts, options = [], []
     if not normalization.known:
-        parts.append(f"ImageNet's mean {_text(normalization.mean)} and std {_text(normalization.std)}")
+        parts.append(f"{normalization.whose}'s mean {_text(normalization.mean)} and std {_text(normalization.std)}")
         parts += (also or {}).values()
         options += ["mean=", "std=", *(f"{name}=" for name in also or {})]
     told = file.config.get("heads") or file.name or (file.sidecar is not None and file.sidecar.heads)
@@ -85,7 +103,7 @@ def assumptions_of(
     if parts:
         lines.append(
             f"{file.path.name} does not say how it was trained; assumed {', '.join(parts)}: if this is wrong, give "
-            f"{', '.join(options)} or {REMEDY}"
+            f"{', '.join(options)} or {remedy}"
         )
     return lines
 

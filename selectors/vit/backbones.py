@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import timm
-from timm.models.vision_transformer import VisionTransformer
+import torch
+from timm.models.vision_transformer import VisionTransformer, _convert_dinov2
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import Channels, Selector, Supervision
-from ltrp_bench.selectors.checkpoints import builds_from_config, load_into, mismatch, resolve
+from ltrp_bench.selectors.checkpoints import builds_from_config, load_into, looks_like, mismatch, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
@@ -78,6 +79,7 @@ def load_backbone(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     published: bool = False,
+    ema: bool | None = None,
 ) -> Backbone:
     """Load a ViT.
 
@@ -97,14 +99,15 @@ def load_backbone(
         mean, std: normalization of the images per channel of RGB in [0, 1], if it is not that of the file, of
             `config.json` beside it or of timm's name.
         published: True if what no file says is known of published weights, so that nothing is assumed.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
 
     Raises:
         InputError: a missing, corrupt or foreign file; the message names its keys and what it looks like.
         UsageError: an unknown timm model, or a statement that the file contradicts.
     """
-    file = read_vit_file(resolve(weights), model)
+    file = read_vit_file(resolve(weights), model, ema)
     found = build_from(file, heads, drop)
-    classes = int(found.num_classes)
+    classes = int(found.num_classes) or file.evidence.classes
     # A model without a tag may be meant as an architecture alone.
     tagged = file.tagged if model is None else file.name if "." in model else None
     if supervised:
@@ -133,30 +136,70 @@ def load_backbone(
 def build_from(file: ViTFile, heads: int | None = None, drop: tuple[str, ...] = ()) -> VisionTransformer:
     """The ViT of a file, frozen and in evaluation mode; arguments and errors as of `load_backbone`."""
     state = file.state
-    if file.dinov2 and not any(key.startswith("decoder") for key in state):
-        drop = (*drop, "mask_token")  # for training alone
-    state = {k: v for k, v in state.items() if not k.startswith(drop)} if drop else state
-    if heads is None and file.sidecar is not None and file.name is None:
-        heads = file.sidecar.heads
+    if not any(key.startswith("decoder") for key in state):
+        drop = (*drop, "mask_token", "masked_embed")  # of DINOv2, iBOT and the like, for training alone
+    state = {k: v for k, v in state.items() if not k.startswith(drop)}
+    beside = file.sidecar
+    if heads is None and beside is not None and file.name is None:
+        heads = beside.heads
     if file.name and not file.config:
-        net = _from_timm(file.name, state, heads, file.path)
+        net, state = from_timm(file.name, state, file.path, heads=heads)
     else:
-        eps = {} if file.sidecar is None or file.sidecar.eps is None else {"layer_norm_eps": file.sidecar.eps}
-        net = _from_state(state, {**eps, **file.config}, heads, f"a plain ViT ({file.path.name})")
+        known: dict[str, Any] = {}
+        if beside is not None and beside.eps is not None:
+            known["layer_norm_eps"] = beside.eps
+        if file.clip:
+            known["act"] = file.activation
+        what = f"a plain ViT ({file.path.name})"
+        config = {**known, **file.config}
+        net = build_vit({**vit_config(state, config.get("heads", heads), what), **config})
     load_into(net, state, f"the ViT {file.name or file.path.name}")
     net.eval().requires_grad_(False)
     return net
 
 
-def _from_timm(name: str, state: Mapping[str, Tensor], heads: int | None, path: Path) -> VisionTransformer:
-    """A timm model with a classifier of the size in the file, which may differ from that of timm's weights."""
+def from_timm(
+    name: str, state: dict[str, Tensor], path: Path, *, heads: int | None = None
+) -> tuple[VisionTransformer, dict[str, Tensor]]:
+    """A timm model with the classifier, pooling and input size of a file, and the file's tensors under its names.
+
+    These may differ from those of timm's weights: fine-tuned weights have classes and sizes of their own.
+
+    Raises:
+        InputError: no plain ViT in the file. UsageError: timm's model is none, or cannot be built so.
+    """
     if "blocks.0.attn.qkv.weight" not in state:
         raise mismatch(f"a plain ViT ({path.name})", state, ["blocks.0.attn.qkv.weight"])
-    classes = int(state["head.weight"].shape[0]) if "head.weight" in state else 0
-    net = timm.create_model(name, pretrained=False, num_classes=classes, **({"num_heads": heads} if heads else {}))
+    options: dict[str, Any] = {"num_classes": int(state["head.weight"].shape[0]) if "head.weight" in state else 0}
+    if heads:
+        options["num_heads"] = check_heads(heads, int(state["blocks.0.attn.qkv.weight"].shape[1]), path.name)
+    if "fc_norm.weight" in state and "norm.weight" not in state:
+        options["global_pool"] = "avg"  # as in MAE's fine-tunes
+    with torch.device("meta"):
+        net = timm.create_model(name, pretrained=False, **options)
     if not isinstance(net, VisionTransformer):
         raise UsageError(f"timm's {name} is a {type(net).__name__}, not a plain vision transformer")
-    return net
+    if set(state) != set(net.state_dict()):
+        state = _convert_dinov2(dict(state), net) if _has_dinov2_names(state) else state
+    table = state.get("pos_embed")
+    if table is not None and net.pos_embed is not None and table.ndim == 3 and table.shape != net.pos_embed.shape:
+        places = int(table.shape[1]) - (0 if net.no_embed_class else net.num_prefix_tokens)
+        side = math.isqrt(max(0, places))
+        if side * side == places and side:
+            options["img_size"] = side * int(net.patch_embed.patch_size[0])
+    return cast(VisionTransformer, timm.create_model(name, pretrained=False, **options)), state
+
+
+def _has_dinov2_names(state: Mapping[str, Tensor]) -> bool:
+    """True for DINOv2's own names of registers, or of the MLP of its giant."""
+    return "register_tokens" in state or "blocks.0.mlp.w12.weight" in state
+
+
+def check_heads(heads: int, width: int, what: str) -> int:
+    """The number of heads; `UsageError` if they do not divide the width."""
+    if heads < 1 or width % heads:
+        raise UsageError(f"heads={heads} do not divide the width {width} of {what}")
+    return heads
 
 
 def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dict[str, Any]:
@@ -176,11 +219,20 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
     if missing:
         raise mismatch(what, state, missing)
     width, convolved = int(state["pos_embed"].shape[-1]), stem_patch_size(state)
+    places, embedded_class = int(state["pos_embed"].shape[-2]), True
+    if math.isqrt(max(0, places - 1)) ** 2 != places - 1:
+        embedded_class = math.isqrt(places) ** 2 != places
+        if embedded_class:
+            raise InputError(
+                f"{what} has {places} positions, which are no square grid, with or without one for the class token: it "
+                f"looks like {looks_like(state)}"
+            )
     patch = convolved or int(state["patch_embed.proj.weight"].shape[-1])
     heads = heads or HEADS.get(width)
     if heads is None:
         raise InputError(f"cannot infer the number of attention heads of {what} from its width {width}: give heads=N")
-    side = math.isqrt(int(state["pos_embed"].shape[1]) - 1)
+    check_heads(heads, width, what)
+    side = math.isqrt(places)
     return {
         "image_size": side * patch,
         "patch_size": patch,
@@ -193,6 +245,8 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
         "fc_norm": "fc_norm.weight" in state,
         "stem": "conv" if convolved else "patch",
         **({"layer_scale": True} if "blocks.0.ls1.gamma" in state else {}),
+        **({} if embedded_class else {"no_embed_class": True}),
+        **({"pre_norm": True, "layer_norm_eps": 1e-5} if "norm_pre.weight" in state else {}),
     }
 
 
@@ -209,18 +263,15 @@ def build_vit(config: Mapping[str, Any]) -> VisionTransformer:
         mlp_ratio=config.get("mlp_ratio", 4.0),
         qkv_bias=config.get("qkv_bias", True),
         init_values=1.0 if config.get("layer_scale") else None,
+        no_embed_class=bool(config.get("no_embed_class")),
+        pre_norm=bool(config.get("pre_norm")),
+        act_layer=config.get("act"),
         global_pool="avg" if config.get("fc_norm") else "token",
         norm_layer=partial(nn.LayerNorm, eps=config.get("layer_norm_eps", 1e-6)),
     )
     if config.get("stem", "patch") == "conv":
         net.patch_embed = ConvStem(config["image_size"], config["patch_size"], config["embed_dim"])
     return net
-
-
-def _from_state(
-    state: Mapping[str, Tensor], config: Mapping[str, Any], heads: int | None, what: str
-) -> VisionTransformer:
-    return build_vit({**vit_config(state, config.get("heads", heads), what), **config})
 
 
 def tokens(model: VisionTransformer, images: Tensor) -> Tensor:

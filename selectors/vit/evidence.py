@@ -63,7 +63,8 @@ def evidence_of(
         captioned: True if a file beside it says that the model learned from texts.
     """
     around = [*others, f"{prefix}." if prefix and not prefix.endswith(".") else prefix]
-    captions = _first(_CAPTIONS, around) or _first(_OWN_CAPTIONS, state) or ("its config.json" if captioned else "")
+    beside = "in a file beside it that it is a model of texts" if captioned else ""
+    captions = _first(_CAPTIONS, around) or _first(_OWN_CAPTIONS, state) or beside
     detector = "" if captions else _first(_DETECTOR, others)
     return Evidence(
         captions=captions,

@@ -1,19 +1,20 @@
 """Key names of plain ViTs in other libraries, translated to timm's: the tensors are the same, some of them joined.
 
-Known are transformers (ViT, DeiT, DINOv2, ViT-MAE's encoder), torchvision, mmpretrain and the chunked blocks of
-DINOv2's training. Each is told by one key, under any prefix.
+Known are transformers (ViT, DeiT, DINOv2, ViT-MAE, CLIP), OpenAI's CLIP and open_clip, torchvision, mmpretrain,
+DeiT III and the chunked blocks of DINOv2's training. Each is told by its keys, under any prefix.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, cast
 
 import torch
+from timm.models.vision_transformer import VisionTransformer, _convert_openai_clip
 from torch import Tensor
 
-from ltrp_bench.selectors.files.prefixes import prefixes_of
+from ltrp_bench.selectors.files.prefixes import prefixes_of, strip_prefix
 
 Rules = tuple[tuple[str, str], ...]
 
@@ -35,6 +36,18 @@ _HF: Final[Rules] = (
     (r"embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
     (r"layernorm\.", "norm."),
 )
+_HF_CLIP_BLOCK: Final[Rules] = (
+    (r"self_attn\.out_proj\.", "attn.proj."),
+    (r"layer_norm1\.", "norm1."),
+    (r"layer_norm2\.", "norm2."),
+)
+_HF_CLIP: Final[Rules] = (
+    (r"embeddings\.class_embedding", "cls_token"),
+    (r"embeddings\.patch_embedding\.", "patch_embed.proj."),
+    (r"embeddings\.position_embedding\.weight", "pos_embed"),
+    (r"pre_layrnorm\.", "norm_pre."),  # sic
+    (r"post_layernorm\.", "norm."),
+)
 _TORCHVISION_BLOCK: Final[Rules] = (
     (r"ln_1\.", "norm1."),
     (r"ln_2\.", "norm2."),
@@ -48,7 +61,7 @@ _TORCHVISION: Final[Rules] = (
     (r"conv_proj\.", "patch_embed.proj."),
     (r"encoder\.pos_embedding", "pos_embed"),
     (r"encoder\.ln\.", "norm."),
-    (r"heads\.head\.", "head."),
+    (r"heads\.(head\.|\d+\.)?(?=weight|bias)", "head."),
 )
 _MMPRETRAIN_BLOCK: Final[Rules] = (
     (r"ln1\.", "norm1."),
@@ -67,16 +80,38 @@ def to_timm_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     for library, telltale, translate in _LIBRARIES:
         found = prefixes_of(state, *telltale)
         if found:
-            return translate(state, found[0]), library
-    chunked = re.compile(r"^((?:.*\.)?blocks)\.\d+\.(\d+\.)(?=(?:norm1|norm2|attn|ls1|ls2|mlp)\.)")
-    return {chunked.sub(r"\1.\2", key): value for key, value in state.items()}, "timm"
+            out = dict(state)
+            for prefix in found:  # a model and its average
+                out = translate(out, prefix)
+            return out, library
+    out = {}
+    for key, value in state.items():
+        key = re.sub(r"^((?:.*\.)?blocks)\.\d+\.(\d+\.)(?=(?:norm1|norm2|attn|ls1|ls2|mlp)\.)", r"\1.\2", key)
+        out[re.sub(r"^((?:.*\.)?blocks\.\d+\.)gamma_([12])$", r"\1ls\2.gamma", key)] = value
+    return out, "timm"
+
+
+def to_mae_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As `to_timm_names`, and the decoder of transformers' ViT-MAE beside its ViT, under the official names."""
+    out, library = to_timm_names(state)
+    if library != "transformers":
+        return out
+    for prefix in prefixes_of(out, r"patch_embed\.proj\.weight"):
+        outer = _outer(prefix)
+        inside = {key: value for key, value in out.items() if key.startswith(f"{outer}decoder.")}
+        others = {key: value for key, value in out.items() if key not in inside}
+        bare = {key.removeprefix(f"{outer}decoder."): value for key, value in inside.items()}
+        named = _renamed(bare, "", r"decoder_layers\.(\d+)\.", _HF_BLOCK, ())
+        for key, value in _joined(dict(named), "").items():
+            others[prefix + re.sub(r"^blocks\.", "decoder_blocks.", key)] = value
+        out = others
+    return out
 
 
 def _transformers(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     out = dict(_renamed(state, prefix, r"encoder\.layer\.(\d+)\.", _HF_BLOCK, _HF))
     # The classifier stands beside the ViT ("vit.", "deit."), its pooler is not part of a classifier.
-    outer = prefix.rstrip(".").rpartition(".")[0]
-    outer = f"{outer}." if outer else ""
+    outer = _outer(prefix)
     head, positions = out.get(f"{outer}classifier.weight"), out.get(f"{prefix}pos_embed")
     # DINOv2's classifier reads class token and patches together: it is no head of timm's ViT.
     if head is not None and positions is not None and head.shape[-1] == positions.shape[-1]:
@@ -95,8 +130,10 @@ def _joined(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
         stem = f"{prefix}blocks.{number}"
         for part in ("weight", "bias"):
             three = [out.pop(f"{stem}.attention.attention.{name}.{part}", None) for name in ("query", "key", "value")]
-            if all(one is not None for one in three):
-                out[f"{stem}.attn.qkv.{part}"] = torch.cat([one for one in three if one is not None])
+            there = [one for one in three if one is not None]
+            if there:
+                none = torch.zeros_like(there[0])
+                out[f"{stem}.attn.qkv.{part}"] = torch.cat([none if one is None else one for one in three])
     return out
 
 
@@ -106,12 +143,42 @@ def _torchvision(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _mmpretrain(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     out = dict(_renamed(state, prefix, r"layers\.(\d+)\.", _MMPRETRAIN_BLOCK, _MMPRETRAIN))
-    outer = prefix.rstrip(".").rpartition(".")[0]
-    outer = f"{outer}." if outer else ""
+    outer = _outer(prefix)
     for part in ("weight", "bias"):
         if f"{outer}head.layers.head.{part}" in out:
             out[f"{prefix}head.{part}"] = out.pop(f"{outer}head.layers.head.{part}")
     return out
+
+
+def _clip(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """OpenAI's and open_clip's image tower, by timm's converter: its head is the projection to the embedding."""
+    tower = {f"visual.{key}": value for key, value in strip_prefix(state, prefix).items()}
+    # The converter of that version needs no model.
+    found = _convert_openai_clip(tower, cast(VisionTransformer, None))
+    others = {key: value for key, value in state.items() if not key.startswith(prefix)} if prefix else {}
+    return {**others, **{prefix + key: value for key, value in found.items()}}
+
+
+def _transformers_clip(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    out = dict(_renamed(state, prefix, r"encoder\.layers\.(\d+)\.", _HF_CLIP_BLOCK, _HF_CLIP))
+    out.pop(f"{prefix}embeddings.position_ids", None)
+    for key, axes in (("cls_token", 2), ("pos_embed", 1)):
+        out[prefix + key] = out[prefix + key][(None,) * axes]
+    for number in [m[1] for key in out if (m := re.match(rf"{re.escape(prefix)}blocks\.(\d+)\.norm1\.weight$", key))]:
+        for part in ("weight", "bias"):
+            stem = f"{prefix}blocks.{number}."
+            three = [out.pop(f"{stem}self_attn.{name}_proj.{part}") for name in "qkv"]
+            out[f"{stem}attn.qkv.{part}"] = torch.cat(three)
+    projection = out.pop(f"{_outer(prefix)}visual_projection.weight", None)
+    if projection is not None:
+        out |= {f"{prefix}head.weight": projection, f"{prefix}head.bias": projection.new_zeros(len(projection))}
+    return out
+
+
+def _outer(prefix: str) -> str:
+    """Prefix of the module around the one with `prefix`: "a.b." -> "a."."""
+    outer = prefix.rstrip(".").rpartition(".")[0]
+    return f"{outer}." if outer else ""
 
 
 def _renamed(
@@ -149,6 +216,12 @@ _LIBRARIES: Final[tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Tenso
         "torchvision",
         (r"encoder\.layers\.encoder_layer_0\.self_attention\.in_proj_weight", r"conv_proj\.weight"),
         _torchvision,
+    ),
+    ("openai clip", (r"transformer\.resblocks\.0\.attn\.in_proj_weight", r"class_embedding", r"conv1\.weight"), _clip),
+    (
+        "transformers clip",
+        (r"encoder\.layers\.0\.self_attn\.q_proj\.weight", r"embeddings\.class_embedding", r"pre_layrnorm\.weight"),
+        _transformers_clip,
     ),
     ("mmpretrain", (r"layers\.0\.attn\.qkv\.weight", r"patch_embed\.projection\.weight"), _mmpretrain),
 )

@@ -88,7 +88,7 @@ def supervision_of(
     Args:
         name: name of the timm model with its tag, which lists the label sets; None if unknown.
         config: metadata of our own files.
-        classes: number of outputs; 0 without a classifier.
+        classes: number of outputs of the classifier inside the ViT or beside it; 0 without one.
         label_set: overrides all others: label sets joined by "+", or "self".
         evidence: what the tensors say.
 
@@ -112,6 +112,8 @@ def supervision_of(
             f"these weights are the backbone of {evidence.detector}, and its labels are not in the file: give "
             "label_set=NAME (imagenet1k+coco80, …)"
         )
+    if not classes:
+        raise InputError(f"cannot infer the label set of weights without a classifier: {ASK_FOR_LABEL_SET}")
     if classes not in CLASSIFIERS:
         raise InputError(f"cannot infer the label set of a classifier with {classes} outputs: {ASK_FOR_LABEL_SET}")
     return Supervision.labels(CLASSIFIERS[classes])

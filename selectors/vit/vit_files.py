@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import timm
 from torch import Tensor
 
-from ltrp_bench.selectors.checkpoints import load_metadata, load_state
+from ltrp_bench.selectors.checkpoints import load_metadata, read_weights, stored_config, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.files.prefixes import ambiguous, prefixes_of, strip_prefix
 from ltrp_bench.selectors.files.sidecars import Sidecar, sidecar_of
+from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
 from ltrp_bench.selectors.vit.evidence import evidence_of
 from ltrp_bench.selectors.vit.key_names import to_timm_names
+from ltrp_bench.selectors.vit.stem import stem_patch_size
 from ltrp_bench.selectors.vit.supervision import Evidence
 
 WEIGHTS_SUFFIXES: Final = (".pt", ".pth", ".tar", ".bin", ".safetensors")
@@ -38,7 +39,7 @@ class ViTFile:
         name: name of the timm model with its tag; None if unknown.
         sidecar: what files beside it say, if they fit its tensors.
         evidence: what it says of its training.
-        notes: one line about each file beside it that does not fit.
+        notes: one line about each file beside it that does not fit, and about which of two sets of weights this is.
     """
 
     path: Path
@@ -64,33 +65,51 @@ class ViTFile:
         return self.name or tagged_name(self.path) or beside
 
     @property
+    def clip(self) -> bool:
+        """True for the image tower of CLIP: it has a norm before the first block."""
+        return "norm_pre.weight" in self.state
+
+    @property
+    def activation(self) -> str:
+        """timm's name of CLIP's activation, "gelu" or "quick_gelu", which its tensors do not show.
+
+        Raises:
+            InputError: neither the file nor one beside it says.
+        """
+        if self.sidecar is not None and self.sidecar.activation is not None:
+            return self.sidecar.activation
+        raise InputError(
+            f"{self.path.name} is the image tower of CLIP (its supervision is captions), and nothing says whether its "
+            "activation is GELU or QuickGELU: give model=TIMM_NAME, name the file after it "
+            "(vit_base_patch16_clip_quickgelu_224.openai.pt), or put its config.json beside it"
+        )
+
+    @property
     def dinov2(self) -> bool:
         """True for DINOv2's backbones: layer scale, and a mask token without a decoder."""
         return "mask_token" in self.state and "blocks.0.ls1.gamma" in self.state
 
 
-def read_vit_file(path: Path, model: str | None = None) -> ViTFile:
+def read_vit_file(path: Path, model: str | None = None, ema: bool | None = None) -> ViTFile:
     """Read a file with a plain ViT; a file with none is returned with its tensors as they are.
 
     Args:
         path: torch or safetensors file.
         model: name of the timm model, which overrides those of the file and of files beside it.
+        ema: which of a model and its moving average to take, see `read_weights`.
 
     Raises:
         InputError: a missing or corrupt file, or one with several ViTs of which none is to be preferred.
-        UsageError: timm has no such model.
+        UsageError: timm has no such model, or `ema` is given for a file with one set of weights.
     """
-    whole = {k: v.float() if v.is_floating_point() else v for k, v in load_state(path).items()}
+    weights = read_weights(path, ema)
+    whole = {k: v.float() if v.is_floating_point() else v for k, v in weights.state.items()}
     state, library = to_timm_names(whole)
-    found = prefixes_of(state, *TELLTALE)
-    if ambiguous(found):
-        names = ", ".join(f"{prefix}*" for prefix in found[:3])
-        raise InputError(f"{path.name} holds several vision transformers ({names}): save the state dict of one alone")
-    prefix = found[0] if found else ""
+    prefix, weights = replace(weights, state=state).prefix_of(*TELLTALE)
     vit = strip_prefix(state, prefix) if prefix else state
     others = {key: value for key, value in state.items() if not key.startswith(prefix)} if prefix else {}
     config = own_config(path)
-    sidecar, notes = (None, ()) if config else fitting_sidecar(path, _width(vit), _outputs(vit))
+    sidecar, notes = (None, ()) if config else fitting_sidecar(path, _sizes(vit))
     if model is not None:
         name: str | None = timm_name(model)
     else:
@@ -104,44 +123,52 @@ def read_vit_file(path: Path, model: str | None = None) -> ViTFile:
         name=name,
         sidecar=sidecar,
         evidence=evidence_of(vit, prefix, others, captioned=captioned),
-        notes=notes,
+        notes=(*weights.notes, *notes),
     )
 
 
 def own_config(path: Path) -> dict[str, Any]:
-    """Configuration in the metadata of a file made here; empty for other files, and for detectors, which have code."""
-    try:
-        found = json.loads(load_metadata(path).get("config", "{}"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    """Configuration in the metadata of a file made here; empty for other files, and for detectors, which have code.
+
+    Raises:
+        InputError: a damaged configuration.
+    """
+    # A detector's metadata hold the name of its configuration, not the configuration itself.
+    named = re.fullmatch(r"[A-Za-z_]\w*", load_metadata(path).get("config", ""))
+    return {} if named else stored_config(path)
 
 
-def fitting_sidecar(path: Path, width: int | None, outputs: int | None) -> tuple[Sidecar | None, tuple[str, ...]]:
+def fitting_sidecar(path: Path, sizes: Mapping[str, int]) -> tuple[Sidecar | None, tuple[str, ...]]:
     """What files beside some weights say, and a note; None if it is of another model than the tensors.
 
     Args:
         path: the weights.
-        width: width of the features, None if unknown.
-        outputs: number of outputs, None if unknown or without a classifier.
+        sizes: attribute of `Sidecar` -> its value by the tensors; those that they do not show are left out.
     """
     found = sidecar_of(path)
     if found is None:
         return None, ()
-    for what, said, own in (("width", found.width, width), ("outputs", found.classes, outputs)):
-        if said and own and said != own:
+    for name, own in sizes.items():
+        said = getattr(found, name)
+        if said and said != own:
             return None, (
-                f"{found.file.name} beside {path.name} is not used: it is of another model ({said} {what}, not {own})",
+                f"{found.file.name} beside {path.name} is not used: it is of another model ({said} {name}, not {own})",
             )
     return found, ()
 
 
-def _width(state: Mapping[str, Tensor]) -> int | None:
-    return int(state["pos_embed"].shape[-1]) if "pos_embed" in state else None
-
-
-def _outputs(state: Mapping[str, Tensor]) -> int | None:
-    return int(state["head.weight"].shape[0]) if "head.weight" in state else None
+def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Sizes of a plain ViT that files beside it may say, too."""
+    out = {}
+    if "pos_embed" in state:
+        out["width"] = int(state["pos_embed"].shape[-1])
+    if "head.weight" in state:
+        out["classes"] = int(state["head.weight"].shape[0])
+    if "blocks.0.attn.qkv.weight" in state:
+        out["depth"] = count_blocks(state, "blocks")
+    if "patch_embed.proj.weight" in state and stem_patch_size(state) is None:
+        out["patch"] = int(state["patch_embed.proj.weight"].shape[-1])
+    return out
 
 
 def known_name(sidecar: Sidecar | None) -> str | None:

@@ -91,7 +91,7 @@ def test_missing(tmp_path: Path) -> None:
         with pytest.raises(InputError) as error:
             load_state(tmp_path / name)
         one_line(error, "weights not found", name)
-    with pytest.raises(InputError, match="are not a file"):
+    with pytest.raises(InputError, match="are a folder: give a file of weights"):
         load_state(tmp_path)
     with pytest.raises(InputError, match="cannot read weights"):
         sha256_of(tmp_path / "none")

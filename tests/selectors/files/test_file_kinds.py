@@ -41,7 +41,11 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 34
         (b"\x89HDF\r\n", "HDF5"),
         (b"\x1f\x8b\x08\x00", "compressed archive"),
         (b"PK\x03\x04 cut", "corrupt torch file, or one that was cut short"),
-        (b"nonsense", "corrupt, or neither a torch nor a safetensors file"),
+        (b"nonsense\xff", "corrupt, or neither a torch nor a safetensors file"),
+        (b"Not Found", "text, not weights .'Not Found'"),
+        (b"\xef\xbb\xbf\r\n<html>", "a web page"),
+        (b"w.pth".ljust(257, b"\0") + b"ustar\0", "tar archive: unpack it first"),
+        (b"\x08\x07\x12\x07pytorch", "ONNX"),
     ],
 )
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
@@ -53,10 +57,26 @@ def test_other_files_are_named(tmp_path: Path, content: bytes, said: str, name: 
 
 
 @pytest.mark.parametrize(
-    ("member", "said"), [("a.npy", "NumPy arrays"), ("x/constants.pkl", "TorchScript"), ("x", "zip")]
+    ("member", "said"),
+    [
+        ("a.npy", "NumPy arrays"),
+        ("x/constants.pkl", "TorchScript"),
+        ("x", "zip"),
+        ("w.bin", "zip archive of w.bin, not a torch file; unpack it first"),
+    ],
 )
 def test_other_zip_files_are_named(tmp_path: Path, member: str, said: str) -> None:
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
         archive.writestr(member, b"0")
     with pytest.raises(InputError, match=said):
         load_state(tmp_path / "w.pth")
+
+
+def test_parts_and_folders_are_named(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(2)}, tmp_path / "pytorch_model-00001-of-00002.bin")
+    with pytest.raises(InputError, match="part 1 of 2 of a model's weights: merge the parts"):
+        load_state(tmp_path / "pytorch_model-00001-of-00002.bin")
+    with pytest.raises(InputError, match="are a folder: give a file of weights, pytorch_model-00001-of-00002.bin"):
+        load_state(tmp_path)
+    torch.save({"a": torch.zeros(2)}, tmp_path / "model-00001-of-00001.bin")
+    assert list(load_state(tmp_path / "model-00001-of-00001.bin")) == ["a"]

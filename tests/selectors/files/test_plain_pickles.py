@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import datetime
+import enum
 import pathlib
 import pickle
 import sys
@@ -38,9 +39,12 @@ def filled(kind: type, **values: Any) -> Any:
 
 @pytest.fixture
 def extras(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    for module in ("omegaconf", "omegaconf.dictconfig", "easydict", "yacs", "yacs.config", "hydra.conf"):
+    libraries = ("omegaconf", "omegaconf.dictconfig", "easydict", "yacs", "yacs.config", "hydra.conf")
+    for module in (*libraries, "my_project", "my_project.options"):
         monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
     config = of_library("omegaconf.dictconfig", "DictConfig")
+    kind = enum.Enum("Kind", {"SMALL": 1}, module="my_project.options")
+    monkeypatch.setattr(sys.modules["my_project.options"], "Kind", kind, raising=False)
     easy, node = of_library("easydict", "EasyDict", dict), of_library("yacs.config", "CfgNode", dict)
     return {
         "omegaconf": filled(config, _content={"lr": 0.1}, _parent=None),
@@ -50,6 +54,8 @@ def extras(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "here": pathlib.Path("/tmp/run"),
         "there": pathlib.PureWindowsPath("C:/run"),
         "simple": types.SimpleNamespace(a=1),
+        "own": filled(of_library("my_project.options", "Options"), lr=0.1),
+        "enumeration": kind.SMALL,
         "best": np.float64(0.83),
         "half": np.float16(0.5),
         "count": np.int64(3),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltrp_bench.selectors.files.prefixes import ambiguous, bare_state, prefixes_of, unwrap_state, without_wrappers
+from ltrp_bench.selectors.files.prefixes import ambiguous, bare_state, prefixes_of, without_wrappers
+from ltrp_bench.selectors.files.weight_sets import unwrap
 
 ZERO = torch.zeros(1)
 TELL = (r"blocks\.0\.w", "pos_embed")
@@ -50,7 +51,7 @@ def test_words_of_wrappers_come_off_anywhere() -> None:
 @pytest.mark.parametrize("wrapper", ["model", "state_dict", "teacher", "ema", "target_encoder", "student"])
 def test_wrappers(wrapper: str) -> None:
     state = {"a": ZERO}
-    found = unwrap_state({"epoch": 3, wrapper: {"model": state} if wrapper == "state_dict" else state}, Path("w"))
-    assert list(found) == ["a"]
+    found = unwrap({"epoch": 3, wrapper: {"model": state} if wrapper == "state_dict" else state}, Path("w"))
+    assert list(found.state) == ["a"] and not found.note
     both = {"student": {"a": ZERO}, "teacher": {"a": ZERO + 1}}
-    assert float(unwrap_state(both, Path("w"))["a"]) == 1
+    assert float(unwrap(both, Path("w")).state["a"]) == 1

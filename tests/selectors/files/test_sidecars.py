@@ -102,3 +102,61 @@ def test_other_json_files_say_nothing(tmp_path: Path) -> None:
     assert (
         sidecar_of(beside(tmp_path, config={"lr": 1}, model=[1])) is None and sidecar_of(tmp_path / "x" / "w") is None
     )
+
+
+def test_pixels_of_0_to_255_and_other_scales(tmp_path: Path) -> None:
+    """transformers multiplies pixels of 0 to 255 by a factor before it normalizes; here pixels are in [0, 1]."""
+    wide = {"image_mean": [127.5] * 3, "image_std": [51.0] * 3, "do_rescale": False}
+    doubled = {"image_mean": [1.0] * 3, "image_std": [0.5] * 3, "rescale_factor": 2 / 255}
+    for preparing, std in ((wide, 0.2), (doubled, 0.25)):
+        found = sidecar_of(beside(tmp_path, config=HF, preprocessor_config=preparing))
+        assert found is not None and found.mean == pytest.approx((0.5,) * 3) and found.std == pytest.approx((std,) * 3)
+    plain = sidecar_of(beside(tmp_path, config=HF, preprocessor_config={"do_normalize": False, "do_rescale": False}))
+    assert plain is not None and plain.mean == (0, 0, 0) and plain.std == (1 / 255,) * 3
+
+
+def test_a_preprocessor_alone_is_read(tmp_path: Path) -> None:
+    found = sidecar_of(beside(tmp_path, preprocessor_config=PREPARING))
+    assert found is not None and found.mean == (0.4,) * 3 and found.file.name == "preprocessor_config.json"
+    assert found.heads is None and found.labels is None
+
+
+def test_labels_by_number(tmp_path: Path) -> None:
+    turned = sidecar_of(beside(tmp_path, config={**HF, "id2label": {"1": "cat", "0": "dog"}}))
+    other = sidecar_of(beside(tmp_path, config={"model_type": "vit", "label2id": {"cat": 1, "dog": 0}}))
+    assert turned is not None and other is not None and turned.labels == other.labels == ("dog", "cat")
+    assert turned.classes == 2
+
+
+def test_sizes_and_activation(tmp_path: Path) -> None:
+    vision = {"hidden_size": 192, "num_hidden_layers": 4, "patch_size": 16}
+    found = sidecar_of(beside(tmp_path, config={"model_type": "clip", "vision_config": vision}))
+    assert found is not None and (found.depth, found.patch, found.activation) == (4, 16, "quick_gelu")
+    vision["hidden_act"] = "gelu"
+    found = sidecar_of(beside(tmp_path, config={"model_type": "clip", "vision_config": vision}))
+    assert found is not None and found.activation == "gelu"
+    cfg = {"model_cfg": {"vision_cfg": {"width": 1280, "layers": 32, "head_width": 80, "patch_size": 14}}}
+    (tmp_path / "config.json").unlink()
+    found = sidecar_of(beside(tmp_path, open_clip_config=cfg))
+    assert found is not None and (found.heads, found.depth, found.activation) == (16, 32, "gelu")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({**TIMM, "pretrained_cfg": {"mean": [123.7, 116.3, 103.5]}}, r"its mean \[123.7, .* of pixels in \[0, 1\]"),
+        ({**TIMM, "pretrained_cfg": {"std": [0, 0, 0]}}, "its std .0, 0, 0. is not one of pixels"),
+        ({**TIMM, "label_names": ["a"]}, "names 1 of 3 classes"),
+        ({**HF, "id2label": {"1": "cat", "2": "dog"}}, "does not number its 2 classes from 0 to 1"),
+        ("{broken", "no valid JSON"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_files_name(tmp_path: Path, config: Any, said: str) -> None:
+    with pytest.raises(InputError, match=f"config.json, beside the weights, .*{said}.*mend or remove it"):
+        sidecar_of(beside(tmp_path, config=config))
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes("{}".encode("utf-16"))
+    with pytest.raises(InputError, match="config.json, beside the weights, is no valid JSON"):
+        sidecar_of(tmp_path / "w")

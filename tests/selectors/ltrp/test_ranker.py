@@ -69,9 +69,25 @@ def test_save_and_load(tmp_path: Path) -> None:
 
 
 def test_published_sizes_are_told_from_the_state(tmp_path: Path) -> None:
-    torch.save(Ranker(32, 16, *SIZES["tiny"], head="class_token").state_dict(), tmp_path / "t.pth")
+    torch.save(official(Ranker(32, 16, *SIZES["tiny"], head="class_token").state_dict()), tmp_path / "t.pth")
     config = load_ranker(tmp_path / "t.pth").config
     assert [config[k] for k in ("image_size", "patch_size", "embed_dim", "depth", "heads")] == [32, 16, 192, 12, 3]
+
+
+def official(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"score_net.{key}": value for key, value in state.items()}
+
+
+def test_a_classifier_with_as_many_outputs_as_patches_is_no_ranker(tmp_path: Path) -> None:
+    """Stanford Cars has 196 classes, as many as there are patches of 16 pixels in 224."""
+    state = small_ranker(head="class_token").state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="w.pth does not say that it is an LTRP ranker: its 36 outputs.*score_net"):
+        load_ranker(tmp_path / "w.pth", heads=2)
+    torch.save(official(state), tmp_path / "w.pth")
+    save_ranker(tmp_path / "w.safetensors", small_ranker(head="class_token"))
+    for name in ("w.pth", "w.safetensors"):
+        assert load_ranker(tmp_path / name, heads=2).head_kind == "class_token"
 
 
 def test_foreign_files(tmp_path: Path) -> None:
@@ -80,10 +96,11 @@ def test_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not fit an LTRP ranker.*looks like a MAE"):
         load_ranker(path)
     state = small_ranker(head="class_token").state_dict()
-    torch.save(state | {"head.weight": torch.zeros(1000, 24), "head.bias": torch.zeros(1000)}, path)
+    state = official(state)
+    torch.save(state | official({"head.weight": torch.zeros(1000, 24), "head.bias": torch.zeros(1000)}), path)
     with pytest.raises(InputError, match="1000 outputs instead of one for each of 36 patches.*classifier"):
         load_ranker(path)
-    torch.save({k: v for k, v in state.items() if not k.startswith("head")}, path)
+    torch.save({k: v for k, v in state.items() if not k.startswith("score_net.head")}, path)
     with pytest.raises(InputError, match="missing: score_head.weight or head.weight"):
         load_ranker(path)
     torch.save(state, path)
@@ -92,6 +109,6 @@ def test_foreign_files(tmp_path: Path) -> None:
     ):
         load_ranker(path)
     assert load_ranker(path, heads=2).config["heads"] == 2
-    torch.save({k: v for k, v in state.items() if k != "blocks.0.attn.qkv.bias"}, path)
+    torch.save({k: v for k, v in state.items() if k != "score_net.blocks.0.attn.qkv.bias"}, path)
     with pytest.raises(InputError, match=r"1 keys missing: blocks.0.attn.qkv.bias"):
         load_ranker(path, heads=2)

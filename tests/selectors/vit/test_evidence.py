@@ -47,6 +47,9 @@ KINDS: dict[str, dict[str, Tensor]] = {
     "siglip": under("visual.trunk.", vit(), logit_scale=torch.zeros(()), logit_bias=torch.zeros(())),
     "captioned, tower alone": under("module.visual.trunk.", vit()),
     "timm's CLIP": vit(512, pre_norm=True),
+    "classifier beside the ViT": under("backbone.", vit(), **{"fc.weight": torch.zeros(1000, 192)}),
+    "distilled, DeiT III's layout": vit(1000, init_values=1e-5, no_embed_class=True),
+    "iBOT": {**under("teacher.backbone.", {**vit(), "masked_embed": torch.zeros(1, 192)})},
     "detector": {**under("backbone.", vit()), "bbox_head.fc_cls.weight": torch.zeros(81, 192)},
     "segmentor": {**under("backbone.", vit()), "decode_head.conv_seg.weight": torch.zeros(150, 192, 1, 1)},
     "Segmenter": {**under("encoder.", vit()), "decoder.head.weight": torch.zeros(150, 192)},
@@ -59,7 +62,10 @@ EXPECTED: dict[str, dict[str, str]] = {
             "supervised": "imagenet1k",
             "probe": "imagenet1k",
             "distilled": "unexpected: dist_token",
-            "self-supervised": "give label_set=NAME",
+            "self-supervised": "weights without a classifier: give label_set=NAME",
+            "classifier beside the ViT": "imagenet1k" if name != "gradcam" else "Grad-CAM needs a classifier",
+            "distilled, DeiT III's layout": "imagenet1k",
+            "iBOT": "give label_set=NAME",
             "teacher and student": "give label_set=NAME",
             "timm's CLIP": "image tower of CLIP",
             **dict.fromkeys(CAPTIONED, "captions" if name != "gradcam" else "Grad-CAM needs a classifier"),
@@ -72,6 +78,9 @@ EXPECTED: dict[str, dict[str, str]] = {
             "supervised": "trained with labels .a classifier of 1000 classes",
             "distilled": "trained with labels .a classifier of 1000 classes",
             "self-supervised": "self",
+            "classifier beside the ViT": "trained with labels .a classifier of 1000 classes",
+            "distilled, DeiT III's layout": "trained with labels .a classifier of 1000 classes",
+            "iBOT": "self",
             "teacher and student": "self",
             "probe": "self" if name == "moco" else "trained with labels .a classifier of 1000 classes",
             "timm's CLIP": "image tower of CLIP",
@@ -158,6 +167,60 @@ def test_normalization_is_read_given_or_assumed_with_a_line(tmp_path: Path) -> N
     assert other.mean != (0.5, 0.5, 0.5) and "another model (768 width, not 192)" in other.assumptions[0]
     with pytest.raises(UsageError, match="std is three numbers"):
         create_selector("evit", path, std=[0.5, 0.0, 0.5])
+
+
+def test_self_supervised_weights_of_no_known_name_say_what_is_assumed(tmp_path: Path) -> None:
+    for name, moco in (("checkpoint.pth", False), ("dino_vitbase16_pretrain.pth", True), ("vit-s-300ep.pth", True)):
+        torch.save(vit(), tmp_path / name)
+        for selector, heads in (("dino", 3), ("moco", 12)):
+            found = create_selector(selector, tmp_path / name)
+            assert bool(found.assumptions) != moco and not found.readings  # readings would change old fingerprints
+            if found.assumptions:
+                (line,) = found.assumptions
+                assert f"(0.229, 0.224, 0.225), {heads} attention heads: if this is wrong, give mean=" in line
+                assert line.endswith("heads= or put its config.json beside it")
+    config = {"model_type": "vit", "hidden_size": 192, "num_attention_heads": 3}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert create_selector("moco", tmp_path / "checkpoint.pth").model.blocks[0].attn.num_heads == 3
+
+
+@pytest.mark.parametrize("heads", [5, 0])
+def test_heads_that_do_not_divide_the_width(tmp_path: Path, heads: int) -> None:
+    torch.save(vit(1000), tmp_path / "w.pth")
+    with pytest.raises(UsageError, match=f"heads={heads or 5} do not divide the width 192"):
+        create_selector("evit", tmp_path / "w.pth", heads=heads or 5)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit", "num_attention_heads": heads or 7}))
+    with pytest.raises(UsageError, match=f"heads={heads or 7} do not divide the width 192"):
+        load_backbone(tmp_path / "w.pth")
+
+
+def test_numbers_that_no_vit_has_are_refused(tmp_path: Path) -> None:
+    for change, said in (
+        (lambda v: (v * 100).to(torch.int8), "is int8, not of plain floating-point numbers"),
+        (lambda v: v.to_sparse(), "is sparse, not of plain"),
+        (lambda v: v * float("nan"), "holds NaN or infinite numbers"),
+    ):
+        torch.save({key: change(v) if key == "head.weight" else v for key, v in vit(1000).items()}, tmp_path / "w.pth")
+        with pytest.raises(InputError, match=f"weights do not fit the ViT w.pth: head.weight {said}"):
+            load_backbone(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (vit(1000, class_token=False, global_pool="avg"), "a vision transformer without a class token"),
+        (vit(1000, qk_norm=True), "norms of queries and keys"),
+        (vit(reg_tokens=4), "reg_token.*DINOv2 with registers"),
+        ({**vit(), "pos_embed": torch.zeros(1, 7, 192)}, "has 7 positions, which are no square grid"),
+        ({**vit(), "blocks.0.attn.relative_position_bias_table": torch.zeros(2)}, "BEiT, EVA or Swin"),
+        ({**vit(), "blocks.0.attn.rel_pos_h": torch.zeros(2)}, "Segment Anything or ViTDet"),
+        ({"transformer.layers.0.0.to_qkv.weight": torch.zeros(1)}, "a ViT in key names that are unknown here"),
+    ],
+)
+def test_other_transformers_are_named(tmp_path: Path, state: dict[str, Tensor], said: str) -> None:
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=said):
+        load_backbone(tmp_path / "w.pth", label_set="x")
 
 
 def test_heads_of_a_config_beside_the_file_count(tmp_path: Path) -> None:
