@@ -97,6 +97,7 @@ def build_classification(
         classes=len(dataset.categories),
         mean=options.mean,
         std=options.std,
+        ema=options.ema,
         device=options.device,
     )
     if isinstance(data, ImageNetData) and data.classes is not None and model.class_names is None:
@@ -141,6 +142,7 @@ def build_multilabel(spec: TaskSpec, data: Data, options: MultiLabelOptions) -> 
         config=config,
         mean=options.mean,
         std=options.std,
+        ema=options.ema,
         device=options.device,
     )
     if (names := read_class_names(options.classes)) is not None:
@@ -211,6 +213,7 @@ def _segmentor(dataset: SemanticDataset, options: SegmentationOptions) -> Segmen
         weights=options.model_weights,
         random_weights=options.random_weights,
         classes=read_class_names(options.classes),
+        ema=options.ema,
         device=options.device,
     )
     return MMSegRunner(found, DEFAULT_PATCH if options.patch is None else options.patch)
@@ -228,6 +231,7 @@ def _plain_segmentor(
         random_weights=options.random_weights,
         mean=options.mean,
         std=options.std,
+        ema=options.ema,
         device=options.device,
     )
     if (names := read_class_names(options.classes)) is not None:

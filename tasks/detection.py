@@ -85,6 +85,7 @@ class DetectionTask(DatasetTask[ObjectDataset]):
         _check_patch(detector, patch, reduction)
         self.reduction = reduction
         super().__init__(name, dataset, split, narrow_as=narrow_as)
+        self.assumptions = (*self.assumptions, *detector.assumptions)
         self._identity |= {"detector": detector.identity, "patch": patch, "score_threshold": score_threshold}
         other = also_called or {}
         called = {c: c if c in detector.classes else other.get(c, c) for c in dataset.categories}

@@ -36,6 +36,7 @@ def build_detection(spec: TaskSpec, data: Data, options: DetectionOptions) -> De
         weights=weights,
         random_weights=options.random_weights,
         classes=read_class_names(options.classes),
+        ema=options.ema,
         device=options.device,
     )
     split = split_of(spec, data, options)

@@ -125,6 +125,8 @@ class ModelOptions(TaskOptions):
     """Seed of an untrained model, for trial runs."""
     device: str = "cpu"
     """Torch device that the model runs on; does not change results."""
+    ema: bool | None = None
+    """Of a checkpoint with a model and its moving average: true takes the average, false the model."""
 
 
 @dataclass(frozen=True, kw_only=True)

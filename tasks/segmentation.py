@@ -74,8 +74,8 @@ class SegmentationTask(DatasetTask[SemanticDataset]):
         self._groups = {**groups, "all": frozenset(dataset.classes)}
         self._outputs = matched(name, runner, dataset.classes)
         self.reduction = runner.reduction
-        if runner.classes is None:
-            self.assumptions = (order_assumed(dataset.classes),)
+        order = (order_assumed(dataset.classes),) if runner.classes is None else ()
+        self.assumptions = (*self.assumptions, *runner.assumptions, *order)
 
     def load(self, index: int) -> Sample:
         """The image, and the image as the segmentor resizes it."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from ltrp_bench.tasks.data.base import ImageDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.dataset_task import D, DatasetTask
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
-from ltrp_bench.tasks.models.class_order import match_outputs, order_assumed
+from ltrp_bench.tasks.models.class_order import match_imagenet, match_outputs, order_assumed
 from ltrp_bench.tasks.models.reduction import downsampled_size, fill, patch_grid
 from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
@@ -64,7 +65,8 @@ class TimmTask(DatasetTask[D]):
         super().__init__(name, dataset, split, narrow_as=narrow_as)
         self._order, named = _order(name, dataset, model)
         self.model = model
-        self.assumptions = (*model.assumptions, *([] if named else [order_assumed(dataset.categories)]))
+        order = () if named else (order_assumed(dataset.categories),)
+        self.assumptions = (*self.assumptions, *model.assumptions, *order)
         self.reduction = _reduction(model, reduction)
         self.patch = _patch(model, patch)
         self.supports_downsample = model.any_size
@@ -169,12 +171,15 @@ def _order(name: str, dataset: ImageDataset, model: TimmModel) -> tuple[np.ndarr
         raise InputError(
             f"{name}: the model {what}, the data set {len(categories)} classes: wrong model for this data set"
         )
-    # Models of ImageNet-1K have its classes in one order, under names that differ.
-    if categories == tuple(imagenet_classes().values()):
-        return None, True
+    # Models of ImageNet-1K have its classes in one order, under names that differ, unless these say otherwise.
+    imagenet = categories == tuple(imagenet_classes().values())
     if model.class_names is None:
+        return None, imagenet
+    match = match_imagenet if imagenet else partial(match_outputs, classes=categories)
+    matched = match(name, model.class_names)
+    if matched is None:
         return None, False
-    order = np.argsort(match_outputs(name, model.class_names, categories))
+    order = np.argsort(matched)
     return (None if (order == np.arange(len(order))).all() else order), True
 
 

@@ -159,11 +159,17 @@ def build_from(file: ViTFile, heads: int | None = None, drop: tuple[str, ...] = 
 
 
 def from_timm(
-    name: str, state: dict[str, Tensor], path: Path, *, heads: int | None = None
+    name: str,
+    state: dict[str, Tensor],
+    path: Path,
+    *,
+    heads: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> tuple[VisionTransformer, dict[str, Tensor]]:
     """A timm model with the classifier, pooling and input size of a file, and the file's tensors under its names.
 
-    These may differ from those of timm's weights: fine-tuned weights have classes and sizes of their own.
+    These may differ from those of timm's weights: fine-tuned weights have classes and sizes of their own. Positions of
+    an oblong grid need `size`, the (H, W) that the model is to have.
 
     Raises:
         InputError: no plain ViT in the file. UsageError: timm's model is none, or cannot be built so.
@@ -184,9 +190,11 @@ def from_timm(
     table = state.get("pos_embed")
     if table is not None and net.pos_embed is not None and table.ndim == 3 and table.shape != net.pos_embed.shape:
         places = int(table.shape[1]) - (0 if net.no_embed_class else net.num_prefix_tokens)
-        side = math.isqrt(max(0, places))
-        if side * side == places and side:
-            options["img_size"] = side * int(net.patch_embed.patch_size[0])
+        side, patch = math.isqrt(max(0, places)), int(net.patch_embed.patch_size[0])
+        if size is not None and size[0] // patch * (size[1] // patch) == places:
+            options["img_size"] = size
+        elif side * side == places and side:
+            options["img_size"] = side * patch
     return cast(VisionTransformer, timm.create_model(name, pretrained=False, **options)), state
 
 

@@ -39,6 +39,7 @@ class ViTFile:
         name: name of the timm model with its tag; None if unknown.
         sidecar: what files beside it say, if they fit its tensors.
         evidence: what it says of its training.
+        ema: which set of weights was asked for, see `read_weights`.
         notes: one line about each file beside it that does not fit, and about which of two sets of weights this is.
     """
 
@@ -49,6 +50,7 @@ class ViTFile:
     name: str | None
     sidecar: Sidecar | None
     evidence: Evidence
+    ema: bool | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -123,6 +125,7 @@ def read_vit_file(path: Path, model: str | None = None, ema: bool | None = None)
         name=name,
         sidecar=sidecar,
         evidence=evidence_of(vit, prefix, others, captioned=captioned),
+        ema=ema,
         notes=(*weights.notes, *notes),
     )
 

@@ -33,10 +33,15 @@ def imagenet_classes() -> dict[str, str]:
     The name is WordNet's first lemma. Where two classes share it (crane: bird and machine; maillot: two kinds of
     swimsuit), the wnid is appended in parentheses.
     """
-    lemmas = dict(line.split("\t", 1) for line in _read("imagenet_synset_to_lemma.txt").splitlines())
-    names = {wnid: lemmas[wnid].partition(",")[0].strip() for wnid in imagenet_wnids()}
+    names = {wnid: lemmas[0] for wnid, lemmas in imagenet_lemmas().items()}
     found = list(names.values())
     return {wnid: name if found.count(name) == 1 else f"{name} ({wnid})" for wnid, name in names.items()}
+
+
+def imagenet_lemmas() -> dict[str, tuple[str, ...]]:
+    """wnid -> all of WordNet's lemmas of the 1,000 classes, in timm's order."""
+    lemmas = dict(line.split("\t", 1) for line in _read("imagenet_synset_to_lemma.txt").splitlines())
+    return {wnid: tuple(name.strip() for name in lemmas[wnid].split(",")) for wnid in imagenet_wnids()}
 
 
 def _read(name: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ltrp_bench.selectors.checkpoints import load_state, stored_config
+from ltrp_bench.selectors.checkpoints import Weights, read_weights, stored_config
 from ltrp_bench.selectors.errors import UsageError
 
 
@@ -40,9 +40,11 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def load_float_state(path: Path) -> dict[str, Tensor]:
-    """State dict of a checkpoint with all floating-point tensors as float32."""
-    return {key: value.float() if value.is_floating_point() else value for key, value in load_state(path).items()}
+def read_float_weights(path: Path, ema: bool | None = None) -> Weights:
+    """Weights of a checkpoint, see `read_weights`, with all floating-point tensors as float32."""
+    found = read_weights(path, ema)
+    state = {key: value.float() if value.is_floating_point() else value for key, value in found.state.items()}
+    return replace(found, state=state)
 
 
 def file_config(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Knows:
     """Calls every pixel by its true class, but `confused` pairs."""
 
     reduction, patch, outputs, identity, classes = "fill", 8, 17, {"it": "knows"}, (BACKGROUND, *CATEGORIES)
+    assumptions = ()
 
     def __init__(self, confused: dict[int, int]) -> None:
         self.confused, self.world = confused, ShapesWorld(2000)

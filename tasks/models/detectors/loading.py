@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from ltrp_bench.selectors.checkpoints import sha256_of
+from ltrp_bench.selectors.checkpoints import read_weights, sha256_of
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.models.openmmlab.models import (
     agreed_classes,
@@ -37,6 +37,7 @@ class Detector:
         classes: category names in the order of the model's outputs.
         finds_masks: True if it predicts masks, too.
         identity: hashes of config and weights, and classes, as JSON values.
+        assumptions: one line for each thing that was assumed of the weights.
     """
 
     model: nn.Module
@@ -44,6 +45,7 @@ class Detector:
     classes: tuple[str, ...]
     finds_masks: bool
     identity: dict[str, Any]
+    assumptions: tuple[str, ...] = ()
 
 
 def load_detector(
@@ -52,6 +54,7 @@ def load_detector(
     *,
     random_weights: int | None = None,
     classes: Sequence[str] | None = None,
+    ema: bool | None = None,
     device: str = "cpu",
 ) -> Detector:
     """Builds a detector and loads its weights.
@@ -61,6 +64,7 @@ def load_detector(
         weights: checkpoint of mmengine, mmdet's model zoo or safetensors.
         random_weights: seed of an untrained detector, instead of `weights`.
         classes: names of its outputs, instead of those of checkpoint and config.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
         device: torch device.
 
     Raises:
@@ -73,12 +77,13 @@ def load_detector(
 
     model = build_model(config, "mmdet", f"detector {config_name}", random_weights or 0)
     identity: dict[str, Any] = {"config": _digest(config)}
-    if weights is not None:
-        identity["weights"] = sha256_of(weights)
-        load_weights(model, weights, f"detector {Path(config_name).stem} from {weights}")
+    read = None if weights is None else read_weights(weights, ema)
+    if read is not None:
+        identity |= {"weights": sha256_of(read.path), **({} if ema is None else {"ema": ema})}
+        load_weights(model, read, f"detector {Path(config_name).stem} from {weights}")
     else:
         identity["random_weights"] = random_weights
-    classes = agreed_classes(config, config_name, weights, classes)
+    classes = agreed_classes(config, config_name, read, classes)
     identity["classes"] = list(classes)
     outputs = _count_classes(config.model)
     if outputs is not None and outputs != len(classes):
@@ -91,6 +96,7 @@ def load_detector(
         classes=classes,
         finds_masks=_finds_masks(config.model),
         identity=identity,
+        assumptions=() if read is None else read.notes,
     )
 
 

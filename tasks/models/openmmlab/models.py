@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.checkpoints import load_content, load_state, mismatch
+from ltrp_bench.selectors.checkpoints import Weights, mismatch
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 from ltrp_bench.tasks.models.weights import seeded
@@ -55,14 +55,15 @@ def _registries(package: openmmlab.Package) -> Any:
     return importlib.import_module(f"{package}.registry")
 
 
-def load_weights(model: nn.Module, path: str | Path, what: str) -> None:
+def load_weights(model: nn.Module, weights: Weights, what: str) -> None:
     """Loads a checkpoint that must hold every parameter in its shape, and nothing else.
 
     mmdet's own conversions of older checkpoints apply. Raises InputError naming the keys that do not fit.
     """
-    state = load_state(path)
-    state = {key: value for key, value in state.items() if not key.startswith("data_preprocessor.")}
     own = model.state_dict()
+    # Old versions keep the weights before averaging among the averaged ones, as "ema_backbone_conv_weight".
+    second = {f"ema_{key.replace('.', '_')}" for key in own}
+    state = {k: v for k, v in weights.state.items() if not k.startswith("data_preprocessor.") and k not in second}
     shapes = [
         f"{key} {list(value.shape)} instead of {list(own[key].shape)}"
         for key, value in state.items()
@@ -128,7 +129,7 @@ def class_names(config: Any, name: str | Path = "", package: openmmlab.Package =
 def agreed_classes(
     config: Any,
     name: str | Path,
-    weights: str | Path | None,
+    weights: Weights | None,
     given: Sequence[str] | None = None,
     package: openmmlab.Package = "mmdet",
 ) -> tuple[str, ...]:
@@ -146,7 +147,7 @@ def agreed_classes(
     """
     if given is not None:
         return tuple(given)
-    trained = None if weights is None else checkpoint_classes(weights)
+    trained, file = (None, None) if weights is None else (checkpoint_classes(weights), weights.path)
     try:
         configured = class_names(config, name, package)
     except InputError:
@@ -159,17 +160,16 @@ def agreed_classes(
         first = next((i for i, (a, b) in enumerate(pairs) if _plain(a) != _plain(b)), shorter)
         said, wanted = (", ".join(names[first : first + 3]) or "no more" for names in (trained, configured))
         raise InputError(
-            f"checkpoint {weights} was trained on {len(trained)} classes, config {name} has {len(configured)}; from "
+            f"checkpoint {file} was trained on {len(trained)} classes, config {name} has {len(configured)}; from "
             f"number {first} on they differ: {said}, … instead of {wanted}, …: correct the config's metainfo.classes, "
             "or give classes=FILE"
         )
     return configured
 
 
-def checkpoint_classes(weights: str | Path) -> tuple[str, ...] | None:
+def checkpoint_classes(weights: Weights) -> tuple[str, ...] | None:
     """Names of the classes that a checkpoint of mmengine or of older versions holds; None if it holds none."""
-    content = load_content(weights)
-    meta = content.get("meta") if isinstance(content, Mapping) else None
+    meta = weights.beside.get("meta")
     if not isinstance(meta, Mapping):
         return None
     inner = meta.get("dataset_meta")

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from ltrp_bench.selectors.checkpoints import bare_state, load_into, resolve, sha256_of, strip_prefix
+from ltrp_bench.selectors.checkpoints import Weights, load_into, read_weights, resolve, sha256_of, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import vit_config
 from ltrp_bench.tasks.models.openmmlab.models import (
@@ -22,12 +22,10 @@ from ltrp_bench.tasks.models.openmmlab.models import (
     pipeline_steps,
 )
 from ltrp_bench.tasks.models.segmentors.plain_vit import PlainSegmentor, build_segmentor, head_config
+from ltrp_bench.tasks.models.segmentors.variant import HALF, variant_of
 from ltrp_bench.tasks.models.vit.loading import image_sides
 from ltrp_bench.tasks.models.vit.preprocessing import Preprocessing
-from ltrp_bench.tasks.models.weights import check_weights, file_config, load_float_state, seeded
-
-# Mean and standard deviation of both kinds of Segmenter's encoders, timm's ViTs of 2021 and DeiT.
-_HALF = (0.5, 0.5, 0.5)
+from ltrp_bench.tasks.models.weights import check_weights, file_config, read_float_weights, seeded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +38,7 @@ class Segmentor:
         classes: names of its outputs if the file has them, else None.
         outputs: number of outputs.
         identity: everything that determines its predictions, as JSON values.
+        assumptions: one line for each thing that was assumed of the weights.
     """
 
     net: PlainSegmentor
@@ -47,6 +46,7 @@ class Segmentor:
     classes: tuple[str, ...] | None
     outputs: int
     identity: dict[str, Any]
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,14 @@ class MMSegmentor:
         config: its mmengine config.
         classes: names in the order of its outputs.
         identity: hashes of config and weights, and classes, as JSON values.
+        assumptions: one line for each thing that was assumed of the weights.
     """
 
     model: nn.Module
     config: Any
     classes: tuple[str, ...]
     identity: dict[str, Any]
+    assumptions: tuple[str, ...] = ()
 
 
 def load_plain(
@@ -73,22 +75,25 @@ def load_plain(
     random_weights: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    ema: bool | None = None,
     device: str = "cpu",
 ) -> Segmentor:
     """Loads a plain ViT segmentor.
 
     Args:
         weights: checkpoint trained with ltrp-bench, whose metadata have its configuration, or by Segmenter's authors
-            (`model` key), whose mean and standard deviation are 0.5.
+            (`model` key), whose `variant.yml` beside it says their normalization; without it 0.5 is assumed.
         config: arguments of `build_segmentor`, for an untrained segmentor.
         random_weights: seed of an untrained segmentor, instead of `weights`.
         mean, std: another normalization of the images than that of the weights, per channel of RGB in [0, 1].
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
         device: torch device.
 
     Raises:
         InputError: a missing, corrupt or foreign file. UsageError: neither or both of weights and random_weights.
     """
     check_weights("segmentor", weights, random_weights)
+    assumptions: tuple[str, ...] = ()
     if weights is None:
         if config is None:
             raise UsageError("an untrained plain ViT has no shape: name an mmseg config with --model instead")
@@ -96,9 +101,11 @@ def load_plain(
             net = build_segmentor(config)
         given, identity = dict(config), {"config": json.loads(json.dumps(config)), "random_weights": random_weights}
     else:
-        path = resolve(weights)
-        net, given = _from_file(path)
-        identity = {"model": "of the file", "weights": sha256_of(path)}
+        found = read_float_weights(resolve(weights), ema)
+        net, given, lines = _from_file(found, stated=mean is not None and std is not None)
+        assumptions = lines
+        chosen = {} if ema is None else {"ema": ema}
+        identity = {"model": "of the file", "weights": sha256_of(found.path), **chosen}
     inputs = Preprocessing(
         size=cast(tuple[int, int], image_sides(given["image_size"])),
         mean=tuple(given["mean"]),
@@ -113,31 +120,43 @@ def load_plain(
         classes=tuple(given["classes"]) if isinstance(given["classes"], list) else None,
         outputs=net.decoder.classes,
         identity={**identity, **inputs.identity(), **net.config()},
+        assumptions=assumptions,
     )
 
 
-def _from_file(path: Path) -> tuple[PlainSegmentor, dict[str, Any]]:
-    """The segmentor of a checkpoint and its configuration."""
-    state, config = load_float_state(path), file_config(path)
+def _from_file(weights: Weights, *, stated: bool) -> tuple[PlainSegmentor, dict[str, Any], tuple[str, ...]]:
+    """The segmentor of a checkpoint, its configuration, and what was assumed.
+
+    Args:
+        weights: the checkpoint.
+        stated: True if the user gives mean and standard deviation.
+    """
+    path, state, config = weights.path, weights.state, file_config(weights.path)
     if not config:
-        state = bare_state(state, r"encoder\.pos_embed", r"encoder\.blocks\.0\.attn\.qkv\.weight")
-        what = path.name
+        weights = weights.under(r"encoder\.pos_embed", r"encoder\.blocks\.0\.attn\.qkv\.weight")
+        state, what, beside = weights.state, path.name, variant_of(path)
         head = head_config(state, what)
         outputs = len(state["decoder.head.bias"]) if head["head"] == "linear" else state["decoder.cls_emb"].shape[1]
         body = {k: v for k, v in strip_prefix(state, "encoder.").items() if not k.startswith("head.")}
         if not body:
             raise InputError(f"{what} has no keys that begin with encoder.: it is not one of Segmenter's checkpoints")
-        config = {**vit_config(body, None, what), "mean": _HALF, "std": _HALF, "segmentor": head}
+        config = {**vit_config(body, beside.heads, what), "segmentor": head}
+        config |= {"mean": beside.mean or HALF, "std": beside.std or HALF}
         config["classes"] = [str(i) for i in range(int(outputs))]
         state = {k: v for k, v in state.items() if not k.startswith("encoder.head.")}
         net = build_segmentor(config)
         load_into(net, state, f"a Segmenter ({what})")
-        return net, {**config, "classes": int(outputs)}
+        known = stated or (beside.mean is not None and beside.std is not None)
+        line = (
+            f"{what} does not say how its images were normalized; assumed Segmenter's mean and std of 0.5: if this is "
+            "wrong, give mean=, std=, or put its variant.yml beside it"
+        )
+        return net, {**config, "classes": int(outputs)}, (*weights.notes, *(() if known else (line,)))
     if "segmentor" not in config:
         raise InputError(f"{path.name} was trained with ltrp-bench, but is not a segmentor")
     net = build_segmentor(config)
     load_into(net, state, f"the segmentor of {path.name}")
-    return net, config
+    return net, config, weights.notes
 
 
 def load_mmseg(
@@ -146,6 +165,7 @@ def load_mmseg(
     *,
     random_weights: int | None = None,
     classes: Sequence[str] | None = None,
+    ema: bool | None = None,
     device: str = "cpu",
 ) -> MMSegmentor:
     """Loads a segmentor of mmseg.
@@ -155,6 +175,7 @@ def load_mmseg(
         weights: checkpoint of mmengine, mmseg's model zoo or safetensors.
         random_weights: seed of an untrained segmentor, instead of `weights`.
         classes: names of its outputs, instead of those of checkpoint and config.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
         device: torch device.
 
     Raises:
@@ -168,18 +189,20 @@ def load_mmseg(
     model = build_model(config, "mmseg", f"segmentor {name}", random_weights or 0)
     digest = hashlib.sha256(json.dumps([config.model, pipeline_steps(config)], default=str).encode()).hexdigest()
     identity: dict[str, Any] = {"config": digest}
-    if weights is None:
+    read = None if weights is None else read_weights(weights, ema)
+    if read is None:
         identity["random_weights"] = random_weights
     else:
-        identity["weights"] = sha256_of(weights)
-        load_weights(model, weights, f"segmentor {Path(name).stem} from {weights}")
-    classes = agreed_classes(config, name, weights, classes, "mmseg")
+        identity |= {"weights": sha256_of(read.path), **({} if ema is None else {"ema": ema})}
+        load_weights(model, read, f"segmentor {Path(name).stem} from {weights}")
+    classes = agreed_classes(config, name, read, classes, "mmseg")
     identity["classes"] = list(classes)
     outputs = getattr(model, "out_channels", None) or getattr(getattr(model, "decode_head", None), "num_classes", None)
     if outputs is not None and outputs not in (1, len(classes)):
         raise InputError(f"config {name}: the model has {outputs} classes, its data set {len(classes)}")
     model = model.to(device).eval().requires_grad_(False)
-    return MMSegmentor(model=model, config=config, classes=classes, identity=identity)
+    notes = () if read is None else read.notes
+    return MMSegmentor(model=model, config=config, classes=classes, identity=identity, assumptions=notes)
 
 
 def _replace(config: Any, old: str, new: str) -> None:

@@ -47,6 +47,7 @@ class SegmentorRunner(ABC):
         classes: names of the outputs in their order; None if the file does not have them.
         outputs: number of outputs.
         identity: everything that determines the predictions, as JSON values.
+        assumptions: one line for each thing that was assumed of the weights.
     """
 
     reduction: Literal["drop", "fill"]
@@ -54,6 +55,7 @@ class SegmentorRunner(ABC):
     classes: tuple[str, ...] | None
     outputs: int
     identity: dict[str, Any]
+    assumptions: tuple[str, ...] = ()
 
     @abstractmethod
     def prepare(self, pixels: np.ndarray) -> SegmentorImage:
@@ -81,6 +83,7 @@ class PlainRunner(SegmentorRunner):
         self.model, self.reduction, self._device = model, reduction, device
         self.patch = patch_sides(model.net.encoder)[0]
         self.classes, self.outputs, self.identity = model.classes, model.outputs, model.identity
+        self.assumptions = model.assumptions
 
     def prepare(self, pixels: np.ndarray) -> SegmentorImage:
         """Squashes [H, W, 3] uint8 RGB pixels to the model's input size."""
@@ -134,6 +137,7 @@ class MMSegRunner(SegmentorRunner):
 
         self.model, self.patch = model, patch
         self.classes, self.outputs, self.identity = model.classes, len(model.classes), model.identity
+        self.assumptions = model.assumptions
         steps = [step for step in pipeline_steps(model.config) if not str(step["type"]).endswith("PackSegInputs")]
         with openmmlab.scope("mmseg"):
             self._steps = [TRANSFORMS.build(step) for step in steps]

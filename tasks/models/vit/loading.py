@@ -18,14 +18,14 @@ from typing import Any, cast
 import timm
 import torch
 from timm.data import resolve_data_config
-from timm.layers import PatchEmbed, resample_abs_pos_embed
+from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.checkpoints import bare_state, load_into, mismatch, resolve, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
-from ltrp_bench.selectors.vit.backbones import build_from, build_vit
+from ltrp_bench.selectors.vit.backbones import build_from, build_vit, from_timm
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file, timm_name
 from ltrp_bench.tasks.models.vit.preprocessing import Preprocessing
 from ltrp_bench.tasks.models.vit.token_dropping import patch_sides
@@ -89,6 +89,8 @@ def load_timm(
     classes: int = 1000,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    ema: bool | None = None,
+    crops: bool = True,
     device: str = "cpu",
 ) -> TimmModel:
     """Builds a timm model and loads its weights.
@@ -108,6 +110,8 @@ def load_timm(
         config: arguments of `build_vit`, for an untrained ViT.
         classes: number of outputs of an untrained model that is built by name.
         mean, std: another normalization of the images than that of the weights, per channel of RGB in [0, 1].
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
+        crops: False if the caller replaces the crop, so that nothing is assumed of it.
         device: torch device.
 
     Raises:
@@ -119,7 +123,7 @@ def load_timm(
     if weights is None:
         found = _untrained(model, config, cast(int, random_weights), size, classes)
     else:
-        found = _from_file(weights, model, size, heads, mean, std)
+        found = _from_file(read_vit_file(resolve(weights), model, ema), model, size, heads, mean, std, crops=crops)
     inputs = found.inputs.renormalized(mean, std)
     if crop_pct is not None:
         if not 0 < crop_pct <= 1:
@@ -141,20 +145,21 @@ def load_vit(weights: str | Path | None, model: str | None = None, **options: An
 
 
 def _from_file(
-    weights: str | Path,
+    file: ViTFile,
     model: str | None,
     size: Size | None,
     heads: int | None,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
+    *,
+    crops: bool,
 ) -> TimmModel:
-    path = resolve(weights)
-    file = read_vit_file(path, model)
+    path = file.path
     config = file.config if model is None else {}
     name = None if config else file.name
     if name is not None and not file.is_vit:
         return _other_model(name, file, size, by_name=model is not None)
-    identity: dict[str, Any] = {"model": name or "of the file", "weights": sha256_of(path)}
+    identity: dict[str, Any] = {"model": name or "of the file", **file_identity(file)}
     if heads is not None:
         identity["heads"] = heads
     if name is None:
@@ -168,9 +173,9 @@ def _from_file(
         crop = config.get("crop_pct") or (224 / 256 if max(shape) <= 224 else 1.0)
         inputs = Preprocessing(size=shape, mean=found.mean, std=found.std, crop_pct=crop)
         count = None if heads else int(cast(Any, vit.blocks[0]).attn.num_heads)
-        lines = assumptions_of(file, found, count, also={"crop_pct": f"a crop of {crop:.3g}"})
+        lines = assumptions_of(file, found, count, also={"crop_pct": f"a crop of {crop:.3g}"} if crops else {})
     else:
-        net = _named(name, dict(file.state), size, path)
+        net = _named(name, dict(file.state), size, path, heads)
         vit, lines = net, []
         inputs = inputs_of(net, size)
     made = _model(vit, _beside(inputs, file, model), identity, config.get("classes") or _labels(file))
@@ -181,8 +186,14 @@ def _other_model(name: str, file: ViTFile, size: Size | None, *, by_name: bool) 
     """The timm model of that name, which is no plain ViT, with the weights of a file."""
     net = _named(name, dict(file.state), size, file.path)
     inputs = inputs_of(net, size) if by_name else _beside(inputs_of(net, size), file, None)
-    identity = {"model": name, "weights": sha256_of(file.path)}
+    identity = {"model": name, **file_identity(file)}
     return replace(_model(net, inputs, identity, _labels(file)), assumptions=file.notes)
+
+
+def file_identity(file: ViTFile) -> dict[str, Any]:
+    """The weights of a file in a task's identity: their hash, and which of two sets was asked for."""
+    chosen = {} if file.ema is None else {"ema": file.ema}
+    return {"weights": sha256_of(file.path), **chosen}
 
 
 def _beside(inputs: Preprocessing, file: ViTFile, model: str | None) -> Preprocessing:
@@ -260,41 +271,25 @@ def create_timm(name: str, size: Size | None, **options: Any) -> nn.Module:
         raise UsageError(f"timm cannot build {name} with {options}: {' '.join(str(error).split())}") from error
 
 
-def _named(name: str, state: dict[str, Tensor], size: Size | None, path: Path) -> nn.Module:
+def _named(name: str, state: dict[str, Tensor], size: Size | None, path: Path, heads: int | None = None) -> nn.Module:
     """Builds the timm model of that name, with a classifier if the file has one, and loads `state`."""
-    plain = "blocks.0.attn.qkv.weight" in state and "pos_embed" in state
-    if not plain:
-        with torch.device("meta"):
-            first = next(iter(timm.create_model(name, pretrained=False).state_dict()))
-        state = bare_state(state, re.escape(first))
+    if "blocks.0.attn.qkv.weight" in state and "pos_embed" in state:
+        vit, state = from_timm(name, state, path, heads=heads, size=size)
+        load_into(vit, state, f"timm's {name} from {path.name}")
+        return set_input_size(vit, size)
+    with torch.device("meta"):
+        first = next(iter(timm.create_model(name, pretrained=False).state_dict()))
+    state = bare_state(state, re.escape(first))
     known = timm.get_pretrained_cfg(name)
     heads = known.classifier if known is not None else None
     head = heads if isinstance(heads, str) else (heads or ("head",))[0]
     own = f"{head}.weight" in state
-    options: dict[str, Any] = {"num_classes": state[f"{head}.weight"].shape[0] if own else 0} if own or plain else {}
-    if plain and "fc_norm.weight" in state and "norm.weight" not in state:
-        options["global_pool"] = "avg"  # as in MAE's fine-tunes
+    options: dict[str, Any] = {"num_classes": state[f"{head}.weight"].shape[0]} if own else {}
     net = create_timm(name, size, **options)
     if isinstance(net, VisionTransformer):
-        if not plain:
-            raise mismatch(f"a plain ViT ({path.name})", state, ["blocks.0.attn.qkv.weight", "pos_embed"])
-        state = {**state, "pos_embed": _positions(net, state["pos_embed"], name)}
+        raise mismatch(f"a plain ViT ({path.name})", state, ["blocks.0.attn.qkv.weight", "pos_embed"])
     load_into(net, state, f"timm's {name} from {path.name}")
     return net
-
-
-def _positions(vit: VisionTransformer, table: Tensor, name: str) -> Tensor:
-    """Resamples a file's position embeddings to the grid of a model that was built for another size."""
-    known = timm.get_pretrained_cfg(name)
-    if vit.pos_embed is None or vit.pos_embed.shape == table.shape or known is None:
-        return table
-    ph, pw = patch_sides(vit)
-    trained = (known.input_size[1] // ph, known.input_size[2] // pw)
-    held = 0 if vit.no_embed_class else vit.num_prefix_tokens
-    if table.shape[1] != trained[0] * trained[1] + held:
-        return table  # load_into reports the mismatch
-    grid = list(cast(Any, vit.patch_embed.grid_size))
-    return cast(Tensor, resample_abs_pos_embed(table, grid, list(trained), num_prefix_tokens=held))
 
 
 def set_input_size(vit: VisionTransformer, size: Size | None) -> VisionTransformer:

@@ -16,7 +16,7 @@ from timm.models.tresnet import TResNet, checkpoint_filter_fn
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import Weights, load_into, resolve, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
 from ltrp_bench.selectors.vit.backbones import build_from, build_vit
@@ -33,7 +33,7 @@ from ltrp_bench.tasks.models.vit.loading import (
 )
 from ltrp_bench.tasks.models.vit.ml_decoder import HEADS, MLDecoder, attach, decoder_config, decoder_prefix
 from ltrp_bench.tasks.models.vit.preprocessing import Preprocessing
-from ltrp_bench.tasks.models.weights import file_config, load_float_state, seeded
+from ltrp_bench.tasks.models.weights import file_config, read_float_weights, seeded
 
 Head = Literal["ml-decoder", "linear"]
 
@@ -84,6 +84,7 @@ def load_multilabel(
     config: Mapping[str, Any] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    ema: bool | None = None,
     device: str = "cpu",
 ) -> TimmModel:
     """Builds a multi-label classifier and loads its weights.
@@ -99,6 +100,7 @@ def load_multilabel(
         image_size: another input size, one number or (H, W), see `load_timm`.
         config: arguments of `build_multilabel_vit`, for an untrained ViT without a timm name.
         mean, std: another normalization than that of the weights, see `load_timm`.
+        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
         device: torch device.
 
     Raises:
@@ -111,15 +113,15 @@ def load_multilabel(
     else:
         if random_weights is not None:
             raise UsageError("give the model's checkpoint or random_weights=SEED, not both")
-        state = load_float_state(resolve(weights))
-        prefix = decoder_prefix(state)
+        read = read_float_weights(resolve(weights), ema)
+        prefix = decoder_prefix(read.state)
         if head is not None and (prefix is not None) != (head == "ml-decoder"):
             kind = "a linear head" if prefix is None else "an ML-Decoder"
             raise InputError(f"{weights} has {kind}, but head={head} was requested")
         if prefix is None:
-            found = load_timm(weights, model, image_size=image_size, mean=mean, std=std)
+            found = load_timm(weights, model, image_size=image_size, mean=mean, std=std, ema=ema, crops=False)
         else:
-            found = _decoder_from_file(resolve(weights), state, prefix, model, image_size)
+            found = _decoder_from_file(read, prefix, model, image_size)
     inputs = replace(found.inputs.renormalized(mean, std), crop_pct=1.0, crop_mode="squash")
     net = found.net.to(device).eval().requires_grad_(False)
     return replace(found, net=net, inputs=inputs, identity={**found.identity, **inputs.identity()})
@@ -145,8 +147,9 @@ def _untrained(
     return replace(found, net=MapDecoder(found.net, decoder), identity=identity)
 
 
-def _decoder_from_file(path: Path, state: Mapping[str, Tensor], prefix: str, model: str | None, size: Any) -> TimmModel:
+def _decoder_from_file(read: Weights, prefix: str, model: str | None, size: Any) -> TimmModel:
     """Loads a checkpoint whose head, under `prefix`, is an ML-Decoder."""
+    path, state = read.path, read.state
     config = file_config(path) if model is None else {}
     head_prefix, what = f"{prefix}decoder.", f"the ML-Decoder of {path.name}"
     own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(head_prefix)}
@@ -160,7 +163,8 @@ def _decoder_from_file(path: Path, state: Mapping[str, Tensor], prefix: str, mod
     if names is not None and len(names) != head.classes:
         raise InputError(f"{what} has {head.classes} outputs, its file names {len(names)} classes")
     name = timm_name(model) if model is not None else (None if config else name_of_file(path))
-    identity = {"model": name or "of the file", "weights": sha256_of(path), "decoder": head.config()}
+    chosen = {} if read.ema is None else {"ema": read.ema}
+    identity = {"model": name or "of the file", "weights": sha256_of(path), **chosen, "decoder": head.config()}
     if not any(key.endswith("blocks.0.attn.qkv.weight") for key in body):
         net = _map_model(name, body, path, image_sides(size))
         _check_features(what, shape["features"], net)
@@ -171,8 +175,9 @@ def _decoder_from_file(path: Path, state: Mapping[str, Tensor], prefix: str, mod
             class_names=names,
             any_size=not cast(Any, net).pretrained_cfg.get("fixed_input_size", False),
             identity=identity,
+            assumptions=read.notes,
         )
-    vit, inputs, assumptions = _vit(path, body, config, name, head_prefix)
+    vit, inputs, assumptions = _vit(read, body, config, name, head_prefix)
     _check_features(what, shape["features"], vit)
     inputs = replace(inputs, size=image_sides(size) or inputs.size)
     check_patches(set_input_size(vit, image_sides(size)), inputs.size)
@@ -188,19 +193,20 @@ def _decoder_from_file(path: Path, state: Mapping[str, Tensor], prefix: str, mod
 
 
 def _vit(
-    path: Path, body: Mapping[str, Tensor], config: Mapping[str, Any], name: str | None, head_prefix: str
+    read: Weights, body: Mapping[str, Tensor], config: Mapping[str, Any], name: str | None, head_prefix: str
 ) -> tuple[VisionTransformer, Preprocessing, tuple[str, ...]]:
     """The plain ViT before a decoder, its preprocessing, and what was assumed of it.
 
     It is built from the file's `config` if it has one, else read as by `load_backbone`.
     """
-    assumptions: tuple[str, ...] = ()
+    path = read.path
     if config:
         vit = build_vit({**config, "classes": 0})
         load_into(vit, body, f"the ViT of {path.name}")
         mean, std = tuple(config["mean"]), tuple(config["std"])
+        assumptions = read.notes
     else:
-        file = read_vit_file(path, name)
+        file = read_vit_file(path, name, read.ema)
         vit = build_from(file, drop=(head_prefix,))
         if name is not None:
             return vit, inputs_of(vit), file.notes

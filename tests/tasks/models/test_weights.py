@@ -7,7 +7,7 @@ import torch
 
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.models.weights import check_weights, file_config, load_float_state, seeded
+from ltrp_bench.tasks.models.weights import check_weights, file_config, read_float_weights, seeded
 
 
 def test_a_checkpoint_or_a_seed_is_given_but_not_both() -> None:
@@ -37,7 +37,7 @@ def test_floating_point_states_become_float32_and_metadata_the_config(tmp_path: 
     path = tmp_path / "w.safetensors"
     state = {"a": torch.tensor([0.5], dtype=torch.bfloat16), "n": torch.tensor([3])}
     save_safetensors(path, state, {"config": {"patch_size": 8, "classes": ["a"]}})
-    loaded = load_float_state(path)
+    loaded = read_float_weights(path).state
     assert loaded["a"].dtype == torch.float32 and loaded["a"].tolist() == [0.5]
     assert loaded["n"].dtype == torch.int64 and loaded["n"].tolist() == [3]
     assert file_config(path) == {"patch_size": 8, "classes": ["a"]}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from ltrp_bench.selectors.checkpoints import read_weights
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 from ltrp_bench.tasks.models.openmmlab.models import (
@@ -76,12 +77,12 @@ def test_weights_must_fit_exactly(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     state = {"state_dict": {**source.state_dict(), "data_preprocessor.mean": torch.zeros(3)}}
     torch.save(state, path)
-    load_weights(target, path, "it")
+    load_weights(target, read_weights(path), "it")
     assert torch.equal(target.weight, source.weight)
     with pytest.raises(InputError, match=r"weights do not fit it.*weight \[3, 2\] instead of \[3, 4\]"):
-        load_weights(nn.Linear(4, 3), path, "it")
+        load_weights(nn.Linear(4, 3), read_weights(path), "it")
     with pytest.raises(InputError, match=r"weights do not fit it.*unexpected.*bias"):
-        load_weights(nn.Linear(2, 3, bias=False), path, "it")
+        load_weights(nn.Linear(2, 3, bias=False), read_weights(path), "it")
 
 
 def test_failures_of_a_model_are_one_line() -> None:
