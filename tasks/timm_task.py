@@ -23,8 +23,9 @@ from ltrp_bench.tasks.base import Downsample, PatchEdges, ReducedInput, Reductio
 from ltrp_bench.tasks.data.base import ImageDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.dataset_task import D, DatasetTask
+from ltrp_bench.tasks.imagenet_order import match_imagenet
 from ltrp_bench.tasks.metrics.patch_coverage import covered_share, patch_edges
-from ltrp_bench.tasks.models.class_order import match_imagenet, match_outputs, order_assumed
+from ltrp_bench.tasks.models.class_order import match_outputs, order_assumed
 from ltrp_bench.tasks.models.reduction import downsampled_size, fill, patch_grid
 from ltrp_bench.tasks.models.vit.loading import PlainViT, TimmModel
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
@@ -63,7 +64,7 @@ class TimmTask(DatasetTask[D]):
         narrow_as: NarrowAs = "seen",
     ) -> None:
         super().__init__(name, dataset, split, narrow_as=narrow_as)
-        self._order, named = _order(name, dataset, model)
+        self._order, named = output_order(name, dataset, model)
         self.model = model
         order = () if named else (order_assumed(dataset.categories),)
         self.assumptions = (*self.assumptions, *model.assumptions, *order)
@@ -161,7 +162,7 @@ class TimmTask(DatasetTask[D]):
         return rows * self.patch, columns * self.patch
 
 
-def _order(name: str, dataset: ImageDataset, model: TimmModel) -> tuple[np.ndarray | None, bool]:
+def output_order(name: str, dataset: ImageDataset, model: TimmModel) -> tuple[np.ndarray | None, bool]:
     """Output of each category, None for the same order; and whether it is known rather than assumed."""
     categories = dataset.categories
     if len(set(categories)) != len(categories):

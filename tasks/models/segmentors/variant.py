@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD, Channels
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.assumptions import three_channels
 
+Channels = tuple[float, float, float]
+
 HALF: Final = (0.5, 0.5, 0.5)
-STATS: Final[Mapping[str, tuple[Channels, Channels]]] = {"vit": (HALF, HALF), "deit": (IMAGENET_MEAN, IMAGENET_STD)}
+STATS: Final[Mapping[str, tuple[Channels, Channels]]] = {
+    "vit": (HALF, HALF),
+    "deit": (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+}
 """Segmenter's names of normalizations -> mean and standard deviation."""
 
 

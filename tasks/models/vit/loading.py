@@ -90,7 +90,6 @@ def load_timm(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     ema: bool | None = None,
-    crops: bool = True,
     device: str = "cpu",
 ) -> TimmModel:
     """Builds a timm model and loads its weights.
@@ -111,7 +110,6 @@ def load_timm(
         classes: number of outputs of an untrained model that is built by name.
         mean, std: another normalization of the images than that of the weights, per channel of RGB in [0, 1].
         ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
-        crops: False if the caller replaces the crop, so that nothing is assumed of it.
         device: torch device.
 
     Raises:
@@ -123,7 +121,9 @@ def load_timm(
     if weights is None:
         found = _untrained(model, config, cast(int, random_weights), size, classes)
     else:
-        found = _from_file(read_vit_file(resolve(weights), model, ema), model, size, heads, mean, std, crops=crops)
+        found = _from_file(
+            read_vit_file(resolve(weights), model, ema), model, size, heads, mean, std, crops=crop_pct is None
+        )
     inputs = found.inputs.renormalized(mean, std)
     if crop_pct is not None:
         if not 0 < crop_pct <= 1:

@@ -119,7 +119,7 @@ def load_multilabel(
             kind = "a linear head" if prefix is None else "an ML-Decoder"
             raise InputError(f"{weights} has {kind}, but head={head} was requested")
         if prefix is None:
-            found = load_timm(weights, model, image_size=image_size, mean=mean, std=std, ema=ema, crops=False)
+            found = load_timm(weights, model, image_size=image_size, mean=mean, std=std, ema=ema, crop_pct=1.0)
         else:
             found = _decoder_from_file(read, prefix, model, image_size)
     inputs = replace(found.inputs.renormalized(mean, std), crop_pct=1.0, crop_mode="squash")

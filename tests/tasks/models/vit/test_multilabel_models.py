@@ -130,3 +130,18 @@ def test_wrong_use_is_named(tmp_path: Path) -> None:
     save_safetensors(tmp_path / "short.safetensors", state, {"config": VIT})
     with pytest.raises(InputError, match=r"missing.*blocks\.1\.norm1\.weight"):
         load_multilabel(tmp_path / "short.safetensors")
+
+
+def test_nothing_is_assumed_of_a_crop_and_an_average_can_be_asked_for(tmp_path: Path) -> None:
+    states = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        net = VisionTransformer(img_size=32, patch_size=16, embed_dim=192, depth=1, num_heads=3, num_classes=4)
+        states.append(net.state_dict())
+    torch.save({"model": states[0], "model_ema": states[1]}, tmp_path / "w.pth")
+    found = load_multilabel(tmp_path / "w.pth")
+    assert "took model, not the moving average" in found.assumptions[0] and "crop" not in found.assumptions[1]
+    average = load_multilabel(tmp_path / "w.pth", ema=True)
+    for model, state in ((found, states[0]), (average, states[1])):
+        assert torch.equal(model.net.state_dict()["head.weight"], state["head.weight"])
+    assert average.identity != found.identity
