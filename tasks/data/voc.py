@@ -144,7 +144,7 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         self.revision = self._orientations.revision(digest.hexdigest())
         if from_zero:
             notes.assume(
-                f"{from_zero} boxes begin at pixel 0, which VOC does not have: it counts from 1, and so all are read; "
+                f"boxes ({from_zero}) begin at pixel 0, but VOC counts from 1, and so all are read; "
                 "--task-option zero_based=true reads corners as edges of pixels from 0"
             )
         layout = (files.assumption,) if files.assumption else ()

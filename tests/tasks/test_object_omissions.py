@@ -10,7 +10,7 @@ from PIL import Image
 from ltrp_bench.tasks.base import Keep
 from ltrp_bench.tasks.coverage import CoverageTask
 from ltrp_bench.tasks.data.coco import CocoDataset
-from ltrp_bench.tasks.object_omissions import crowds, tiny_boxes, without_objects, without_pixels
+from ltrp_bench.tasks.object_omissions import crowds, tiny_boxes, without_labels, without_objects, without_pixels
 from ltrp_bench.tasks.splits.split import CategorySplit
 
 
@@ -61,3 +61,8 @@ def test_coverage_counts_what_has_no_row(tmp_path: Path) -> None:
         ("objects", 1, 4),
         ("images", 2, 3),
     ]
+
+
+def test_images_without_a_labeled_pixel() -> None:
+    assert without_labels([("1", 9), ("2", 0), ("3", 0)])[0].line == "2 of 3 images without a labeled pixel (first 2)"
+    assert without_labels([("1", 9)]) == []

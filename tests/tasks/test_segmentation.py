@@ -75,6 +75,15 @@ def test_metrics_of_groups_by_brute_force() -> None:
     assert found["IoU", "all", BACKGROUND] == pytest.approx(iou[0])
 
 
+def test_images_without_a_labeled_pixel_are_counted() -> None:
+    shapes = shapes_seg(images=2, random_weights=0)
+    task = SegmentationTask("shapes-seg", shapes.dataset, shapes.split, Knows({}))  # type: ignore[arg-type]
+    rows = [{"true": BACKGROUND, "predicted": BACKGROUND, "pixels": 9}]
+    assert [one.line for one in task.omissions({"a": rows, "b": []})] == [
+        "1 of 2 images without a labeled pixel (first b)"
+    ]
+
+
 def test_the_oracle_sees_the_objects() -> None:
     task = shapes_seg(images=1, random_weights=0)
     worth = task.oracle_scores(task.load(0))

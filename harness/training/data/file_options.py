@@ -12,7 +12,7 @@ from ltrp_bench.tasks.options import DataOptions
 
 Options = TypeVar("Options", bound=DataOptions)
 
-_OWN = ("data", "subset", "strict")  # have flags of their own
+_OWN = ("data", "strict")  # have flags of their own
 
 
 def file_options(kind: type[Options], given: Sequence[str], **known: Any) -> Options:
@@ -21,7 +21,7 @@ def file_options(kind: type[Options], given: Sequence[str], **known: Any) -> Opt
     Args:
         kind: their dataclass.
         given: "key=value" each.
-        known: the options that have flags of their own.
+        known: the options that have flags of their own; `subset` may be given either way.
 
     Raises:
         UsageError: an option that the data set does not have, or a value that it cannot have.

@@ -64,9 +64,10 @@ def class_folders(data: str | Path, subset: str = "train", files: FileOptions = 
         InputError: the folder is missing or has no images, see `tasks.data.imagenet`.
     """
     root = data_folder(data, "training images in class folders below train/")
-    if image_folder(root, subset) == root:
-        raise InputError(f"no folder {subset}/ in {root}: training images lie in {subset}/CLASS/ (--subset)")
     options = file_options(ImageNetData, files.task_option, data=root, subset=subset, strict=files.strict)
+    if image_folder(root, options.subset) == root:
+        name = options.subset
+        raise InputError(f"no folder {name}/ in {root}: training images lie in {name}/CLASS/ (--subset)")
     source = open_labelled(options)
 
     def sample(index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from ltrp_bench.harness.training.data.geometry import image_tensor, random_turn,
 from ltrp_bench.harness.training.data.order import TrainingStream
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.decoding import read_rgb, revision_tag
-from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES, list_files
+from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES, list_files
 from ltrp_bench.tasks.data.files.text import printable
 from ltrp_bench.tasks.data.shapes.world import SIZE, WORLD_SEEDS, WORLD_VERSION, ShapesWorld
 
@@ -51,7 +51,12 @@ class FolderStream(TrainingStream):
     def __init__(self, folder: Path, size: int, length: int, seed: int) -> None:
         if not folder.is_dir():
             raise InputError(f"no folder of training images at {folder}; give --data DIR with images in it")
-        self.files = list_files(folder, recursive=True)
+        found = list_files(folder, (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES), recursive=True)
+        self.files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
+        if len(self.files) < len(found):
+            other = next(file for file in found if file.suffix.lower() not in IMAGE_SUFFIXES)
+            line = f"{len(found) - len(self.files)} of {len(found)} images left out: their formats are not read"
+            self.assumptions = (f"{line} (first {printable(other.name)})",)
         if not self.files:
             raise InputError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) under {folder}")
         super().__init__(len(self.files), length, seed)

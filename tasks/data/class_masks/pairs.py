@@ -90,7 +90,8 @@ def paired(masks: Mapping[str, Path], finder: FileFinder, notes: DataNotes) -> d
         return dict(masks)
     first, image = next(iter(renamed.items()))
     notes.assume(
-        f"{len(renamed)} masks in {masks[first].parent} belong to images of other names: "
+        f"{len(renamed)} mask{'s belong' if len(renamed) > 1 else ' belongs'} to images of other names in "
+        f"{masks[first].parent}: "
         f"{printable(masks[first].name)!r} was taken to be the mask of {printable(finder.stems[image][0].name)!r}"
     )
     for stem in alone:

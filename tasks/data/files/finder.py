@@ -124,9 +124,9 @@ class FileFinder:
         return tuple(lines)
 
     def _exact(self, name: str) -> Path | None:
-        if not self._by_stem:
+        found = self.stems.get(name, []) if self._by_stem else []
+        if not found:
             return self.folder / name if _is_file(self.folder / name) else None
-        found = self.stems.get(name, [])
         if len(found) > 1:
             others = ", ".join(path.name for path in found[1:])
             self.doubled[name] = f"{found[0].name} is used, not {others}"

@@ -46,3 +46,23 @@ def test_a_list_gives_the_order(tmp_path: Path) -> None:
 
 def test_names_are_composed() -> None:
     assert class_name(unicodedata.normalize("NFD", "caf\u00e9")) == "caf\u00e9"
+
+
+@pytest.mark.parametrize("text", ['["dog", "cat"]', '{"cat": 1, "dog": 0}', '{"cat": "1", "dog": "0"}', "dog\n\ncat "])
+def test_lists_in_json_and_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "classes").write_text(text)
+    assert ordered_classes(["cat", "dog"], tmp_path / "classes") == (("dog", "cat"), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"cat": 1, "dog": 2}', "labels must count from 0 without gaps"),
+        ("[1", "is no JSON list of names"),
+        ("Dog\ncat", r"does not list the class folder 'dog', but 'Dog'"),
+    ],
+)
+def test_lists_that_do_not_fit(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "classes").write_text(text)
+    with pytest.raises(InputError, match=message):
+        ordered_classes(["cat", "dog"], tmp_path / "classes")

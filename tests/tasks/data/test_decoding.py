@@ -74,6 +74,48 @@ def test_missing_and_corrupt_files_are_one_line(tmp_path: Path, size: tuple[int,
         read_rgb(path, size)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"<svg xmlns='x'/>", "is a drawing"),
+        (b"<?xml version='1.0'?><Error/>", "is XML, perhaps the error of a server"),
+        (b"\0\0\0\x18ftypheic\0\0", "is of the format HEIC"),
+        (b"PK\3\4\0", "is an archive"),
+        (b"\x93NUMPY\1\0", "is an array of NumPy"),
+        (b"Not Found", "is corrupt: it holds text"),
+        (b"\xff\0\1\2", "is corrupt: its first bytes"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=rf"^image .*/a\.png {words}"):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_colors_of_sixteen_bits_whose_high_bits_are_empty(tmp_path: Path) -> None:
+    import cv2
+
+    pixels = np.arange(48, dtype=np.uint16).reshape(4, 4, 3)
+    cv2.imwrite(str(tmp_path / "deep.png"), pixels * 256)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "deep.png"), pixels[..., ::-1])
+    cv2.imwrite(str(tmp_path / "dark.png"), pixels)
+    with pytest.raises(InputError, match=r"dark\.png has 16 bits a sample, of which the highest 8 are 0"):
+        read_rgb(tmp_path / "dark.png")
+
+
+def test_masks_of_several_channels_and_of_floating_point_numbers(tmp_path: Path) -> None:
+    values = np.array([[0, 3, 255]], np.uint8)
+    for name, pixels in (("rgb.png", np.dstack([values] * 3)), ("f.tif", values.astype(np.float32))):
+        Image.fromarray(pixels).save(tmp_path / name)
+        np.testing.assert_array_equal(read_mask(tmp_path / name), values)
+    Image.fromarray(np.dstack([values] * 3 + [values])).save(tmp_path / "transparent.png")
+    Image.fromarray(np.array([[0.5]], np.float32)).save(tmp_path / "half.tif")
+    for name in ("transparent.png", "half.tif"):
+        with pytest.raises(InputError, match=r"a class mask has one channel that holds class numbers"):
+            read_mask(tmp_path / name)
+
+
 def test_errors_of_the_reader_pass_through(tmp_path: Path) -> None:
     def refuse(image: Image.Image) -> None:
         raise InputError("not this one")

@@ -226,3 +226,46 @@ def test_the_genuine_five_hundred(shared_dir: Path) -> None:
     assert len({dataset.label(i) for i in range(500)}) == 500
     for i in (0, 250, 499):
         assert dataset.ids[i].startswith(dataset.wnids[dataset.label(i)]) and dataset.pixels(i).ndim == 3
+
+
+@pytest.mark.parametrize("name", ["validation", "Val", "VALID"])
+def test_other_names_of_the_subset(tmp_path: Path, name: str) -> None:
+    for label in ("cat", "dog"):
+        save(tmp_path / name / label / "1.jpg")
+        save(tmp_path / "train" / label / "1.jpg")
+    dataset = find_labelled(tmp_path)
+    assert dataset.categories == ("cat", "dog") and dataset.ids == ("cat/1", "dog/1")
+    assert dataset.assumptions == (f"images are read from {tmp_path / name}",)
+    (tmp_path / name).rename(tmp_path / "test")
+    with pytest.raises(UsageError, match=r"no subset 'val' in .*: there are test, train; choose by --task-option"):
+        find_labelled(tmp_path)
+
+
+def test_no_image_is_lost_without_a_word(tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "dog/1.jpg", "caf\u00e9/1.jpg", "cafe\u0301/2.jpg", "dog /3.jpg", "stray.jpg"):
+        save(tmp_path / "val" / name)
+    (tmp_path / "val" / "cat" / "2.heic").touch()
+    dataset = find_labelled(tmp_path)
+    assert dataset.categories == ("caf\u00e9", "cat", "dog") and len(dataset) == 5
+    assert [dataset.label(dataset.index(image)) for image in ("caf\u00e9/1", "cafe\u0301/2", "dog/1", "dog /3")] == [
+        0,
+        0,
+        2,
+        2,
+    ]
+    assert [line.partition(" in ")[0] for line in dataset.assumptions] == ["2 class folders"] * 2
+    assert [one.line.partition(" (")[0] for one in dataset.omissions()] == [
+        "1 of 7 images left out: .heic is not read, convert them",
+        "1 of 7 images left out: they are in no class folder",
+    ]
+
+
+def test_images_of_a_flat_folder_that_differ_in_their_suffix_only(tmp_path: Path) -> None:
+    for name in ("a.JPEG", "a.png", "b.JPEG", "c.JPEG"):
+        save(tmp_path / "val" / name)
+    (tmp_path / "val.txt").write_text("a.JPEG 0\na.png 1\nb.JPEG 2\n")
+    dataset = find_labelled(tmp_path)
+    assert dataset.ids == ("a.JPEG", "a.png", "b") and [dataset.label(i) for i in range(3)] == [0, 1, 2]
+    assert dataset.omissions()[0].line.startswith("1 of 4 images left out: the list does not have them")
+    with pytest.raises(InputError, match=r"val\.txt does not list c\.JPEG \(--strict\)"):
+        find_labelled(tmp_path, strict=True)

@@ -65,3 +65,21 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     (tmp_path / "Flickr").rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match=r"no images of NUS-WIDE in .*Flickr/ or images/"):
         NusWideDataset(tmp_path)
+
+
+def test_an_image_listed_twice_counts_once(tmp_path: Path) -> None:
+    path = nuswide_folder(tmp_path) / "ImageList" / "TestImagelist.txt"
+    path.write_text("beta\\2.jpg\nalpha\\1.jpg\nbeta\\2.jpg\n")
+    dataset = NusWideDataset(tmp_path)
+    assert dataset.ids == ("alpha/1", "beta/2") and dataset.labels(1) == {"animal"}
+    assert dataset.omissions()[0].line == "1 of 3 images listed twice: the first counts (first beta/2)"
+    with pytest.raises(InputError, match=r"TestImagelist\.txt lists beta/2 twice \(--strict\)"):
+        NusWideDataset(tmp_path, strict=True)
+
+
+def test_folders_in_another_case_and_other_forms_of_labels(tmp_path: Path) -> None:
+    nuswide_folder(tmp_path)
+    for name in ("ImageList", "Groundtruth", "Flickr"):
+        (tmp_path / name).rename(tmp_path / name.lower())
+    (tmp_path / "groundtruth" / "TrainTestLabels" / "Labels_animal_Test.txt").write_text("1.0\n0\nfalse\n")
+    assert NusWideDataset(tmp_path).labels(2) == {"animal"}

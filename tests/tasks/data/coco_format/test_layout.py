@@ -51,15 +51,17 @@ def check(dataset: CocoDataset, root: Path, image: str) -> None:
         ("annotations/lvis_v1_val.json", "val2017/a.png"),
         ("annotations/val.json", "val/a.png"),
         ("instances_val2017.json", "val2017/a.png"),
+        ("Annotations/instances_val2017.json", "Val2017/a.png"),
+        ("ANN.JSON", "Images/a.png"),
     ],
 )
 def test_layouts(tmp_path: Path, annotations: str, image: str) -> None:
     root = write(tmp_path, annotations, image)
     dataset = CocoDataset(root)
     check(dataset, root, image)
-    cocos_own = (annotations, image) == ("annotations/instances_val2017.json", "val2017/a.png")
+    cocos_own = (annotations.lower(), image.lower()) == ("annotations/instances_val2017.json", "val2017/a.png")
     said = [line for line in dataset.assumptions if "annotations are read from" in line]
-    assert bool(said) != (cocos_own or (image.startswith("images/") and "/" not in annotations))
+    assert bool(said) != (cocos_own or (image.lower().startswith("images/") and "/" not in annotations))
     assert CocoDataset(root / annotations).revision == dataset.revision  # --data FILE
 
 
@@ -126,3 +128,48 @@ def test_what_cannot_be_found_is_named(tmp_path: Path) -> None:
     (broken / "ann.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(InputError, match=r"ann\.json is a pointer of git-lfs"):
         CocoDataset(broken)
+
+
+def test_gzip_is_told_by_its_bytes(tmp_path: Path) -> None:
+    root = write(tmp_path, "ann.json.gz", "images/a.png")
+    (root / "ann.json.gz").rename(root / "packed.json")
+    check(CocoDataset(root), root, "images/a.png")
+    (root / "packed.json").write_bytes(gzip.decompress((root / "packed.json").read_bytes()))
+    (root / "packed.json").rename(root / "plain.json.gz")
+    check(CocoDataset(root), root, "images/a.png")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b" \n", r"ann\.json is empty; download it again$"),
+        (b'{"info": "ok",\n "by": "caf\xe9"}', r"ann\.json is not UTF-8 \(line 2\); save it as UTF-8$"),
+        (b"[]", r"is not a COCO instances file: it is a list"),
+    ],
+)
+def test_files_that_are_no_annotations(tmp_path: Path, raw: bytes, message: str) -> None:
+    root = write(tmp_path, "ann.json", "images/a.png")
+    (root / "ann.json").write_bytes(raw)
+    with pytest.raises(InputError, match=message):
+        CocoDataset(root)
+
+
+def test_files_of_other_kinds_are_named(tmp_path: Path) -> None:
+    root = write(tmp_path / "points", "annotations/person_keypoints_val2017.json", "val2017/a.png")
+    with pytest.raises(InputError, match=r"person_keypoints_val2017\.json is of another kind by its name"):
+        CocoDataset(root)
+    (tmp_path / "yolo" / "labels" / "val").mkdir(parents=True)
+    (tmp_path / "yolo" / "labels" / "val" / "a.txt").touch()
+    with pytest.raises(InputError, match=r"yolo/labels holds YOLO's labels: convert them to COCO's JSON"):
+        CocoDataset(tmp_path / "yolo")
+    (tmp_path / "voc" / "Annotations").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"there are XML files, which the tasks voc-\* read"):
+        CocoDataset(tmp_path / "voc")
+
+
+@pytest.mark.parametrize("name", ["a.png ", "https://host/x/a.png?size=3#top", "C:\\data\\images\\a.png", "a%2Epng"])
+def test_names_as_exporters_write_them(tmp_path: Path, name: str) -> None:
+    root = write(tmp_path, "ann.json", "images/a.png", file_name=name)
+    dataset = CocoDataset(root)
+    check(dataset, root, "images/a.png")
+    assert "was taken to be 'a.png'" in dataset.assumptions[0]

@@ -186,3 +186,58 @@ def test_masks_far_beyond_the_image_are_clipped(tmp_path: Path) -> None:
     mask = dataset.folder.objects[7][0].mask(20, 30)
     assert mask[:10, 10:].all() and mask.sum() == 200 == dataset.truth(0).objects[0].area
     assert "clipped to their images (annotation 1 has a polygon from (10, -1e+09)" in lines(dataset)[0]
+
+
+@pytest.mark.parametrize("segmentation", [[[2, 2], [12, 2], [2, 12]], [[[2, 2], [12, 2], [2, 12]]]])
+def test_polygons_as_lists_of_points(tmp_path: Path, segmentation: Any) -> None:
+    dataset = CocoDataset(coco(tmp_path, lambda e: e.update(segmentation=segmentation)))
+    flat = CocoDataset(coco(tmp_path / "flat", lambda e: e.update(segmentation=TRIANGLE)))
+    assert dataset.truth(0, masks=True).objects[0].rle == flat.truth(0, masks=True).objects[0].rle
+    assert lines(dataset) == []
+
+
+def test_boxes_by_their_corners_are_refused(tmp_path: Path) -> None:
+    square = [[5, 5, 15, 5, 15, 15, 5, 15]]
+    message = r"ann\.json: 2 boxes are \[left, top, right, bottom\], by their masks or areas: COCO's"
+    masks = {"segmentation": square, "bbox": [5, 5, 15, 15]}
+    with pytest.raises(InputError, match=message):
+        CocoDataset(coco(tmp_path, lambda e: e.update(masks), other(**masks, area=100)))
+    areas = {"bbox": [5, 5, 15, 15], "area": 100}
+    with pytest.raises(InputError, match=message):
+        CocoDataset(coco(tmp_path, lambda e: e.update(areas), other(**areas)))
+    # One box of three may have its mask or area by chance.
+    odd = other(id=3, bbox=[6, 6, 5, 5], area=25)
+    assert len(CocoDataset(coco(tmp_path, lambda e: e.update(areas), other(), odd)).truth(0).objects) == 3
+
+
+def test_an_empty_box_is_that_of_its_mask(tmp_path: Path) -> None:
+    edited = coco(tmp_path, lambda e: e.update(bbox=[0, 0, 0, 0], segmentation=TRIANGLE))
+    dataset = CocoDataset(edited)
+    assert dataset.truth(0).objects[0].box == (2, 2, 9, 9)  # its pixels
+    assert lines(dataset)[0].startswith("1 of 1 objects with the box of their mask: theirs cannot be used")
+    with pytest.raises(InputError, match=r"annotation 1 has the box .* without area \(--strict\)"):
+        CocoDataset(edited, strict=True)
+
+
+def test_what_counts_more_than_once_is_said(tmp_path: Path) -> None:
+    image = {"file_name": "a.png", "height": 20, "width": 30}
+    images = [{"id": 7, **image}, {"id": 8, **image}]
+    same = {"id": 2, "image_id": 7, "category_id": 1, "bbox": [5, 5, 10, 10], "area": 100, "iscrowd": 0}
+    dataset = CocoDataset(coco(tmp_path, lambda e: None, same, other(id=3), images=images))
+    assert len(dataset.truth(0).objects) == 3
+    assert lines(dataset) == [
+        "1 of 2 images listed under several ids, and counted each time (a.png has the ids 7 and 8)",
+        "1 of 3 objects annotated under several ids, and counted each time (annotations 1 and 2 are equal)",
+    ]
+
+
+def test_entries_left_out_are_counted_among_all_of_the_file(tmp_path: Path) -> None:
+    images = [{"id": 7, "file_name": "a.png", "height": 20, "width": 30}, {"id": None, "file_name": "b.png"}]
+    categories = [{"id": 1, "name": "cat"}, {"id": 2}, {"id": 3, "name": "dog"}]
+    dataset = CocoDataset(coco(tmp_path, images=images, categories=categories))
+    assert [line.partition(" (")[0] for line in lines(dataset)] == [
+        "1 of 2 images left out: their entries cannot be used",
+        "1 of 3 categories left out: their entries cannot be used",
+    ]
+    with pytest.raises(InputError, match=r"lists no categories that can be used: category number 1 must be an object"):
+        CocoDataset(coco(tmp_path, categories=["cat"]))

@@ -63,3 +63,10 @@ def test_without_witnesses_it_is_ignored_with_a_word(tmp_path: Path, half_turn: 
     assert not decided({**files, **contrary}).applied
     assert decided(files, "apply").applied == {half_turn, square}
     assert not decided({half_turn: (32, 16), save(tmp_path / "b.jpg", 6): (16, 32)}, "ignore").applied
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_every_format_that_has_an_orientation(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"half{suffix}", 3)
+    assert decided({path: (32, 16)}, "apply").applied == {path}
+    assert decided({save(tmp_path / f"plain{suffix}", None): (32, 16)}, "apply") == Orientations()
