@@ -218,6 +218,15 @@ def read_mask(path: Path, colors: Colors | None = None) -> np.ndarray:
     return open_image(path, "mask", values)
 
 
+def is_colored(path: Path) -> bool:
+    """True if an image file has several channels; only its header is read. False if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.mode in ("RGB", "RGBA")
+    except Exception:  # reported when the mask is used
+        return False
+
+
 def _unusual_mask(image: Image.Image, path: Path, colors: Colors | None) -> np.ndarray:
     """Values of a mask of several channels or of floating-point numbers."""
     found = np.asarray(image)

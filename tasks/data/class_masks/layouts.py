@@ -30,6 +30,7 @@ from ltrp_bench.tasks.data.class_masks.folders import (
     with_subset,
 )
 from ltrp_bench.tasks.data.class_masks.numbering import VOID
+from ltrp_bench.tasks.data.decoding import is_colored
 from ltrp_bench.tasks.data.files.listing import list_files
 from ltrp_bench.tasks.data.files.tree import FileTree
 from ltrp_bench.tasks.data.folders import (
@@ -139,7 +140,12 @@ def find_voc(data: str | Path | None, subset: str = "val", options: MaskOptions 
     )
     if options.masks is None and masks.name.lower() != pairs[0][1].lower():
         folder.notes.assume(f"masks are read from {masks}")
-    return with_subset(folder, options, find_lists(devkit, "Segmentation"), subset, VOC_HOW_TO_GET)
+    found = with_subset(folder, options, find_lists(devkit, "Segmentation"), subset, VOC_HOW_TO_GET)
+    first = found.mask_paths[found.stems[0]]
+    if is_colored(first):
+        source = "VOC's colors" if label_map is None else str(label_map)
+        found.notes.assume(f"masks are colored, first {first}: their classes are those of {source}")
+    return found
 
 
 def find_context(

@@ -44,7 +44,9 @@ def test_a_colored_mask_is_read_as_the_same_classes(tmp_path: Path) -> None:
         ("alpha", np.dstack([painted(VALUES), np.full_like(VALUES, 255)])),
         ("three equal channels", np.dstack([VALUES] * 3)),
     ):
-        truth = MaskRegionDataset(find_voc(devkit(tmp_path / name, mask))).truth(0)
+        dataset = MaskRegionDataset(find_voc(devkit(tmp_path / name, mask)))
+        assert ["VOC's colors" in line for line in dataset.assumptions] == [True] * (name != "numbers")
+        truth = dataset.truth(0)
         assert [item.category for item in truth.objects] == expected, name
         assert [item.area for item in truth.objects] == [1, 2, 1]
 
