@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -89,19 +89,38 @@ class ComputeOptions(DeviceOptions, ImageLimit):
         default=1,
         metadata={"help": "CPU threads of one operation. More than one change results in their last digits.", "min": 1},
     )
-    engine: Literal["auto", "serial", "local"] = field(
+    skip_bad_images: bool = field(
+        default=False, metadata={"help": "Leave out and report unreadable images instead of stopping."}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """Processes that share the work."""
+
+    engine: Literal["auto", "serial", "local", "ray"] = field(
         default="auto",
         metadata={
-            "help": "Where work is done: in this process, in several of this machine, or `auto`: in several if the "
-            "work is worth their start. Does not change results."
+            "help": "Where work is done: in this process, in several of this machine, on a Ray cluster, or `auto`: in "
+            "several if the work is worth their start. Does not change results."
         },
     )
     jobs: int | None = field(
         default=None,
-        metadata={"help": "Number of processes; by default one for each GPU, or for each core.", "min": 1},
+        metadata={"help": "Number of worker processes; by default one for each GPU, or for each core.", "min": 1},
     )
-    skip_bad_images: bool = field(
-        default=False, metadata={"help": "Leave out and report unreadable images instead of stopping."}
+    address: str | None = field(
+        default=None,
+        metadata={
+            "help": "Ray cluster; by default one is started on this machine.",
+            "metavar": "auto | HOST:PORT",
+        },
+    )
+    gpus_per_job: float | None = field(
+        default=None, metadata={"help": "GPUs of a Ray worker; 1 by default where models run on GPUs.", "min": 0}
+    )
+    cpus_per_job: float | None = field(
+        default=None, metadata={"help": "CPUs of a Ray worker; --threads by default.", "min": 0}
     )
 
 
@@ -120,6 +139,7 @@ def run(
     tasks: TaskOptions,
     models: ModelOptions,
     compute: ComputeOptions,
+    workers: WorkerOptions,
     output: Output,
 ) -> None:
     """Evaluate selectors on tasks at several keep ratios. Repeat the command to resume an interrupted run."""
@@ -128,7 +148,7 @@ def run(
 
     from ltrp_bench.harness.cli.terminal.progress import RunProgress, console
     from ltrp_bench.harness.cli.terminal.tables import results_table
-    from ltrp_bench.harness.engines.engine import create_executor
+    from ltrp_bench.harness.engines.engine import EngineOptions, create_executor
     from ltrp_bench.harness.evaluation.cell_writer import measured, omission_lines, skip_reason
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
     from ltrp_bench.harness.evaluation.exposure_notices import exposure_notices
@@ -180,7 +200,8 @@ def run(
                 progress.notice(notice)
             if grid.full:
                 groups = add_whole_images(groups, store, progress.notice)
-            executor = create_executor(compute.engine, store, options, compute.jobs)
+            engine = EngineOptions(**asdict(workers))
+            executor = create_executor(engine, store, options, progress.notice)
             records = run_sweep(groups, store, options, progress, provenance(compute.device), executor)
         except KeyboardInterrupt:
             cells = len(list((output.out / "cells").glob("*.json"))) if output.out.exists() else 0

@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
@@ -19,7 +19,7 @@ from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import UsageError
 
-Engine = Literal["auto", "serial", "local"]
+Engine = Literal["auto", "serial", "local", "ray"]
 
 TRIAL_SECONDS: Final = 3.0
 """Time that engine `auto` works in this process before it decides."""
@@ -28,26 +28,61 @@ WORTH_SECONDS: Final = 30.0
 """Work that is worth the start of other processes, which import torch and build models first."""
 
 
-def create_executor(engine: Engine, store: RunStore, options: SweepOptions, jobs: int | None) -> Executor:
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Where the work of a sweep is done.
+
+    Attributes:
+        engine: "serial" (this process), "local" (several of this machine), "ray" (a cluster), or "auto": serial, then
+            local if much is left to do.
+        jobs: number of worker processes; None for one a GPU, else for as many as there are cores and memory for.
+        address: of a Ray cluster, "auto" or "HOST:PORT"; None starts one on this machine.
+        gpus_per_job, cpus_per_job: of a Ray worker; None for one GPU if the device is one, and for `threads` CPUs.
+    """
+
+    engine: Engine = "auto"
+    jobs: int | None = None
+    address: str | None = None
+    gpus_per_job: float | None = None
+    cpus_per_job: float | None = None
+
+
+def create_executor(
+    engine: EngineOptions, store: RunStore, options: SweepOptions, notice: Callable[[str], None]
+) -> Executor:
     """The executor of an engine.
 
     Args:
-        engine: "serial", "local", or "auto": serial, then local if much is left to do.
+        engine: which one, and its options.
         store: folder of the results.
         options: options of the sweep.
-        jobs: number of processes of "local" and "auto"; None for one a GPU, else for as many as there are cores and
-            memory for.
+        notice: called with a line about each worker that was lost.
 
     Raises:
-        UsageError: jobs for engine "serial".
+        UsageError: an option that the engine does not have.
     """
-    if engine == "serial" or (engine == "auto" and jobs == 1):
-        if jobs not in (None, 1):
-            raise UsageError(f"--jobs {jobs}: engine 'serial' is one process; use --engine local")
+    if engine.engine != "ray":
+        for name in ("address", "gpus_per_job", "cpus_per_job"):
+            if getattr(engine, name) is not None:
+                raise UsageError(f"--{name.replace('_', '-')} is an option of --engine ray")
+    if engine.engine == "serial" or (engine.engine == "auto" and engine.jobs == 1):
+        if engine.jobs not in (None, 1):
+            raise UsageError(f"--jobs {engine.jobs}: engine 'serial' is one process; use --engine local")
         return SerialExecutor(store, options)
-    if engine == "local":
-        return LocalExecutor(store, options, job_devices(options.device, jobs, options.threads))
-    return AutoExecutor(store, options, jobs)
+    if engine.engine == "local":
+        return LocalExecutor(store, options, job_devices(options.device, engine.jobs, options.threads), notice)
+    if engine.engine == "ray":
+        # Imported here: it is an extra of the package.
+        from ltrp_bench.harness.engines.ray_cluster import RayExecutor, RayOptions
+
+        cluster = RayOptions(
+            address=engine.address,
+            jobs=engine.jobs,
+            gpus=engine.gpus_per_job,
+            cpus=engine.cpus_per_job,
+        )
+        return RayExecutor(store, options, cluster, notice)
+    return AutoExecutor(store, options, engine.jobs, notice)
 
 
 class AutoExecutor:
@@ -56,11 +91,12 @@ class AutoExecutor:
     Args:
         store: folder of the results.
         options: options of the sweep.
-        jobs: most processes; None as `create_executor`.
+        jobs: most processes; None as in `EngineOptions`.
+        notice: called with a line about each worker that was lost.
     """
 
-    def __init__(self, store: RunStore, options: SweepOptions, jobs: int | None) -> None:
-        self._store, self._options, self._jobs = store, options, jobs
+    def __init__(self, store: RunStore, options: SweepOptions, jobs: int | None, notice: Callable[[str], None]) -> None:
+        self._store, self._options, self._jobs, self._notice = store, options, jobs, notice
         self._serial = SerialExecutor(store, options)
         self._local: LocalExecutor | None = None
 
@@ -76,27 +112,23 @@ class AutoExecutor:
             self._local.__exit__(kind, error, trace)
 
     def run(
-        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int] | None = None
+        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int]
     ) -> Iterator[tuple[SpanWork, SpanResult]]:
         """See `Executor.run`."""
         source = iter(batches)
-        rest: SpanBatch | None = None
         if self._local is None and (first := next(source, None)) is not None:
-            before, began = left() if left else 0, time.monotonic()
-            for number, work in enumerate(first.works):
-                yield from self._serial.run([replace(first, works=[work])], started)
-                seconds = time.monotonic() - began
-                if seconds > TRIAL_SECONDS and number + 1 < len(first.works):
-                    rest = replace(first, works=first.works[number + 1 :])
-                    break
-            remaining = left() if left else 0
-            pace = seconds / max(1, before - remaining)
-            if pace * remaining > WORTH_SECONDS and all(can_be_ordered(work.group) for work in first.works):
+            before, began, done = left(), time.monotonic(), 0
+            while done < len(first.works) and (not done or time.monotonic() - began < TRIAL_SECONDS):
+                yield from self._serial.run([replace(first, works=[first.works[done]])], started, left)
+                done += 1
+            seconds = (time.monotonic() - began) / max(1, before - left()) * left()
+            if seconds > WORTH_SECONDS and all(can_be_ordered(work.group) for work in first.works):
                 devices = job_devices(self._options.device, self._jobs, self._options.threads)
                 if len(devices) > 1:
-                    self._local = LocalExecutor(self._store, self._options, devices)
-        every = itertools.chain([rest] if rest is not None else [], source)
-        yield from (self._local or self._serial).run(every, started, left)
+                    self._local = LocalExecutor(self._store, self._options, devices, self._notice)
+            if done < len(first.works):
+                source = itertools.chain([replace(first, works=first.works[done:])], source)
+        yield from (self._local or self._serial).run(source, started, left)
 
 
 def job_devices(device: str, jobs: int | None, threads: int) -> list[str]:

@@ -13,27 +13,21 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ltrp_bench.harness.engines.work_order import ATTEMPTS, Assignment, WorkOrder
+from ltrp_bench.harness.engines.dispatcher import Dispatcher, Fate, Held
+from ltrp_bench.harness.engines.work_order import Assignment, WorkOrder
 from ltrp_bench.harness.evaluation.execution.span_work import SpanBatch, SpanResult, SpanWork
 from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.selectors.errors import InputError
 
 if TYPE_CHECKING:
     from ltrp_bench.harness.engines.span_worker import SpanWorker
-
-AHEAD: Final = 2
-"""Batches that a job holds: one being worked on, and one whose images are being read."""
-
-FEW: Final = 4
-"""Batches a job; if fewer are left, each is cut into parts, so that all jobs end at about the same time."""
 
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -45,10 +39,14 @@ class LocalExecutor:
         store: folder of the results.
         options: options of the sweep. Without a GPU, each job reads its images itself.
         devices: one for each job, e.g. ("cuda:0", "cuda:1") or ("cpu", "cpu").
+        notice: called with a line about each worker that was lost.
     """
 
-    def __init__(self, store: RunStore, options: SweepOptions, devices: Iterable[str]) -> None:
+    def __init__(
+        self, store: RunStore, options: SweepOptions, devices: Iterable[str], notice: Callable[[str], None]
+    ) -> None:
         self._jobs = [_Job(store.root, _job_options(options, device)) for device in devices]
+        self._dispatcher = Dispatcher(self._jobs, notice)
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -60,55 +58,10 @@ class LocalExecutor:
             job.stop(kill=error is not None)
 
     def run(
-        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int] | None = None
+        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int]
     ) -> Iterator[tuple[SpanWork, SpanResult]]:
-        """See `Executor.run`. Raises InputError at the end if work has killed its worker again and again."""
-        source, again = iter(batches), deque[Assignment]()
-        given_up: list[Assignment] = []
-        while True:
-            for depth in range(AHEAD):
-                for job in self._jobs:
-                    if len(job.held) <= depth and (one := self._next(again, source, left)) is not None:
-                        job.submit(one)
-                        started(one.batch.works[0].group.label)
-            running = [job.held[0][1] for job in self._jobs if job.held]
-            if not running:
-                break
-            wait(running, return_when=FIRST_COMPLETED)
-            for job in self._jobs:
-                while job.held and job.held[0][1].done():
-                    assignment, future = job.held.popleft()
-                    try:
-                        results = future.result()
-                    except BrokenProcessPool:
-                        again.extend(one for one, _ in job.held)
-                        job.restart()
-                        for one in assignment.after_a_kill():
-                            (given_up if one.kills >= ATTEMPTS else again).append(one)
-                        break
-                    yield from zip(assignment.batch.works, results, strict=True)
-        if given_up:
-            raise InputError(
-                f"{given_up[0].label}: its worker was killed {ATTEMPTS} times (out of memory?)"
-                + (f", and {len(given_up) - 1} more" if len(given_up) > 1 else "")
-                + "; everything else is finished; the same command tries again"
-            )
-
-    def _next(
-        self, again: deque[Assignment], source: Iterator[SpanBatch], left: Callable[[], int] | None
-    ) -> Assignment | None:
-        """What a dead worker has left, else a new batch: cut into parts when there are too few batches for all jobs."""
-        if again:
-            return again.popleft()
-        batch = next(source, None)
-        if batch is None:
-            return None
-        parts, jobs = 1, len(self._jobs)
-        if left is not None and left() < FEW * jobs * len(batch.works) * (batch.span[1] - batch.span[0]):
-            parts = jobs
-        first, *others = [Assignment(part) for part in batch.parts(parts)]
-        again.extend(others)
-        return first
+        """See `Executor.run` and `Dispatcher.run`."""
+        return self._dispatcher.run(batches, started, left)
 
 
 def _job_options(options: SweepOptions, device: str) -> SweepOptions:
@@ -116,16 +69,15 @@ def _job_options(options: SweepOptions, device: str) -> SweepOptions:
 
 
 class _Job:
-    """A worker process, and what it was given.
+    """A worker process; see `dispatcher.Job`."""
 
-    Attributes:
-        held: assignments and their results, in the order in which they are worked on.
-    """
+    usable = True
 
     def __init__(self, root: Path, options: SweepOptions) -> None:
         self._root, self._options = root, options
         self._pool: ProcessPoolExecutor | None = None
-        self.held: deque[tuple[Assignment, Future[list[SpanResult]]]] = deque()
+        self.held: Held = deque()
+        self.coming: Future[Any] | None = None
 
     def submit(self, assignment: Assignment) -> None:
         if self._pool is None:
@@ -136,19 +88,20 @@ class _Job:
             future = self._pool.submit(_evaluate, assignment.order)
         except BrokenProcessPool as error:
             if not self.held:  # it died while it had nothing to do
-                self.restart()
+                self.restart(Fate.KILLED)
                 return self.submit(assignment)
             future = Future()
             future.set_exception(error)
         self.held.append((assignment, future))
 
-    def restart(self) -> None:
-        """Forget a dead worker and what it was given; the next assignment starts another one."""
+    def fate(self, error: BaseException) -> Fate | None:
+        return Fate.KILLED if isinstance(error, BrokenProcessPool) else None
+
+    def restart(self, fate: Fate) -> None:
         self.held.clear()
-        self.stop(kill=True)
+        self.stop(kill=True)  # the next assignment starts another worker
 
     def stop(self, kill: bool) -> None:
-        """End the worker, without waiting for its work if `kill`."""
         if self._pool is None:
             return
         processes = list((self._pool._processes or {}).values())  # no public way to end running work before 3.14

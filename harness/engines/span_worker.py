@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ltrp_bench.harness.engines.work_order import WorkOrder
+from ltrp_bench.harness.engines.work_order import UnfitWorkerError, WorkOrder
 from ltrp_bench.harness.evaluation.environment import cpu_threads
 from ltrp_bench.harness.evaluation.execution.batch_evaluator import BatchEvaluator
 from ltrp_bench.harness.evaluation.execution.span_work import SpanBatch, SpanResult, SpanWork
@@ -20,7 +20,7 @@ from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.harness.evaluation.plan import CellGroup, SelectorEntry, TaskEntry
 from ltrp_bench.harness.evaluation.request import build_selector, build_task
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import BenchError
 
 SELECTORS: Final = 16
 TASKS: Final = 3
@@ -78,12 +78,15 @@ class SpanWorker:
 
 
 def _held(held: OrderedDict[str, Entry], identity: str, build: Callable[[], Entry], limit: int) -> Entry:
-    """The entry of an identity, built at first use. Raises InputError if another one is built than was ordered."""
+    """The entry of an identity, built at first use. Raises UnfitWorkerError if that fails, or another one is built."""
     if identity not in held:
-        entry = build()
+        try:
+            entry = build()
+        except BenchError as error:
+            raise UnfitWorkerError(f"{platform.node()}: {error}") from error
         if entry.info.identity.text != identity:
-            raise InputError(
-                f"{entry.info.name} on {platform.node()} has other files than where the run was started: "
+            raise UnfitWorkerError(
+                f"{platform.node()}: {entry.info.name} has other files than where the run was started: "
                 f"{_difference(identity, entry.info.identity.text)}"
             )
         held[identity] = entry

@@ -9,10 +9,14 @@ from ltrp_bench.harness.evaluation.execution.span_work import SpanBatch, SpanWor
 from ltrp_bench.harness.evaluation.loading import Span
 from ltrp_bench.harness.evaluation.plan import Cell, CellGroup
 from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import InputError, UsageError
 
 ATTEMPTS: Final = 3
 """Times that work may kill its worker before it is given up."""
+
+
+class UnfitWorkerError(InputError):
+    """A worker lacks files that a run needs, or has others than the driver."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ class SerialExecutor:
         self._evaluator.clear()
 
     def run(
-        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int] | None = None
+        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int]
     ) -> Iterator[tuple[SpanWork, SpanResult]]:
         """See `Executor.run`; results come in the order of the batches."""
         ahead: deque[SpanBatch] = deque()

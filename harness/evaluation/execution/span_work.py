@@ -109,7 +109,7 @@ class Executor(Protocol):
         """Called at the end, also after an error; ends the processes that were started."""
 
     def run(
-        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int] | None = None
+        self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int]
     ) -> Iterator[tuple[SpanWork, SpanResult]]:
         """Do the work of `batches`, in any order.
 

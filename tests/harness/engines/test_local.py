@@ -59,7 +59,15 @@ def test_two_jobs_end_with_the_bytes_of_one_process(
     groups: list[CellGroup], reference: Mapping[str, bytes], tmp_path: Path, executor: type[LocalExecutor]
 ) -> None:
     store, recorder = RunStore(tmp_path), toy.Recorder()
-    run_sweep(groups, store, OPTIONS, recorder, executor=executor(store, OPTIONS, ["cpu", "cpu"]))
+    run_sweep(
+        groups,
+        store,
+        OPTIONS,
+        recorder,
+        executor=executor(
+            store, OPTIONS, ["cpu", "cpu"], pytest.fail if executor is LocalExecutor else recorder.notice
+        ),
+    )
     assert toy.contents(tmp_path) == reference
     assert recorder.done == recorder.worked == recorder.total == 600
 
@@ -85,7 +93,7 @@ def test_work_that_kills_its_workers_is_given_up_and_the_rest_finished(
     monkeypatch.syspath_prepend(str(tmp_path))
     groups, store = _groups("random", "poisonous:Poison"), RunStore(tmp_path / "runs")
     with pytest.raises(InputError, match=r"images 64 to 127: its worker was killed 3 times") as caught:
-        run_sweep(groups, store, OPTIONS, toy.Recorder(), executor=LocalExecutor(store, OPTIONS, ["cpu"]))
+        run_sweep(groups, store, OPTIONS, toy.Recorder(), executor=LocalExecutor(store, OPTIONS, ["cpu"], pytest.fail))
     assert "\n" not in str(caught.value) and "Poison" in str(caught.value) and "random" not in str(caught.value)
     assert {record.selector.name for record in store.read_cells()} == {"random"}
     spans = sorted(path.name for path in (tmp_path / "runs" / "partial" / groups[1].key).glob("*.parquet"))
@@ -95,7 +103,13 @@ def test_work_that_kills_its_workers_is_given_up_and_the_rest_finished(
 def test_objects_of_the_caller_stay_in_its_process(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     with pytest.raises(UsageError, match="task 'toy-coverage' was built by the caller: only engine 'serial'"):
-        run_sweep(toy.toy_groups(), store, OPTIONS, toy.Recorder(), executor=LocalExecutor(store, OPTIONS, ["cpu"]))
+        run_sweep(
+            toy.toy_groups(),
+            store,
+            OPTIONS,
+            toy.Recorder(),
+            executor=LocalExecutor(store, OPTIONS, ["cpu"], pytest.fail),
+        )
 
 
 def test_a_worker_with_other_files_says_so(tmp_path: Path) -> None:
@@ -104,9 +118,9 @@ def test_a_worker_with_other_files_says_so(tmp_path: Path) -> None:
     info = replace(group.task.info, identity=Identity.of({**group.task.info.identity.value, "data": "older"}))
     other = replace(group, task=replace(group.task, info=info))
     with pytest.raises(
-        InputError, match="shapes-coverage on .* has other files .*: data: shapes v1, seed 2000 instead of older"
+        InputError, match="shapes-coverage has other files .*: data: shapes v1, seed 2000 instead of older"
     ):
-        run_sweep([other], store, OPTIONS, toy.Recorder(), executor=LocalExecutor(store, OPTIONS, ["cpu"]))
+        run_sweep([other], store, OPTIONS, toy.Recorder(), executor=LocalExecutor(store, OPTIONS, ["cpu"], pytest.fail))
 
 
 def test_jobs_of_a_machine_without_gpu() -> None:
