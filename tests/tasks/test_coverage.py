@@ -193,7 +193,11 @@ DIAGONAL = np.eye(2, dtype=bool)
 
 def test_rows_by_hand(drawn: CocoDataset) -> None:
     task = by_hand(drawn)
-    assert task.predict([task.load(0)], [Keep(DIAGONAL)]) == [
+    sample = task.load(0)
+    assert sample.image_id == "1" and np.array_equal(sample.image, drawn.pixels(0))
+    found = task.predict([sample], [Keep(DIAGONAL)])
+    assert all(type(row[name]) is float for row in found[0] for name in ("area", "kept"))
+    assert found == [
         [
             {"category": "", "size": "", "area": 64.0, "kept": 0.5},
             {"category": "cat", "size": "small", "area": 1.0, "kept": 1.0},

@@ -38,6 +38,7 @@ def test_four_pixels_by_hand() -> None:
         {"true": "b", "predicted": "b", "pixels": 1},
     ]
     confusion = Confusion.of([rows], ("a", "b"))
+    assert confusion.matrix.dtype == np.int64
     assert confusion.iou.tolist() == [1 / 2, 1 / 2] and confusion.accuracy.tolist() == [1 / 2, 1]
     assert confusion.mean_iou(("a", "b")) == 1 / 2 and confusion.mean_accuracy(("a", "b")) == 3 / 4
     assert confusion.pixel_accuracy(("a", "b")) == 2 / 3
