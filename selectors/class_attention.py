@@ -23,7 +23,7 @@ from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_value
-from ltrp_bench.selectors.vit.assumptions import BESIDE, assumptions_of, normalization_of
+from ltrp_bench.selectors.vit.assumptions import OPTIONS_OR_BESIDE, assumptions_of, normalization_of
 from ltrp_bench.selectors.vit.backbones import blocks_until, class_attention, load_backbone
 from ltrp_bench.selectors.vit.stem import ConvStem
 from ltrp_bench.selectors.vit.supervision import labels_in
@@ -98,7 +98,7 @@ class ClassAttentionSelector(Selector):
         backbone.configure(self)
         if trained.kind == "self" and not re.match(OFFICIAL_NAMES, file.path.name):
             values = normalization_of(file, mean, std)
-            self.assumptions += tuple(assumptions_of(file, values, count, remedy=BESIDE))
+            self.assumptions += tuple(assumptions_of(file, values, count, remedy=OPTIONS_OR_BESIDE))
         if trained.kind == "labels" and not any("captions" in line for line in self.assumptions):
             self.assumptions += ("these weights were trained with captions, and count as such",)
         if any_size:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
+import numpy as np
+import timm
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -20,12 +22,15 @@ from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.training import Pool, Stem
 from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.vit.assumptions import normalization_of
-from ltrp_bench.selectors.vit.backbones import build_vit, vit_config
+from ltrp_bench.selectors.vit.assumptions import BESIDE, Normalization, assumptions_of, normalization_of
+from ltrp_bench.selectors.vit.backbones import build_vit, known_heads, vit_config
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
 from ltrp_bench.tasks.data.synsets import imagenet_classes
+from ltrp_bench.tasks.imagenet_order import match_imagenet
 
+LAYER_NORM_EPS: Final = 1e-6
+"""Epsilon of the norms of `build_vit`."""
 SHAPE = ("image_size", "patch_size", "embed_dim", "depth", "heads", "mlp_ratio", "qkv_bias", "stem")
 
 
@@ -58,17 +63,28 @@ def initial_weights(init: str | None, synthetic: bool) -> str:
     return init or "mae.shapes"
 
 
-def initial_state(init: str | Path, request: ModelRequest) -> tuple[dict[str, Any], dict[str, Tensor]]:
+class InitialState(NamedTuple):
+    """What a training starts from.
+
+    Attributes:
+        config: arguments of `build_vit`.
+        state: the encoder's tensors on the model's grid; the head's, too, if it is of the same classes and reads the
+            same features.
+        assumptions: one line for each thing that was assumed of the weights.
+    """
+
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    assumptions: tuple[str, ...]
+
+
+def initial_state(init: str | Path, request: ModelRequest) -> InitialState:
     """Config of the model that is fine-tuned, and the tensors that the initial weights provide.
 
     Args:
         init: file or bundled tag: a masked autoencoder (official or made here), a plain ViT, or a segmentor or
             detector that contains one.
         request: the model to make.
-
-    Returns:
-        (config, state): arguments of `build_vit`, and the encoder's tensors on the model's grid; the head's, too, if
-        it is of the same classes and reads the same features.
 
     Raises:
         InputError: no plain ViT inside, or one with parts that the models made here lack. UsageError: the image size
@@ -77,14 +93,18 @@ def initial_state(init: str | Path, request: ModelRequest) -> tuple[dict[str, An
     path = resolve(init)
     file = read_vit_file(path)
     state, own = {key: value for key, value in file.state.items() if value.is_floating_point()}, dict(file.config)
-    heads = own.get("heads") or (file.sidecar.heads if file.sidecar is not None else None)
+    heads = known_heads(file)
     found = vit_config(state, heads, f"a plain ViT ({path.name})")
     _check_known(state, path)
+    if found.get("no_embed_class"):
+        raise InputError(f"{path.name} has no position for its class token, which the models trained here have")
     own_pool = pooling_of(file)
     pool = (own_pool or "avg") if request.pool == "weights" else request.pool
     if not _same_classes(file, request.classes) or (pool is not None and pool != own_pool):
         # A head that reads other features than before would be worse than a new one.
         state = {key: value for key, value in state.items() if not key.startswith("head.")}
+    # A classifier that goes on is evaluated as before; new ones by MAE's recipe.
+    own_crop = _crop(file) if "head.weight" in state else None
     given = {key: own[key] for key in SHAPE if key in own and not isinstance(own[key], (list, tuple))}
     found = {**{key: found[key] for key in SHAPE}, **given}
     old = int(state["pos_embed"].shape[1]) - 1
@@ -92,7 +112,8 @@ def initial_state(init: str | Path, request: ModelRequest) -> tuple[dict[str, An
     if size % patch:
         raise UsageError(f"--image-size {size}: images of this size cannot be cut into patches of {patch} pixels")
     state["pos_embed"] = _positions(state["pos_embed"], math.isqrt(old), size // patch)
-    mean, std = _normalization(file, request.synthetic)
+    values = _normalization(file, request.synthetic)
+    eps = own.get("layer_norm_eps") or (file.sidecar and file.sidecar.eps) or LAYER_NORM_EPS
     config = {
         **found,
         "image_size": size,
@@ -100,11 +121,13 @@ def initial_state(init: str | Path, request: ModelRequest) -> tuple[dict[str, An
         "classes": list(request.classes),
         **request.head,
         **({} if pool is None else {"fc_norm": pool == "avg"}),
-        "mean": list(mean),
-        "std": list(std),
-        "crop_pct": 1.0 if request.synthetic or size > 224 else 224 / 256,
+        "mean": list(values.mean),
+        "std": list(values.std),
+        "crop_pct": 1.0 if request.synthetic or size > 224 else (own_crop or 224 / 256),
+        **({} if eps == LAYER_NORM_EPS else {"layer_norm_eps": eps}),
     }
-    return config, state
+    lines = (*file.notes, *assumptions_of(file, values, heads or found["heads"], remedy=BESIDE))
+    return InitialState(config, state, tuple(f"--init: {line}" for line in lines))
 
 
 def fill_from(vit: nn.Module, state: dict[str, Tensor]) -> str:
@@ -135,6 +158,14 @@ def pooling_of(file: ViTFile) -> Pool | None:
     return "avg" if "fc_norm.weight" in file.state else "token"
 
 
+def _crop(file: ViTFile) -> float | None:
+    """Share of an image's side at which a classifier is evaluated, by a file beside it or by timm's name."""
+    if file.sidecar is not None and file.sidecar.crop_pct is not None:
+        return file.sidecar.crop_pct
+    known = timm.get_pretrained_cfg(file.name) if file.name and not file.config else None
+    return None if known is None else float(known.crop_pct)
+
+
 def _same_classes(file: ViTFile, classes: Sequence[str]) -> bool:
     """True if a file's head is for these classes: it names them, or both are ImageNet-1K's in the usual order."""
     if file.config:
@@ -142,7 +173,11 @@ def _same_classes(file: ViTFile, classes: Sequence[str]) -> bool:
     if file.sidecar is not None and file.sidecar.labels is not None and file.sidecar.labels == tuple(classes):
         return True
     outputs = len(file.state["head.weight"]) if "head.weight" in file.state else 0
-    return outputs == len(classes) and list(classes) == list(imagenet_classes().values())
+    if outputs != len(classes) or list(classes) != list(imagenet_classes().values()):
+        return False
+    named = None if file.sidecar is None or file.sidecar.labels is None else file.sidecar.labels
+    order = None if named is None else match_imagenet(file.path.name, named)
+    return order is None or bool((order == np.arange(outputs)).all())
 
 
 def _check_known(state: dict[str, Tensor], path: Path) -> None:
@@ -162,10 +197,10 @@ def _positions(table: Tensor, old: int, new: int) -> Tensor:
     return cast(Tensor, resample_abs_pos_embed(table, [new, new], [old, old], num_prefix_tokens=1))
 
 
-def _normalization(file: ViTFile, synthetic: bool) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation of the weights; those of `shapes` for its images if the file does not say them."""
+def _normalization(file: ViTFile, synthetic: bool) -> Normalization:
+    """Normalization of the weights; that of `shapes` for its images if the file does not say it."""
     found = normalization_of(file)
-    return (MEAN, STD) if synthetic and not found.known else (found.mean, found.std)
+    return Normalization(MEAN, STD, False, "the data set's") if synthetic and not found.known else found
 
 
 def build_with_drop_path(config: dict[str, Any], drop_path: float) -> VisionTransformer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ class LoopExtras:
         collate: list of samples -> batch.
         scope: registry of the model's config and parts, "mmengine" or "mmdet".
         channels_last: True to store the weights of convolutions channels last, which is faster for CNNs.
+        assumptions: one line for each thing that was assumed of weights; printed, and kept in the folder.
     """
 
     hooks: tuple[dict[str, Any], ...] = ()
@@ -54,6 +55,7 @@ class LoopExtras:
     collate: Callable[[list[Any]], Any] = as_list
     scope: str = "mmengine"
     channels_last: bool = False
+    assumptions: tuple[str, ...] = ()
 
 
 def train(
@@ -86,8 +88,7 @@ def train(
     if int(os.environ.get("RANK", "0")) == 0:
         check_same_training(options.out / "training.json", config)
     _wait_for_all()
-    if isinstance(dataset, TrainingStream):
-        _take_notes(dataset, options)
+    _take_notes(dataset, options, extras.assumptions)
     runner = _runner(model, dataset, options, extras, distributed=distributed, cuda=cuda)
     last = last_checkpoint(options.out)
     if last is not None:
@@ -150,14 +151,16 @@ def _runner(
     return runner
 
 
-def _take_notes(stream: TrainingStream, options: TrainingOptions) -> None:
-    """Say what the stream assumed, and let it draw other images instead of unreadable ones if that is wanted."""
+def _take_notes(dataset: Dataset[Any], options: TrainingOptions, lines: Sequence[str]) -> None:
+    """Say what was assumed, and let the stream draw other images instead of unreadable ones if that is wanted."""
     notes = TrainingNotes(options.out)
-    if options.skip_bad_images:
-        stream.notes = notes
+    if isinstance(dataset, TrainingStream):
+        lines = (*lines, *dataset.assumptions)
+        if options.skip_bad_images:
+            dataset.notes = notes
     if int(os.environ.get("RANK", "0")) == 0:
-        notes.assume(stream.assumptions)
-        for line in stream.assumptions:
+        notes.assume(lines)
+        for line in lines:
             print(f"note: {line}", file=sys.stderr)
 
 

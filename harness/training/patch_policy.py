@@ -122,6 +122,13 @@ class PatchKeeper:
         self._selector = None if policy.selector is None else _usable(policy.selector)
         self._scorer: Scorer | None = None
 
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """One line for each thing that the selector assumed of its weights."""
+        return (
+            () if self._selector is None else tuple(f"{self._selector.name}: {x}" for x in self._selector.assumptions)
+        )
+
     def __call__(self, images: Tensor, generator: torch.Generator, scores: Tensor | None = None) -> Tensor | None:
         """Choose the patches of a batch.
 

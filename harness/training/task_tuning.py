@@ -89,6 +89,7 @@ class FineTuning:
         options: options of the fine-tuning.
         objective: the loss.
         extra: further entries of the record of the training, JSON-able.
+        assumptions: one line for each thing that was assumed of the initial weights.
         mix: mixes a batch and its targets before patches are chosen.
         crop: True to crop photos at random, False to squash them.
     """
@@ -101,6 +102,7 @@ class FineTuning:
     options: FineTuningOptions
     objective: Objective
     extra: Mapping[str, Any]
+    assumptions: tuple[str, ...] = ()
     mix: Mix | None = None
     crop: bool = True
 
@@ -142,7 +144,11 @@ def fine_tune(job: FineTuning, training: TrainingOptions) -> dict[str, Any]:
     }
     stream = LabelledStream(job.dataset, augment, training.images_drawn, training.seed, scores)
     model = LossModel(job.vit, _loss(keeper, job.objective, options.erasing, job.mix), mean, std, training.seed)
-    extras = LoopExtras(hooks=averaged(options.ema), optim_wrapper=layer_decay(options.layer_decay))
+    extras = LoopExtras(
+        hooks=averaged(options.ema),
+        optim_wrapper=layer_decay(options.layer_decay),
+        assumptions=(*job.assumptions, *keeper.assumptions),
+    )
     train(model, stream, training, {**record, "model": dict(job.config)}, extras)
     load_into(job.vit, trained_state(training.out), f"the {job.kind} trained in {training.out.name}")
     return record

@@ -16,6 +16,7 @@ from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.vit.vit_files import ViTFile
 
 BESIDE: Final = "put its config.json beside it"
+OPTIONS_OR_BESIDE: Final = f"give {{options}} or {BESIDE}"
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class Normalization:
     Attributes:
         mean, std: the values.
         known: False if they were assumed.
-        whose: what they are called then.
+        whose: whose they are then, "ImageNet's".
     """
 
     mean: Channels
     std: Channels
     known: bool
-    whose: str = "ImageNet"
+    whose: str = "ImageNet's"
 
 
 def normalization_of(
@@ -57,7 +58,7 @@ def normalization_of(
         found = next((one for one in (given, file.config.get(name), *others) if one is not None), None)
         out.append(usual if found is None else three_channels(name, found))
         known[place] = known[place] or found is not None
-    return Normalization(out[0], out[1], all(known), "CLIP" if file.clip else "ImageNet")
+    return Normalization(out[0], out[1], all(known), "CLIP's" if file.clip else "ImageNet's")
 
 
 def three_channels(name: str, values: Sequence[float]) -> Channels:
@@ -77,7 +78,7 @@ def assumptions_of(
     heads: int | None,
     also: Mapping[str, str] | None = None,
     *,
-    remedy: str = f"model=TIMM_NAME, or {BESIDE}",
+    remedy: str = f"give {{options}} or model=TIMM_NAME, or {BESIDE}",
 ) -> list[str]:
     """One line about what was assumed of a file, and one if its tensors look like those of a model of texts.
 
@@ -86,14 +87,14 @@ def assumptions_of(
         normalization: of its images.
         heads: number of heads that its width suggests; None if it was given.
         also: option -> what else is assumed where the normalization is.
-        remedy: what to do instead of giving options.
+        remedy: what to do, in which {options} stands for the options to give.
     """
     lines = []
     if file.evidence.captions and not file.name and not file.config:
         lines.append(f"{file.path.name} shows {file.evidence.captions}: it counts as trained with captions")
     parts, options = [], []
     if not normalization.known:
-        parts.append(f"{normalization.whose}'s mean {_text(normalization.mean)} and std {_text(normalization.std)}")
+        parts.append(f"{normalization.whose} mean {_text(normalization.mean)} and std {_text(normalization.std)}")
         parts += (also or {}).values()
         options += ["mean=", "std=", *(f"{name}=" for name in also or {})]
     told = file.config.get("heads") or file.name or (file.sidecar is not None and file.sidecar.heads)
@@ -101,9 +102,9 @@ def assumptions_of(
         parts.append(f"{heads} attention heads")
         options.append("heads=")
     if parts:
+        what = remedy.format(options=", ".join(options))
         lines.append(
-            f"{file.path.name} does not say how it was trained; assumed {', '.join(parts)}: if this is wrong, give "
-            f"{', '.join(options)} or {remedy}"
+            f"{file.path.name} does not say how it was trained; assumed {', '.join(parts)}: if this is wrong, {what}"
         )
     return lines
 

@@ -198,6 +198,15 @@ def from_timm(
     return cast(VisionTransformer, timm.create_model(name, pretrained=False, **options)), state
 
 
+def known_heads(file: ViTFile) -> int | None:
+    """Number of attention heads that a file says, by its metadata, timm's name, or a file beside it."""
+    if file.config or file.name is None:
+        return cast(int | None, file.config.get("heads") or (file.sidecar and file.sidecar.heads))
+    with torch.device("meta"):
+        net = timm.create_model(file.name, pretrained=False)
+    return int(net.blocks[0].attn.num_heads) if isinstance(net, VisionTransformer) else None
+
+
 def _has_dinov2_names(state: Mapping[str, Tensor]) -> bool:
     """True for DINOv2's own names of registers, or of the MLP of its giant."""
     return "register_tokens" in state or "blocks.0.mlp.w12.weight" in state

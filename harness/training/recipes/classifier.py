@@ -67,7 +67,7 @@ def train_classifier(
     """
     torch.manual_seed(training.seed)
     init = initial_weights(options.init, dataset.synthetic)
-    config, state = initial_state(init, model_request(dataset, options, {}, options.pool or "weights"))
+    config, state, assumptions = initial_state(init, model_request(dataset, options, {}, options.pool or "weights"))
     vit = build_with_drop_path(config, options.drop_path)
     reads = "the mean of the patches" if config["fc_norm"] else "the class token"
     notice(f"{fill_from(vit, state)}; the classifier reads {reads}")
@@ -85,6 +85,7 @@ def train_classifier(
             "mixup": options.mixup,
             "cutmix": options.cutmix,
         },
+        assumptions=assumptions,
         mix=_mix(options, len(dataset.categories), training.batch_size),
     )
     record = fine_tune(job, training)

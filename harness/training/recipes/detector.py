@@ -57,6 +57,7 @@ def fit_detector(
     training: DetectorTrainingOptions,
     record: Mapping[str, Any],
     collate_fn: Callable[[list[Any]], Any] = collate,
+    assumptions: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """Train a model of mmdet; returns the averaged weights.
 
@@ -66,6 +67,7 @@ def fit_detector(
         training: options of the loop.
         record: everything that determines the weights.
         collate_fn: list of samples -> batch.
+        assumptions: one line for each thing that was assumed of weights.
     """
     extras = LoopExtras(
         hooks=(AVERAGE,),
@@ -75,6 +77,7 @@ def fit_detector(
         collate=collate_fn,
         scope="mmdet",
         channels_last=True,
+        assumptions=assumptions,
     )
     train(model, scenes, training, dict(record), extras)
     state = checkpoint_state(training.out)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ltrp_bench.harness.training.data.multi_crop import views
 from ltrp_bench.harness.training.data.unlabelled import image_record, open_stream
-from ltrp_bench.harness.training.loop import train
+from ltrp_bench.harness.training.loop import LoopExtras, train
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.pretraining import CropOptions, DinoOptions
 from ltrp_bench.harness.training.options.training import TrainingOptions
@@ -179,7 +179,9 @@ def train_dino(options: DinoOptions, training: TrainingOptions, crops: CropOptio
         UsageError: options out of range. InputError: images or weights are missing.
     """
     torch.manual_seed(training.seed)
-    net, config = vit_of_mae(load_mae(options.mae))
+    mae = load_mae(options.mae)
+    notes = tuple(f"--mae: {line}" for line in mae.notes)
+    net, config = vit_of_mae(mae)
     local = _local_size(options, crops, config["image_size"], config["patch_size"])
     mean, std = tuple(config["mean"]), tuple(config["std"])
 
@@ -207,7 +209,7 @@ def train_dino(options: DinoOptions, training: TrainingOptions, crops: CropOptio
         **training.recipe(),
     }
     model = LossModel(Dino(net, options, training.iterations), loss, mean, std, training.seed)
-    train(model, stream, training, {**record, "model": config})
+    train(model, stream, training, {**record, "model": config}, LoopExtras(assumptions=notes))
     state = strip_prefix(trained_state(training.out), "teacher.backbone.")
     return {"state": state, "config": config, "training": record}
 

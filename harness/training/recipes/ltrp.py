@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ltrp_bench.harness.training.data.unlabelled import image_record, open_stream
-from ltrp_bench.harness.training.loop import train
+from ltrp_bench.harness.training.loop import LoopExtras, train
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.pretraining import LtrpOptions
 from ltrp_bench.harness.training.options.training import TrainingOptions
@@ -75,7 +75,8 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
     if isinstance(teacher, CrossMAE):
         record |= {"positions": options.positions, "samples": options.samples}
     model = LossModel(ranker, loss, teacher.mean, teacher.std, training.seed)
-    train(model, stream, training, {**record, "model": ranker.config})
+    notes = tuple(f"--mae: {line}" for line in teacher.notes)
+    train(model, stream, training, {**record, "model": ranker.config}, LoopExtras(assumptions=notes))
     return {"state": trained_state(training.out), "config": ranker.config, "training": record}
 
 

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from ltrp_bench.harness.training.data.unlabelled import image_record, open_stream
-from ltrp_bench.harness.training.loop import train
+from ltrp_bench.harness.training.loop import LoopExtras, train
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.pretraining import MaeOptions
 from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
-from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import load_into, read_weights, resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig, count_predicted
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, count_visible
+from ltrp_bench.selectors.ltrp.mae_checkpoints import autoencoder_of
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -82,7 +83,9 @@ def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
     torch.manual_seed(training.seed)
     model = build_mae(options)
     if options.init is not None:
-        load_into(model, load_state(resolve(options.init)), f"the MAE preset {options.preset!r}")
+        initial = autoencoder_of(read_weights(resolve(options.init)))
+        load_into(model, initial.state, f"the MAE preset {options.preset!r}")
+        model.notes = initial.notes
 
     def loss(module: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
         assert isinstance(module, (MAE, CrossMAE))
@@ -103,6 +106,7 @@ def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
         stream,
         training,
         {**record, "model": model.config},
+        LoopExtras(assumptions=tuple(f"--init: {line}" for line in model.notes)),
     )
     return {"state": trained_state(training.out), "config": model.config, "training": record}
 

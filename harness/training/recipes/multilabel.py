@@ -69,7 +69,7 @@ def train_multilabel(
     torch.manual_seed(training.seed)
     init = initial_weights(options.init, dataset.synthetic)
     decoder = {"dim": options.dim, "heads": options.heads, "hidden": options.hidden}
-    config, state = initial_state(init, model_request(dataset, options, {"decoder": decoder}))
+    config, state, assumptions = initial_state(init, model_request(dataset, options, {"decoder": decoder}))
     vit = build_multilabel_vit(config)
     set_drop_path(vit, options.drop_path)
     notice(fill_from(vit, state))
@@ -83,6 +83,7 @@ def train_multilabel(
         options=options,
         objective=loss,
         extra={"init_sha256": sha256_of_init(init), **asymmetric, **decoder},
+        assumptions=assumptions,
         crop=False,
     )
     record = fine_tune(job, training)

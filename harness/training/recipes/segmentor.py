@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,16 +11,17 @@ from torch import Tensor, nn
 
 from ltrp_bench.harness.training.data.order import TrainingStream, batches
 from ltrp_bench.harness.training.data.semantic import IGNORE_INDEX, SemanticFiles, SemanticShapes, semantic_files
-from ltrp_bench.harness.training.fine_tuning import ModelRequest, fitting, initial_state, initial_weights
-from ltrp_bench.harness.training.loop import train
+from ltrp_bench.harness.training.fine_tuning import InitialState, ModelRequest, fitting, initial_state, initial_weights
+from ltrp_bench.harness.training.loop import LoopExtras, train
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.tasks import SegmentorOptions
 from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
 from ltrp_bench.harness.training.patch_policy import WHOLE, PatchKeeper, PatchPolicy
 from ltrp_bench.harness.training.pixels import normalize_bytes
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
-from ltrp_bench.selectors.checkpoints import load_into, load_metadata, load_state, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.vit.vit_files import own_config
 from ltrp_bench.tasks.data.semantic import BACKGROUND
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS
 from ltrp_bench.tasks.models.segmentors.plain_vit import LinearHead, PlainSegmentor, build_segmentor, on_grid, upsampled
@@ -47,7 +47,7 @@ def train_segmentor(
     source = None if shapes else semantic_files(options.data, options.form, options.subset, options)
     torch.manual_seed(training.seed)
     classes = (BACKGROUND, *CATEGORIES) if source is None else source.classes
-    config, state = _initial_segmentor(init, options, classes)
+    config, state, assumptions = _initial_segmentor(init, options, classes)
     net = build_segmentor(config)
     taken = fitting(state, net)
     load_into(net, {**net.state_dict(), **taken}, "a segmentor")
@@ -76,32 +76,32 @@ def train_segmentor(
     module = SupervisedSegmentor(net)
     keeper = PatchKeeper(policy, grid_of(net.encoder, size, size), mean, std)
     model = LossModel(module, _loss(options.stem_loss, keeper), mean, std, training.seed)
-    train(model, stream, training, record)
+    train(model, stream, training, record, LoopExtras(assumptions=(*assumptions, *keeper.assumptions)))
     load_into(module, trained_state(training.out), f"the segmentor trained in {training.out.name}")
     if eval_images and shapes:
         record["accuracy"] = round(object_accuracy(net.eval(), eval_images, mean, std), 4)
     return {"state": net.state_dict(), "config": config, "training": record}
 
 
-def _initial_segmentor(
-    init: str, options: SegmentorOptions, classes: tuple[str, ...]
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Arguments of `build_segmentor`, and the tensors to start from under the segmentor's names."""
+def _initial_segmentor(init: str, options: SegmentorOptions, classes: tuple[str, ...]) -> InitialState:
+    """Arguments of `build_segmentor`, the tensors to start from under the segmentor's names, and what was assumed."""
     path = resolve(init)
-    own = json.loads(load_metadata(path).get("config", "{}"))
+    own = own_config(path)
     if own.get("classes") == list(classes) and "segmentor" in own and options.image_size in (None, own["image_size"]):
         if options.stem not in (None, own.get("stem", "patch")):
             raise UsageError(f"--stem {options.stem}: {path.name} already has a stem; leave out --stem")
-        return {**own, "segmentor": {**own["segmentor"], "missing": options.missing}}, load_state(path)
+        segmentor = {**own["segmentor"], "missing": options.missing}
+        return InitialState({**own, "segmentor": segmentor}, load_state(path), ())
     request = ModelRequest(
         classes=classes, synthetic=options.data == SHAPES, image_size=options.image_size, stem=options.stem
     )
-    config, state = initial_state(path, request)
+    config, state, assumptions = initial_state(path, request)
     head: dict[str, Any] = {"head": options.head, "cells": options.cells, "missing": options.missing}
     if options.head == "mask-transformer":
         head |= {"dim": config["embed_dim"], "depth": options.depth, "heads": config["heads"]}
     bare = {key: value for key, value in state.items() if not key.startswith("head.")}
-    return {**config, "segmentor": head}, {f"encoder.{key}": value for key, value in bare.items()}
+    tensors = {f"encoder.{key}": value for key, value in bare.items()}
+    return InitialState({**config, "segmentor": head}, tensors, assumptions)
 
 
 class SupervisedSegmentor(nn.Module):

@@ -33,7 +33,7 @@ def train_vit_detector(
     openmmlab.setup("mmdet", training=True)
     torch.manual_seed(training.seed)
     model = build_model(CONFIG)
-    taken = _initial_tensors(options.init, model.state_dict())
+    taken, assumptions = _initial_tensors(options.init, model.state_dict())
     extra = {
         "architecture": "vit",
         "init_sha256": sha256_of(resolve(options.init)),
@@ -46,16 +46,18 @@ def train_vit_detector(
     model.init_weights = lambda: None  # type: ignore[assignment]
     record = {**detector_record(options, training), **extra}
     scenes = Scenes(options.pool, training.images_drawn, training.seed)
-    choose = KeptPatchesCollate(PatchKeeper(policy, (GRID, GRID), MEAN, STD), training.seed)
-    return fit_detector(model, scenes, training, {"what": "detector", **record}, choose), record
+    keeper = PatchKeeper(policy, (GRID, GRID), MEAN, STD)
+    choose, lines = KeptPatchesCollate(keeper, training.seed), (*assumptions, *keeper.assumptions)
+    return fit_detector(model, scenes, training, {"what": "detector", **record}, choose, lines), record
 
 
-def _initial_tensors(init: str, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file that a detector with the state dict `own` takes, under its names."""
+def _initial_tensors(init: str, own: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors of a file that a detector with the state dict `own` takes, under its names; and what was assumed."""
     state = load_state(resolve(init))
     if set(state) == set(own):
-        return state
-    _, found = initial_state(init, ModelRequest(classes=CATEGORIES, synthetic=True))
+        return state, ()
+    _, found, assumptions = initial_state(init, ModelRequest(classes=CATEGORIES, synthetic=True))
     prefix = "backbone.vit."
     mine = {key.removeprefix(prefix): value for key, value in own.items()}
-    return {f"{prefix}{k}": v for k, v in found.items() if k in mine and v.shape == mine[k].shape}
+    taken = {f"{prefix}{k}": v for k, v in found.items() if k in mine and v.shape == mine[k].shape}
+    return taken, assumptions

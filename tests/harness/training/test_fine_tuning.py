@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from mmengine.optim import build_optim_wrapper
 from timm.layers import DropPath
@@ -26,7 +29,8 @@ from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.selectors.checkpoints import load_state, resolve, save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
-from ltrp_bench.selectors.vit.backbones import build_vit
+from ltrp_bench.selectors.vit.backbones import build_vit, known_heads
+from ltrp_bench.selectors.vit.vit_files import read_vit_file
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor
 from ltrp_bench.tasks.models.vit.multilabel_models import build_multilabel_vit
@@ -87,7 +91,7 @@ def test_averages_forget_their_start() -> None:
 
 def begun(init: str | Path, **options: Any) -> tuple[dict[str, Any], VisionTransformer, str]:
     given = {"classes": NAMES, "head": {"fc_norm": True}, "synthetic": True, **options}
-    config, state = initial_state(init, ModelRequest(**given))
+    config, state, _ = initial_state(init, ModelRequest(**given))
     vit = build_with_drop_path(config, 0.0)
     return config, vit, fill_from(vit, state)
 
@@ -188,7 +192,7 @@ def test_a_classifier_keeps_its_pooling_and_its_head_only_with_it(own: str, pool
     for parameter in before.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     save_safetensors(tmp_path / "w.safetensors", before.state_dict(), {"config": config})
-    made, state = initial_state(tmp_path / "w.safetensors", ModelRequest(classes=classes, pool=pool or "weights"))
+    made, state, _ = initial_state(tmp_path / "w.safetensors", ModelRequest(classes=classes, pool=pool or "weights"))
     expected = pool or ("avg" if own == "none" else own)
     assert made["fc_norm"] == (expected == "avg")
     after = build_vit(made).eval()
@@ -197,3 +201,39 @@ def test_a_classifier_keeps_its_pooling_and_its_head_only_with_it(own: str, pool
     assert ("head.weight" in state) == kept
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(after(images), before(images)) if kept else float(after.head.weight.detach().abs().max()) < 1e-3
+
+
+def test_what_is_assumed_of_initial_weights(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(build_vit({**TINY, "embed_dim": 192, "heads": 3, "classes": 3}).state_dict(), path)
+    request = ModelRequest(classes=["a", "b", "c"])
+    config, _, (line,) = initial_state(path, request)
+    assert line.startswith(
+        "--init: w.pth does not say how it was trained; assumed ImageNet's mean (0.485, 0.456, 0.406)"
+    )
+    assert line.endswith("3 attention heads: if this is wrong, put its config.json beside it")
+    _, _, (line,) = initial_state(path, replace(request, synthetic=True))
+    assert "assumed the data set's mean" in line
+    half = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    beside = {"architecture": "my_vit", "pretrained_cfg": half, "model_args": {"num_heads": 6}}
+    (tmp_path / "config.json").write_text(json.dumps(beside))
+    config, _, lines = initial_state(path, request)
+    assert (config["heads"], config["mean"], lines) == (6, [0.5] * 3, ())
+    assert initial_state("mae.shapes", request).assumptions == ()
+
+
+def test_heads_and_epsilon_follow_the_file(tmp_path: Path) -> None:
+    """timm's name gives another number of heads than the width."""
+    net = timm.create_model("vit_tiny_patch16_224", num_heads=12, img_size=32)
+    torch.save(net.state_dict(), tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "vit", "hidden_size": 192, "num_attention_heads": 12, "layer_norm_eps": 1e-12})
+    )
+    config, state, _ = initial_state(tmp_path / "pytorch_model.bin", ModelRequest(classes=["a"]))
+    assert config["heads"] == 12 and config["layer_norm_eps"] == 1e-12 and "head.weight" not in state
+    deit3 = build_vit({**TINY, "embed_dim": 192, "heads": 3, "no_embed_class": True})
+    torch.save(deit3.state_dict(), tmp_path / "d.pth")
+    with pytest.raises(InputError, match="d.pth has no position for its class token"):
+        initial_state(tmp_path / "d.pth", ModelRequest(classes=["a"]))
+    torch.save({**net.state_dict()}, tmp_path / "vit_tiny_patch16_224.augreg_in21k.pth")
+    assert known_heads(read_vit_file(tmp_path / "vit_tiny_patch16_224.augreg_in21k.pth")) == 3

@@ -94,6 +94,21 @@ def test_a_corrupt_image_is_one_line_from_a_loader_process(
     assert "| skipped_images | ['a.png'] |" in weights.with_suffix(".md").read_text()
 
 
+def test_what_is_assumed_of_weights_is_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, both, weights = tmp_path / "first.safetensors", tmp_path / "both.pth", tmp_path / "mae.test.safetensors"
+    assert run_command([*command("shapes", tmp_path / "a", 1), "--export", str(first)]) == 0
+    state = load_mae(first).state_dict()
+    torch.save({"model": state, "model_ema": {key: value + 1 for key, value in state.items()}}, both)
+    capsys.readouterr()
+    arguments = [*command("shapes", tmp_path / "run", 1), "--init", str(both), "--export", str(weights)]
+    assert run_command(arguments) == 0
+    line = "both.pth holds two sets of weights (model, model_ema); took model, not the moving average"
+    assert f"note: --init: {line}" in capsys.readouterr().err
+    assert line in (tmp_path / "run" / "assumed.json").read_text()
+    assert line in json.loads(load_metadata(weights)["training"])["assumed"][0]
+    assert "| assumed | " in weights.with_suffix(".md").read_text()
+
+
 def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:
     assert run_command([*command("shapes", tmp_path / "a", 2), "--device", "bogus"]) == 2
     assert run_command([*command("shapes", tmp_path / "b", 2), "--mask-ratio", "1.5"]) == 2
