@@ -109,7 +109,8 @@ class Workplace:
                     link = self.folder / "mutants" / PACKAGE / file.relative_to(ROOT)
                     link.parent.mkdir(parents=True, exist_ok=True)
                     link.symlink_to(file)
-        (self.folder / "mutants" / "tests").symlink_to(ROOT / "tests")
+        for name in ("docs", "tests", "tools"):
+            (self.folder / "mutants" / name).symlink_to(ROOT / name)
         for name, data in kept.items():
             (mutated.parent / name).write_bytes(data)
         (self.folder / "pyproject.toml").write_text(

@@ -127,6 +127,23 @@ def test_scores_are_stored_as_float32_in_raster_order(tmp_path: Path) -> None:
     found = _cache(tmp_path).get(IDS, GRIDS)
     assert found is not None and found.scores[0].dtype == np.float32
     assert found.scores[0].tolist() == [[0, 2, 4], [1, 3, 5]]
+    stored = load(_cache(tmp_path).path(IDS, GRIDS).read_bytes())
+    assert {name: str(part.dtype) for name, part in stored.items()} == {
+        "scores": "float32",
+        "sha256": "uint8",
+        "cost": "float64",
+        "machine": "uint8",
+    }
+
+
+def test_three_images_come_back_and_a_miss_is_no_damage(tmp_path: Path) -> None:
+    notices = list[str]()
+    cache = _cache(tmp_path, notices=notices)
+    ids, grids = [*IDS, "c"], [*GRIDS, (3, 1)]
+    assert cache.get(ids, grids) is None and notices == []
+    cache.put(ids, grids, [*SCORES, np.ones((3, 1), np.float32)], COST)
+    found = cache.get(ids, grids)
+    assert found is not None and [one.shape for one in found.scores] == grids
 
 
 def test_no_images_leave_no_file(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as mask_tools
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -187,3 +188,55 @@ def test_the_first_object_counts() -> None:
 
 def test_size_buckets_are_cocos() -> None:
     assert [size_bucket(a) for a in (1023.9, 1024, 9215.9, 9216)] == ["small", "medium", "medium", "large"]
+
+
+def box_row(x: float, side: float, score: float, category: str = "cat", rle: str = "") -> dict[str, Any]:
+    return {"category": category, "score": score, "x": x, "y": 0, "w": side, "h": side, "rle": rle}
+
+
+def test_recall_looks_at_1_10_and_100_detections_of_an_image() -> None:
+    """105 objects, each found: the best detections of the image, and no more than a hundred, count."""
+    objects = [ObjectAnnotation("cat", (20.0 * i, 0, 10, 10), 100.0) for i in range(105)]
+    rows = [box_row(20.0 * i, 10, 0.9 - i / 1000) for i in range(105)]
+    run = evaluate([ImageAnnotations("a", 10, 2200, objects)], {"a": rows}, ["cat"])
+    assert [run.metric(name) for name in ("AR1", "AR10", "AR100")] == pytest.approx([1 / 105, 10 / 105, 100 / 105])
+    assert run.metric("ARs") == pytest.approx(100 / 105) and math.isnan(run.metric("ARm"))
+    assert run.count() == 105
+
+
+def test_thresholds_and_groups_by_hand() -> None:
+    """A cat is found at an IoU of 0.6, a dog exactly, a crowd of cows by nobody."""
+    objects = [
+        ObjectAnnotation("cat", (0, 0, 100, 100), 10_000.0),
+        ObjectAnnotation("dog", (200, 0, 40, 40), 1600.0),
+        ObjectAnnotation("cow", (400, 0, 40, 40), 1600.0, crowd=True),
+    ]
+    image = ImageAnnotations("b", 500, 500, objects)
+    rows = [{**box_row(0, 100, 0.9), "h": 60}, box_row(200, 40, 0.8, "dog")]
+    run = evaluate([ImageAnnotations("a", 500, 500, []), image], {"b": rows}, ["cow", "cat", "dog"])
+    assert run.categories == ("cow", "cat", "dog")
+    assert [run.metric(m, ["cat"]) for m in ("AP", "AP50", "AP75", "APl", "AR1")] == pytest.approx(
+        [0.3, 1, 0, 0.3, 0.3]
+    )
+    assert run.metric("AP", ["dog"]) == pytest.approx(1.0) == run.metric("APm")
+    assert run.metric("AP") == pytest.approx(0.65) and math.isnan(run.metric("AP", ["cow", "unicorn"]))
+    assert run.counts == {"cow": 0, "cat": 1, "dog": 1}
+    assert run.count() == 2 and run.count(["cat", "unicorn"]) == 1 == run.count(["dog", "cow"])
+    assert {key: held.tolist() for key, held in run.overlaps.items()} == {
+        (1, 1): [[pytest.approx(0.6)]],
+        (1, 2): [[pytest.approx(1.0)]],
+    }
+
+
+def test_masks_by_hand() -> None:
+    """A mask of 8 x 4 pixels in an image of 20 x 30; the row without a mask is left out, though it comes first."""
+    pixels = np.zeros((20, 30), np.uint8, order="F")
+    pixels[2:10, 20:24] = 1
+    code = mask_tools.encode(pixels)["counts"].decode()
+    large = 4000.0 * 4  # by its mask, not by its box, a detection is small
+    item = ObjectAnnotation("cat", (20, 2, 4, 8), 32.0, rle={"size": [20, 30], "counts": code})
+    rows = [box_row(0, large, 0.9), box_row(0, large, 0.5, rle=code)]
+    run = evaluate([ImageAnnotations("a", 20, 30, [item])], {"a": rows}, ["cat"], "segm")
+    assert run.metric("AP") == pytest.approx(1.0) == run.metric("APs")
+    found = run.overlaps[0, 0]
+    assert found.shape == (1, 1) and found[0, 0] == pytest.approx(1.0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from ltrp_bench.tasks.data.annotations import SIZES
-from ltrp_bench.tasks.metrics.multilabel import METRICS, MultiLabel, average_precision, pack, unpack
+from ltrp_bench.tasks.metrics.multilabel import METRICS, SIZE_METRICS, MultiLabel, average_precision, pack, unpack
 
 CATEGORIES = ("cat", "dog", "kite", "fork", "none of these")
 SEEN, UNSEEN = ("cat", "dog", "none of these"), ("kite", "fork")
@@ -157,3 +157,40 @@ def test_rows_are_packed_and_unpacked() -> None:
     scores, labels, sizes = unpack(rows[0])
     assert scores.dtype == np.float64 and len(rows[0]["scores"]) == 40 and len(labels) == len(sizes) == 5
     assert unpack(pack(np.array([1 / 3]), labels[:1], sizes[:1]))[0].tolist() == [0.333333333]
+
+
+def test_rows_keep_types_unknown_labels_and_the_threshold() -> None:
+    row = pack(np.array([0.25, 1.0], np.float32), np.array([-1, 1]), np.array([0, 7]))
+    scores, labels, sizes = unpack(row)
+    assert [part.dtype for part in (scores, labels, sizes)] == [np.float64, np.int8, np.uint8]
+    assert (scores.tolist(), labels.tolist(), sizes.tolist()) == ([0.25, 1.0], [-1, 1], [0, 7])
+    assert [len(part) for part in row.values()] == [16, 2, 2]
+    run = MultiLabel.of([row, row], ["cat", "dog"])
+    assert (run.categories, run.threshold, run.scores.shape) == (("cat", "dog"), 0.5, (2, 2))
+    assert MultiLabel.of([row], ["cat", "dog"], 0.75).threshold == 0.75
+    empty = MultiLabel.of([], ["cat", "dog"])
+    assert [part.dtype for part in (empty.scores, empty.labels, empty.sizes)] == [np.float64, np.int8, np.uint8]
+    assert empty.scores.shape == (0, 2)
+
+
+def test_unknown_labels_take_no_place_among_the_best() -> None:
+    labels = np.array([[-1, 0, 0, 0, 1]], np.int8)
+    run = MultiLabel(CATEGORIES, np.zeros((1, 5)), labels, np.zeros((1, 5), np.uint8), threshold=0.0)
+    assert run.predicted(2).tolist() == [[False, True, True, False, False]]
+    assert run.predicted().tolist() == [[False, True, True, True, True]]
+
+
+def test_rates_by_hand() -> None:
+    """Cats: 1 of 2 predicted is right, 1 of 1 is found. Dogs: none of 1, none of 2. Kites are never predicted."""
+    labels = np.array([[1, 0, 1], [0, 1, 0], [0, 1, 0]], np.int8)
+    scores = np.array([[0.9, 0.6, 0.1], [0.8, 0.2, 0.3], [0.1, 0.4, 0.2]])
+    sizes = np.array([[1, 0, 2], [0, 3, 0], [0, 4, 0]], np.uint8)
+    run = MultiLabel(("cat", "dog", "kite"), scores, labels, sizes)
+    found = {name: value for name, (value, _) in run.summary(run.categories).items()}
+    assert (found["CP"], found["CR"]) == (pytest.approx(1 / 6), pytest.approx(1 / 3))
+    assert found["CF1"] == pytest.approx(2 * (1 / 6) * (1 / 3) / (1 / 6 + 1 / 3))
+    assert (found["OP"], found["OR"], found["OF1"]) == (pytest.approx(1 / 3), 0.25, pytest.approx(2 / 7))
+    assert tuple(run.summary(run.categories)) == METRICS
+    assert tuple(run.summary(run.categories, with_sizes=True)) == (*METRICS, *SIZE_METRICS)
+    assert [run.count(run.categories, size) for size in SIZES] == [2, 2, 1] and run.count(("dog",)) == 2
+    assert run.average_precisions() is run.average_precisions(), "ranked once for all groups"

@@ -13,12 +13,14 @@ from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import Draws, ratio
 from ltrp_bench.results.statistics.replicates import estimates
 from ltrp_bench.results.summaries.base import ResamplingSummary
+from ltrp_bench.results.summaries.means import NO_CATEGORY
 from ltrp_bench.results.summaries.registry import parse_summary
 from ltrp_bench.tasks.base import Keep, Task
 from ltrp_bench.tasks.metrics.coco import evaluate
 from ltrp_bench.tasks.metrics.detection_matches import CURVES
 from ltrp_bench.tasks.metrics.multilabel import MultiLabel
 from ltrp_bench.tasks.metrics.segmentation import Confusion
+from ltrp_bench.tasks.metrics.summaries import confusion_summary, means_summary, ranking_summary
 from ltrp_bench.tasks.registry import create_task
 
 IMAGES = 24
@@ -146,3 +148,54 @@ def _measures(task: Any) -> Callable[[dict[str, Any], np.ndarray, Sequence[str]]
 
     kinds = {"shapes-multilabel": ranking, "shapes-seg": confusion, "shapes-det": detection}
     return kinds.get(task.name, by_task)
+
+
+NAMES = ("cat", "dog")
+PARTS = {"all": NAMES, "seen": ("cat",), "unseen": ("dog",)}
+
+
+def test_means_by_hand() -> None:
+    """Two cats and a dog; a row of no category counts in no group, NaN in no mean."""
+    records: Any = {"a": [{}, {}], "b": [], "c": [{}, {}]}
+    values = {"kept": np.array([1.0, 0.5, 0.25, 0.0]), "half": np.array([0.5, np.nan, 0.5, 9.0])}
+    summary = means_summary(records, NAMES, PARTS, ["cat", "dog", "cat", ""], values)
+    assert (summary.images, summary.metrics, summary.categories) == (("a", "b", "c"), ("kept", "half"), NAMES)
+    assert summary.image.tolist() == [0, 0, 2, 2] and summary.category.tolist() == [0, 1, 0, NO_CATEGORY]
+    assert [str(part.dtype) for part in (summary.image, summary.category, summary.entries)] == [
+        *("int32", "int32", "float64")
+    ]
+    assert [summary.measured("kept", group) for group in GROUPS] == [pytest.approx(1.75 / 3), 0.625, 0.5]
+    assert summary.measured("half", "seen") == 0.5 and np.isnan(summary.measured("half", "unseen"))
+    weights = np.array([[0, 5, 2]])
+    assert summary.values("kept", "all", weights).tolist() == [0.25] and np.isnan(
+        summary.values("kept", "unseen", weights)
+    )
+    nothing = means_summary({"a": []}, NAMES, PARTS, [], {"kept": np.zeros(0)})
+    assert nothing.entries.shape == (1, 0) and np.isnan(nothing.measured("kept", "all"))
+
+
+def test_confusions_by_hand() -> None:
+    """Image a: 3 cats are right and 1 is called a dog; image b is empty; image c: 2 dogs are right."""
+    rows: Any = {
+        "a": [{"true": "cat", "predicted": "cat", "pixels": 3}, {"true": "cat", "predicted": "dog", "pixels": 1}],
+        "b": [],
+        "c": [{"true": "dog", "predicted": "dog", "pixels": 2}],
+    }
+    summary = confusion_summary(rows, NAMES, PARTS, ["mIoU", "aAcc"])
+    parts = (summary.image, summary.true, summary.predicted, summary.pixels)
+    assert [part.tolist() for part in parts] == [[0, 0, 2], [0, 0, 1], [0, 1, 1], [3, 1, 2]]
+    assert [str(part.dtype) for part in parts] == ["int32", "int32", "int32", "int64"]
+    assert (summary.images, summary.metrics, summary.categories) == (("a", "b", "c"), ("mIoU", "aAcc"), NAMES)
+    assert [summary.measured("mIoU", group) for group in GROUPS] == pytest.approx([(3 / 4 + 2 / 3) / 2, 3 / 4, 2 / 3])
+    assert [summary.measured("aAcc", group) for group in GROUPS] == pytest.approx([5 / 6, 3 / 4, 1])
+    assert confusion_summary({"a": []}, NAMES, PARTS, ["mIoU"]).pixels.shape == (0,)
+
+
+def test_rankings_by_hand() -> None:
+    labels = np.array([[1, 0], [0, 1]], np.int8)
+    run = MultiLabel(NAMES, np.array([[0.9, 0.8], [0.1, 0.3]]), labels, np.array([[1, 0], [0, 4]], np.uint8))
+    summary = ranking_summary(["a", "b"], run, PARTS, ["mAP", "mAP_large"])
+    assert (summary.images, summary.metrics, summary.categories) == (("a", "b"), ("mAP", "mAP_large"), NAMES)
+    assert summary.scores is run.scores and summary.labels is run.labels and summary.sizes is run.sizes
+    assert [summary.measured("mAP", group) for group in GROUPS] == [0.75, 1.0, 0.5]
+    assert summary.measured("mAP_large", "unseen") == 0.5 and np.isnan(summary.measured("mAP_large", "seen"))
