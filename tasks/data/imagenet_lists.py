@@ -104,7 +104,7 @@ def read_map(path: Path, wnids: Sequence[str], notes: MapNotes) -> dict[str, int
     names: dict[str, str] = {}
     last = ""
     for line, text in enumerate(lines, start=1):
-        fields = pattern.match(text)
+        fields = pattern.match(text.replace('"', ""))
         if not text.strip() or (line == 1 and fields is not None and fields[2].lower() in _HEADINGS):
             continue
         label = None if fields is None else _label(fields[2], number_of)

@@ -104,6 +104,8 @@ class VocReader:
             problem = "is empty" if not raw.strip() else f"is not valid XML: {' '.join(str(error).split())}"
             raise InputError(f"annotation {path} {problem}") from None
         self._objects = self._root.findall("object")
+        if not self._objects:  # below another element, or in another case
+            self._objects = [node for node in self._root.iter() if node.tag.lower() == "object"]
         self.annotated, self.from_zero = len(self._objects), 0
         self.file_name = _text(self._root, "filename")
 
@@ -162,6 +164,8 @@ class VocReader:
             corners = [read_number(_text(node, f"bndbox/{name}")) for name in ("xmin", "ymin", "xmax", "ymax")]
         except ValueError as error:
             raise ValueError(f"({category}) has a bndbox with a corner that {error}") from None
+        if max(corners) < 1:
+            raise ValueError(f"({category}) has corners below 1, {corners}: shares of the image? VOC's are in pixels")
         first = 0 if self._zero_based else 1
         left, top, right, bottom = corners[0] - first, corners[1] - first, corners[2], corners[3]
         described = (

@@ -34,10 +34,10 @@ def read_label_map(path: Path, values: Mapping[str, int]) -> dict[tuple[int, int
 
     Args:
         path: the list.
-        values: name of each class in lower case -> its value.
+        values: name of each class in lower case -> its value; other classes of the list are left out.
 
     Raises:
-        InputError: a line of another form, or with a class that is not among `values`.
+        InputError: a line of another form, or a list with none of these classes.
     """
     colors = {}
     for number, line in enumerate(read_lines(path), start=1):
@@ -48,9 +48,10 @@ def read_label_map(path: Path, values: Mapping[str, int]) -> dict[tuple[int, int
             red, green, blue = (read_integer(part) for part in color.split(","))
         except ValueError:
             raise InputError(f"{path}, line {number}: must be 'name:red,green,blue:...', got {line[:60]!r}") from None
-        if name.lower() not in values:
-            raise InputError(f"{path}, line {number}: {name!r} is none of the classes of this data set")
-        colors[red, green, blue] = values[name.lower()]
+        if name.lower() in values:
+            colors[red, green, blue] = values[name.lower()]
+    if not colors:
+        raise InputError(f"{path} lists none of the classes of this data set, such as {list(values)[-1]!r}")
     return colors
 
 

@@ -8,7 +8,7 @@
 | Roboflow | SUBSET/_annotations.coco.json | beside it |
 | FiftyOne | labels.json | data/ |
 | labelme2coco | annotations.json | JPEGImages/ |
-| Label Studio and others | one .json | images/, or beside it |
+| Label Studio and others | one .json, also in SUBSET/ or SUBSET/annotations/ | images/, or beside it |
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ HOW_TO_GET: Final = (
 )
 _SUFFIXES: Final = (".json", ".json.gz")
 _OTHER_KINDS: Final = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_", "sentences_")
+_USUAL_NAME: Final = re.compile(r"_?(annotations?|labels|result|coco|instances)([._]coco)?", re.IGNORECASE)
 _IMAGE_FOLDERS: Final = ("images", "data", "JPEGImages", "img", "imgs")
 _PROBED: Final = 8
 """Images whose files are looked for to find their folder."""
@@ -155,9 +156,12 @@ def _search(tree: FileTree, subset: str, top: Sequence[Path]) -> Path | None:
             matching = [path for path in files if name.lower() in _tokens(path)]
             if len(matching) == 1:
                 return matching[0]
-    for files in (top, below):
-        if len(files) == 1:
-            return files[0]
+    own = [f"{name}{folder}" for name in (subset, *synonyms(subset)) for folder in ("", "/annotations")]
+    for files in (*(_json_files(tree.path(name)) for name in own), top, below):
+        usual = [path for path in files if _USUAL_NAME.fullmatch(_stem(path))]
+        for some in (files, usual):
+            if len(some) == 1:
+                return some[0]
         if len(files) > 1:
             raise InputError(
                 f"{files[0].parent} has {len(files)} .json files ({', '.join(p.name for p in files[:3])}"

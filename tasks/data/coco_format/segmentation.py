@@ -40,6 +40,8 @@ def read_segmentation(value: Any, height: int, width: int) -> Segmentation | Non
     """
     if not value:
         return None
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        value = value[0]
     if isinstance(value, list):
         return _read_polygons(value, height, width)
     if not isinstance(value, dict) or "counts" not in value or "size" not in value:

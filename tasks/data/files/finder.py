@@ -94,7 +94,8 @@ class FileFinder:
                 self.unclear[name] = f"{printable(str(found[0]))} and {printable(str(found[1]))} fit equally well"
                 return None
             if found:
-                self.respelled[name] = found[0]
+                if found[0] != self.folder / name:  # else a link to nothing
+                    self.respelled[name] = found[0]
                 return found[0]
         return None
 

@@ -23,6 +23,7 @@ WNIDS = ("n01440764", "n01443537", "n01484850")
         ("v1.5 1\n", {"v1.5": 1}),
         ("filename,label\na b.JPEG,2.0\nb.JPEG;1;\n", {"a b": 2, "b": 1}),
         ("a.JPEG 0\na.png 1\n", {"a": 0, "a.JPEG": 0, "a.png": 1}),
+        ('"a.JPEG","2"\n"b.JPEG","n01443537"\n', {"a": 2, "b": 1}),
         ("IMAGEID;PredictionString\na;n01484850 1 2 3 4\n", {"a": 2}),
         ("ImageId, PredictionString\na,n01484850 1 2 3 4\n", {"a": 2}),
     ],

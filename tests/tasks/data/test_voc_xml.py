@@ -56,6 +56,8 @@ CAT = [("cat", (2, 1, 10, 5))]
         ("<?xml version='1.0' encoding='utf-8'?>" + xml(image="café.jpg")).encode("cp1252"),
         xml().replace("<annotation>", "<annotation xmlns='http://example.org'>").encode(),
         xml().replace("annotation>", "Annotation>").encode(),
+        xml().replace("<object>", "<objects><object>").replace("</object>", "</object></objects>").encode(),
+        xml().replace("object>", "Object>").encode(),
     ],
 )
 def test_encodings_and_roots(tmp_path: Path, raw: bytes) -> None:
@@ -108,6 +110,12 @@ def test_boxes_that_begin_at_zero(tmp_path: Path) -> None:
     shifted = VocDataset(root, zero_based=True)
     assert boxes(shifted) == [("cat", (0, 2, 12, 4))] and shifted.assumptions == ()
     assert shifted.revision != dataset.revision
+
+
+def test_corners_as_shares_of_the_image_are_left_out(tmp_path: Path) -> None:
+    dataset = VocDataset(devkit(tmp_path, xml(box="0.1 0.1 0.5 0.9"), xml()))
+    assert boxes(dataset) == [] and boxes(dataset, 1) == CAT
+    assert "corners below 1, [0.1, 0.1, 0.5, 0.9]: shares of the image?" in lines(dataset)[0]
 
 
 def test_objects_that_occur_twice_are_counted(tmp_path: Path) -> None:

@@ -57,7 +57,13 @@ def test_cvats_list_of_colors(tmp_path: Path) -> None:
     (root / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:9,8,7::\n")
     truth = MaskRegionDataset(find_voc(root)).truth(0)
     assert [(item.category, item.area) for item in truth.objects] == [("cat", 4)]
-    for text, message in (("unicorn:1,2,3::", "'unicorn' is none of the classes"), ("cat:1,2", "must be 'name:red,")):
+    (root / "labelmap.txt").write_text("unicorn:1,2,3::\nbackground:0,0,0::\n")
+    with pytest.raises(InputError, match=r"holds the color \(9, 8, 7\)"):
+        MaskRegionDataset(find_voc(root)).truth(0)
+    for text, message in (
+        ("unicorn:1,2,3::", "labelmap.txt lists none of the classes of this data set, such as 'tvmonitor'"),
+        ("cat:1,2", r"labelmap.txt, line 1: must be 'name:red,"),
+    ):
         (root / "labelmap.txt").write_text(text)
-        with pytest.raises(InputError, match=rf"labelmap\.txt, line 1: {message}"):
+        with pytest.raises(InputError, match=message):
             find_voc(root)

@@ -209,6 +209,7 @@ def test_missing_data_set_says_what_where_and_how(tmp_path: Path) -> None:
 
 def test_two_json_files_are_ambiguous(tmp_path: Path) -> None:
     root = write(tmp_path, content())
+    (root / "instances.json").rename(root / "this.json")
     (root / "other.json").write_text("{}")
     with pytest.raises(InputError, match="keep one, or name one with --task-option annotations=FILE"):
         CocoFolder(root)

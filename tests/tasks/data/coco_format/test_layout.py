@@ -53,6 +53,8 @@ def check(dataset: CocoDataset, root: Path, image: str) -> None:
         ("instances_val2017.json", "val2017/a.png"),
         ("Annotations/instances_val2017.json", "Val2017/a.png"),
         ("ANN.JSON", "Images/a.png"),
+        ("val/annotations.json", "val/images/a.png"),
+        ("valid/annotations/instances.json", "valid/a.png"),
     ],
 )
 def test_layouts(tmp_path: Path, annotations: str, image: str) -> None:
@@ -173,3 +175,19 @@ def test_names_as_exporters_write_them(tmp_path: Path, name: str) -> None:
     dataset = CocoDataset(root)
     check(dataset, root, "images/a.png")
     assert "was taken to be 'a.png'" in dataset.assumptions[0]
+
+
+def test_a_usual_name_among_several(tmp_path: Path) -> None:
+    root = write(tmp_path, "labels.json", "data/a.png")
+    (root / "info.json").write_text("{}")
+    check(CocoDataset(root), root, "data/a.png")
+
+
+def test_a_link_to_nothing_is_missing(tmp_path: Path) -> None:
+    root = write(tmp_path, "ann.json", "images/a.png")
+    (root / "images" / "a.png").unlink()
+    (root / "images" / "a.png").symlink_to(root / "nowhere.png")
+    dataset = CocoDataset(root)
+    assert dataset.assumptions == ()
+    with pytest.raises(InputError, match=r"images/a\.png is missing"):
+        dataset.pixels(0)
