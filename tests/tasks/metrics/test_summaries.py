@@ -170,8 +170,12 @@ def test_means_by_hand() -> None:
     assert summary.values("kept", "all", weights).tolist() == [0.25] and np.isnan(
         summary.values("kept", "unseen", weights)
     )
-    nothing = means_summary({"a": []}, NAMES, PARTS, [], {"kept": np.zeros(0)})
-    assert nothing.entries.shape == (1, 0) and np.isnan(nothing.measured("kept", "all"))
+    nothing = means_summary({"a": []}, NAMES, PARTS, [], {"kept": np.zeros(0, np.float32)})
+    assert (
+        nothing.entries.shape == (1, 0)
+        and nothing.entries.dtype == np.float64
+        and np.isnan(nothing.measured("kept", "all"))
+    )
 
 
 def test_confusions_by_hand() -> None:
@@ -188,7 +192,8 @@ def test_confusions_by_hand() -> None:
     assert (summary.images, summary.metrics, summary.categories) == (("a", "b", "c"), ("mIoU", "aAcc"), NAMES)
     assert [summary.measured("mIoU", group) for group in GROUPS] == pytest.approx([(3 / 4 + 2 / 3) / 2, 3 / 4, 2 / 3])
     assert [summary.measured("aAcc", group) for group in GROUPS] == pytest.approx([5 / 6, 3 / 4, 1])
-    assert confusion_summary({"a": []}, NAMES, PARTS, ["mIoU"]).pixels.shape == (0,)
+    nothing = confusion_summary({"a": []}, NAMES, PARTS, ["mIoU"])
+    assert nothing.pixels.shape == (0,) and nothing.pixels.dtype == np.int64
 
 
 def test_rankings_by_hand() -> None:
