@@ -134,3 +134,73 @@ def test_vocs_rules(seed: int, rule: Rule) -> None:
         for group in GROUPS:
             value = summary.values("voc_AP50", group, weights[None])[0]
             assert value == pytest.approx(once.metric(PARTS[group]), abs=1e-12)
+
+
+BY_HAND = [
+    ImageAnnotations("a", 500, 500, [ObjectAnnotation("dog", (0, 0, 9, 9), 81.0, crowd=True)]),
+    ImageAnnotations("b", 500, 500, [ObjectAnnotation("cat", (0, 0, 100, 100), 10_000.0)]),
+]
+ROWS: Records = {
+    "b": [
+        {"category": "dog", "score": 0.4, "x": 0, "y": 0, "w": 10, "h": 10, "rle": ""},
+        {"category": "cat", "score": 0.5, "x": 0, "y": 0, "w": 100, "h": 60, "rle": ""},
+    ]
+}
+
+
+def test_coco_matches_by_hand() -> None:
+    """A large cat is found at an IoU of 0.6, three thresholds, by a medium box; a small dog is nowhere."""
+    overlaps = evaluate(BY_HAND, ROWS, CATEGORIES).overlaps
+    found = coco_matches(BY_HAND, ROWS, CATEGORIES, "bbox", overlaps)
+    assert {name: (r.image.tolist(), r.category.tolist()) for name, r in found.rankings.items()} == {
+        "bbox_all": ([1, 1], [0, 1])
+    }
+    every, hit = 2**10 - 1, 0b111
+    # Cat, dog. A match with an object of another size, and what is of another size itself, is ignored.
+    expected = {
+        "bbox_all": ([hit, 0], [0, 0], [1]),
+        "bbox_small": ([0, 0], [every, 0], []),
+        "bbox_medium": ([0, 0], [hit, every], []),
+        "bbox_large": ([hit, 0], [every - hit, every], [1]),
+    }
+    assert list(found.tables) == list(expected)
+    for name, (matched, ignored, count) in expected.items():
+        table = found.tables[name]
+        assert (table.matched.tolist(), table.ignored.tolist()) == (matched, ignored), name
+        assert table.truth_count.tolist() == count and table.truth_image.tolist() == [1] * len(count)
+        assert table.truth_category.tolist() == [0] * len(count)
+        assert (table.ranking, table.rule, table.thresholds) == ("bbox_all", "coco", 10)
+        parts = (table.matched, table.ignored, table.truth_image, table.truth_category, table.truth_count)
+        assert [str(part.dtype) for part in parts] == ["uint16", "uint16", "int32", "int32", "int32"]
+    assert found.curves == {
+        "bbox_AP": ("bbox_all", None),
+        "bbox_AP50": ("bbox_all", 0),
+        "bbox_AP75": ("bbox_all", 5),
+        "bbox_APs": ("bbox_small", None),
+        "bbox_APm": ("bbox_medium", None),
+        "bbox_APl": ("bbox_large", None),
+    }
+    ranking = found.rankings["bbox_all"]
+    assert ranking.image.dtype == ranking.category.dtype == np.int32
+
+
+def test_vocs_matches_by_hand() -> None:
+    found = voc_match_table(voc_matches(BY_HAND, ROWS, CATEGORIES), CATEGORIES, "voc_AP50", "11points")
+    (table,), (ranking,) = found.tables.values(), found.rankings.values()
+    assert list(found.tables) == list(found.rankings) == [table.ranking] == ["voc"]
+    assert (ranking.image.tolist(), ranking.category.tolist()) == ([1, 1], [0, 1])
+    assert (table.matched.tolist(), table.ignored.tolist(), table.thresholds) == ([1, 0], [0, 0], 1)
+    truth = (table.truth_image, table.truth_category, table.truth_count)
+    assert [part.tolist() for part in truth] == [[1], [0], [1]] and {str(part.dtype) for part in truth} == {"int32"}
+    assert {str(table.matched.dtype), str(table.ignored.dtype)} == {"uint16"}
+    assert ranking.image.dtype == ranking.category.dtype == np.int32
+    assert table.rule == "voc_11points" and found.curves == {"voc_AP50": ("voc", 0)}
+    area = voc_match_table(voc_matches(BY_HAND, {}, CATEGORIES), CATEGORIES, "x", "area")
+    assert area.tables["voc"].rule == "voc_area" and area.tables["voc"].matched.shape == (0,)
+
+
+def test_without_images_tables_are_empty() -> None:
+    found = coco_matches([], {}, CATEGORIES, "segm", {})
+    assert list(found.tables) == [f"segm_{name}" for name in AREAS]
+    assert all(table.matched.shape == table.truth_count.shape == (0,) for table in found.tables.values())
+    assert found.rankings["segm_all"].image.shape == (0,)
