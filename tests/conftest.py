@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="run the slow tests too")
     parser.addoption("--fuzz", type=int, default=300, metavar="N", help="damaged files that tests/fuzz tries a format")
+    parser.addoption("--kills", type=int, default=100, metavar="N", help="processes that test_endurance kills")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
