@@ -60,7 +60,8 @@ WINGS = {
     "harness.training": ("evaluation",),
     "harness.audit": ("evaluation",),
     "harness.visualization": ("evaluation",),
-    "harness.cli": ("evaluation", "training", "audit", "visualization", "engines"),
+    "harness.sweeps": ("evaluation", "engines"),
+    "harness.cli": ("evaluation", "training", "audit", "visualization", "engines", "sweeps"),
 }
 
 

@@ -1,4 +1,4 @@
-"""`ltrp-bench list selectors`, `list tasks`, `list label-sets` and `list categories`."""
+"""`ltrp-bench list selectors`, `list tasks`, `list suites`, `list label-sets` and `list categories`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def list_selectors() -> None:
 def list_tasks() -> None:
     """List names for --task."""
     _print_entry_points("ltrp_bench.tasks")
+
+
+def list_suites() -> None:
+    """List sweeps that ship with the package, for `run --config`."""
+    from ltrp_bench.harness.sweeps.suites import suite_names, suite_title
+
+    names = suite_names()
+    width = max(map(len, names))
+    for name in names:
+        typer.echo(f"{name:{width}}  {suite_title(name)}")
 
 
 def list_label_sets() -> None:

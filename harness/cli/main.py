@@ -21,7 +21,7 @@ from ltrp_bench.harness.cli.compare import compare
 from ltrp_bench.harness.cli.data import export_shapes
 from ltrp_bench.harness.cli.doctor import doctor
 from ltrp_bench.harness.cli.leaderboard import leaderboard
-from ltrp_bench.harness.cli.list import list_categories, list_label_sets, list_selectors, list_tasks
+from ltrp_bench.harness.cli.list import list_categories, list_label_sets, list_selectors, list_suites, list_tasks
 from ltrp_bench.harness.cli.options import command_of
 from ltrp_bench.harness.cli.plot import plot
 from ltrp_bench.harness.cli.report import report
@@ -50,9 +50,10 @@ app.command("audit")(command_of(audit))
 app.command("show")(command_of(show))
 app.command("doctor")(doctor)
 
-list_app = typer.Typer(no_args_is_help=True, help="List selectors, tasks, label sets and categories.")
+list_app = typer.Typer(no_args_is_help=True, help="List selectors, tasks, suites, label sets and categories.")
 list_app.command("selectors")(list_selectors)
 list_app.command("tasks")(list_tasks)
+list_app.command("suites")(list_suites)
 list_app.command("label-sets")(list_label_sets)
 list_app.command("categories")(command_of(list_categories))
 app.add_typer(list_app, name="list")

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, Literal
 
-from ltrp_bench.harness.evaluation.option_strings import parse_weights
-from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
+from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe, with_weights
+from ltrp_bench.selectors.errors import InputError, UsageError
 
 SELECTOR_HELP: Final = "Selector, see `ltrp-bench list selectors`; repeat for several."
 TASK_HELP: Final = "Task, see `ltrp-bench list tasks`; repeat for several."
-GROUPS: Final = {"selector": "ltrp_bench.selectors", "task": "ltrp_bench.tasks"}
-"""Entry points, as in `selectors.registry` and `tasks.registry`, which import torch."""
-
 KEEP_RATIO_HELP: Final = "Share of patches to keep, in (0, 1]; repeat for several."
 
 
@@ -162,15 +158,10 @@ def check_names(selectors: Sequence[str] = (), tasks: Sequence[str] = (), weight
     Raises:
         UsageError: an unknown name. InputError: no such file.
     """
-    _check("selector", [name.partition(".")[0] for name in selectors if ":" not in name])
-    _check("task", tasks)
-    for name, file in parse_weights(weights, list(dict.fromkeys(selectors))).items():
-        if ":" not in file and not Path(file).is_file():
-            raise InputError(f"weights of selector {name!r}: no file {file}")
-
-
-def _check(kind: Literal["selector", "task"], names: Iterable[str]) -> None:
-    installed = {one.name for one in entry_points(group=GROUPS[kind])}
-    for name in names:
-        if name not in installed:
-            raise unknown_name(kind, name, installed)
+    recipes = [SelectorRecipe(name=name) for name in dict.fromkeys(selectors)]
+    for recipe in recipes:
+        recipe.check_name()
+    for name in tasks:
+        TaskRecipe(name=name).check_name()
+    for recipe in with_weights(recipes, weights):
+        recipe.check_files()

@@ -20,6 +20,8 @@ Metadata of a field:
     argument: True for a positional argument.
     optional: True if the default depends on other options; the command takes the group as `Overrides[Group]`.
 
+A command that takes `Given[Group]` gets what was given alone, and fills in the rest itself.
+
 Paths: in every text and every path, a leading `~` and environment variables are expanded before the command sees them,
 also after the `=` of `NAME=FILE` and `key=value`: no shell expands them in `--out=~/runs`, a Makefile or a YAML file.
 
@@ -32,8 +34,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import Enum
@@ -43,7 +43,7 @@ from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, 
 
 import typer
 
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.harness.evaluation.option_strings import expanded
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Group = TypeVar("Group")
@@ -73,6 +73,25 @@ class Overrides(Generic[Group]):
         return self.group(**{**defaults, **self.given})
 
 
+@dataclass(frozen=True)
+class Given(Generic[Group]):
+    """The options of a dataclass that were given; a file may say the others.
+
+    Attributes:
+        group: the dataclass.
+        values: values of its fields as they were written, that is without expanded paths; absent if not given.
+    """
+
+    group: type[Group]
+    values: Mapping[str, Any]
+
+    def build(self, **others: Any) -> Group:
+        """The dataclass, with these values of options that were not given; paths are expanded."""
+        found = {**others, **self.values}
+        hints = get_type_hints(self.group)
+        return self.group(**{name: _value(value, hints[name]) for name, value in found.items()})
+
+
 def options_command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
     """Register a function of option dataclasses as the command `name` of `app`, with `--debug` added.
 
@@ -95,7 +114,7 @@ def command_of(function: Callable[..., None]) -> Callable[..., None]:
     groups = {name: hints[name] for name in inspect.signature(function).parameters if _is_group(hints[name])}
     parameters: dict[str, inspect.Parameter] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        own = _parameters(_group_of(groups[name])) if name in groups else [parameter.replace(annotation=hints[name])]
+        own = _parameters(groups[name]) if name in groups else [parameter.replace(annotation=hints[name])]
         for one in own:
             if one.name in parameters:
                 raise TypeError(f"{function.__name__}: two options named {one.name}")
@@ -114,12 +133,15 @@ def command_of(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def build_options(hint: Any, given: Mapping[str, Any]) -> Any:
-    """An instance of an option dataclass, or its `Overrides`, from what typer parsed.
+    """An instance of an option dataclass, its `Overrides` or its `Given`, from what typer parsed.
 
     Choices become strings, and repeated options tuples.
     """
     group = _group_of(hint)
     hints = get_type_hints(group)
+    if get_origin(hint) is Given:
+        written = {one.name: _value(given[one.name], hints[one.name], _as_written) for one in _exposed(group)}
+        return Given(group, {name: value for name, value in written.items() if value not in (None, ())})
     values = {
         one.name: _value(given[one.name], hints[one.name])
         for one in _exposed(group)
@@ -129,12 +151,12 @@ def build_options(hint: Any, given: Mapping[str, Any]) -> Any:
 
 
 def _is_group(hint: Any) -> bool:
-    return is_dataclass(hint) or get_origin(hint) is Overrides
+    return is_dataclass(hint) or get_origin(hint) in (Overrides, Given)
 
 
 def _group_of(hint: Any) -> type:
-    """The dataclass of a parameter's annotation, `Group` or `Overrides[Group]`."""
-    group: type = get_args(hint)[0] if get_origin(hint) is Overrides else hint
+    """The dataclass of a parameter's annotation, `Group`, `Overrides[Group]` or `Given[Group]`."""
+    group: type = get_args(hint)[0] if get_origin(hint) in (Overrides, Given) else hint
     return group
 
 
@@ -142,22 +164,33 @@ def _exposed(group: type) -> list[Field[Any]]:
     return [one for one in fields(group) if "help" in one.metadata]
 
 
-def _parameters(group: type) -> list[inspect.Parameter]:
-    """A typer parameter for each option of a dataclass."""
+def _parameters(annotation: Any) -> list[inspect.Parameter]:
+    """A typer parameter for each option of a dataclass, or of the one of `Overrides` or `Given`."""
+    group, given = _group_of(annotation), get_origin(annotation) is Given
     hints = get_type_hints(group)
-    return [
-        inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=_declaration(one, hints[one.name]),
-            annotation=_typer_type(hints[one.name] | None if one.metadata.get("optional") else hints[one.name]),
+    out = []
+    for one in _exposed(group):
+        hint, optional = hints[one.name], given or bool(one.metadata.get("optional"))
+        out.append(
+            inspect.Parameter(
+                one.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=_declaration(one, hint, optional=optional, given=given),
+                annotation=_typer_type(hint | None if optional and not (given and _is_repeated(hint)) else hint),
+            )
         )
-        for one in _exposed(group)
-    ]
+    return out
 
 
-def _declaration(one: Field[Any], hint: Any) -> Any:
-    """The `typer.Option` or `typer.Argument` of a field."""
+def _declaration(one: Field[Any], hint: Any, *, optional: bool, given: bool) -> Any:
+    """The `typer.Option` or `typer.Argument` of a field.
+
+    Args:
+        one: the field.
+        hint: its type.
+        optional: True if it has no value where it is not given.
+        given: True for a field of `Given`, whose default is shown all the same.
+    """
     known = one.metadata
     choices = _choices(hint)
     shown = {key: known[key] for key in ("help", "min", "max") if key in known}
@@ -165,8 +198,12 @@ def _declaration(one: Field[Any], hint: Any) -> Any:
     default: Any = ... if one.default_factory is MISSING else one.default_factory()
     if one.default is not MISSING:
         default = one.default
-    if known.get("optional"):
-        default = None
+    if optional:
+        if given and default not in (..., None, (), False):
+            several = isinstance(default, tuple)
+            text = " ".join(map(str, default)) if several else one.name if default is True else str(default)
+            shown["show_default"] = text
+        default = () if given and _is_repeated(hint) else None
     if isinstance(default, tuple) and _is_repeated(hint):
         default = list(default)
     if known.get("argument"):
@@ -174,7 +211,7 @@ def _declaration(one: Field[Any], hint: Any) -> Any:
             default = None  # click 8.1 allows no other default of repeated arguments
         return typer.Argument(default, **shown)
     flags = [known["flag"]] if "flag" in known else []
-    if hint is bool and default is False and not flags:
+    if hint is bool and one.default is False and not flags:
         flags = ["--" + one.name.replace("_", "-")]  # typer would add --no-name
     return typer.Option(default, *flags, **shown)
 
@@ -190,35 +227,21 @@ def _typer_type(hint: Any) -> Any:
     return hint
 
 
-def _value(given: Any, hint: Any) -> Any:
+def _value(given: Any, hint: Any, text: Callable[[str], str] = expanded) -> Any:
     if isinstance(given, Enum):
         return given.value
     if _is_repeated(hint):
-        plain = [_value(one, None) for one in given or ()]
+        plain = [_value(one, None, text) for one in given or ()]
         return plain if get_origin(hint) is list else tuple(plain)
     if isinstance(given, (list, tuple)):
-        return type(given)(_value(one, None) for one in given)
+        return type(given)(_value(one, None, text) for one in given)
     if isinstance(given, Path):
-        return Path(expanded(str(given)))
-    return expanded(given) if isinstance(given, str) else given
+        return Path(text(str(given)))
+    return text(given) if isinstance(given, str) else given
 
 
-def expanded(text: str) -> str:
-    """A text with environment variables and a leading `~` expanded; "NAME=FILE" with those of its file.
-
-    Raises:
-        UsageError: a variable that is not set, in what is no existing path.
-    """
-    found = os.path.expandvars(text)
-    name, equals, value = found.partition("=")
-    if equals and value.startswith("~") and "/" not in name:
-        found = f"{name}={os.path.expanduser(value)}"  # noqa: PTH111
-    elif found.startswith("~"):
-        found = os.path.expanduser(found)  # noqa: PTH111
-    unset = re.search(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", found)
-    if unset is not None and not Path(found.partition("=")[2] if equals else found).exists():
-        raise UsageError(f"{text}: the environment variable {unset[1] or unset[2]} is not set")
-    return found
+def _as_written(text: str) -> str:
+    return text
 
 
 def _choices(hint: Any) -> Sequence[str]:

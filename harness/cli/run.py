@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,10 +17,13 @@ from ltrp_bench.harness.cli.option_groups import (
     ImageLimit,
     ModelOptions,
     SelectorOptions,
-    check_names,
 )
+from ltrp_bench.harness.cli.options import Given
 from ltrp_bench.harness.cli.terminal.messages import counted
+from ltrp_bench.harness.engines.names import Engine
+from ltrp_bench.harness.evaluation.option_strings import expanded
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
+from ltrp_bench.harness.sweeps.sweep import Sweep, effective_tables, read_sweep
 from ltrp_bench.selectors.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -28,11 +31,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepFile:
+    """A sweep that is read from a file."""
+
+    config: str | None = field(
+        default=None,
+        metadata={
+            "help": "YAML file of a sweep, `-` for standard input, or a suite of `ltrp-bench list suites`. "
+            "Other options override it.",
+            "metavar": "FILE | SUITE",
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepGrid:
     """Cells of a sweep: every selector with every task, keep ratio and seed."""
 
-    selector: tuple[str, ...] = field(metadata={"help": SELECTOR_HELP})
-    task: tuple[str, ...] = field(metadata={"help": TASK_HELP})
+    selector: tuple[str, ...] = field(default=(), metadata={"help": SELECTOR_HELP})
+    task: tuple[str, ...] = field(default=(), metadata={"help": TASK_HELP})
     keep_ratio: tuple[float, ...] = field(default=(0.25, 0.5, 0.75), metadata={"help": KEEP_RATIO_HELP})
     seed: tuple[int, ...] = field(
         default=(0,), metadata={"help": "Seed; repeat for several. Deterministic selectors use the first only."}
@@ -98,7 +115,7 @@ class ComputeOptions(DeviceOptions, ImageLimit):
 class WorkerOptions:
     """Processes that share the work."""
 
-    engine: Literal["auto", "serial", "local", "ray"] = field(
+    engine: Engine = field(
         default="auto",
         metadata={
             "help": "Where work is done: in this process, in several of this machine, on a Ray cluster, or `auto`: in "
@@ -134,18 +151,60 @@ class Output:
 
 
 def run(
-    grid: SweepGrid,
-    selectors: SelectorOptions,
-    tasks: TaskOptions,
-    models: ModelOptions,
-    compute: ComputeOptions,
-    workers: WorkerOptions,
-    output: Output,
+    source: SweepFile,
+    grid: Given[SweepGrid],
+    selectors: Given[SelectorOptions],
+    tasks: Given[TaskOptions],
+    models: Given[ModelOptions],
+    compute: Given[ComputeOptions],
+    workers: Given[WorkerOptions],
+    output: Given[Output],
 ) -> None:
     """Evaluate selectors on tasks at several keep ratios. Repeat the command to resume an interrupted run."""
-    check_names(grid.selector, grid.task, selectors.weights)
-    models.check_files()
+    sweep = Sweep() if source.config is None else read_sweep(source.config)
+    chosen_selectors, chosen_tasks = sweep.choose(
+        grid.values.get("selector", ()), grid.values.get("task", ()), selectors.values.get("weights", ())
+    )
+    models.build().check_files()
+    shared = {name: tasks.values.get(name) for name in ("limit", "narrow_as", "split", "strict")}
+    request = Request(
+        selectors=chosen_selectors,
+        tasks=chosen_tasks,
+        selector_options=selectors.values.get("selector_option", ()),
+        data=tasks.values.get("data", ()),
+        task_options=tasks.values.get("task_option", ()),
+        shared={**shared, **{name: str(value) for name, value in models.values.items()}},
+        defaults=sweep.defaults,
+    )
+    out = str(output.values.get("out", sweep.output.get("out", Output.out)))
+    _evaluate(
+        sweep,
+        request,
+        grid.build(**sweep.grid),
+        compute.build(**sweep.compute),
+        workers.build(**sweep.workers),
+        out,
+    )
 
+
+def _evaluate(
+    sweep: Sweep,
+    request: Request,
+    grid: SweepGrid,
+    compute: ComputeOptions,
+    workers: WorkerOptions,
+    out: str,
+) -> None:
+    """Run what `request` asks for.
+
+    Args:
+        sweep: the file.
+        request: the file with what the command line gives instead; paths are as they were written.
+        grid: keep ratios and seeds.
+        compute: device.
+        workers: engine.
+        out: folder of the results, as it was written.
+    """
     from ltrp_bench.harness.cli.terminal.progress import RunProgress, console
     from ltrp_bench.harness.cli.terminal.tables import results_table
     from ltrp_bench.harness.engines.engine import EngineOptions, create_executor
@@ -153,9 +212,10 @@ def run(
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
     from ltrp_bench.harness.evaluation.exposure_notices import exposure_notices
     from ltrp_bench.harness.evaluation.plan import check_ratios, plan
-    from ltrp_bench.harness.evaluation.request import resolve_request
+    from ltrp_bench.harness.evaluation.request import build_pairs, equipped, selector_recipes, task_recipes
     from ltrp_bench.harness.evaluation.sweep import run_sweep
     from ltrp_bench.harness.evaluation.whole_image import add_whole_images
+    from ltrp_bench.harness.sweeps.stored import store_sweep
     from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
     from ltrp_bench.results.leaderboard.category_groups import GroupReader
     from ltrp_bench.results.leaderboard.exposure import with_exposure
@@ -164,48 +224,34 @@ def run(
 
     ratios = check_ratios(grid.keep_ratio)
     compute.set_limit()
-    compute = replace(compute, device=usable_device(compute.device))
     options = SweepOptions(
         batch_size=compute.batch_size,
         workers=compute.workers,
-        device=compute.device,
+        device=usable_device(compute.device),
         threads=compute.threads,
         skip_bad_images=compute.skip_bad_images,
     )
-    request = Request(
-        selectors=grid.selector,
-        tasks=grid.task,
-        weights=selectors.weights,
-        selector_options=selectors.selector_option,
-        data=tasks.data,
-        task_options=tasks.task_option,
-        shared={
-            "limit": tasks.limit,
-            "model": models.model,
-            "model_weights": models.model_weights,
-            "narrow_as": tasks.narrow_as,
-            "split": tasks.split,
-            "strict": tasks.strict or None,
-        },
-        device=compute.device,
-        batch_size=options.effective_batch_size,
-    )
-    store = RunStore(output.out)
+    store = RunStore(Path(expanded(out)))
+    sweep.check_options()
     with RunProgress() as progress:
         try:
-            groups = plan(resolve_request(request, progress.notice), ratios, grid.seed, progress.notice)
+            selectors, tasks = selector_recipes(request), task_recipes(request, progress.notice)
+            ready = [equipped(task, options.device, options.effective_batch_size) for task in tasks]
+            groups = plan(build_pairs(selectors, ready, progress.notice), ratios, grid.seed, progress.notice)
             if not groups:
                 raise UsageError("nothing to run: none of the selectors supports any of the tasks")
             for notice in exposure_notices(groups):
                 progress.notice(notice)
             if grid.full:
                 groups = add_whole_images(groups, store, progress.notice)
+            resources = {"compute": asdict(compute), "workers": asdict(workers)}
+            store_sweep(store, effective_tables(selectors, tasks, grid=asdict(grid), **resources, out=out))
             engine = EngineOptions(**asdict(workers))
             executor = create_executor(engine, store, options, progress.notice)
-            records = run_sweep(groups, store, options, progress, provenance(compute.device), executor)
+            records = run_sweep(groups, store, options, progress, provenance(options.device), executor)
         except KeyboardInterrupt:
-            cells = len(list((output.out / "cells").glob("*.json"))) if output.out.exists() else 0
-            kept = f"{counted(cells, 'finished cell')} kept in {output.out}"
+            cells = len(list((store.root / "cells").glob("*.json"))) if store.root.exists() else 0
+            kept = f"{counted(cells, 'finished cell')} kept in {store.root}"
             progress.notice(f"interrupted: {kept}; repeat the command to resume")
             raise typer.Exit(130) from None
     terminal = console()
@@ -216,7 +262,7 @@ def run(
     for line in omission_lines(store, records):
         typer.echo(f"note: {line}", err=True)
     done = f"{counted(len(records), 'cell')}, {counted(progress.worked, 'image')} evaluated now"
-    typer.echo(f"{done}; results in {output.out} (ltrp-bench leaderboard {output.out})", err=True)
+    typer.echo(f"{done}; results in {store.root} (ltrp-bench leaderboard {store.root})", err=True)
     if not any(measured(record) for record in records):
         tasks_run = ", ".join(dict.fromkeys(record.task.name for record in records))
         raise InputError(f"nothing could be measured: no object or label of {tasks_run} counts; see the notes above")

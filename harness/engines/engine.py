@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal
+from typing import Final
 
 from ltrp_bench.harness.engines.local import LocalExecutor
+from ltrp_bench.harness.engines.names import Engine
 from ltrp_bench.harness.engines.work_order import can_be_ordered
 from ltrp_bench.harness.evaluation.execution.serial_executor import SerialExecutor
 from ltrp_bench.harness.evaluation.execution.span_work import Executor, SpanBatch, SpanResult, SpanWork
 from ltrp_bench.harness.evaluation.options import SweepOptions
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import UsageError
-
-Engine = Literal["auto", "serial", "local", "ray"]
 
 TRIAL_SECONDS: Final = 3.0
 """Time that engine `auto` works in this process before it decides."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.option_checks import parse_option
 
 
-def parse_weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, str]:
+def parse_weights(given: Iterable[str], selectors: Sequence[str], labels: Sequence[str] = ()) -> dict[str, str]:
     """Parse "NAME=FILE", or "FILE" if there is one selector, to selector -> file.
+
+    Args:
+        given: option strings.
+        selectors: names of the run's selectors, each once.
+        labels: other names of some of them.
 
     Raises:
         UsageError: "FILE" among several selectors.
@@ -18,7 +26,7 @@ def parse_weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, s
     weights: dict[str, str] = {}
     for text in given:
         name, equals, file = text.partition("=")
-        if equals and name in selectors:
+        if equals and name in (*selectors, *labels):
             weights[name] = file
         elif len(selectors) == 1:
             weights[selectors[0]] = text
@@ -27,19 +35,31 @@ def parse_weights(given: Iterable[str], selectors: Sequence[str]) -> dict[str, s
     return weights
 
 
+class Named(Protocol):
+    """A selector or task of a run, as options call it."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which others of the run may have as well."""
+
+    @property
+    def label(self) -> str | None:
+        """Another name, of its own."""
+
+
 def parse_named_options(
     given: Iterable[str],
-    names: Sequence[str],
+    owners: Sequence[Named],
     *,
     flag: str,
     form: str,
     option_types: Callable[[str], Mapping[str, Any]] = lambda name: {},
-) -> dict[str, dict[str, Any]]:
-    """Parse "NAME.key=value" to name -> key -> value.
+) -> list[dict[str, Any]]:
+    """Parse "NAME.key=value" to key -> value of each owner; NAME is a name or a label.
 
     Args:
         given: option strings.
-        names: selectors or tasks of the run.
+        owners: selectors or tasks of the run.
         flag: command-line option that the strings come from, for messages.
         form: form of the strings, for messages.
         option_types: gives option -> type of a selector or task, by which values are parsed; JSON where it has none.
@@ -47,13 +67,34 @@ def parse_named_options(
     Raises:
         UsageError: another form, or a name that is not in the run.
     """
-    options: dict[str, dict[str, Any]] = {}
+    options: list[dict[str, Any]] = [{} for _ in owners]
     for text in given:
         left, equals, value = text.partition("=")
         name, dot, key = left.rpartition(".")
         if not (equals and dot and key):
             raise UsageError(f"{flag} {text}: write {form}")
-        if name not in names:
-            raise UsageError(f"{flag} {text}: {name!r} is not in this run ({', '.join(names)})")
-        options.setdefault(name, {})[key] = parse_option(value, option_types(name).get(key, Any))
+        meant = [number for number, owner in enumerate(owners) if name in (owner.name, owner.label)]
+        if not meant:
+            known = dict.fromkeys(owner.label or owner.name for owner in owners)
+            raise UsageError(f"{flag} {text}: {name!r} is not in this run ({', '.join(known)})")
+        for number in meant:
+            options[number][key] = parse_option(value, option_types(owners[number].name).get(key, Any))
     return options
+
+
+def expanded(text: str) -> str:
+    """A text with environment variables and a leading `~` expanded; "NAME=FILE" with those of its file.
+
+    Raises:
+        UsageError: a variable that is not set, in what is no existing path.
+    """
+    found = os.path.expandvars(text)
+    name, equals, value = found.partition("=")
+    if equals and value.startswith("~") and "/" not in name:
+        found = f"{name}={os.path.expanduser(value)}"  # noqa: PTH111
+    elif found.startswith("~"):
+        found = os.path.expanduser(found)  # noqa: PTH111
+    unset = re.search(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", found)
+    if unset is not None and not Path(found.partition("=")[2] if equals else found).exists():
+        raise UsageError(f"{text}: the environment variable {unset[1] or unset[2]} is not set")
+    return found

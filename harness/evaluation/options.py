@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:
@@ -36,23 +38,26 @@ class Request:
     """The selectors and tasks of a run, as the user named them.
 
     Attributes:
-        selectors: names known to `selectors.registry`.
-        tasks: names known to `tasks.registry`.
-        weights: "FILE" (if there is one selector) or "NAME=FILE".
+        selectors: names known to `selectors.registry`, or recipes.
+        tasks: names known to `tasks.registry`, or recipes.
+        weights: "FILE" (if there is one selector) or "NAME=FILE"; a label may stand for the name, here and below.
         selector_options: "NAME.key=value".
         data: "DIR" (for every task that reads files) or "TASK=DIR".
         task_options: "TASK.key=value", or "key=value" for every task with such an option.
-        shared: options for every task that has them, None where not given: limit, model, split, ...
+        shared: options for every task that has them, None where not given: limit, model, split, ... They override
+            those of recipes.
+        defaults: the same for tasks whose recipes do not have them.
         device: torch device for tasks with a model.
         batch_size: images per batch for tasks with a model.
     """
 
-    selectors: tuple[str, ...]
-    tasks: tuple[str, ...]
+    selectors: tuple[str | SelectorRecipe, ...]
+    tasks: tuple[str | TaskRecipe, ...]
     weights: tuple[str, ...] = ()
     selector_options: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     task_options: tuple[str, ...] = ()
     shared: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     batch_size: int = 16

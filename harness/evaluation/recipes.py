@@ -1,13 +1,28 @@
-"""Recipes of selectors and tasks: names, files and options from which any process builds them alike."""
+"""Recipes of selectors and tasks: names, files and options from which any process builds them alike.
+
+A request is a list of each. This module imports nothing heavy, so that names and files can be checked at once.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from ltrp_bench.selectors.registry import SelectorSpec, resolve
+from ltrp_bench.harness.evaluation.option_strings import expanded, parse_weights
+from ltrp_bench.selectors.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from ltrp_bench.selectors.registry import SelectorSpec
+
+GROUPS: Final = {"selector": "ltrp_bench.selectors", "task": "ltrp_bench.tasks"}
+"""Entry points, as in `selectors.registry` and `tasks.registry`, which import torch."""
+
+NO_SELECTOR: Final = "give at least one --selector; `ltrp-bench list selectors` shows them"
+NO_TASK: Final = "give at least one --task; `ltrp-bench list tasks` shows them"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +35,7 @@ class SelectorRecipe:
         tags: of bundled weights; the first that has any is taken.
         options: of the selector's constructor.
         folder: where the module of "package.module:Class" may lie; None for installed selectors.
+        label: its name in tables and figures, if the user gave one.
     """
 
     name: str
@@ -27,9 +43,28 @@ class SelectorRecipe:
     tags: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     folder: str | None = None
+    label: str | None = None
+
+    def expanded(self) -> SelectorRecipe:
+        """The recipe with `~` and environment variables in its texts expanded. Raises UsageError for an unset one."""
+        weights = None if self.weights is None else expanded(self.weights)
+        return replace(self, weights=weights, options=_expanded(self.options))
+
+    def check_name(self) -> None:
+        """Raise UsageError for a name that is not installed; tags and `package.module:Class` are checked later."""
+        if ":" not in self.name:
+            _check_name("selector", self.name.partition(".")[0])
+
+    def check_files(self) -> None:
+        """Raise InputError if there are no such weights."""
+        if self.weights is not None and ":" not in self.weights and not Path(self.weights).is_file():
+            raise InputError(f"weights of selector {self.name!r}: no file {self.weights}")
 
     def spec(self) -> SelectorSpec:
         """The selector before it is built. Raises UsageError or InputError as `resolve` does."""
+        # Imported here, because it imports torch.
+        from ltrp_bench.selectors.registry import resolve
+
         if self.folder is not None and self.folder not in sys.path:
             # The user's own module in the current folder; last, so that it shadows nothing.
             sys.path.append(self.folder)
@@ -43,13 +78,84 @@ class TaskRecipe:
     Attributes:
         name: as `tasks.registry.create_task` takes it, e.g. "coco-det".
         arguments: of `create_task`: data and options.
+        label: its name in tables and figures, if the user gave one.
     """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    label: str | None = None
+
+    def expanded(self) -> TaskRecipe:
+        """The recipe with `~` and environment variables in its texts expanded. Raises UsageError for an unset one."""
+        return replace(self, arguments=_expanded(self.arguments))
+
+    def check_name(self) -> None:
+        """Raise UsageError for a name that is not installed."""
+        _check_name("task", self.name)
+
+    def check_files(self) -> None:
+        """Raise InputError if there is no such checkpoint of the model."""
+        weights = self.arguments.get("model_weights")
+        if weights is not None and not Path(weights).is_file():
+            raise InputError(f"model_weights of task {self.name!r}: no such file {weights}")
 
     def on(self, device: str) -> TaskRecipe:
         """The recipe with the task's model on another device."""
         if "device" not in self.arguments:
             return self
         return replace(self, arguments={**self.arguments, "device": device})
+
+
+def import_from_here(recipes: Iterable[SelectorRecipe]) -> str:
+    """The current folder, which Python now imports `package.module:Class` from; last, so that it shadows nothing."""
+    here = str(Path.cwd())
+    if any(":" in one.name for one in recipes) and here not in sys.path:
+        sys.path.append(here)
+    return here
+
+
+def _check_name(kind: Literal["selector", "task"], name: str) -> None:
+    installed = {one.name for one in entry_points(group=GROUPS[kind])}
+    if name not in installed:
+        raise unknown_name(kind, name, installed)
+
+
+Recipe = TypeVar("Recipe", SelectorRecipe, TaskRecipe)
+
+
+def distinct(recipes: Iterable[Recipe]) -> list[Recipe]:
+    """The recipes in order, equal ones once."""
+    found: list[Recipe] = []
+    for recipe in recipes:
+        if recipe not in found:
+            found.append(recipe)
+    return found
+
+
+def names_of(recipes: Sequence[SelectorRecipe] | Sequence[TaskRecipe]) -> list[str]:
+    """Names of the recipes, each once."""
+    return list(dict.fromkeys(recipe.name for recipe in recipes))
+
+
+def labels_of(recipes: Sequence[SelectorRecipe] | Sequence[TaskRecipe]) -> list[str]:
+    """Labels of the recipes that have one. Options of single recipes may call them by these as well as by names."""
+    return [recipe.label for recipe in recipes if recipe.label is not None]
+
+
+def with_weights(recipes: Sequence[SelectorRecipe], given: Iterable[str]) -> list[SelectorRecipe]:
+    """The recipes with weights that were given as "NAME=FILE", or as "FILE" if there is one selector.
+
+    Raises:
+        UsageError: "FILE" among several.
+    """
+    weights = parse_weights(given, names_of(recipes), labels_of(recipes))
+    found = (weights.get(recipe.label or recipe.name, weights.get(recipe.name)) for recipe in recipes)
+    return [one if file is None else replace(one, weights=file) for one, file in zip(recipes, found, strict=True)]
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, str):
+        return expanded(value)
+    if isinstance(value, Mapping):
+        return {key: _expanded(one) for key, one in value.items()}
+    return [_expanded(one) for one in value] if isinstance(value, list) else value

@@ -5,16 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ltrp_bench.harness.evaluation.option_strings import parse_named_options, parse_weights
+from ltrp_bench.harness.evaluation.option_strings import parse_named_options
 from ltrp_bench.harness.evaluation.options import Request
 from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry, selector_entry, task_entry
-from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe
+from ltrp_bench.harness.evaluation.recipes import (
+    NO_SELECTOR,
+    NO_TASK,
+    SelectorRecipe,
+    TaskRecipe,
+    distinct,
+    import_from_here,
+    names_of,
+    with_weights,
+)
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import parse_option
 from ltrp_bench.selectors.registry import option_types as selector_option_types
@@ -32,31 +41,46 @@ def resolve_request(request: Request, notice: Callable[[str], None]) -> list[tup
             assumed of weights, models and data.
 
     Returns:
+        As `build_pairs`.
+
+    Raises:
+        UsageError: unknown names or options. InputError: missing or unsuitable data or weights.
+    """
+    selectors, tasks = selector_recipes(request), task_recipes(request, notice)
+    return build_pairs(selectors, [equipped(task, request.device, request.batch_size) for task in tasks], notice)
+
+
+def build_pairs(
+    selectors: Sequence[SelectorRecipe], tasks: Sequence[TaskRecipe], notice: Callable[[str], None]
+) -> list[tuple[SelectorEntry, TaskEntry]]:
+    """Build selectors and tasks.
+
+    Args:
+        selectors: recipes without tags.
+        tasks: recipes with a device. Paths are expanded here, in both.
+        notice: called with a line about everything that was assumed of weights, models and data.
+
+    Returns:
         Each task with each selector, task by task. A selector whose weights depend on the task's domain is built once
         per domain and fold.
 
     Raises:
         UsageError: unknown names or options. InputError: missing or unsuitable data or weights.
     """
-    selectors, tasks = tuple(dict.fromkeys(request.selectors)), tuple(dict.fromkeys(request.tasks))
-    if not selectors:
-        raise UsageError("give at least one --selector; `ltrp-bench list selectors` shows them")
-    if not tasks:
-        raise UsageError("give at least one --task; `ltrp-bench list tasks` shows them")
-    requested = RequestedSelectors.from_request(request)
-    arguments = TaskArguments(tasks, notice).from_request(request)
-    if (split := request.shared.get("split")) is not None:
-        load_split(split)  # a typing error in it is reported before a task's model is loaded
-    requested.check_names("photos")  # likewise, before data is read
-    built: dict[tuple[str, tuple[str, ...]], SelectorEntry] = {}
+    selectors, tasks = [one.expanded() for one in selectors], [one.expanded() for one in tasks]
+    for split in dict.fromkeys(task.arguments.get("split") for task in tasks):
+        if split is not None:
+            load_split(split)  # a typing error in it is reported before a task's model is loaded
+    check_selectors(selectors, "photos")  # likewise, before data is read
+    built: dict[tuple[int, tuple[str, ...]], SelectorEntry] = {}
     pairs = []
-    for task_name in tasks:
-        task = build_task(TaskRecipe(name=task_name, arguments=arguments[task_name]))
-        for name in selectors:
-            tags = weights_tags(task.task)
-            if (name, tags) not in built:
-                built[name, tags] = build_selector(requested.recipe(name, tags))
-            pairs.append((built[name, tags], task))
+    for recipe in tasks:
+        task = build_task(recipe)
+        tags = weights_tags(task.task)
+        for number, selector in enumerate(selectors):
+            if (number, tags) not in built:
+                built[number, tags] = build_selector(replace(selector, tags=tags))
+            pairs.append((built[number, tags], task))
     announce_assumptions((one for pair in pairs for one in pair), notice)
     return pairs
 
@@ -73,50 +97,60 @@ def announce_assumptions(entries: Iterable[SelectorEntry | TaskEntry], notice: C
         notice(line)
 
 
-@dataclass(frozen=True)
-class RequestedSelectors:
-    """The selectors of a request.
+def selector_recipes(request: Request) -> list[SelectorRecipe]:
+    """Recipes of the selectors of a request, with its weights and options; equal ones once.
 
-    Attributes:
-        names: names of the selectors, each once.
-        weights: selector -> file.
-        options: selector -> options of its constructor.
+    Unless weights are given, a selector uses the bundled ones of the first tag that has any.
+
+    Raises:
+        UsageError: there is no selector, or weights or options belong to none.
     """
+    given = [SelectorRecipe(name=one) if isinstance(one, str) else one for one in request.selectors]
+    if not given:
+        raise UsageError(NO_SELECTOR)
+    here = import_from_here(given)  # options are checked against the signature of the user's own class
+    recipes = distinct(with_weights(given, request.weights))
+    options = parse_named_options(
+        request.selector_options,
+        recipes,
+        flag="--selector-option",
+        form="NAME.key=value",
+        option_types=selector_option_types,
+    )
+    return distinct(
+        replace(one, options={**one.options, **own}, folder=here if ":" in one.name else None)
+        for one, own in zip(recipes, options, strict=True)
+    )
 
-    names: tuple[str, ...]
-    weights: dict[str, str]
-    options: dict[str, dict[str, Any]]
 
-    @classmethod
-    def from_request(cls, request: Request) -> RequestedSelectors:
-        """Parse the weights and options of a request. Raises UsageError if one belongs to no selector of it."""
-        names = tuple(dict.fromkeys(request.selectors))
-        if any(":" in name for name in names) and (here := str(Path.cwd())) not in sys.path:
-            sys.path.append(here)  # options are checked against the signature of the user's own class
-        options = parse_named_options(
-            request.selector_options,
-            names,
-            flag="--selector-option",
-            form="NAME.key=value",
-            option_types=selector_option_types,
-        )
-        return cls(names, parse_weights(request.weights, names), options)
+def check_selectors(recipes: Iterable[SelectorRecipe], *tags: str) -> None:
+    """Raise UsageError for an unknown name or tag; weights that are missing may exist for another domain."""
+    for recipe in recipes:
+        with contextlib.suppress(InputError):
+            replace(recipe, tags=tags).spec()
 
-    def check_names(self, *tags: str) -> None:
-        """Raise UsageError for an unknown name or tag; weights that are missing may exist for another domain."""
-        for name in self.names:
-            with contextlib.suppress(InputError):
-                self.recipe(name, tags).spec()
 
-    def recipe(self, name: str, tags: Sequence[str]) -> SelectorRecipe:
-        """Recipe of a selector. Unless weights were given, it uses the bundled ones of the first tag that has any."""
-        return SelectorRecipe(
-            name=name,
-            weights=self.weights.get(name),
-            tags=tuple(tags),
-            options=self.options.get(name, {}),
-            folder=str(Path.cwd()) if ":" in name else None,
-        )
+def task_recipes(request: Request, notice: Callable[[str], None]) -> list[TaskRecipe]:
+    """Recipes of the tasks of a request, with its options; equal ones once.
+
+    Args:
+        request: names and options.
+        notice: called with a line about each option that some of the tasks do not have.
+
+    Raises:
+        UsageError: there is no task, or an option belongs to none or is written in another form.
+    """
+    given = [TaskRecipe(name=one) if isinstance(one, str) else one for one in request.tasks]
+    if not given:
+        raise UsageError(NO_TASK)
+    return TaskArguments(distinct(given), notice).from_request(request)
+
+
+def equipped(recipe: TaskRecipe, device: str, batch_size: int) -> TaskRecipe:
+    """The recipe with the resources of its model, if it has one; neither changes results by more than rounding."""
+    known = option_names(recipe.name)
+    resources = {name: value for name, value in (("device", device), ("batch_size", batch_size)) if name in known}
+    return replace(recipe, arguments={**resources, **recipe.arguments})
 
 
 def weights_tags(task: Task) -> tuple[str, ...]:
@@ -155,55 +189,66 @@ class TaskArguments:
     """Arguments of `create_task` for each task of a run.
 
     Args:
-        tasks: names of the tasks.
+        recipes: the tasks.
         notice: called with a line about each option that some of the tasks do not have.
     """
 
-    def __init__(self, tasks: Sequence[str], notice: Callable[[str], None]) -> None:
-        self._tasks, self._notice = tasks, notice
-        self._known = {name: frozenset(option_names(name)) for name in tasks}
-        self._arguments: dict[str, dict[str, Any]] = {name: {} for name in tasks}
+    def __init__(self, recipes: Sequence[TaskRecipe], notice: Callable[[str], None]) -> None:
+        self._recipes, self._notice = recipes, notice
+        self._names = names_of(recipes)
+        self._known = [frozenset(option_names(recipe.name)) for recipe in recipes]
+        self._arguments: list[dict[str, Any]] = [{} for _ in recipes]
 
-    def from_request(self, request: Request) -> dict[str, dict[str, Any]]:
-        """Task -> arguments. Raises UsageError for options that no task has, or that are written in another form."""
+    def from_request(self, request: Request) -> list[TaskRecipe]:
+        """The recipes with the options of a request.
+
+        Raises:
+            UsageError: an option that no task has, or that is written in another form.
+        """
+        for option, value in request.defaults.items():
+            if value is not None:
+                self._share(option, [value] * len(self._recipes), option)
+        for arguments, recipe in zip(self._arguments, self._recipes, strict=True):
+            arguments.update(recipe.arguments)
         for option, value in request.shared.items():
             if value is not None:
-                self._share(option, dict.fromkeys(self._tasks, value), f"--{option.replace('_', '-')}")
+                self._share(option, [value] * len(self._recipes), f"--{option.replace('_', '-')}")
         for text in request.data:
             name, equals, folder = text.partition("=")
-            if equals and name in self._tasks:
-                self._arguments[name]["data"] = folder
+            own = [name in (recipe.name, recipe.label) for recipe in self._recipes]
+            if equals and any(own):
+                for arguments in itertools.compress(self._arguments, own):
+                    arguments["data"] = folder
             else:
-                self._share("data", dict.fromkeys(self._tasks, text), "--data")
+                self._share("data", [text] * len(self._recipes), "--data")
         for text in request.task_options:
             self._add_option(text)
-        for name in self._tasks:
-            for option, value in (("device", request.device), ("batch_size", request.batch_size)):
-                if option in self._known[name]:
-                    self._arguments[name].setdefault(option, value)
-        return self._arguments
+        return distinct(
+            replace(recipe, arguments=arguments)
+            for recipe, arguments in zip(self._recipes, self._arguments, strict=True)
+        )
 
     def _add_option(self, text: str) -> None:
         """Add "TASK.key=value", or "key=value" to every task with such an option."""
         key, equals, value = text.partition("=")
         if "." in key:
             named = parse_named_options(
-                [text], self._tasks, flag="--task-option", form="TASK.key=value", option_types=option_types
+                [text], self._recipes, flag="--task-option", form="TASK.key=value", option_types=option_types
             )
-            for name, options in named.items():
-                self._arguments[name].update(options)
+            for arguments, own in zip(self._arguments, named, strict=True):
+                arguments.update(own)
         elif not equals or not key:
             raise UsageError(f"--task-option {text}: write TASK.key=value or key=value")
         else:
-            values = {name: parse_option(value, option_types(name).get(key, Any)) for name in self._tasks}
+            values = [parse_option(value, option_types(one.name).get(key, Any)) for one in self._recipes]
             self._share(key, values, f"--task-option {key}")
 
-    def _share(self, option: str, values: Mapping[str, Any], flag: str) -> None:
+    def _share(self, option: str, values: Sequence[Any], flag: str) -> None:
         """Set an option of every task that has it to the task's own value."""
-        having = [name for name in self._tasks if option in self._known[name]]
-        if not having:
-            raise UsageError(f"{flag}: none of the tasks in this run has such an option ({', '.join(self._tasks)})")
-        if lacking := [name for name in self._tasks if name not in having]:
-            self._notice(f"{flag} does not apply to {', '.join(lacking)}")
-        for name in having:
-            self._arguments[name][option] = values[name]
+        having = [option in known for known in self._known]
+        if not any(having):
+            raise UsageError(f"{flag}: none of the tasks in this run has such an option ({', '.join(self._names)})")
+        if lacking := [recipe.name for recipe, has in zip(self._recipes, having, strict=True) if not has]:
+            self._notice(f"{flag} does not apply to {', '.join(dict.fromkeys(lacking))}")
+        for arguments, value in itertools.compress(zip(self._arguments, values, strict=True), having):
+            arguments[option] = value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,10 +12,11 @@ import torch
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.evaluation.plan import SEED_LIMIT, SelectorEntry, TaskEntry
 from ltrp_bench.harness.evaluation.request import (
-    RequestedSelectors,
     announce_assumptions,
     build_selector,
+    check_selectors,
     resolve_request,
+    selector_recipes,
 )
 from ltrp_bench.harness.evaluation.scorer import Scorer, check_ranks_all_objects
 from ltrp_bench.harness.visualization.images import DisplayImage
@@ -52,9 +53,9 @@ def build_selectors(request: Request, notice: Callable[[str], None]) -> list[Sel
     Raises:
         UsageError, InputError: as `resolve_request`.
     """
-    requested = RequestedSelectors.from_request(request)
-    requested.check_names(FILES_DOMAIN)
-    entries = [build_selector(requested.recipe(name, (FILES_DOMAIN,))) for name in requested.names]
+    recipes = selector_recipes(request)
+    check_selectors(recipes, FILES_DOMAIN)
+    entries = [build_selector(replace(recipe, tags=(FILES_DOMAIN,))) for recipe in recipes]
     announce_assumptions(entries, notice)
     return entries
 

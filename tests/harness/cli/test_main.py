@@ -17,8 +17,8 @@ from ltrp_bench.harness.cli.main import package_version
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("run",), 2, "Missing option '--selector'"),
-        (("run", "--selector", "plain"), 2, "Missing option '--task'"),
+        (("run",), 2, "give at least one --selector; `ltrp-bench list selectors` shows them"),
+        (("run", "--selector", "plain"), 2, "give at least one --task; `ltrp-bench list tasks` shows them"),
         (("nonsense",), 2, "No such command 'nonsense'"),
         ((*BASIC, "--nonsense"), 2, "No such option"),
         ((*BASIC, "--keep-ratio", "1.5"), 2, "keep ratio 1.5 is not in (0, 1]"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ltrp_bench.harness.cli.option_groups import GROUPS, check_names
+from ltrp_bench.harness.cli.option_groups import check_names
+from ltrp_bench.harness.evaluation.recipes import GROUPS
 from ltrp_bench.selectors import registry as selectors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks import registry as tasks

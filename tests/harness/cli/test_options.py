@@ -13,7 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from ltrp_bench.harness.cli.main import app, run_command
-from ltrp_bench.harness.cli.options import Overrides, options_command
+from ltrp_bench.harness.cli.options import Given, Overrides, options_command
 from ltrp_bench.selectors.errors import UsageError
 
 FLAGS = Path(__file__).with_name("flags.txt")
@@ -187,6 +187,43 @@ def test_defaults_may_depend_on_what_the_command_finds(arguments: str, expected:
     assert made == [expected]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settable:
+    out: Path = field(default=Path("runs"), metadata={"help": "Folder."})
+    seed: tuple[int, ...] = field(default=(0,), metadata={"help": "Seeds."})
+    full: bool = field(default=True, metadata={"help": "Full."})
+    mode: Literal["a", "b"] = field(default="a", metadata={"help": "Mode."})
+    count: int = field(default=3, metadata={"help": "Count.", "min": 0})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written", "built"),
+    [
+        ("", {}, Settable(count=5, seed=(7,))),
+        (
+            "--out ~/x --seed 1 --seed 2 --no-full --mode b --count 0",
+            {"out": Path("~/x"), "seed": (1, 2), "full": False, "mode": "b", "count": 0},
+            Settable(out=Path("/there/x"), seed=(1, 2), full=False, mode="b", count=0),
+        ),
+    ],
+)
+def test_what_is_given_stays_as_written_and_a_file_says_the_rest(
+    monkeypatch: pytest.MonkeyPatch, arguments: str, written: dict[str, Any], built: Settable
+) -> None:
+    monkeypatch.setenv("HOME", "/there")
+    made: list[Given[Settable]] = []
+    toy = typer.Typer()
+
+    @options_command(toy, "toy")
+    def command(settable: Given[Settable]) -> None:
+        made.append(settable)
+
+    assert CliRunner().invoke(toy, arguments.split()).exit_code == 0
+    assert made[0].values == written and made[0].build(count=5, seed=(7,)) == built
+    text = CliRunner().invoke(toy, ["--help"]).stdout
+    assert all(f"[default: ({one})]" in text for one in ("runs", "0", "full", "a", "3"))
+
+
 def test_a_parameter_may_be_named_like_one_of_its_options() -> None:
     made = []
     toy = typer.Typer()
@@ -217,6 +254,8 @@ def option_lines(command: Any, path: str = "") -> Iterator[str]:
     for option in command.params:
         flags = " / ".join([*option.opts, *option.secondary_opts])
         default = option.default() if callable(option.default) else option.default
+        if isinstance(shown := getattr(option, "show_default", None), str):
+            default = shown  # of an option that a file may set
         parts = [path, flags, "required" if option.required else f"default={plain(default)}"]
         parts += ["repeat"] if option.multiple else []
         parts += [f"nargs={option.nargs}"] if option.nargs != 1 else []

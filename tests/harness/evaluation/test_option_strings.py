@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ltrp_bench.harness.evaluation.option_strings import parse_named_options, parse_weights
+from ltrp_bench.harness.evaluation.recipes import TaskRecipe
 from ltrp_bench.selectors.errors import UsageError
+
+
+def named(*names: str) -> list[TaskRecipe]:
+    return [TaskRecipe(name=name) for name in names]
 
 
 def test_weights_need_a_name_among_several_selectors() -> None:
@@ -14,29 +19,36 @@ def test_weights_need_a_name_among_several_selectors() -> None:
     assert parse_weights(["b=x.pt"], ["a"]) == {"a": "b=x.pt"}  # a file's name may hold "="
     with pytest.raises(UsageError, match=r"--weights x.pt: which selector is it for\? write NAME=FILE \(a, b\)"):
         parse_weights(["x.pt"], ["a", "b"])
+    assert parse_weights(["ours=x.pt", "a=y.pt"], ["a"], ["ours"]) == {"ours": "x.pt", "a": "y.pt"}
 
 
 def test_named_options() -> None:
     given = ["a.x=1", "timm:vit.b.y=text", "a.z=[0.5]", "a.x=2"]
-    options = parse_named_options(given, ["a", "timm:vit.b"], flag="--o", form="NAME.key=value")
-    assert options == {"a": {"x": 2, "z": [0.5]}, "timm:vit.b": {"y": "text"}}
+    options = parse_named_options(given, named("a", "timm:vit.b"), flag="--o", form="NAME.key=value")
+    assert options == [{"x": 2, "z": [0.5]}, {"y": "text"}]
+
+
+def test_a_name_stands_for_all_of_it_and_a_label_for_one() -> None:
+    owners = [TaskRecipe(name="a"), TaskRecipe(name="a", label="ours")]
+    options = parse_named_options(["a.x=1", "ours.y=2"], owners, flag="--o", form="NAME.key=value")
+    assert options == [{"x": 1}, {"x": 1, "y": 2}]
 
 
 def test_values_are_parsed_by_the_type_of_their_option() -> None:
     types = {"a": {"x": str, "y": float}, "b": {}}
     options = parse_named_options(
-        ["a.x=2017", "a.y=2017", "b.x=2017"], ["a", "b"], flag="--o", form="NAME.key=value", option_types=types.get
+        ["a.x=2017", "a.y=2017", "b.x=2017"], named("a", "b"), flag="--o", form="NAME.key=value", option_types=types.get
     )
-    assert options == {"a": {"x": "2017", "y": 2017}, "b": {"x": 2017}}
+    assert options == [{"x": "2017", "y": 2017}, {"x": 2017}]
 
 
 @pytest.mark.parametrize("text", ["a.x", "x=1", "a.=1", "=1"])
 def test_named_options_of_another_form(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_named_options([text], ["a"], flag="--o", form="NAME.key=value")
+        parse_named_options([text], named("a"), flag="--o", form="NAME.key=value")
     assert str(caught.value) == f"--o {text}: write NAME.key=value"
 
 
 def test_options_of_something_that_does_not_run() -> None:
     with pytest.raises(UsageError, match=r"--o b.x=1: 'b' is not in this run \(a, c\)"):
-        parse_named_options(["b.x=1"], ["a", "c"], flag="--o", form="NAME.key=value")
+        parse_named_options(["b.x=1"], named("a", "c"), flag="--o", form="NAME.key=value")

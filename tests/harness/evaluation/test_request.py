@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 import toy_bench as toy
 
 from ltrp_bench.harness.evaluation.options import Request
+from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe
 from ltrp_bench.harness.evaluation.request import (
-    RequestedSelectors,
-    TaskArguments,
     announce_assumptions,
     build_selector,
+    equipped,
     resolve_request,
+    selector_recipes,
+    task_recipes,
     weights_tags,
 )
 from ltrp_bench.selectors.controls import RandomControl
@@ -26,7 +29,8 @@ SHAPES = ("shapes-coverage", "shapes-det")
 
 def _arguments(notices: list[str] | None = None, **options: Any) -> dict[str, dict[str, Any]]:
     request = Request(selectors=("random",), tasks=SHAPES, **options)
-    return TaskArguments(SHAPES, ([] if notices is None else notices).append).from_request(request)
+    recipes = task_recipes(request, ([] if notices is None else notices).append)
+    return {one.name: dict(equipped(one, request.device, 1).arguments) for one in recipes}
 
 
 def test_every_task_is_paired_with_every_selector_once() -> None:
@@ -89,8 +93,35 @@ def test_options_of_one_task() -> None:
 def test_a_folder_for_one_task_or_for_all() -> None:
     tasks = ("coco-coverage", "coco-det")
     request = Request(selectors=("random",), tasks=tasks, data=("all", "coco-det=one"))
-    found = TaskArguments(tasks, pytest.fail).from_request(request)
-    assert {name: arguments["data"] for name, arguments in found.items()} == {"coco-coverage": "all", "coco-det": "one"}
+    found = task_recipes(request, pytest.fail)
+    assert {one.name: one.arguments["data"] for one in found} == {"coco-coverage": "all", "coco-det": "one"}
+
+
+def test_one_task_and_selector_several_times() -> None:
+    """Options of a name reach all entries of it, those of a label one; what flags give wins over recipes."""
+    request = Request(
+        selectors=(SelectorRecipe(name="random", options={"patch_size": 4}), "random", SelectorRecipe(name="random")),
+        tasks=(
+            TaskRecipe(name="shapes-coverage", arguments={"fold": 1, "limit": 9}, label="other fold"),
+            TaskRecipe(name="shapes-coverage"),
+        ),
+        defaults={"limit": 5, "narrow_as": "unseen"},
+        shared={"limit": 2},
+        task_options=("other fold.images=7", "shapes-coverage.seed=3"),
+    )
+    assert selector_recipes(request) == [
+        SelectorRecipe(name="random", options={"patch_size": 4}),
+        SelectorRecipe(name="random"),
+    ]
+    common = {"limit": 2, "narrow_as": "unseen", "seed": 3}
+    assert task_recipes(request, pytest.fail) == [
+        TaskRecipe(name="shapes-coverage", arguments={**common, "fold": 1, "images": 7}, label="other fold"),
+        TaskRecipe(name="shapes-coverage", arguments=common),
+    ]
+    pairs = resolve_request(request, pytest.fail)
+    assert [(one.selector.patch_size, task.task.split.label_set) for one, task in pairs] == [
+        *((4, "shapes-seen/1"), (8, "shapes-seen/1"), (4, "shapes-seen/0"), (8, "shapes-seen/0"))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +172,6 @@ def test_an_edit_of_the_users_own_selector_changes_its_identity(
     for module, text in (("own_a", code), ("own_b", code + "# edited\n")):
         (tmp_path / f"{module}.py").write_text(text)
         name = f"{module}:Mine"
-        chosen = RequestedSelectors.from_request(Request(selectors=(name,), tasks=()))
-        identities.append(build_selector(chosen.recipe(name, ("photos",))).info.identity.value)
+        (recipe,) = selector_recipes(Request(selectors=(name,), tasks=()))
+        identities.append(build_selector(replace(recipe, tags=("photos",))).info.identity.value)
     assert len(identities[0]["source"]) == 64 and identities[0]["source"] != identities[1]["source"]
