@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.data.base import DataNotes
 from ltrp_bench.tasks.data.files.finder import FileFinder
-from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES, list_files, list_folders
+from ltrp_bench.tasks.data.files.listing import IMAGE_SUFFIXES, is_hidden, list_files, list_folders
 from ltrp_bench.tasks.data.files.text import printable, read_lines
 from ltrp_bench.tasks.data.files.tree import FileTree
 
@@ -193,10 +193,11 @@ class AnnotatedImages:
 
     @cached_property
     def _by_stem(self) -> dict[str, Path]:
+        found: list[Path] = []
         for suffixes in (self.suffixes[:1], self.suffixes):
-            found = list_files(self.annotations, suffixes) or list_files(self.annotations, suffixes, recursive=True)
-            if found:
-                break
+            if flat := list_files(self.annotations, suffixes):
+                return {path.stem: path for path in flat}
+            found = found or list_files(self.annotations, suffixes, recursive=True)
         return {path.relative_to(self.annotations).with_suffix("").as_posix(): path for path in found}
 
     @cached_property
@@ -243,10 +244,16 @@ def image_folder(root: Path, subset: str) -> Path:
     found = FileTree(root).folder(*(f"{top}{name}" for name in names for top in ("", "ILSVRC/Data/CLS-LOC/")))
     if found is not None:
         return found
-    others = [path.name for path in list_folders(root)]
-    if others and all(name.lower() in _SUBSETS for name in others):
+    others = []
+    for path in root.iterdir():
+        if path.name.lower() in _SUBSETS:
+            others.append(path.name)
+        elif not is_hidden(path.name) and path.is_dir():
+            return root
+    if others:
         raise UsageError(
-            f"no subset {subset!r} in {root}: there are {', '.join(others)}; choose by --task-option subset=NAME"
+            f"no subset {subset!r} in {root}: there are {', '.join(sorted(others))}; choose by --task-option "
+            "subset=NAME"
         )
     return root
 

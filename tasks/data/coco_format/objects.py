@@ -198,11 +198,14 @@ def _area(entry: Mapping[str, Any]) -> float | None:
 
 def _is_corners(box: Any, extent: tuple[float, float, float, float]) -> bool:
     """True if a box is [left, top, right, bottom] of an extent, and not its [left, top, width, height]."""
+    try:
+        if abs(box[2] - extent[2]) > 1:
+            return False  # the usual case, at no cost
+    except (TypeError, LookupError):
+        pass  # text, or no box
     if not isinstance(box, list) or len(box) != 4:
         return False
     try:
-        if type(box[2]) in (int, float) and abs(box[2] - extent[2]) > 1:
-            return False  # the usual case, at no cost
         own = [read_number(v) for v in box]
     except ValueError:
         return False

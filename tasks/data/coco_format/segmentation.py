@@ -13,6 +13,9 @@ from ltrp_bench.tasks.data.values import read_integer, read_number, shown
 OUTLINE_SLACK: Final = 10.0
 """Pixels that an outline may reach beyond its image: some of COCO's were drawn so by hand. Rasterizing clips them."""
 
+_NUMBERS: Final = frozenset({int, float})
+_TOO_LARGE: Final = 1e100
+
 Box = tuple[float, float, float, float]
 
 
@@ -69,7 +72,7 @@ def clip_box(box: Box, height: int, width: int) -> Box:
 
 def _read_polygons(value: list[Any], height: int, width: int) -> Segmentation:
     polygons, clipped, dropped = [], None, None
-    extent = (float("inf"), float("inf"), float("-inf"), float("-inf"))
+    extents: list[tuple[float, float, float, float]] = []
     # Some exporters write the one polygon of an object without the list around it.
     for polygon in value if any(isinstance(part, (list, dict)) and not _is_point(part) for part in value) else [value]:
         try:
@@ -79,8 +82,13 @@ def _read_polygons(value: list[Any], height: int, width: int) -> Segmentation:
             continue
         xs, ys = points[::2], points[1::2]
         left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
-        extent = min(extent[0], left), min(extent[1], top), max(extent[2], right), max(extent[3], bottom)
-        if min(left, top) < -OUTLINE_SLACK or right > width + OUTLINE_SLACK or bottom > height + OUTLINE_SLACK:
+        extents.append((left, top, right, bottom))
+        if (
+            left < -OUTLINE_SLACK
+            or top < -OUTLINE_SLACK
+            or right > width + OUTLINE_SLACK
+            or bottom > height + OUTLINE_SLACK
+        ):
             clipped = clipped or (
                 f"a polygon from ({left:.6g}, {top:.6g}) to ({right:.6g}, {bottom:.6g}), outside its "
                 f"{width}x{height} pixels"
@@ -90,6 +98,9 @@ def _read_polygons(value: list[Any], height: int, width: int) -> Segmentation:
             polygons.append(points)
     if not polygons:
         raise ValueError(f"has {dropped or clipped}")
+    extent = extents[0]
+    for other in extents[1:]:
+        extent = min(extent[0], other[0]), min(extent[1], other[1]), max(extent[2], other[2]), max(extent[3], other[3])
     return Segmentation(polygons, clipped, None if dropped is None else f"has {dropped}", extent)
 
 
@@ -97,18 +108,29 @@ def _is_point(part: Any) -> bool:
     return isinstance(part, list) and len(part) == 2 and not any(isinstance(v, (list, dict)) for v in part)
 
 
+def _are_coordinates(values: list[Any]) -> bool:
+    """True if all are finite numbers below 1e100; as fast as it can be, since data sets have millions of them."""
+    if not _NUMBERS.issuperset(map(type, values)):
+        return False
+    try:
+        total = sum(values)
+    except OverflowError:
+        return False
+    return total == total and min(values) > -_TOO_LARGE and max(values) < _TOO_LARGE  # NaN is not equal to itself
+
+
 def _read_polygon(polygon: Any) -> list[float]:
     if isinstance(polygon, list) and polygon and isinstance(polygon[0], list) and all(map(_is_point, polygon)):
         polygon = [v for point in polygon for v in point]  # [[x, y], ...]
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         raise ValueError("a polygon that is not a list of at least three x, y pairs")
-    if all(type(v) in (int, float) and abs(v) < 1e100 for v in polygon):
+    if _are_coordinates(polygon):
         return polygon
     try:
         points = [read_number(v) for v in polygon]
     except ValueError:
         points = [float("inf")]
-    if max(map(abs, points)) >= 1e100:
+    if max(map(abs, points)) >= _TOO_LARGE:
         raise ValueError("a polygon with a coordinate that is not a finite number")
     return points
 

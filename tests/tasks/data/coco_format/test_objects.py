@@ -241,3 +241,13 @@ def test_entries_left_out_are_counted_among_all_of_the_file(tmp_path: Path) -> N
     ]
     with pytest.raises(InputError, match=r"lists no categories that can be used: category number 1 must be an object"):
         CocoDataset(coco(tmp_path, categories=["cat"]))
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-1e200", "true", "null", '"x"', "1" + "0" * 320])
+def test_polygons_with_a_coordinate_that_is_no_number(tmp_path: Path, value: str) -> None:
+    root = coco(tmp_path, lambda e: e.update(segmentation=[[2.5, 2, 12, 2, 2, "here"]]))
+    text = (root / "ann.json").read_text()
+    (root / "ann.json").write_text(text.replace('"here"', value))
+    dataset = CocoDataset(root)
+    assert "has a polygon with a coordinate that is not a finite number" in lines(dataset)[0]
+    assert dataset.truth(0).objects[0].area == 100
