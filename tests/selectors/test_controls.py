@@ -28,7 +28,7 @@ CONTROLS = (FullControl, DownsampleControl, CenterControl, VarianceControl, Orac
 
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_the_side_of_a_patch(kind: type[Control]) -> None:
-    assert kind().patch_size == 16 and kind(8).patch_size == 8
+    assert kind().patch_size == 16 and kind(1).patch_size == 1
     with pytest.raises(UsageError, match=f"selector '{kind.name}'.*patch_size.* 0"):
         kind(0)
 
@@ -38,6 +38,12 @@ def test_scores_are_on_the_grid_of_the_context_or_of_the_images(kind: type[Contr
     images = torch.zeros(2, 3, 32, 48)
     assert kind(8).scores(images, BatchContext(("a", "b"), grid=(3, 5))).shape == (2, 3, 5)
     assert kind(8).scores(images, BatchContext(("a", "b"))).shape == kind(8).scores(images).shape == (2, 4, 6)
+
+
+@pytest.mark.parametrize("kind", CONTROLS)
+def test_scores_lie_where_the_images_lie(kind: type[Control]) -> None:
+    context = BatchContext(("a",), objects=torch.ones(1, 2, 2))
+    assert kind(8)._scores(torch.zeros(1, 3, 16, 16, device="meta"), context).device.type == "meta"
 
 
 @pytest.mark.parametrize("kind", [FullControl, DownsampleControl])
@@ -74,7 +80,7 @@ class TestCenter(SelectorContract):
     def test_nearness_by_hand(self) -> None:
         """Minus the squared distance; of 2 x 4 patches a step down is twice a step across, as on a square image."""
         assert centre_map((1, 3)).tolist() == [[-4, 0, -4]] and centre_map((2, 2)).tolist() == [[-2, -2], [-2, -2]]
-        assert centre_map((2, 4)).tolist() == [[-13, -5, -5, -13]] * 2
+        assert centre_map((2, 4)).tolist() == [[-13, -5, -5, -13]] * 2 and centre_map((2, 4)).dtype == np.int64
         assert CenterControl(8).scores(torch.zeros(2, 3, 16, 32)).tolist() == [[[-13, -5, -5, -13]] * 2] * 2
 
     def test_the_centre_is_kept_and_corners_are_not(self, selector: Selector) -> None:
