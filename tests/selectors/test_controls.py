@@ -29,7 +29,7 @@ CONTROLS = (FullControl, DownsampleControl, CenterControl, VarianceControl, Orac
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_the_side_of_a_patch(kind: type[Control]) -> None:
     assert kind().patch_size == 16 and kind(1).patch_size == 1
-    with pytest.raises(UsageError, match=f"selector '{kind.name}'.*patch_size.* 0"):
+    with pytest.raises(UsageError, match=f"^selector '{kind.name}': patch_size must be .* from 1 on, got 0$"):
         kind(0)
 
 

@@ -194,3 +194,14 @@ def test_rates_by_hand() -> None:
     assert tuple(run.summary(run.categories, with_sizes=True)) == (*METRICS, *SIZE_METRICS)
     assert [run.count(run.categories, size) for size in SIZES] == [2, 2, 1] and run.count(("dog",)) == 2
     assert run.average_precisions() is run.average_precisions(), "ranked once for all groups"
+
+
+def test_one_right_prediction_is_all_there_is() -> None:
+    run = MultiLabel(("cat",), np.array([[0.9]]), np.ones((1, 1), np.int8), np.zeros((1, 1), np.uint8))
+    assert set(run.summary(("cat",)).values()) == {(1.0, 1)}
+
+
+def test_ties_among_many_categories_go_to_the_first() -> None:
+    names = tuple(str(i) for i in range(200))
+    run = MultiLabel(names, np.full((1, 200), 0.5), np.ones((1, 200), np.int8), np.zeros((1, 200), np.uint8))
+    assert np.flatnonzero(run.predicted(3)[0]).tolist() == [0, 1, 2]

@@ -165,3 +165,22 @@ def test_groups_are_means_of_categories_whatever_else_is_evaluated() -> None:
             for n in group
         ]
         assert whole.metric(group) == pytest.approx(float(np.mean(alone)), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("found", "right"),
+    [
+        ((0, 0, 100, 1), True),
+        ((0, 0, 100, 0.5), True),  # an IoU of exactly 0.5
+        ((0, 0, 100, 0.4), False),
+        ((0, 5, 100, 1), False),  # below it
+        ((150, 0, 100, 1), False),  # beside it
+    ],
+)
+@pytest.mark.parametrize("upright", [False, True])
+def test_thin_boxes(found: tuple[float, ...], right: bool, upright: bool) -> None:
+    truth = (0.0, 0.0, 100.0, 1.0)
+    if upright:
+        truth, found = (0.0, 0.0, 1.0, 100.0), (found[1], found[0], found[3], found[2])
+    image = ImageAnnotations("a", 200, 200, [ObjectAnnotation("cat", truth, 100.0)])
+    assert evaluate_voc([image], {"a": [row("cat", 0.9, *found)]}, ["cat"]).metric() == float(right)
