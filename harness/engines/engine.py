@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from ltrp_bench.harness.engines.work_order import can_be_ordered
 from ltrp_bench.harness.evaluation.execution.serial_executor import SerialExecutor
 from ltrp_bench.harness.evaluation.execution.span_work import Executor, SpanBatch, SpanResult, SpanWork
 from ltrp_bench.harness.evaluation.options import SweepOptions
+from ltrp_bench.results.statistics.forks import usable_cores
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.errors import UsageError
 
@@ -146,8 +146,7 @@ def job_devices(device: str, jobs: int | None, threads: int) -> list[str]:
     if device != "cpu":
         return [device] * (jobs or 1)
     if jobs is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        jobs = max(1, min(cores // threads, _fitting_processes()))
+        jobs = max(1, min(usable_cores() // threads, _fitting_processes()))
     return ["cpu"] * jobs
 
 

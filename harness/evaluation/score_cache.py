@@ -109,4 +109,4 @@ class ScoreCache:
             "cost": np.array([cost.ms, cost.gflops]),
             "machine": np.frombuffer(cost.machine.encode(), dtype=np.uint8),
         }
-        self._store.write(self.path(ids, grids), save(tensors))
+        self._store.write(self.path(ids, grids), save(tensors), sync=False)

@@ -158,7 +158,7 @@ def build_leaderboard(
         records = _with_folds(records, notice)
     replicates = Replicates(store, options.resamples)
     if options.intervals:
-        _resample(progress(records), len(records), replicates, options, notice)
+        _resample(records, replicates, options, notice, progress)
     rows: list[TableRow] = []
     for metric in sorted({name for record in records for name in _metrics(record, options)}):
         own = [record for record in records if metric in _metrics(record, options)]
@@ -203,17 +203,22 @@ def _with_folds(records: Sequence[CellRecord], notice: Notice) -> list[CellRecor
 
 
 def _resample(
-    records: Iterable[CellRecord], total: int, replicates: Replicates, options: LeaderboardOptions, notice: Notice
+    records: Sequence[CellRecord],
+    replicates: Replicates,
+    options: LeaderboardOptions,
+    notice: Notice,
+    progress: Progress,
 ) -> None:
     """Fill the cache of estimates, and count the cells that cannot be resampled."""
-    without = 0
-    for record in records:
-        shown = _metrics(record, options)
-        without += bool(shown) and all(replicates.of(record, name) is None for name in shown)
-    if without:
+    wanted = [(record, name) for record in records for name in _metrics(record, options)]
+    filled = replicates.fill(wanted)
+    for _ in progress([record for record, _ in wanted]):
+        next(filled)
+    shown = [[replicates.of(record, name) for name in _metrics(record, options)] for record in records]
+    if without := sum(bool(own) and all(one is None for one in own) for own in shown):
         notice(
-            f"{without} of {total} cells have no resampling summary, so no intervals; start their runs again to add it "
-            "(nothing is measured again)"
+            f"{without} of {len(records)} cells have no resampling summary, so no intervals; start their runs again to "
+            "add it (nothing is measured again)"
         )
 
 

@@ -17,13 +17,15 @@ from ltrp_bench.results.schema.record import ResultsError
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def atomic_write(path: Path, data: bytes, temporary: Path | None = None) -> None:
+def atomic_write(path: Path, data: bytes, temporary: Path | None = None, *, sync: bool = True) -> None:
     """Write a file atomically: readers see the old or the new content, also if the process is killed.
 
     Args:
         path: the file; an existing one is replaced. Its folder is made if needed.
         data: content.
         temporary: folder of the unfinished file, on the same disk; by default the folder of `path`.
+        sync: False does not wait for the disk. If the machine itself fails, the file may then be damaged: for what is
+            checked when it is read, and can be made again.
 
     Raises:
         ResultsError: the disk is full or read-only, or the folder cannot be written.
@@ -36,7 +38,8 @@ def atomic_write(path: Path, data: bytes, temporary: Path | None = None) -> None
         with unfinished.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

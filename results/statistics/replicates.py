@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from ltrp_bench.results.schema.damage import damaged, read_npz
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, digest
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES, Draws, Estimate
+from ltrp_bench.results.statistics.forks import map_forked
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.results.summaries.base import ResamplingSummary
 
@@ -62,6 +63,17 @@ class Replicates:
             self._estimates[key] = self._estimate(record, metric)
         return self._estimates[key]
 
+    def fill(self, wanted: Sequence[tuple[CellRecord, str]]) -> Iterator[CellRecord]:
+        """Estimate metrics of many cells, on all cores where that is worth it; yields the record of each pair.
+
+        Args:
+            wanted: records and names of metrics, as for `of`.
+        """
+        results = map_forked(lambda pair: self.of(*pair), wanted)
+        for (record, metric), found in zip(wanted, results, strict=True):
+            self._estimates[record.fingerprint, metric] = found
+            yield record
+
     def _estimate(self, record: CellRecord, metric: str) -> Groups | None:
         path = self._store.summary_path(record.fingerprint)
         if not path.exists():
@@ -78,7 +90,7 @@ class Replicates:
         if summary is None or metric not in summary.metrics:
             return None
         out = estimates(summary, [metric], self._draws_of(record.task.name, summary.images))[metric]
-        self._store.write(cached, _bytes(out, about))
+        self._store.write(cached, _bytes(out, about), sync=False)
         return out
 
     def _draws_of(self, task: str, images: Sequence[str]) -> Draws:

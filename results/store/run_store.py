@@ -91,9 +91,13 @@ class RunStore:
         """File of a cell's provenance."""
         return self.root / "provenance" / f"{fingerprint}.json"
 
-    def write(self, path: Path, data: bytes) -> None:
-        """Write a file of the run folder atomically. Raises ResultsError if the disk is full or cannot be written."""
-        atomic_write(path, data, self.tmp)
+    def write(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+        """Write a file of the run folder atomically; `sync` as in `atomic_write`.
+
+        Raises:
+            ResultsError: the disk is full, or the folder cannot be written.
+        """
+        atomic_write(path, data, self.tmp, sync=sync)
 
     # -- finished cells
 
@@ -239,7 +243,7 @@ class RunStore:
             skipped: image id -> reason why the image was skipped.
         """
         data = to_chunk(cells, schema, {"skipped": list(skipped.items())})
-        self.write(self.chunk_path(group, *span), data)
+        self.write(self.chunk_path(group, *span), data, sync=False)
 
     def read_chunk(
         self, group: str, span: tuple[int, int], wanted: Collection[str] | None = None

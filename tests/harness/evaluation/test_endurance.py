@@ -92,11 +92,11 @@ def test_a_full_disk_at_each_kind_of_write(
 ) -> None:
     write, refused = RunStore.write, []
 
-    def full(self: RunStore, path: Path, data: bytes) -> None:
+    def full(self: RunStore, path: Path, data: bytes, *, sync: bool = True) -> None:
         if path.relative_to(tmp_path).parts[0] == folder:
             refused.append(path)
             raise disk_error(path, OSError(errno.ENOSPC, "No space left on device"))
-        write(self, path, data)
+        write(self, path, data, sync=sync)
 
     with monkeypatch.context() as patch:
         patch.setattr(RunStore, "write", full)

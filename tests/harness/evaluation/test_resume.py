@@ -101,7 +101,7 @@ def test_a_full_disk_keeps_finished_cells(
     def fsync(_: int) -> None:
         nonlocal written
         written += 1
-        if written > 60:
+        if written > 24:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -103,10 +103,10 @@ def test_a_kill_while_a_cell_is_measured_again_leaves_it_unfinished(
     selectors = [toy.NetSelector()]
     toy.sweep(tmp_path, groups=toy.toy_groups(toy.ToyTask(bad=[5]), selectors), skip_bad_images=True)
 
-    def kill(self: RunStore, path: Path, data: bytes) -> None:
+    def kill(self: RunStore, path: Path, data: bytes, *, sync: bool = True) -> None:
         if path.parent.name == "provenance":
             raise KeyboardInterrupt
-        write(self, path, data)
+        write(self, path, data, sync=sync)
 
     write = RunStore.write
     monkeypatch.setattr(RunStore, "write", kill)
