@@ -83,6 +83,7 @@ class ClassAttentionSelector(Selector):
             std=std,
             ema=ema,
             published=trained.kind == "self",
+            remedy=OPTIONS_OR_BESIDE,
         )
         self.model = backbone.model
         check_layout(self.model, self.name)

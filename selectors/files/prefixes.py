@@ -17,14 +17,23 @@ from torch import Tensor
 _INNER: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """Words of wrappers that may stand before any part of a model."""
 
+_COUNTERS: Final = ("n_averaged", "steps")
+"""Counters beside a module that torch or mmengine averages."""
+
 _AVERAGES: Final = ("ema", "teacher", "target", "swa", "averaged")
 _SECOND_AVERAGES: Final = ("momentum", "k", "m")
 """Parts of words for moving averages; those of contrastive learning come after the encoders that are trained."""
 
 
 def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict without the words of wrappers in its keys, and without a "module." before all of them."""
+    """State dict without the words of wrappers in its keys, and without a "module." before all of them.
+
+    Averages that torch and mmengine wrap so have a counter beside the module, which is left out.
+    """
     found = {_without_inner(key): value for key, value in state.items()}
+    wrapped = {key: value for key, value in found.items() if key not in _COUNTERS}
+    if len(wrapped) < len(found) and wrapped and all(key.startswith("module.") for key in wrapped):
+        found = wrapped
     while found and all(key.startswith("module.") for key in found):
         found = strip_prefix(found, "module.")
     return found

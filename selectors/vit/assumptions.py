@@ -16,6 +16,7 @@ from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.vit.vit_files import ViTFile
 
 BESIDE: Final = "put its config.json beside it"
+MODEL_OR_BESIDE: Final = f"give {{options}} or model=TIMM_NAME, or {BESIDE}"
 OPTIONS_OR_BESIDE: Final = f"give {{options}} or {BESIDE}"
 
 
@@ -78,7 +79,7 @@ def assumptions_of(
     heads: int | None,
     also: Mapping[str, str] | None = None,
     *,
-    remedy: str = f"give {{options}} or model=TIMM_NAME, or {BESIDE}",
+    remedy: str = MODEL_OR_BESIDE,
 ) -> list[str]:
     """One line about what was assumed of a file, and one if its tensors look like those of a model of texts.
 

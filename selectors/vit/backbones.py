@@ -22,7 +22,7 @@ from ltrp_bench.selectors.base import Channels, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import builds_from_config, load_into, looks_like, mismatch, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
-from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
+from ltrp_bench.selectors.vit.assumptions import MODEL_OR_BESIDE, assumptions_of, normalization_of
 from ltrp_bench.selectors.vit.stem import ConvStem, stem_patch_size
 from ltrp_bench.selectors.vit.supervision import supervision_of, unlabelled
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
@@ -80,6 +80,7 @@ def load_backbone(
     std: Sequence[float] | None = None,
     published: bool = False,
     ema: bool | None = None,
+    remedy: str = MODEL_OR_BESIDE,
 ) -> Backbone:
     """Load a ViT.
 
@@ -100,6 +101,7 @@ def load_backbone(
             `config.json` beside it or of timm's name.
         published: True if what no file says is known of published weights, so that nothing is assumed.
         ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
+        remedy: see `assumptions_of`.
 
     Raises:
         InputError: a missing, corrupt or foreign file; the message names its keys and what it looks like.
@@ -117,7 +119,7 @@ def load_backbone(
     values = normalization_of(file, mean, std, named=model is not None)
     size, patch = found.patch_embed.img_size, found.patch_embed.patch_size
     count = int(cast(Any, found.blocks[0]).attn.num_heads)
-    assumed = [] if published else assumptions_of(file, values, None if heads else count)
+    assumed = [] if published else assumptions_of(file, values, None if heads else count, remedy=remedy)
     readings: dict[str, Any] = {}
     if assumed or file.sidecar is not None:
         readings = {"mean": list(values.mean), "std": list(values.std), "heads": count}

@@ -46,6 +46,9 @@ def test_words_of_wrappers_come_off_anywhere() -> None:
     assert list(without_wrappers(dict.fromkeys(keys, ZERO))) == ["a", "b.c", "d.e"]
     assert list(without_wrappers({"module.a": ZERO, "b": ZERO})) == ["module.a", "b"]
     assert list(without_wrappers({"_orig_mod.module.a": ZERO})) == ["a"]
+    for counter in ("n_averaged", "steps"):
+        assert list(without_wrappers({counter: ZERO, "module.module.a": ZERO})) == ["a"]
+        assert list(without_wrappers({counter: ZERO, "a": ZERO})) == [counter, "a"]
 
 
 @pytest.mark.parametrize("wrapper", ["model", "state_dict", "teacher", "ema", "target_encoder", "student"])

@@ -206,7 +206,9 @@ def test_clip_gives_equal_features_and_counts_as_captions(
     assert str(found.supervision) == "captions" and found.mean == pytest.approx((0.4815, 0.4578, 0.4082), abs=1e-4)
     assert "CLIP's mean (0.481455, 0.457827, 0.408211)" in found.assumptions[1]
     for selector, options in (("dino", {}), ("moco", {}), ("evit", {"stages": [1]})):
-        assert str(create_selector(selector, path, **options).supervision) == "captions"
+        made = create_selector(selector, path, **options)
+        assert str(made.supervision) == "captions"
+        assert ("model=TIMM_NAME" in " ".join(made.assumptions)) == (selector == "evit")  # the others lack that option
     with pytest.raises(InputError, match="Grad-CAM needs a classifier, but the outputs of .* are an embedding"):
         create_selector("gradcam", path)
 
