@@ -204,7 +204,8 @@ def test_recall_looks_at_1_10_and_100_detections_of_an_image() -> None:
     assert run.count() == 105
 
 
-def test_thresholds_and_groups_by_hand() -> None:
+@pytest.mark.filterwarnings("error:Mean of empty slice")
+def test_thresholds_and_groups_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     """A cat is found at an IoU of 0.6, a dog exactly, a crowd of cows by nobody."""
     objects = [
         ObjectAnnotation("cat", (0, 0, 100, 100), 10_000.0),
@@ -226,6 +227,7 @@ def test_thresholds_and_groups_by_hand() -> None:
         (1, 1): [[pytest.approx(0.6)]],
         (1, 2): [[pytest.approx(1.0)]],
     }
+    assert capsys.readouterr().out == "", "the evaluator is silent"
 
 
 def test_masks_by_hand() -> None:
