@@ -65,7 +65,7 @@ def build_coverage(spec: TaskSpec, data: Data, options: CoverageOptions) -> Cove
         return CoverageTask(spec.name, dataset, split, grid=grid, narrow_as=options.narrow_as)
     folder = open_clear_masks(spec.dataset, data)
     split = load_split(folder.split if options.split is None else options.split)
-    segments = MaskRegionDataset(folder, limit=data.limit, exif=data.exif)
+    segments = MaskRegionDataset(folder, limit=data.images_in_use, exif=data.exif)
     things = frozenset(load_split("imagenet1k_coco80").states) if spec.dataset == "stuff" else frozenset()
     return SegmentCoverageTask(spec.name, segments, split, grid=grid, narrow_as=options.narrow_as, things=things)
 
@@ -79,7 +79,7 @@ def build_classification(
 
     dataset: SingleLabelDataset
     if isinstance(data, ShapesData):
-        dataset = ShapesSingleLabelDataset(data.images, seed=data.seed, limit=data.limit)
+        dataset = ShapesSingleLabelDataset(data.images, seed=data.seed, limit=data.images_in_use)
         weights, config = _weights_or_shipped("classifier", options), SHAPES_CLASSIFIER
     else:
         # A split that lists numbers is for classes of one's own.
@@ -166,13 +166,13 @@ def build_segmentation(spec: TaskSpec, data: Data, options: SegmentationOptions)
     dataset: SemanticDataset
     if isinstance(data, ShapesData):
         runner = _plain_segmentor(_weights_or_shipped("segmentor", options), SHAPES_SEGMENTOR, options)
-        dataset = ShapesSemanticDataset(data.images, seed=data.seed, limit=data.limit)
+        dataset = ShapesSemanticDataset(data.images, seed=data.seed, limit=data.images_in_use)
         split = split_of(spec, data, options)
     else:
         folder = open_clear_masks(spec.dataset, data)
         # VOC's benchmark counts background, value 0, as a class; the others do not.
         background = 0 if spec.dataset == "voc" else None
-        dataset = MaskSemanticDataset(folder, limit=data.limit, background=background, exif=data.exif)
+        dataset = MaskSemanticDataset(folder, limit=data.images_in_use, background=background, exif=data.exif)
         runner = _segmentor(dataset, options)
         split = load_split(folder.split if options.split is None else options.split)
     return SegmentationTask(spec.name, dataset, split, runner, narrow_as=options.narrow_as)

@@ -58,10 +58,10 @@ def split_of(spec: TaskSpec, data: DataOptions, options: TaskOptions) -> Categor
 def open_objects(data: DataOptions) -> ObjectDataset:
     """Images with objects: `shapes`, a devkit of VOC, or a data set in COCO's format."""
     if isinstance(data, ShapesData):
-        return ShapesDataset(data.images, seed=data.seed, limit=data.limit)
+        return ShapesDataset(data.images, seed=data.seed, limit=data.images_in_use)
     assert isinstance(data, AnnotatedData)
     given: dict[str, Any] = {"annotations": data.annotations, "images": data.images}
-    given |= {"limit": data.limit, "strict": data.strict, "exif": data.exif}
+    given |= {"limit": data.images_in_use, "strict": data.strict, "exif": data.exif}
     if isinstance(data, VocData):
         return VocDataset(data.data, data.subset, zero_based=data.zero_based, **given)
     return CocoDataset(data.data, data.subset, **given)
@@ -76,7 +76,7 @@ def open_labelled(data: ImageNetData, *, imagenet_indices: bool = False) -> Sing
         classes=data.classes,
         imagenet_indices=imagenet_indices,
         exif=data.exif,
-        limit=data.limit,
+        limit=data.images_in_use,
         strict=data.strict,
     )
 
@@ -84,7 +84,7 @@ def open_labelled(data: ImageNetData, *, imagenet_indices: bool = False) -> Sing
 def open_nuswide(data: DataOptions) -> NusWideDataset:
     """Images of NUS-WIDE."""
     assert isinstance(data, FolderData)
-    return NusWideDataset(data.data, data.subset, exif=data.exif, limit=data.limit, strict=data.strict)
+    return NusWideDataset(data.data, data.subset, exif=data.exif, limit=data.images_in_use, strict=data.strict)
 
 
 def open_masks(dataset: str, data: DataOptions) -> MaskFolder:

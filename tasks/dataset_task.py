@@ -27,11 +27,15 @@ class DatasetTask(Task, Generic[D]):
         categories: names that the split must list; all of the data set's by default.
         narrow_as: group of the "narrow" categories.
 
+    Attributes:
+        limit_seed: seed of the draw, if the images are a random subset of the data set.
+
     Raises:
         InputError: if the split does not list a category.
     """
 
     split: CategorySplit
+    limit_seed: int | None = None
 
     def __init__(
         self,
@@ -56,7 +60,9 @@ class DatasetTask(Task, Generic[D]):
 
     def identity(self) -> dict[str, Any]:
         """Data revision, number of images, split, and what the task adds, such as model, patch size and grid."""
-        return dict(self._identity)
+        if self.limit_seed is None:
+            return dict(self._identity)
+        return {**self._identity, "limit_seed": self.limit_seed}
 
     def omissions(self, records: Mapping[str, list[Row]]) -> list[Omission]:
         """What the data set changed and left out."""

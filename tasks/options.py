@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.base import ReductionMode
+from ltrp_bench.tasks.data.base import Limit, RandomLimit
 from ltrp_bench.tasks.data.files.orientation import Exif
 from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS
 from ltrp_bench.tasks.metrics.voc import Rule
@@ -23,6 +25,17 @@ class DataOptions:
 
     limit: int | None = None
     """Use at most this many images, the first ones."""
+    limit_seed: int | None = None
+    """Draw the images of the limit at random with this seed: the same ones for all tasks on the data."""
+
+    @property
+    def images_in_use(self) -> Limit:
+        """Limit of the images. Raises UsageError for a seed without a limit."""
+        if self.limit_seed is None:
+            return self.limit
+        if self.limit is None:
+            raise UsageError("limit_seed draws some of the images: give limit as well, their number")
+        return RandomLimit(self.limit, self.limit_seed)
 
 
 @dataclass(frozen=True, kw_only=True)

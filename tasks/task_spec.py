@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
-from typing import Any, Final, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from ltrp_bench.selectors.option_checks import check_name, check_value
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.options import DataOptions, ShapesData, TaskOptions
+
+if TYPE_CHECKING:
+    from ltrp_bench.tasks.dataset_task import DatasetTask
 
 NO_SPLIT: Final = "no bundled split for its categories"
 """Note on a task without a default split."""
@@ -27,7 +30,7 @@ class Family:
 
     name: str
     options: type[TaskOptions]
-    build: Callable[[TaskSpec, Any, Any], Task]
+    build: Callable[[TaskSpec, Any, Any], DatasetTask[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,10 @@ class TaskSpec:
         given = options if data is None else {"data": data, **options}
         self._check(given)
         values = {**self.option_defaults, **given, **self.fixed}
-        return self.family.build(self, _make(self.data, values), _make(self.family.options, values))
+        used: DataOptions = _make(self.data, values)
+        task = self.family.build(self, used, _make(self.family.options, values))
+        task.limit_seed = used.limit_seed
+        return task
 
     @cached_property
     def option_defaults(self) -> dict[str, Any]:

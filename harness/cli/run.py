@@ -72,6 +72,12 @@ class TaskOptions:
         },
     )
     limit: int | None = field(default=None, metadata={"help": "Number of images per task; all by default.", "min": 1})
+    limit_seed: int | None = field(
+        default=None,
+        metadata={
+            "help": "Draw the images of --limit at random with this seed, the same ones for all tasks on the data."
+        },
+    )
     task_option: tuple[str, ...] = field(
         default=(), metadata={"help": "Option of a task; repeat for several.", "metavar": "[TASK.]key=value"}
     )
@@ -166,7 +172,7 @@ def run(
         grid.values.get("selector", ()), grid.values.get("task", ()), selectors.values.get("weights", ())
     )
     models.build().check_files()
-    shared = {name: tasks.values.get(name) for name in ("limit", "narrow_as", "split", "strict")}
+    shared = {name: tasks.values.get(name) for name in ("limit", "limit_seed", "narrow_as", "split", "strict")}
     request = Request(
         selectors=chosen_selectors,
         tasks=chosen_tasks,

@@ -6,15 +6,18 @@ end; both are stored with the results, and neither is part of the revision.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from ltrp_bench.selectors.errors import UsageError
+
+T = TypeVar("T")
 
 Domain = Literal["shapes", "photos"]
 
@@ -152,8 +155,47 @@ class ImageDataset(ABC):
         """[H, W, 3] uint8 RGB; InputError if the file is missing or corrupt."""
 
 
-def check_limit(limit: int | None) -> int | None:
-    """Returns `limit`; UsageError unless it is None or at least 1."""
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit must be at least 1, got {limit}")
-    return limit
+@dataclass(frozen=True)
+class RandomLimit:
+    """A random subset of the images.
+
+    It depends on the seed and the ids alone: not on the order in which images are found, nor on the task. A smaller
+    subset of the same seed lies within a larger one. Leading zeros of a number make no difference: COCO's masks are
+    named 000000000139 where its JSON has 139.
+
+    Attributes:
+        count: maximum number of images.
+        seed: seed of the draw.
+    """
+
+    count: int
+    seed: int
+
+
+Limit = int | RandomLimit | None
+"""Maximum number of images, the first ones; or a random subset; or all."""
+
+
+def limited(items: Sequence[T], limit: Limit, id_of: Callable[[T], str] = str) -> Sequence[T]:
+    """The items that a limit leaves, in their order.
+
+    Args:
+        items: one for each image.
+        limit: which ones.
+        id_of: id of an item's image; for random subsets.
+
+    Raises:
+        UsageError: a limit below 1.
+    """
+    count = limit.count if isinstance(limit, RandomLimit) else limit
+    if count is not None and count < 1:
+        raise UsageError(f"limit must be at least 1, got {count}")
+    if not isinstance(limit, RandomLimit):
+        return items[:count]
+
+    def draw(number: int) -> bytes:
+        image_id = id_of(items[number])
+        key = str(int(image_id)) if image_id.isdecimal() else image_id
+        return hashlib.sha256(f"{limit.seed}/{key}".encode()).digest()
+
+    return [items[number] for number in sorted(sorted(range(len(items)), key=draw)[:count])]

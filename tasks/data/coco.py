@@ -9,7 +9,7 @@ import numpy as np
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
-from ltrp_bench.tasks.data.base import Omission, check_limit
+from ltrp_bench.tasks.data.base import Limit, Omission, limited
 from ltrp_bench.tasks.data.coco_format.entries import CocoImage
 from ltrp_bench.tasks.data.coco_format.folder import CocoFolder
 from ltrp_bench.tasks.data.files.orientation import Exif, decide
@@ -22,7 +22,7 @@ class CocoDataset(ObjectDataset):
     Args:
         data: its folder or JSON file, see `CocoFolder`; None if `annotations` names the file.
         subset, annotations, images, strict: see `CocoFolder`.
-        limit: maximum number of images; the first ones are used.
+        limit: which images are used, see `base.Limit`.
         exif: what to do about an EXIF orientation that the annotated size does not decide.
 
     Raises:
@@ -36,7 +36,7 @@ class CocoDataset(ObjectDataset):
         data: str | Path | None,
         subset: str = "val2017",
         *,
-        limit: int | None = None,
+        limit: Limit = None,
         annotations: str | Path | None = None,
         images: str | Path | None = None,
         strict: bool = False,
@@ -47,7 +47,7 @@ class CocoDataset(ObjectDataset):
         self.folder = CocoFolder(
             "." if data is None else data, subset, annotations=annotations, images=images, strict=strict
         )
-        self._images = self.folder.images[: check_limit(limit)]
+        self._images = limited(self.folder.images, limit, lambda image: str(image.id))
         self.categories = tuple(self.folder.categories.values())
         self._orientations = decide(
             ((self.folder.files[image.file_name], partial(_size, image)) for image in self._images), exif

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 from ltrp_bench.selectors.errors import InputError
-from ltrp_bench.tasks.data.base import DataNotes
+from ltrp_bench.tasks.data.base import DataNotes, Limit
 from ltrp_bench.tasks.data.class_order import class_name, ordered_classes
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.files.listing import (
@@ -52,7 +52,7 @@ class ImageNetDataset(LabelledImageDataset):
         data: its folder, see the top of this file.
         subset: name of the folder with the images.
         labels: file that maps the images of a flat folder to classes; found by itself if it has a usual name.
-        limit: maximum number of images; the first ones are used.
+        limit: which images are used, see `base.Limit`.
         upright: apply EXIF orientations.
         strict: True to refuse a map with a line that cannot be used, or without an image.
 
@@ -70,7 +70,7 @@ class ImageNetDataset(LabelledImageDataset):
         subset: str = "val",
         labels: str | Path | None = None,
         *,
-        limit: int | None = None,
+        limit: Limit = None,
         upright: bool = False,
         strict: bool = False,
     ) -> None:
@@ -137,11 +137,11 @@ class NumberedImageNetDataset(LabelledImageDataset):
 
     Args:
         classes: name -> path of the class folders.
-        limit: maximum number of images; the first ones are used.
+        limit: which images are used, see `base.Limit`.
         upright: apply EXIF orientations.
     """
 
-    def __init__(self, classes: Mapping[str, Path], *, limit: int | None = None, upright: bool = False) -> None:
+    def __init__(self, classes: Mapping[str, Path], *, limit: Limit = None, upright: bool = False) -> None:
         notes = DataNotes()
         notes.assume(
             "class folders 0 to 999 are taken as indices of ImageNet-1K's sorted wnids, as ImageNet-V2 has them"
@@ -157,7 +157,7 @@ class ImageFolderDataset(LabelledImageDataset):
         data: DIR with DIR/SUBSET/CLASS/ or DIR/CLASS/.
         subset: name of the folder with the class folders.
         classes: file that lists the class folders in the order of the labels.
-        limit: maximum number of images; the first ones are used.
+        limit: which images are used, see `base.Limit`.
         upright: apply EXIF orientations.
 
     Raises:
@@ -171,7 +171,7 @@ class ImageFolderDataset(LabelledImageDataset):
         subset: str = "val",
         classes: str | Path | None = None,
         *,
-        limit: int | None = None,
+        limit: Limit = None,
         upright: bool = False,
     ) -> None:
         root = data_folder(data, "class folders with images")
@@ -205,7 +205,7 @@ def find_labelled(
     classes: str | Path | None = None,
     imagenet_indices: bool = False,
     exif: Exif = "auto",
-    limit: int | None = None,
+    limit: Limit = None,
     strict: bool = False,
 ) -> SingleLabelDataset:
     """Returns ImageNet-1K if `data` looks like it, else a folder of class folders.

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.data.base import check_limit
+from ltrp_bench.tasks.data.base import Limit, limited
 from ltrp_bench.tasks.data.decoding import read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
 from ltrp_bench.tasks.data.files.orientation import Exif
@@ -48,7 +48,7 @@ class NusWideDataset(MultiLabelDataset):
     Args:
         data: its folder, see the top of this file.
         subset: "train" or "test".
-        limit: maximum number of images; the first ones are used.
+        limit: which images are used, see `base.Limit`.
         exif: "apply" to apply EXIF orientations, which are ignored else.
         strict: True to refuse a list that names an image twice.
 
@@ -64,7 +64,7 @@ class NusWideDataset(MultiLabelDataset):
         data: str | Path | None,
         subset: str = "test",
         *,
-        limit: int | None = None,
+        limit: Limit = None,
         exif: Exif = "auto",
         strict: bool = False,
     ) -> None:
@@ -82,7 +82,7 @@ class NusWideDataset(MultiLabelDataset):
             raise InputError(f"{listed} lists no images")
         labels = _read_labels(root, self.categories, part, len(ids))
         places = {image_id: i for i, image_id in reversed(list(enumerate(ids)))}  # the first of equal ones
-        order = [places[image_id] for image_id in sorted(places)][: check_limit(limit)]
+        order = [places[image_id] for image_id in limited(sorted(places), limit)]
         super().__init__([ids[i] for i in order])
         for i, image_id in enumerate(ids if len(places) < len(ids) else ()):
             if places[image_id] != i:

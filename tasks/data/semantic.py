@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from ltrp_bench.tasks.data.annotations import IGNORE_INDEX
-from ltrp_bench.tasks.data.base import ImageDataset, Omission
+from ltrp_bench.tasks.data.base import ImageDataset, Limit, Omission
 from ltrp_bench.tasks.data.class_masks.folders import MaskFolder
 from ltrp_bench.tasks.data.class_masks.regions import MaskRegionDataset
 from ltrp_bench.tasks.data.files.orientation import Exif
@@ -55,13 +55,13 @@ class MaskSemanticDataset(SemanticDataset):
 
     Args:
         folder: found by a function of `class_masks.layouts`.
-        limit: maximum number of images; the first ones are used.
+        limit: which images are used, see `base.Limit`.
         background: mask value of background, if the benchmark counts it as a class (VOC: 0).
         exif: as for `MaskRegionDataset`.
     """
 
     def __init__(
-        self, folder: MaskFolder, *, limit: int | None = None, background: int | None = None, exif: Exif = "auto"
+        self, folder: MaskFolder, *, limit: Limit = None, background: int | None = None, exif: Exif = "auto"
     ) -> None:
         self._masks = MaskRegionDataset(folder, limit=limit, exif=exif)
         listed = dict(folder.names) if background is None else {background: BACKGROUND, **folder.names}

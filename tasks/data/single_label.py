@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ltrp_bench.tasks.data.base import DataNotes, ImageDataset, check_limit
+from ltrp_bench.tasks.data.base import DataNotes, ImageDataset, Limit, limited
 from ltrp_bench.tasks.data.decoding import read_rgb, revision_tag
 
 
@@ -34,7 +34,7 @@ class LabelledImageDataset(SingleLabelDataset):
     Args:
         images: id -> file and index of its class.
         categories: readable names in the order of the labels.
-        limit: maximum number of images; the first ones in the order of their ids are used.
+        limit: which images are used, in the order of their ids; see `base.Limit`.
         upright: apply EXIF orientations.
         notes: what was assumed and left out.
     """
@@ -46,11 +46,11 @@ class LabelledImageDataset(SingleLabelDataset):
         images: Mapping[str, tuple[Path, int]],
         categories: Sequence[str],
         *,
-        limit: int | None = None,
+        limit: Limit = None,
         upright: bool = False,
         notes: DataNotes | None = None,
     ) -> None:
-        super().__init__(sorted(images)[: check_limit(limit)])
+        super().__init__(limited(sorted(images), limit))
         if notes is not None:
             self.notes, self.assumptions = notes, tuple(notes.assumptions)
         self.categories, self._upright = tuple(categories), upright

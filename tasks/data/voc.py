@@ -22,7 +22,7 @@ from PIL import Image
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, box_rle
-from ltrp_bench.tasks.data.base import DataNotes, Omission, check_limit
+from ltrp_bench.tasks.data.base import DataNotes, Limit, Omission, limited
 from ltrp_bench.tasks.data.class_lists import VOC_NAMES
 from ltrp_bench.tasks.data.decoding import open_image, read_rgb, revision_tag
 from ltrp_bench.tasks.data.files.finder import FileFinder
@@ -61,7 +61,7 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         data: folder with JPEGImages/ and Annotations/, or one with VOC2012/ or VOC2007/ that has them, directly or
             below VOCdevkit/.
         subset: the images listed in ImageSets/Main/SUBSET.txt; without ImageSets/Main/ all annotated images are taken.
-        limit: maximum number of images; the first ones are used.
+        limit: which images are used, see `base.Limit`.
         annotations, images: folders of the XML files and of the images, where they are not to be searched for.
         strict: True to refuse what must be left out or clipped.
         zero_based: True for corners of boxes that are edges of pixels counted from 0.
@@ -82,7 +82,7 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         data: str | Path | None,
         subset: str = "val",
         *,
-        limit: int | None = None,
+        limit: Limit = None,
         annotations: str | Path | None = None,
         images: str | Path | None = None,
         strict: bool = False,
@@ -102,7 +102,7 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
             notes=notes,
         )
         names = sorted(listed.stems(subset))
-        stems = names[: check_limit(limit)]
+        stems = limited(names, limit, printable)
         finder, by_name = FileFinder(files.images, by_stem=True), FileFinder(files.images)
         found = finder.match(stems)
         digest = hashlib.sha256()

@@ -21,6 +21,7 @@ from ltrp_bench.tasks.catalog import (
     shapes_seg,
     voc_det,
 )
+from ltrp_bench.tasks.data.base import RandomLimit, limited
 from ltrp_bench.tasks.task_spec import TaskSpec
 
 
@@ -30,7 +31,7 @@ from ltrp_bench.tasks.task_spec import TaskSpec
         (
             coco_det,
             {"pach": 8},
-            "task 'coco-det' has no option 'pach'; its options: limit, data, subset, exif, strict, ",
+            "task 'coco-det' has no option 'pach'; its options: limit, limit_seed, data, subset, exif, strict, ",
         ),
         (shapes_det, {"patch": 8}, "has no option 'patch'"),
         (shapes_seg, {"model": "x"}, "has no option 'model'"),
@@ -78,3 +79,20 @@ def test_specs_are_complete() -> None:
     for name, spec in CATALOG.items():
         assert name == spec.name and "\n" not in spec.summary and spec.summary.endswith(".")
         assert spec.fixed.keys().isdisjoint(spec.option_defaults)
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOG if name.startswith("shapes-")])
+def test_a_random_subset_is_the_same_for_all_tasks_and_part_of_the_identity(name: str) -> None:
+    weights = {} if name == "shapes-coverage" else {"random_weights": 0}
+    first, drawn = (CATALOG[name](limit=5, **weights, **seed) for seed in ({}, {"limit_seed": 2}))
+    ids = [drawn.image_id(index) for index in range(5)]
+    assert ids == list(limited([f"{number:06d}" for number in range(1000)], RandomLimit(5, 2)))
+    assert "limit_seed" not in first.identity() and drawn.identity() == {**first.identity(), "limit_seed": 2}
+    # The images are those of their ids.
+    whole = CATALOG[name](**weights)
+    assert (drawn.load(4).image == whole.load(int(ids[4])).image).all() and int(ids[4]) > 4
+
+
+def test_a_seed_needs_a_limit() -> None:
+    with pytest.raises(UsageError, match="limit_seed draws some of the images: give limit as well"):
+        CATALOG["shapes-coverage"](limit_seed=2)

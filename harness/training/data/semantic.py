@@ -120,4 +120,4 @@ def semantic_files(
     dataset, kind, usual, background = FORMATS[form]
     options = file_options(kind, files.task_option, data=data, subset=subset or usual, strict=files.strict)
     folder = open_masks(dataset, options)
-    return MaskSemanticDataset(folder, limit=options.limit, background=background, exif=options.exif)
+    return MaskSemanticDataset(folder, limit=options.images_in_use, background=background, exif=options.exif)

@@ -12,7 +12,7 @@ from pycocotools import mask as rle_tools
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.tasks.data.annotations import ImageAnnotations, ObjectAnnotation
-from ltrp_bench.tasks.data.base import check_limit
+from ltrp_bench.tasks.data.base import Limit, limited
 from ltrp_bench.tasks.data.class_masks.folders import MaskFolder
 from ltrp_bench.tasks.data.class_masks.numbering import VOID
 from ltrp_bench.tasks.data.decoding import open_image, read_mask, read_rgb, revision_tag
@@ -31,7 +31,7 @@ class MaskRegionDataset(ObjectDataset):
 
     Args:
         folder: found by `find_stuff`, `find_voc`, `find_context` or `find_ade20k`.
-        limit: maximum number of images; the first ones are used.
+        limit: which images are used, see `base.Limit`.
         exif: what to do about an EXIF orientation that the size of the mask does not decide.
 
     Raises:
@@ -41,10 +41,10 @@ class MaskRegionDataset(ObjectDataset):
 
     domain = "photos"
 
-    def __init__(self, folder: MaskFolder, *, limit: int | None = None, exif: Exif = "auto") -> None:
+    def __init__(self, folder: MaskFolder, *, limit: Limit = None, exif: Exif = "auto") -> None:
         self.folder = folder
         self.categories = tuple(folder.names.values())
-        self._stems = folder.stems[: check_limit(limit)]
+        self._stems = limited(folder.stems, limit, printable)
         super().__init__([printable(stem) for stem in self._stems])
         self.notes = folder.notes
         finder = folder.finder or FileFinder(folder.images, by_stem=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ltrp_bench.tasks.data.base import Limit
 from ltrp_bench.tasks.data.semantic import BACKGROUND, SemanticDataset
 from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
 from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS
@@ -15,10 +16,10 @@ class ShapesSemanticDataset(SemanticDataset):
     Args:
         images: number of images.
         seed: seed of the images; training uses other ones.
-        limit: maximum number of images; the first ones are used.
+        limit: which images are used, see `base.Limit`.
     """
 
-    def __init__(self, images: int = 1000, *, seed: int = WORLD_SEEDS["test"], limit: int | None = None) -> None:
+    def __init__(self, images: int = 1000, *, seed: int = WORLD_SEEDS["test"], limit: Limit = None) -> None:
         self._scenes = ShapesDataset(images, seed=seed, limit=limit)
         super().__init__(self._scenes, (BACKGROUND, *self._scenes.categories))
 

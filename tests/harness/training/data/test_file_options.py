@@ -23,7 +23,7 @@ def test_options_are_those_of_the_data(tmp_path: Path) -> None:
     for text, message in (
         ("exif", "--task-option exif: write key=value"),
         ("exif=maybe", "exif must be one of auto, apply, ignore"),
-        ("masks=x", "this data set has no option 'masks'; its options: limit, subset, exif, labels, classes"),
+        ("masks=x", "this data set has no option 'masks'; its options: limit, limit_seed, subset, exif, labels, cl"),
     ):
         with pytest.raises(UsageError, match=message):
             file_options(ImageNetData, [text], data=tmp_path, subset="train")
