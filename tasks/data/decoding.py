@@ -288,7 +288,7 @@ def open_image(path: Path, kind: str, read: Callable[[Image.Image], T], listed_b
 _NATURES: Final[tuple[tuple[bytes, str], ...]] = (
     (rb"version https://git-lfs", "is a git-lfs pointer: fetch the image itself with git lfs pull"),
     (rb"<!doctype html|<html", "is a web page: download the image again"),
-    (rb"<svg|<\?xml[^>]*>\s*(<!.*?>\s*)*<svg", "is a drawing (SVG): convert it to PNG"),
+    (rb"<svg|<\?xml[^>]*>\s*(<![^>]*>\s*)*<svg", "is a drawing (SVG): convert it to PNG"),
     (rb"<", "is XML, perhaps the error of a server: download the image again"),
     (rb"ii\*\0|mm\0\*", "is a TIFF of a kind that Pillow does not read: convert it to 8 bits a sample"),
     (rb".{4}ftyp(heic|heix|hevc|mif1|msf1)", "is of the format HEIC, which is not read: convert it to JPEG or PNG"),

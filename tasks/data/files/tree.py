@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import defaultdict
 from pathlib import Path
@@ -58,11 +59,12 @@ class FileTree:
         if folder not in self._listings:
             names: dict[str, list[str]] = defaultdict(list)
             if folder.is_dir():
-                for path in folder.iterdir():
-                    names[_folded(path.name)].append(path.name)
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        names[_folded(entry.name)].append(entry.name)
             self._listings[folder] = dict(names)
         return self._listings[folder]
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
