@@ -234,8 +234,9 @@ def _plain_segmentor(
         ema=options.ema,
         device=options.device,
     )
-    if (names := read_class_names(options.classes)) is not None:
-        found = replace(found, classes=names)
+    names = read_class_names(options.classes)
+    if names is not None and names != found.classes:
+        found = replace(found, classes=names, identity={**found.identity, "classes": list(names)})
     return PlainRunner(found, reduction=options.reduction or "drop", device=options.device)
 
 

@@ -193,7 +193,7 @@ def test_training_free_on_a_real_vit(shared_dir: Path) -> None:
 def test_foreign_files_are_one_line(tmp_path: Path) -> None:
     save_mae(tmp_path / "mae.safetensors", small_mae())
     torch.save({"model": {"conv1.weight": torch.zeros(1)}}, tmp_path / "resnet.pth")
-    (tmp_path / "empty.pth").write_bytes(b"nothing")
+    (tmp_path / "empty.pth").write_bytes(b"nothing\xff")
     cases = {"mae.safetensors": "looks like a MAE", "resnet.pth": "do not fit", "empty.pth": "corrupt"}
     for name, match in {**cases, "absent.pth": "not found"}.items():
         with pytest.raises(InputError, match=match) as caught:

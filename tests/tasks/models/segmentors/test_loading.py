@@ -43,3 +43,11 @@ def test_saved_weights_are_restored(tmp_path: Path) -> None:
     save_safetensors(tmp_path / "o.safetensors", build_segmentor(other).state_dict(), {"config": other})
     with pytest.raises(InputError, match="wrong model for this data set"):
         shapes_seg(images=1, model_weights=tmp_path / "o.safetensors")
+
+
+def test_other_names_of_the_outputs_are_another_task(tmp_path: Path) -> None:
+    """Results of one order must not stand for those of another."""
+    names = ["background", *SHAPES_SEGMENTOR["classes"][1:]]
+    plain, turned = shapes_seg(images=1, random_weights=0), shapes_seg(images=1, random_weights=0, classes=names[::-1])
+    assert shapes_seg(images=1, random_weights=0, classes=names).identity() == plain.identity()
+    assert turned.identity() != plain.identity()
