@@ -221,10 +221,12 @@ def _evaluate(
     from ltrp_bench.harness.evaluation.request import build_pairs, equipped, selector_recipes, task_recipes
     from ltrp_bench.harness.evaluation.sweep import run_sweep
     from ltrp_bench.harness.evaluation.whole_image import add_whole_images
-    from ltrp_bench.harness.sweeps.stored import store_sweep
+    from ltrp_bench.harness.sweeps.stored import store_labels, store_sweep
     from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
     from ltrp_bench.results.leaderboard.category_groups import GroupReader
     from ltrp_bench.results.leaderboard.exposure import with_exposure
+    from ltrp_bench.results.leaderboard.names import with_labels
+    from ltrp_bench.results.store.labels import read_labels
     from ltrp_bench.results.store.run_store import RunStore
     from ltrp_bench.tasks.splits import label_sets
 
@@ -243,7 +245,8 @@ def _evaluate(
         try:
             selectors, tasks = selector_recipes(request), task_recipes(request, progress.notice)
             ready = [equipped(task, options.device, options.effective_batch_size) for task in tasks]
-            groups = plan(build_pairs(selectors, ready, progress.notice), ratios, grid.seed, progress.notice)
+            pairs = build_pairs(selectors, ready, progress.notice)
+            groups = plan(pairs, ratios, grid.seed, progress.notice)
             if not groups:
                 raise UsageError("nothing to run: none of the selectors supports any of the tasks")
             for notice in exposure_notices(groups):
@@ -251,6 +254,7 @@ def _evaluate(
             if grid.full:
                 groups = add_whole_images(groups, store, progress.notice)
             resources = {"compute": asdict(compute), "workers": asdict(workers)}
+            store_labels(store, pairs)
             store_sweep(store, effective_tables(selectors, tasks, grid=asdict(grid), **resources, out=out))
             engine = EngineOptions(**asdict(workers))
             executor = create_executor(engine, store, options, progress.notice)
@@ -262,6 +266,7 @@ def _evaluate(
             raise typer.Exit(130) from None
     terminal = console()
     frame = with_exposure(aggregate_cells(records), records, GroupReader(store, label_sets))
+    frame = with_labels(frame, read_labels(store.root))
     terminal.print(results_table(frame, terminal.width))
     if line := _skipped_line(records, lambda record, image: skip_reason(store, record, image)):
         typer.echo(f"note: {line}", err=True)

@@ -36,6 +36,11 @@ class SelectorEntry:
     recipe: SelectorRecipe | None = None
 
     @property
+    def shown(self) -> str:
+        """Its label, or else its name."""
+        return self.name if self.recipe is None or self.recipe.label is None else self.recipe.label
+
+    @property
     def reduces_by_downsampling(self) -> bool:
         """True if the task shrinks the image instead of keeping patches."""
         return self.selector.reduces_by_downsampling
@@ -54,6 +59,11 @@ class TaskEntry:
     task: Task
     info: TaskInfo
     recipe: TaskRecipe | None = None
+
+    @property
+    def shown(self) -> str:
+        """Its label, or else its name."""
+        return self.info.name if self.recipe is None or self.recipe.label is None else self.recipe.label
 
     @property
     def images(self) -> int:
@@ -96,7 +106,7 @@ class CellGroup:
     @property
     def label(self) -> str:
         """Description for the user, such as "ltrp on shapes-det, seed 0"."""
-        return f"{self.selector.name} on {self.task.info.name}, seed {self.seed}"
+        return f"{self.selector.shown} on {self.task.shown}, seed {self.seed}"
 
 
 def selector_entry(

@@ -1,13 +1,19 @@
-"""The sweep of a run folder: `sweep.yaml` is that of the last run, `sweep.1.yaml` and on are earlier others."""
+"""What a run folder keeps of a sweep: the file, and labels.
+
+`sweep.yaml` is that of the last run; `sweep.1.yaml`, `sweep.2.yaml`, … are earlier ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry
 from ltrp_bench.harness.sweeps.document import dump
+from ltrp_bench.results.store.labels import Labels, add_labels
 from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.errors import UsageError
 
 FILE: Final = "sweep.yaml"
 
@@ -35,6 +41,29 @@ def store_sweep(store: RunStore, tables: Mapping[str, Any]) -> None:
         if not kept or kept[-1].read_bytes() != earlier:
             store.write(store.root / f"sweep.{len(kept) + 1}.yaml", earlier)
     store.write(path, data)
+
+
+def store_labels(store: RunStore, pairs: Iterable[tuple[SelectorEntry, TaskEntry]]) -> None:
+    """Add the labels of a sweep's selectors and tasks to its folder, for tables and figures.
+
+    Raises:
+        UsageError: two labels for what turns out to be the same selector or task.
+    """
+    found: dict[str, dict[str, str]] = {"selector": {}, "task": {}}
+    entries: list[tuple[str, SelectorEntry | TaskEntry]] = []
+    for selector, task in pairs:
+        entries += [("selector", selector), ("task", task)]
+    for kind, entry in entries:
+        if entry.recipe is None or entry.recipe.label is None:
+            continue
+        known = found[kind].setdefault(entry.info.identity.short, entry.recipe.label)
+        if known != entry.recipe.label:
+            raise UsageError(
+                f"{known!r} and {entry.recipe.label!r} are the same {kind}, {entry.info.name} with equal options: "
+                "leave one of them out"
+            )
+    if any(found.values()):
+        add_labels(store, Labels(found["selector"], found["task"]))
 
 
 def _numbered(root: Path) -> list[Path]:

@@ -29,6 +29,7 @@ from ltrp_bench.results.leaderboard.intervals import (
     add_statistics,
     control_notices,
 )
+from ltrp_bench.results.leaderboard.names import LABELS, add_labels
 from ltrp_bench.results.leaderboard.replicate_spread import REPLICATES, add_replicates
 from ltrp_bench.results.leaderboard.retention import RETENTION_COLUMNS, add_retention
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
@@ -36,6 +37,7 @@ from ltrp_bench.results.leaderboard.rows import TableRow, area_rows, rows_of
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES, Method
 from ltrp_bench.results.statistics.replicates import Replicates
+from ltrp_bench.results.store.labels import Labels, read_labels
 from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
 
 _HEAD: Final = (*LEADING[:3], "ratios", *LEADING[3:])
@@ -43,6 +45,7 @@ COLUMNS: Final = (
     *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE, CEILING, *BREAK_EVEN, *COST),
     *(name for name in ROW_COLUMNS if name not in LEADING),
     *REPLICATES,
+    *LABELS,
 )
 """Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
@@ -50,14 +53,18 @@ FOLD_TABLE_COLUMNS: Final = (
     *(*_HEAD, *INTERVALS, *ADJUSTED_COLUMNS, *RETENTION_COLUMNS, *RANKS, *EXPOSURE, CEILING),
     *(name for name in FOLD_COLUMNS if name not in (*LEADING, *ADJUSTED_COLUMNS)),
     *REPLICATES,
+    *LABELS,
 )
 """Columns of the crossover over folds."""
 
 PAIR_COLUMNS: Final = (
     *("task", "reduction", "metric", "ratios", "value", "first", "second"),
     *("difference", "low", "high", "p", "p_holm", "task_id", "first_id", "second_id"),
+    *("first_label", "second_label", "task_label"),
 )
 """Columns of the differences between selectors."""
+
+_ENDS: Final = ("first", "second")
 
 _SIZES: Final = re.compile(r"(_small|_medium|_large|s|m|l)")
 
@@ -175,10 +182,14 @@ def build_leaderboard(
         notice(line)
     add_retention(rows, options.method, roles, notice, count_exposed=options.count_exposed)
     add_replicates(rows, records, store)
+    stored = read_labels(store.root)
+    add_labels((row.values for row in rows), stored)
     if not options.folds:
         add_cost(rows, records, store.read_provenance)
         add_break_even(rows, roles)
-    return Leaderboard(_frame(rows, FOLD_TABLE_COLUMNS if options.folds else COLUMNS), _pairs_frame(pairs), roles)
+    return Leaderboard(
+        _frame(rows, FOLD_TABLE_COLUMNS if options.folds else COLUMNS), _pairs_frame(pairs, stored), roles
+    )
 
 
 def _check_metrics(records: Sequence[CellRecord], metrics: Sequence[str]) -> None:
@@ -238,17 +249,19 @@ def _frame(rows: Sequence[TableRow], columns: Sequence[str]) -> pd.DataFrame:
     return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
-def _pairs_frame(pairs: Sequence[RowDifference]) -> pd.DataFrame:
+def _pairs_frame(pairs: Sequence[RowDifference], stored: Labels) -> pd.DataFrame:
     rows = []
     for one in pairs:
         pair = one.difference
-        (first, first_id), (second, second_id) = (name.rsplit(" ", 1) for name in (pair.first, pair.second))
+        names, ids = zip(*(name.rsplit(" ", 1) for name in (pair.first, pair.second)), strict=True)
         rows.append(
             {
                 **one.table,
-                **{"value": one.value, "first": first, "second": second, "difference": pair.point},
+                **{"value": one.value, **dict(zip(_ENDS, names, strict=True)), "difference": pair.point},
                 **{"low": pair.low, "high": pair.high, "p": pair.p, "p_holm": pair.p_holm},
-                **{"first_id": first_id, "second_id": second_id},
+                **{f"{end}_id": key for end, key in zip(_ENDS, ids, strict=True)},
+                **{f"{end}_label": stored.selectors.get(key, "") for end, key in zip(_ENDS, ids, strict=True)},
+                **{"task_label": stored.tasks.get(str(one.table["task_id"]), "")},
             }
         )
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))

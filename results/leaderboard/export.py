@@ -123,7 +123,7 @@ def _tex(text: str) -> str:
 def _parts(frame: pd.DataFrame) -> list[_Part]:
     """Tables of the tasks, metrics and reductions."""
     keys = ["task", "task_id", "metric", "reduction"]
-    task_label = labels("task", frame[keys[:2]].to_dict("records"))
+    task_label = labels("task", frame.filter(["task", "task_id", "task_label"]).to_dict("records"))
     out = []
     for key, part in frame.groupby(keys, sort=True):
         _, _, metric, reduction = (str(value) for value in key)
@@ -190,10 +190,13 @@ def _difference_texts(row: Row, label: Callable[[Row], str]) -> dict[str, str]:
 
 
 def _selectors(row: Row) -> list[Row]:
-    """Row of a leaderboard; for a difference the names and ids of both of its selectors, in the same columns."""
+    """Row of a leaderboard; for a difference those of both of its selectors, in the same columns."""
     if "difference" not in row:
         return [row]
-    return [{"selector": row[end], "selector_id": row[f"{end}_id"]} for end in ("first", "second")]
+    return [
+        {"selector": row[end], "selector_id": row[f"{end}_id"], "selector_label": row.get(f"{end}_label")}
+        for end in ("first", "second")
+    ]
 
 
 def interval_text(row: Row, name: str, form: str = ".3f") -> str:

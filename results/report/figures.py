@@ -95,13 +95,20 @@ def select_rows(frame: pd.DataFrame, options: FigureOptions) -> pd.DataFrame:
     if not len(frame):
         raise ResultsError("the leaderboard has no rows to draw")
     for column, names in (("task", options.tasks), ("selector", options.selectors)):
-        known = sorted(set(frame[column]))
+        known = [{name, name.partition(".")[0], str(label)} for name, label in _names(frame, column)]
         for name in names:
-            if not any(value == name or value.partition(".")[0] == name for value in known):
-                raise ResultsError(f"no {column} {name!r} in the results; there are {', '.join(known)}")
+            if not any(name in own for own in known):
+                there = ", ".join(sorted(set(frame[column])))
+                raise ResultsError(f"no {column} {name!r} in the results; there are {there}")
         if names:
-            frame = frame[[value in names or value.partition(".")[0] in names for value in frame[column]]]
+            frame = frame[[not own.isdisjoint(names) for own in known]]
     return frame
+
+
+def _names(frame: pd.DataFrame, column: str) -> Iterator[tuple[str, object]]:
+    """Name and label of each row."""
+    labels_there = frame.get(f"{column}_label", frame[column])
+    return zip(frame[column], labels_there, strict=True)
 
 
 def plan_figures(

@@ -21,6 +21,7 @@ from ltrp_bench.results.leaderboard.table_notes import table_notes
 from ltrp_bench.results.report.style import legend_order, style_of
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.gallery import Gallery, agreement, read_gallery
+from ltrp_bench.results.store.labels import read_labels
 from ltrp_bench.results.store.run_store import RunStore
 
 _WHOLE: Final = ("retention_all", "retention_seen", "retention_unseen", "gap_from_whole")
@@ -72,12 +73,13 @@ def report_data(source: ReportSource) -> dict[str, Any]:
     for key in _task_keys(frame):
         own = [i for i, row in enumerate(rows) if (row["task"], row["task_id"], row["reduction"]) == key]
         part = [rows[i] for i in own]
-        tasks.append({**_task(source, key), **_table_texts(part)})
+        tasks.append({**_task(source, key), "label": part[0].get("task_label", ""), **_table_texts(part)})
         notes |= zip(own, note_places(part), strict=True)
     return {
         "columns": [*SHOWN, "note"],
         "rows": [[*(_json_value(row.get(name)) for name in SHOWN), notes[i]] for i, row in enumerate(rows)],
         "tasks": tasks,
+        "labels": dict(read_labels(source.store.root).selectors),
         "styles": {name: _style(name) for name in legend_order(frame["selector"], roles)},
         "cells": {r.short_fingerprint: _cell(source.store, r, shared) for r in source.records},
         "shared": list(shared),

@@ -79,7 +79,7 @@
       && (!$("f-ratio").value || row.ratios === $("f-ratio").value)
       && (!$("f-complete").checked || row.complete)
       && (!$("f-exposed").checked || row.note === null)
-      && (!text.length || text.some((part) => row.selector.toLowerCase().includes(part)))));
+      && (!text.length || text.some((part) => `${row.selector} ${shownSelector(row)}`.toLowerCase().includes(part)))));
     $("board").tBodies[0].replaceChildren(...shown.map((row) => element("tr",
       { class: row.complete ? "" : "incomplete", "data-row": row.id },
       ...columns.map((column) => {
@@ -88,7 +88,7 @@
         if (!row.complete && column.key === "all") inside.splice(0, inside.length, `incomplete: ${row.missing}`);
         else if (row.all === null && column.key === "all") inside.splice(0, inside.length, "nothing to measure");
         else if (linked.has(column.key) && !empty && row.fingerprints) {
-          const label = `${column.title} of ${row.selector} at keep ratio ${row.ratios}: show how it was measured`;
+          const label = `${column.title} of ${shownSelector(row)} at keep ratio ${row.ratios}: show how it was measured`;
           inside.splice(0, inside.length, element("a", { href: `#row-${row.id}`, title: label }, ...inside));
         }
         return element("td", { class: column.number ? "num" : "" }, ...inside,
@@ -205,9 +205,9 @@
   function categories() {
     const own = taskOf($("k-task").value)?.categories ?? [];
     const named = unique(own.map((one) => `${one.selector} ${one.selector_id}`));
-    const short = (key) => own.find((one) => `${one.selector} ${one.selector_id}` === key).selector;
-    const twice = (key) => named.filter((other) => short(other) === short(key)).length > 1;
-    fill($("k-selector"), named.map((key) => [key, twice(key) ? key : short(key)]));
+    const first = (key) => own.find((one) => `${one.selector} ${one.selector_id}` === key);
+    const shown = named.map((key) => shownSelector(first(key)));
+    fill($("k-selector"), named.map((key, i) => [key, withId(shown[i], first(key).selector_id, shown)]));
     const mine = own.filter((one) => `${one.selector} ${one.selector_id}` === $("k-selector").value);
     fill($("k-ratio"), mine.map((one) => [String(one.keep_ratio), String(one.keep_ratio)]));
     const found = mine.find((one) => String(one.keep_ratio) === $("k-ratio").value);
@@ -217,7 +217,7 @@
         element("td", {}, name), element("td", {}, group),
         element("td", { class: "num" }, element("a", { href: "#categories", onclick: (event) => {
           event.preventDefault();
-          details(`${found.selector} on ${name}`, [found.cell]);
+          details(`${shownSelector(found)} on ${name}`, [found.cell]);
         } }, fixed(number, 3))),
         element("td", {}, element("span", { class: "bar", style: `width:${Math.max(0, Math.min(1, number)) * 6}rem` })),
         element("td", { class: "num" }, element("small", {}, `n ${n}`)))))));
@@ -237,7 +237,8 @@
       $("a-note").textContent = "Fewer than two selectors have stored ranks of patches; start the run again to add them.";
       return;
     }
-    const shown = found.selectors.map((name, i) => withId(name, found.ids[i], found.selectors));
+    const named = found.selectors.map((name, i) => selectorName(name, found.ids[i]));
+    const shown = named.map((name, i) => withId(name, found.ids[i], named));
     $("matrix").replaceChildren(
       element("thead", {}, element("tr", {}, element("td"), ...shown.map((name) => element("th", { scope: "col" }, name)))),
       element("tbody", {}, ...found.matrix.map((line, i) => element("tr", {},
@@ -282,7 +283,8 @@
     const height = Math.round(width * one.height / one.width);
     const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper").trim();
     const keep = Number($("g-ratio").value);
-    const figures = [[null, "image"], ...own.selectors].map(([id, name]) => {
+    const named = own.selectors.map(([id, name]) => [id, selectorName(name, id)]);
+    const figures = [[null, "image"], ...named].map(([id, name]) => {
       const ranks = id === null ? null : one.ranks[id];
       if (id !== null && !ranks) return null;
       const total = ranks ? ranks.ranks.length : 0;
@@ -303,7 +305,7 @@
         });
       }
       return element("figure", {}, canvas, element("figcaption", {}, id === null ? name : swatch(name),
-        id === null ? null : withId(name, id, own.selectors.map((one) => one[1]))));
+        id === null ? null : withId(name, id, named.map((one) => one[1]))));
     });
     $("g-grid").replaceChildren(...figures.filter(Boolean));
   }

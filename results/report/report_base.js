@@ -36,9 +36,10 @@ const report = (() => {
   const unique = (values) => [...new Set(values)];
   const taskKey = (row) => `${row.task} ${row.task_id} ${row.reduction}`;
   const names = unique(data.tasks.map((t) => t.task));
+  const shownTask = (task) => task.label || task.task;
   function taskLabel(task) {
-    const same = data.tasks.filter((t) => t.task === task.task);
-    const parts = [task.task];
+    const same = data.tasks.filter((t) => shownTask(t) === shownTask(task));
+    const parts = [shownTask(task)];
     if (unique(same.map((t) => t.label_set)).length > 1) parts.push(task.label_set);
     if (unique(same.map((t) => t.reduction)).length > 1) parts.push(task.reduction);
     const label = parts.join(" · ");
@@ -82,9 +83,11 @@ const report = (() => {
     svg.append(line, marker);
     return svg;
   }
+  const selectorName = (name, id) => data.labels[id] || name;
+  const shownSelector = (row) => selectorName(row.selector, row.selector_id);
   function selectorLabel(row, all) {
-    const twins = unique(all.filter((r) => r.selector === row.selector && taskKey(r) === taskKey(row)).map((r) => r.selector_id));
-    return twins.length > 1 ? `${row.selector} ${row.selector_id}` : row.selector;
+    const twins = unique(all.filter((r) => shownSelector(r) === shownSelector(row) && taskKey(r) === taskKey(row)).map((r) => r.selector_id));
+    return twins.length > 1 ? `${shownSelector(row)} ${row.selector_id}` : shownSelector(row);
   }
 
   // -- unseen categories
@@ -140,7 +143,7 @@ const report = (() => {
     const missing = row.complete ? null : element("p", {}, `Incomplete: ${row.missing}`);
     const exposure = noteOf(row) === null ? null : element("p", {}, noteOf(row));
     const shorts = row.fingerprints.split(" ").filter(Boolean);
-    details(`${row.selector} on ${row.task}, keep ratio ${row.ratios}`, shorts, [missing, exposure, list].filter(Boolean));
+    details(`${shownSelector(row)} on ${shownTask(taskOf(taskKey(row)))}, keep ratio ${row.ratios}`, shorts, [missing, exposure, list].filter(Boolean));
   }
   function followHash() {
     const found = /^#row-(\d+)$/.exec(location.hash);

@@ -1,9 +1,9 @@
 """Export and import of results as one zip archive.
 
 The archive has the files of a run folder that make up results (records, rows, resampling summaries, provenance, images
-and ranks of the gallery), and `manifest.json` with the SHA-256 of each of them. An import is all or nothing: the
-checksums, each record's own checksum and fingerprint, and the rows and summary of each record are checked first. A cell
-that is here already becomes a replicate if its numbers agree (`cell_replicates`).
+and ranks of the gallery), their labels, and `manifest.json` with the SHA-256 of each of them. An import is all or
+nothing: the checksums, each record's own checksum and fingerprint, and the rows and summary of each record are checked
+first. A cell that is here already becomes a replicate if its numbers agree (`cell_replicates`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from ltrp_bench.results.schema.damage import damaged, read_member
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, canonical_json
 from ltrp_bench.results.store.cell_replicates import TOLERANCE, disagreement, replicate_store, spread
 from ltrp_bench.results.store.gallery import FOLDER as GALLERY
+from ltrp_bench.results.store.labels import FILE as LABELS
+from ltrp_bench.results.store.labels import Labels, add_labels, read_labels
 from ltrp_bench.results.store.run_store import REPLICATES, RunStore
 
 FORMAT: Final = 1
@@ -37,7 +39,7 @@ _CELL_PARTS: Final = ("records", "evidence", "provenance", "cells")
 _ALLOWED: Final = re.compile(
     rf"(({REPLICATES}/{_HEX}{{64}}/{_HEX}{{16}}/)?"
     rf"(records/{_HEX}{{64}}\.parquet|evidence/{_HEX}{{64}}\.npz|(provenance|cells)/{_HEX}{{64}}\.json)"
-    rf"|{GALLERY}/{_HEX}{{8}}/(pictures\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
+    rf"|{re.escape(LABELS)}|{GALLERY}/{_HEX}{{8}}/(pictures\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
 )
 _SUFFIX: Final = {"records": ".parquet", "evidence": ".npz", "provenance": ".json", "cells": ".json"}
 _MAX_BYTES: Final = 64 * 2**30
@@ -115,11 +117,14 @@ def export(
         for one in (store, *store.replicates(record.fingerprint)):
             _check_cell(one, one.read_cell(record.fingerprint))
     names = sorted(set(_files(store, records, with_gallery)))
+    contents: dict[str, bytes] = {}
+    if (labels := read_labels(root).of(records)) != Labels():
+        contents[LABELS] = labels.to_json()
     manifest: dict[str, Any] = {"format": FORMAT, "cells": len(records), "files": {}}
     with tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name in names:
-                data = (root / name).read_bytes()
+            for name in sorted([*names, *contents]):
+                data = contents.get(name) or (root / name).read_bytes()
                 manifest["files"][name] = hashlib.sha256(data).hexdigest()
                 archive.writestr(_entry(name), data)
             archive.writestr(_entry(MANIFEST), canonical_json(manifest).encode())
@@ -188,7 +193,9 @@ def import_archive(
                 )
             target = store if record == main else replicate_store(store, record)
             cells.append(_Cell(record, source, target, target.cell_path(record.fingerprint).exists()))
-        _move(names, staging, store, cells, notice)
+        labels = read_labels(staging.root)  # read before anything is moved, since the file may be damaged
+        _move([name for name in names if name != LABELS], staging, store, cells, notice)
+        add_labels(store, labels, keep=True)
     return _imported(cells, store)
 
 
@@ -202,7 +209,7 @@ def _unpacked_cells(staging: RunStore, names: Iterable[str]) -> Iterator[tuple[R
     owned = {(source.root, record.fingerprint) for source, record in found}
     for name in sorted(names):
         file = staging.root / name
-        if not name.startswith(f"{GALLERY}/") and (file.parent.parent, file.stem) not in owned:
+        if not name.startswith(f"{GALLERY}/") and name != LABELS and (file.parent.parent, file.stem) not in owned:
             raise ResultsError(f"{name} belongs to no cell of the archive")
     return iter(found)
 

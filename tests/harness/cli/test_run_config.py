@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from command_lines import Run
@@ -118,6 +119,31 @@ def test_a_selector_class_of_the_current_folder(run: Run, tmp_path: Path, monkey
     (tmp_path / "s.yaml").write_text(text.replace("sharpness: 2", "sharpnes: 2"))
     code, _, err = run("run", "--config", "s.yaml")
     assert code == 2 and "s.yaml:3: selector 'own_of_config:Mine' has no option 'sharpnes'; did you mean" in err
+
+
+def test_labels_are_names_in_tables_and_figures(run: Run, sweep_file: Path, tmp_path: Path) -> None:
+    line = ("run", "--config", sweep_file, "--selector", "random", "--seed", 0, "--keep-ratio", 0.5)
+    code, out, err = run(*line, "--out", "out")
+    assert code == 0 and " fine " in out and "\nother " in out and "random 7" not in out, err
+    code, out, _ = run("leaderboard", "out", "--no-intervals", "--csv", "table.csv")
+    assert " fine " in out and "other, none, coverage" in out
+    frame = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
+    assert set(zip(frame["selector"], frame["selector_label"], strict=True)) == {("random", "fine"), ("random", "")}
+    assert set(frame["task_label"]) == {"other", ""}
+    code, out, err = run("plot", "out", "--kind", "gap", "--selector", "fine", "--task", "other", "--format", "svg")
+    assert code == 0 and out == "figures/gap-other-coverage-none-0.5.svg\n"
+    assert run("report", "out", "--no-intervals", "--out", "report.html")[0] == 0
+    assert "fine" in (tmp_path / "report.html").read_text()
+    # Labels are no part of a result.
+    sweep_file.write_text(FILE.replace("label: fine", "label: another"))
+    code, out, err = run(*line, "--out", "out")
+    assert code == 0 and "4 cells, 0 images evaluated now" in err and " another " in out and " fine " not in out
+
+
+def test_one_selector_has_one_label(run: Run, sweep_file: Path) -> None:
+    sweep_file.write_text(FILE.replace("options: {patch_size: 4}", "options: {}\n  - {name: random, label: twin}"))
+    code, _, err = run("run", "--config", sweep_file, "--selector", "fine", "--selector", "twin", "--task", "other")
+    assert code == 2 and "'fine' and 'twin' are the same selector, random with equal options: leave one of" in err
 
 
 @pytest.mark.parametrize(

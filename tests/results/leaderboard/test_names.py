@@ -31,3 +31,14 @@ def test_ids_of_selectors_that_depend_on_the_task_are_not_needed() -> None:
 def test_tables_without_ids() -> None:
     rows = [{"selector": "ltrp"}, {"selector": "ltrp"}]
     assert list(map(labels("selector", rows), rows)) == ["ltrp", "ltrp"]
+
+
+def test_a_label_stands_for_the_name() -> None:
+    rows = [
+        {"selector": "ltrp", "selector_id": "a1", "selector_label": "ours"},
+        {"selector": "ltrp", "selector_id": "b2", "selector_label": ""},
+        {"selector": "evit", "selector_id": "c3", "selector_label": float("nan")},  # read from a CSV file
+    ]
+    assert list(map(labels("selector", rows), rows)) == ["ours", "ltrp", "evit"]
+    rows[1]["selector_label"] = "ours"
+    assert list(map(labels("selector", rows), rows)) == ["ours a1", "ours b2", "evit"]
