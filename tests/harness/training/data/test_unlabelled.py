@@ -81,3 +81,11 @@ def test_the_record_counts_images_that_are_drawn() -> None:
     assert image_record("shapes", ShapesStream(5, 40, 0))["pictures"] == 5
     record = image_record("shapes", ShapesStream(40, 5, 0))
     assert record == {"data": "shapes", "pictures": 5, "revision": "shapes 1, seed 1"}
+
+
+def test_images_of_formats_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    (tmp_path / "b.heic").touch()
+    stream = FolderStream(tmp_path, 32, 1, 0)
+    assert len(stream.files) == 1
+    assert stream.assumptions == ("1 of 2 images left out: their formats are not read (first b.heic)",)
