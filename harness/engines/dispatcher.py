@@ -76,17 +76,19 @@ class Dispatcher:
         self._again: deque[Assignment] = deque()
         self._given_up: list[Assignment] = []
         self._deaths = 0
+        self._handed_out = False
 
     def run(
         self, batches: Iterable[SpanBatch], started: Callable[[str], None], left: Callable[[], int]
     ) -> Iterator[tuple[SpanWork, SpanResult]]:
         """See `Executor.run`. Raises InputError at the end if work has killed its worker again and again."""
         source = iter(batches)
+        self._handed_out = False
         while True:
             self._fill(source, started, left)
             running: list[Future[Any]] = [job.held[0][1] for job in self._jobs if job.held]
             coming = [job.coming for job in self._jobs if job.coming is not None]
-            if not running and not self._again:
+            if not running and not self._again and self._handed_out:
                 break
             if not running and not coming:
                 raise InputError("no worker is left to go on with; everything finished is kept: see the lines above")
@@ -112,6 +114,7 @@ class Dispatcher:
             return self._again.popleft()
         batch = next(source, None)
         if batch is None:
+            self._handed_out = True
             return None
         few = left() < FEW * jobs * len(batch.works) * (batch.span[1] - batch.span[0])
         first, *others = [Assignment(part) for part in batch.parts(jobs if few else 1)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ import toy_bench as toy
 from ltrp_bench.harness.engines.dispatcher import Dispatcher, Fate, Held
 from ltrp_bench.harness.engines.span_worker import SpanWorker
 from ltrp_bench.harness.engines.work_order import Assignment, UnfitWorkerError
-from ltrp_bench.harness.evaluation.execution.span_work import SpanResult
+from ltrp_bench.harness.evaluation.execution.span_work import SpanBatch, SpanResult, SpanWork
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.evaluation.plan import CellGroup, plan
 from ltrp_bench.harness.evaluation.request import resolve_request
@@ -145,6 +146,32 @@ def test_without_a_fit_worker_the_run_ends(groups: list[CellGroup], tmp_path: Pa
 
     with pytest.raises(InputError, match="no worker is left"):
         _sweep(groups, tmp_path, [FakeJob(tmp_path, unfit), FakeJob(tmp_path, unfit)])
+
+
+def test_work_waits_for_workers_that_are_being_started(groups: list[CellGroup], tmp_path: Path) -> None:
+    class LateJob(FakeJob):
+        """Starts its worker in a thread."""
+
+        @property
+        def usable(self) -> bool:  # type: ignore[override]
+            if self.coming is not None and self.coming.done():
+                self.coming = None
+            return self.coming is None
+
+        @usable.setter
+        def usable(self, value: bool) -> None:
+            self.coming = ThreadPoolExecutor().submit(time.sleep, 0.3)
+
+    batches = Dispatcher([LateJob(tmp_path, _never)], pytest.fail).run(
+        [
+            SpanBatch(
+                task=groups[0].task, span=(0, 3), works=[SpanWork(group=g, span=(0, 3), cells=g.cells) for g in groups]
+            )
+        ],
+        lambda label: None,
+        lambda: 9,
+    )
+    assert [work.group.key for work, _ in batches] == [group.key for group in groups]
 
 
 def test_an_error_of_the_work_ends_the_run(groups: list[CellGroup], tmp_path: Path) -> None:
