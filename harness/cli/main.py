@@ -11,12 +11,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
 
 import typer
 from typer.main import get_command
 
 from ltrp_bench.harness.cli.audit import audit
+from ltrp_bench.harness.cli.cluster.slurm import slurm
 from ltrp_bench.harness.cli.compare import compare
 from ltrp_bench.harness.cli.data import export_shapes
 from ltrp_bench.harness.cli.doctor import doctor
@@ -28,11 +28,9 @@ from ltrp_bench.harness.cli.report import report
 from ltrp_bench.harness.cli.results import export_results, import_results
 from ltrp_bench.harness.cli.run import run
 from ltrp_bench.harness.cli.show import show
+from ltrp_bench.harness.cli.terminal.termination import INTERRUPTED, ends_on_sigterm
 from ltrp_bench.harness.cli.train import train_app
 from ltrp_bench.selectors.errors import BenchError
-
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C, as of a shell."""
 
 app = typer.Typer(
     name="ltrp-bench",
@@ -41,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Does a patch selector keep what is in the image, or only what its training labels name?",
 )
-app.command("run")(command_of(run))
+app.command("run")(command_of(ends_on_sigterm(run)))
 app.command("leaderboard")(command_of(leaderboard))
 app.command("compare")(command_of(compare))
 app.command("plot")(command_of(plot))
@@ -49,6 +47,7 @@ app.command("report")(command_of(report))
 app.command("audit")(command_of(audit))
 app.command("show")(command_of(show))
 app.command("doctor")(doctor)
+app.command("slurm", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command_of(slurm))
 
 list_app = typer.Typer(no_args_is_help=True, help="List selectors, tasks, suites, label sets and categories.")
 list_app.command("selectors")(list_selectors)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -20,6 +22,7 @@ from typing import Any, Final
 
 from ltrp_bench.harness.engines.dispatcher import Dispatcher, Fate, Held
 from ltrp_bench.harness.engines.local import THREAD_VARIABLES
+from ltrp_bench.harness.engines.ray_nodes import OBJECT_STORE
 from ltrp_bench.harness.engines.work_order import Assignment, UnfitWorkerError, WorkOrder
 from ltrp_bench.harness.evaluation.execution.span_work import SpanBatch, SpanResult, SpanWork
 from ltrp_bench.harness.evaluation.options import SweepOptions
@@ -31,9 +34,6 @@ try:
     from ray.exceptions import ActorUnschedulableError, RayActorError, RayTaskError
 except ImportError as missing:
     raise UsageError(f"--engine ray: {missing}; install it with: pip install 'ltrp-bench[cluster]'") from missing
-
-OBJECT_STORE: Final = 256 * 2**20
-"""Bytes of shared memory of a cluster that is started here: rows and scores of a few spans."""
 
 VERSIONS: Final = ("ltrp-bench", "torch", "timm", "numpy")
 """Packages that every node must have in the driver's version: others may give other numbers."""
@@ -84,6 +84,7 @@ class RayExecutor:
     def __enter__(self) -> RayExecutor:
         if not ray.is_initialized():
             self._own = True
+            handler = signal.getsignal(signal.SIGTERM)
             try:
                 # Options of a new cluster are refused where one is joined.
                 address = self._cluster.address
@@ -92,6 +93,10 @@ class RayExecutor:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 reason = " ".join(str(error).split())
                 raise InputError(f"--engine ray: no cluster at {self._cluster.address}: {reason}") from error
+            finally:
+                # Ray replaces it; what is finished is to be kept when the process is told to end.
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, handler)
         count = self._cluster.jobs or self._room()
         if count < 1:
             raise InputError(f"--engine ray: no node has {self._cpus:g} CPUs and {self._gpus:g} GPUs for a worker")

@@ -103,7 +103,7 @@ def test_light_commands_do_not_load_torch() -> None:
     script = (
         "import sys\nfrom ltrp_bench.harness.cli.main import run_command\n"
         "for line in (['--help'], ['run', '--help'], ['train', '--help'], ['list', 'tasks'],\n"
-        "             ['list', 'selectors'], ['list', 'categories'],\n"
+        "             ['list', 'selectors'], ['list', 'categories'], ['slurm', '--help'],\n"
         "             ['leaderboard', 'nowhere'], ['compare', 'a', 'b']):\n"
         "    run_command(line)\n"
         "heavy = {'torch', 'mmdet', 'mmengine', 'timm', 'matplotlib'} & sys.modules.keys()\n"
