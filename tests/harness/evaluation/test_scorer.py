@@ -120,6 +120,16 @@ def test_scores_that_are_not_finite_name_selector_and_image() -> None:
         Scorer(toy.BrokenSelector(), CPU, 2).scores(images.samples, images.grids, 0)
 
 
+def test_scores_of_a_selector_that_checks_nothing_are_checked() -> None:
+    class Unchecked(toy.NetSelector):
+        def scores(self, images: torch.Tensor, context: BatchContext | None = None) -> torch.Tensor:
+            return torch.full((len(images), 2, 2), torch.nan)
+
+    images = toy.load(toy.ToyTask(), 1, 3)
+    with pytest.raises(InputError, match="selector 'net' returned NaN or infinite scores for image 'toy 1'"):
+        Scorer(Unchecked(), CPU, 2).scores(images.samples, images.grids, 0)
+
+
 class GroupedTask(toy.ToyTask):
     """A task that has ground truth by groups: of "a" and "b" together, twice that of all objects."""
 

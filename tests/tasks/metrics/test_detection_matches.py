@@ -184,6 +184,14 @@ def test_coco_matches_by_hand() -> None:
     assert ranking.image.dtype == ranking.category.dtype == np.int32
 
 
+def test_an_overlap_at_a_threshold_is_a_match() -> None:
+    truth = [ImageAnnotations("b", 50, 50, [ObjectAnnotation("cat", (0, 0, 10, 10), 100.0)])]
+    rows: Records = {"b": [{"category": "cat", "score": 0.4, "x": 0, "y": 0, "w": 10, "h": 5, "rle": ""}]}
+    once = evaluate(truth, rows, CATEGORIES)
+    found = coco_matches(truth, rows, CATEGORIES, "bbox", once.overlaps)
+    assert found.tables["bbox_all"].matched.tolist() == [1] and once.metric("AP50") == pytest.approx(1.0)
+
+
 def test_vocs_matches_by_hand() -> None:
     found = voc_match_table(voc_matches(BY_HAND, ROWS, CATEGORIES), CATEGORIES, "voc_AP50", "11points")
     (table,), (ranking,) = found.tables.values(), found.rankings.values()

@@ -180,6 +180,11 @@ def test_splits_that_another_list_implies() -> None:
     assert own is not None and own.label_set == "coco80" and own.states == dict.fromkeys(COCO, "seen")
     whole = implied_split("imagenet21k_imagenet1k")
     assert whole is not None and set(whole.states.values()) == {"seen"} and len(whole.states) == 1000
+    for name in ("imagenet12k", "imagenet21k", "coco80"):
+        assert implied_split(f"{name}_imagenet1k").label_set == name
+    twelve = implied_split("imagenet12k_imagenet1k")
+    assert twelve.counts() == {"seen": 993, "narrow": 0, "unseen": 7}
+    assert implied_split("shapes-seen/1_coco80").label_set == "shapes-seen/1"
     of_shapes = implied_split("imagenet1k_shapes")
     assert of_shapes is not None and of_shapes.states == dict.fromkeys(SHAPES, "unseen")
     for name in ("imagenet1k_coco80", "mine_coco80", "coco80_mine", "captions_coco80", "voc20_ade20k", "coco80"):
