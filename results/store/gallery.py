@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,4 +139,4 @@ def agreement(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], ke
             k = max(1, round(keep_ratio * ranks.size))
             a, b = ranks < k, other[image] < k
             shares.append((a & b).sum() / (a | b).sum())
-    return float(np.mean(shares)) if shares else float("nan")
+    return float(np.mean(shares)) if shares else math.nan

@@ -9,10 +9,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from ltrp_bench.results.comparison.compare import CompareOptions, compare
-from ltrp_bench.results.comparison.paired import PairedCells
+from ltrp_bench.results.comparison.paired import Change, PairedCells, _p_fall
+from ltrp_bench.results.leaderboard.aggregate import aggregate_store
 from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.statistics.bootstrap import Estimate
+from ltrp_bench.results.statistics.ranks import ALPHA
+from ltrp_bench.results.statistics.replicates import paired
 
 
 def _compare(base: Any, current: Any, **options: Any) -> Any:
@@ -117,6 +122,93 @@ def test_seeds_are_paired(world: Any, other_world: Any) -> None:
     row = compare(world.store.root, other_world.store.root).rows[0]
     assert row.changes is not None and row.changes["all"].point == 0
     assert cells.changes([]) == []
+
+
+def test_seeds_of_one_side_do_not_count(world: Any, other_world: Any) -> None:
+    """The change is the mean over the seeds 1 and 2: 0 and 0.5 * 0.2."""
+    for seed, skill in ((0, 0.9), (1, 0.3), (2, 0.4)):
+        world.cell("random", 0.5, skill, seed=seed, stochastic=True)
+    for seed, skill in ((1, 0.3), (2, 0.6), (3, 0.1)):
+        other_world.cell("random", 0.5, skill, seed=seed, stochastic=True)
+    (row,) = _compare(world, other_world).rows
+    assert row.status == "better" and row.changes["all"].point == pytest.approx(0.05)
+
+
+def test_without_a_common_seed_there_is_no_paired_test(world: Any, other_world: Any) -> None:
+    world.cell("random", 0.5, 0.3, seed=0, stochastic=True)
+    other_world.cell("random", 0.5, 0.3, seed=1, stochastic=True)
+    (row,) = _compare(world, other_world).rows
+    assert (row.status, row.changes) == ("ok", None)
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+@pytest.mark.parametrize("other_metric", [False, True])
+def test_both_sides_need_a_summary_of_the_metric(
+    world: Any, other_world: Any, lacking: int, other_metric: bool
+) -> None:
+    worlds = (world, other_world)
+    record = [one.cell("ltrp", 0.5, 0.5) for one in worlds][lacking]
+    store = worlds[lacking].store
+    summary = store.read_summary(record)
+    store.summary_path(record.fingerprint).unlink()
+    if other_metric:
+        store.write_summary(record, replace(summary, metrics=("recall",)))
+    (row,) = _compare(world, other_world).rows
+    assert (row.status, row.changes) == ("ok", None)
+
+
+def test_p_values_are_those_of_a_normal_distribution(world: Any, other_world: Any) -> None:
+    """The mean change of 120 images, and its standard error std / sqrt(120); three tests of one row, by Holm."""
+    before = world.cell("ltrp", 0.5, 0.5)
+    other_world.easy = np.random.default_rng(2).random(len(world.images))
+    after = other_world.cell("ltrp", 0.5, 0.47)
+    moved = other_world.values(0.47, 0.0, 0.5) - world.values(0.5, 0.0, 0.5)
+    (row,) = _compare(world, other_world).rows
+    parts = {"all": moved, "seen": moved[::2], "unseen": moved[1::2]}
+    p = {group: norm.cdf(x.mean() / (x.std() / len(x) ** 0.5)) for group, x in parts.items()}
+    least = min(p, key=lambda group: p[group])
+    assert row.changes[least].p_fall == pytest.approx(min(1.0, 3 * p[least]), rel=0.15)
+    largest = max(p, key=lambda group: p[group])
+    assert row.changes[largest].p_rise == pytest.approx(min(1.0, 3 * (1 - p[largest])), rel=0.15)
+    # The draws are those of the task, which all tables of its images share.
+    summaries = [one.store.read_summary(r) for one, r in ((world, before), (other_world, after))]
+    tables = [aggregate_store(one.store).to_dict("records")[0] for one in (world, other_world)]
+    (changes,) = PairedCells(world.store, other_world.store, 50).changes([(tables[0], tables[1])])
+    was, now = paired(*summaries, "coverage", "shapes-coverage", 50)
+    assert changes is not None
+    for group, change in changes.items():
+        assert change.point == pytest.approx(parts[group].mean())
+        assert (change.low, change.high) == (now[group] - was[group]).interval()
+
+
+@pytest.mark.parametrize(
+    ("point", "draws", "p"),
+    [
+        (-0.2, [-0.3, -0.2, -0.1], norm.cdf(-2)),  # the standard deviation is 0.1
+        (0.1, [0.0, 0.1, 0.2], norm.cdf(1)),
+        (0.0, [0.0, 0.0, 0.0], 1.0),
+        (-1e-12, [0.0, 0.0, 0.0], 1.0),  # rounding is no decrease
+        (-1e-3, [-1e-3, -1e-3, -1e-3], 0.0),
+        (np.nan, [0.0, 0.0, 0.0], np.nan),
+        (0.1, [np.nan, np.nan, np.nan], np.nan),
+    ],
+)
+def test_one_sided_p_value(point: float, draws: list[float], p: float) -> None:
+    estimate = Estimate("key", point, np.array(draws), np.zeros(0))
+    assert _p_fall(estimate) == pytest.approx(p, nan_ok=True)
+
+
+def test_changes_as_text() -> None:
+    fall, rise, none = (
+        Change(-0.0312, -0.041, -0.0221, 0.001, 1.0),
+        Change(0.02, 0.01, 0.03, 1.0, 0.0123),
+        Change(0.0, -0.01, 0.01, 0.5, 0.6),
+    )
+    assert fall.text() == "-0.0312 [-0.0410, -0.0221], p 0.001"
+    assert rise.text() == "+0.0200 [+0.0100, +0.0300], p 0.012"
+    assert none.text() == "+0.0000 [-0.0100, +0.0100], p 0.6"
+    assert [(one.fell, one.rose) for one in (fall, rise, none)] == [(True, False), (False, True), (False, False)]
+    assert not replace(fall, p_fall=ALPHA).fell and not replace(rise, p_rise=ALPHA).rose
 
 
 def test_junit(world: Any, other_world: Any, tmp_path: Path) -> None:

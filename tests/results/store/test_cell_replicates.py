@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,6 +41,8 @@ def _changed(record: CellRecord, metric: str, group: str, category: str | None, 
         # Another metric, of one object.
         (("other", "all", None), {"value": 1.0}, ""),
         (("other", "all", None), {"value": 1.1}, "other of all is 1.1000, not 0.0000"),
+        # Undefined on both sides, whatever it is taken over.
+        (("coverage", "unseen", "b"), {"n": 5}, ""),
     ],
 )
 def test_agreement(
@@ -56,7 +59,16 @@ def test_other_images_or_metrics_are_no_rounding(make_record: MakeRecord) -> Non
     assert disagreement(known, make_record(skipped=("x",))) == "it has 9 images (1 left out), not 10 (0)"
     more = replace(known, metrics=(*known.metrics, MetricRow("new", "all", None, 1.0, 1)))
     assert disagreement(known, more) == "only one of them has new of all"
+    more = replace(known, metrics=(*known.metrics, MetricRow("coverage", "seen", "c", 1.0, 1)))
+    assert disagreement(more, known) == "only one of them has coverage of c"
     assert disagreement(known, _changed(known, "coverage", "all", None, value=0.52), tolerance=0.03) == ""
+
+
+def test_a_difference_of_the_tolerance_is_rounding(make_record: MakeRecord) -> None:
+    known = make_record(values=(0.5, 0.5, 0.5))
+    moved = _changed(known, "coverage", "all", None, value=0.75)
+    assert disagreement(known, moved, tolerance=0.25) == ""
+    assert disagreement(known, moved, tolerance=0.2499) == "coverage of all is 0.7500, not 0.5000"
 
 
 def test_spread_is_the_largest_difference_of_any_group(make_record: MakeRecord) -> None:
@@ -70,7 +82,7 @@ def test_folders_of_replicates_are_named_by_their_content(make_record: MakeRecor
     store, record = RunStore(tmp_path), make_record()
     folder = replicate_store(store, record).root
     assert folder.parent == tmp_path / "replicates" / record.fingerprint
-    assert folder == replicate_store(store, make_record()).root
+    assert folder.name == hashlib.sha256(record.to_json().encode()).hexdigest()[:16]
     assert folder != replicate_store(store, make_record(values=(0.5001, 0.6, 0.4))).root
     # Without a record, as an import that was killed leaves it, there is no replicate.
     (folder / "records").mkdir(parents=True)
