@@ -196,10 +196,9 @@ class RunStore:
         Raises:
             ResultsError: the folder does not exist, or a record is damaged.
         """
-        folder = self.root / "cells"
         if not self.root.is_dir():
             raise ResultsError(f"{self.root} is not a folder; `ltrp-bench run --out {self.root}` creates it")
-        names = sorted(path.name for path in folder.glob("*.json")) if folder.is_dir() else []
+        names = sorted(path.name for path in (self.root / "cells").glob("*.json"))
         return [self.read_cell(name.removesuffix(".json")) for name in names if _CELL.fullmatch(name)]
 
     def replicates(self, fingerprint: str) -> list[RunStore]:
