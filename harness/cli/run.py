@@ -168,10 +168,14 @@ def run(
 ) -> None:
     """Evaluate selectors on tasks at several keep ratios. Repeat the command to resume an interrupted run."""
     sweep = Sweep() if source.config is None else read_sweep(source.config)
+    model = models.build()
     chosen_selectors, chosen_tasks = sweep.choose(
-        grid.values.get("selector", ()), grid.values.get("task", ()), selectors.values.get("weights", ())
+        grid.values.get("selector", ()),
+        grid.values.get("task", ()),
+        selectors.values.get("weights", ()),
+        None if model.model_weights is None else str(model.model_weights),
     )
-    models.build().check_files()
+    model.check_files()
     shared = {name: tasks.values.get(name) for name in ("limit", "limit_seed", "narrow_as", "split", "strict")}
     request = Request(
         selectors=chosen_selectors,

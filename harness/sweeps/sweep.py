@@ -54,13 +54,14 @@ class Sweep:
     document: Document | None = None
 
     def choose(
-        self, selectors: Sequence[str], tasks: Sequence[str], weights: Iterable[str]
+        self, selectors: Sequence[str], tasks: Sequence[str], weights: Iterable[str], model_weights: str | None = None
     ) -> tuple[tuple[SelectorRecipe, ...], tuple[TaskRecipe, ...]]:
         """Selectors and tasks of a run: those of these names or labels, all of the file where none are given.
 
         Args:
             selectors, tasks: names or labels; one that the file has not is a selector or task without options.
             weights: "FILE" or "NAME=FILE" of selectors, instead of those of the file.
+            model_weights: checkpoint for all tasks, if those of the file are not to be used.
 
         Raises:
             UsageError: there is none, an unknown name, or two of one label. InputError: no such weights.
@@ -77,7 +78,7 @@ class Sweep:
         for before, after in zip(chosen, weighted, strict=True):
             with self._located("selectors", before, "weights"):
                 after.expanded().check_files()
-        for task in tasks_chosen:
+        for task in tasks_chosen if model_weights is None else ():
             with self._located("tasks", task, "model_weights"):
                 task.expanded().check_files()
         return tuple(weighted), tuple(tasks_chosen)

@@ -8,15 +8,46 @@ import pytest
 
 from ltrp_bench.harness.sweeps.suites import find_document, suite_names, suite_title
 from ltrp_bench.harness.sweeps.sweep import read_sweep
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import InputError, UsageError
 
 
 @pytest.mark.parametrize("name", suite_names())
-def test_a_suite_has_a_title_and_names_what_there_is(name: str) -> None:
+def test_a_suite_has_a_title_and_names_what_there_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHECKPOINTS", str(tmp_path))
     sweep = read_sweep(name)
+    for one in sweep.selectors:
+        if one.weights is not None:
+            (tmp_path / one.weights.removeprefix("$CHECKPOINTS/")).touch()
+    for one in sweep.tasks:
+        (tmp_path / one.arguments.get("model_weights", "none").removeprefix("$CHECKPOINTS/")).touch()
     selectors, tasks = sweep.choose((), (), ())
-    assert selectors and tasks and suite_title(name).endswith(".")
+    assert (selectors, tasks) == (sweep.selectors, sweep.tasks) and selectors and tasks
+    assert suite_title(name).endswith(".") and {"ltrp", "random"} <= {one.name for one in selectors}
     sweep.check_options()
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("paper/imagenet", "imagenet-cls"),
+        ("paper/coco-multilabel", "coco-multilabel"),
+        ("paper/coco-det", "coco-det"),
+        ("paper/ade20k-seg", "ade20k-seg"),
+    ],
+)
+def test_the_papers_suites_keep_49_and_147_of_196_patches(name: str, task: str) -> None:
+    sweep = read_sweep(name)
+    assert [round(196 * ratio) for ratio in sweep.grid["keep_ratio"]] == [49, 147]
+    assert [one.name for one in sweep.tasks] == [task]
+    # Without the checkpoints, what is missing is said with its line; selectors without weights need none.
+    assert sweep.choose(["random", "dpc-knn"], (), (), "other.pth") == (
+        (sweep.selectors[10], sweep.selectors[9]),
+        sweep.tasks,
+    )
+    with pytest.raises((UsageError, InputError), match=rf"^{name}:\d+: "):
+        sweep.choose((), (), ())
 
 
 def test_files_come_before_suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
