@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
+import pytest
 from stored_summaries import means
 
+from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.summaries.registry import parse_summary
 
 
@@ -16,3 +21,24 @@ def test_means_by_hand() -> None:
     np.testing.assert_allclose(values["m", "seen"], [1.5 / 3, 0.25])
     np.testing.assert_allclose(values["n", "all"], [0.5, np.nan])
     assert np.isnan(values["n", "seen"]).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({**means(), "image": np.zeros(4)}, "array 'image' is float64 [4], not of shape [any]"),
+        ({**means(), "category": np.zeros(3, int)}, "array 'category' is int64 [3], not of shape [4]"),
+        ({**means(), "category": np.full(4, -2)}, "array 'category' holds a position outside -1 .. 1"),
+        ({**means(), "values": np.zeros((2, 4), int)}, "array 'values' is int64 [2, 4], not of shape [2, 4]"),
+        ({**means(), "values": np.zeros((2, 3))}, "array 'values' is float64 [2, 3], not of shape [2, 4]"),
+        ({**means(), "values": np.full((2, 4), -np.inf)}, "array 'values' holds an infinity"),
+        *(
+            ({other: array for other, array in means().items() if other != name}, f"no array {name!r}")
+            for name in ("image", "category", "values")
+        ),
+    ],
+)
+def test_malformed_arrays_are_one_line(arrays: dict[str, Any], message: str) -> None:
+    with pytest.raises(ResultsError, match=re.escape(message)) as error:
+        parse_summary(arrays, "cell 1")
+    assert str(error.value).startswith("cell 1 ") and "\n" not in str(error.value)

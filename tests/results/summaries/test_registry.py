@@ -30,8 +30,10 @@ def test_there_and_back(kind: str) -> None:
     assert parse_summary(summary, "y") is summary
 
 
-def test_unknown_kinds_are_refused() -> None:
+def test_unknown_kinds_and_malformed_summaries_are_refused() -> None:
     with pytest.raises(ResultsError, match="x is not a resampling summary: kind 'other' in its meta is none of "):
         parse_summary({**means(), "meta": {**means()["meta"], "kind": "other"}}, "x")
     with pytest.raises(ResultsError, match="kind None in its meta"):
         parse_summary({"values": np.zeros(1)}, "x")
+    with pytest.raises(ResultsError, match="^x is not a valid 'means' resampling summary: no array 'values'"):
+        parse_summary({name: array for name, array in means().items() if name != "values"}, "x")
