@@ -50,10 +50,24 @@ def test_large_sets_leave_out_groups() -> None:
     assert (draws.weights[4:] == 0).sum(0).max() == 1
 
 
+def test_one_resample_is_enough_and_draws_stay_the_same() -> None:
+    assert Draws.of(["a"], "task", 1).weights.tolist() == [[1], [1], [0]]
+    # Runs of different versions are paired by these draws.
+    draws = Draws.of(["b", "a", "c"], "task", 3, seed=2)
+    assert draws.weights.tolist() == [
+        [1, 1, 1],
+        *([0, 2, 1], [2, 1, 0], [0, 1, 2]),
+        *([1, 1, 0], [1, 0, 1], [0, 1, 1]),
+    ]
+
+
 @pytest.mark.parametrize("method", ["bca", "percentile"])
-def test_intervals_equal_those_of_scipy(method: str) -> None:
+@pytest.mark.parametrize("binary", [False, True], ids=["continuous", "with ties"])
+def test_intervals_equal_those_of_scipy(method: str, binary: bool) -> None:
     rng = np.random.default_rng(3)
     values = rng.exponential(size=60)
+    if binary:
+        values = (values > 1.5).astype(float)
     draws = Draws.of(_ids(60), "task", 2000)
     one = _estimate(values, draws)
     # scipy's interval for our draws; scipy computes the value, the bias and the jackknife itself.
@@ -83,6 +97,22 @@ def test_differences_are_paired() -> None:
     halved = mean([one, other])
     assert halved.point == pytest.approx((one.point + other.point) / 2)
     assert np.allclose(halved.draws, (one.draws + other.draws) / 2)
+
+
+def test_sums_are_taken_draw_by_draw() -> None:
+    draws = Draws.of(_ids(6), "task", 10)
+    one, other = _estimate(np.arange(6.0), draws), _estimate(np.arange(6.0) ** 2, draws)
+    for found, factor in ((one + other, 1), (one - other, -1), (combination((1, one), (3, other)), 3)):
+        assert found.key == draws.key and found.point == pytest.approx(2.5 + factor * 55 / 6)
+        np.testing.assert_allclose(found.draws, one.draws + factor * other.draws)
+        # Without an image i: the means of the others, in the order of the jackknife's rows.
+        left = [int(np.flatnonzero(row == 0)[0]) for row in draws.weights[11:]]
+        expected = [(15 - i + factor * (55 - i * i)) / 5 for i in left]
+        np.testing.assert_allclose(found.jackknife, expected)
+    alone = combination((2.0, one))
+    assert alone.key == draws.key and alone.point == 5.0 and ratio(one, other).key == draws.key
+    with pytest.raises(ResultsError, match="cannot combine 2 estimates with 2 different sets of draws"):
+        _ = one + _estimate(np.arange(6.0), Draws.of(_ids(6), "other", 10))
 
 
 def test_quotients_equal_those_of_scipy() -> None:
@@ -136,7 +166,7 @@ def test_undefined_values_have_no_interval() -> None:
     draws = Draws.of(_ids(30), "task", 100)
     one = _estimate(np.linspace(0, 1, 30), draws)
     some = one.draws.copy()
-    some[:4] = math.nan
+    some[:5] = math.nan  # 95 % are defined
     assert not math.isnan(replace(one, draws=some).interval()[0])
     some[:10] = math.nan
     for undefined in (replace(one, draws=some), replace(one, point=math.nan)):
@@ -144,9 +174,35 @@ def test_undefined_values_have_no_interval() -> None:
     # All draws on one side of the value: BCa is undefined, and the percentile interval is used.
     above = replace(one, point=-1.0)
     assert above.interval() == above.interval(method="percentile")
+    below = replace(one, point=2.0)
+    assert below.interval() == below.interval(method="percentile")
     constant = _estimate(np.full(30, 0.5), draws)
     assert constant.interval() == (0.5, 0.5)
     assert constant.p_value() == 0.0
+
+
+@pytest.mark.parametrize("jackknife", [[0.5, 0.5], [math.nan, math.nan], []], ids=["constant", "undefined", "none"])
+@pytest.mark.filterwarnings("error")
+def test_without_a_spread_of_the_jackknife_only_bias_is_corrected(jackknife: list[float]) -> None:
+    """Efron's BC interval: tails Phi(2 z0 +- 1.96), with z0 of the share of draws below the value."""
+    values = np.linspace(0, 1, 1001)
+    centred = Estimate("key", 0.5, values, np.array(jackknife))
+    assert centred.interval() == pytest.approx((0.025, 0.975))
+    tails = stats.norm.cdf(2 * stats.norm.ppf(0.3) + stats.norm.ppf([0.025, 0.975]))
+    assert replace(centred, point=0.3).interval() == pytest.approx(tails, abs=1e-3)
+
+
+@pytest.mark.parametrize("level", [-0.5, 0.0, 1.0, 1.5])
+def test_invalid_levels_are_refused(level: float) -> None:
+    with pytest.raises(ResultsError, match="confidence level must lie between 0 and 1"):
+        Estimate("key", 0.5, np.linspace(0, 1, 11), np.zeros(2)).interval(level)
+
+
+def test_p_values_are_those_of_the_normal_distribution() -> None:
+    draws = np.array([-1.0, 1.0] * 50) * math.sqrt(99 / 100)  # standard deviation 1
+    for point in (-1.5, 0.0, 2.5):
+        expected = 2 * stats.norm.sf(abs(point))
+        assert Estimate("key", point, draws, draws).p_value() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

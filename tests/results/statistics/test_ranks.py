@@ -15,7 +15,7 @@ NAMES = ("a", "b", "c", "d")
 
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
+    assert holm([0.8, 0.9]) == [1.0, 1.0] and holm([]) == []
     corrected = holm([0.01, math.nan, 0.02])
     assert corrected[0] == pytest.approx(0.02) and math.isnan(corrected[1]) and corrected[2] == pytest.approx(0.02)
 
@@ -53,5 +53,10 @@ def test_differences_of_estimates() -> None:
     twins = next(pair for pair in found if (pair.first, pair.second) == ("same", "twin"))
     assert (twins.low, twins.high, twins.p, twins.sign) == (0.0, 0.0, 1.0, 0)
     assert all(pair.p_holm >= pair.p for pair in found)
+    for method in ("bca", "percentile"):
+        for pair in differences(estimates, method):
+            apart = estimates[pair.first] - estimates[pair.second]
+            assert (pair.point, pair.low, pair.high) == (apart.point, *apart.interval(method=method))
+    assert found == differences(estimates, "bca") != differences(estimates, "percentile")
     placed = ranks(list(estimates), found)
     assert placed["best"].first == 1 and placed["same"] == placed["twin"] and placed["same"].first == 2
