@@ -28,7 +28,7 @@ def test_a_ratio_out_of_range_is_a_usage_error(ratio: float) -> None:
         count_kept(ratio, 10)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 4),
     st.integers(1, 7),

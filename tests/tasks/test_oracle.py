@@ -107,7 +107,7 @@ grids = st.tuples(st.integers(1, 5), st.integers(1, 5))
 ratios = st.floats(0.01, 1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data_sets(), grids, ratios, st.integers(0, 2**32 - 1), st.sampled_from([CoverageTask, SegmentCoverageTask]))
 def test_no_ranking_beats_the_oracle_over_all_objects(
     data: DrawnDataset, grid: tuple[int, int], ratio: float, seed: int, make: type[CoverageTask]
@@ -124,7 +124,7 @@ def test_no_ranking_beats_the_oracle_over_all_objects(
         assert not found > ceiling + ROUNDING
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data_sets(), st.tuples(st.integers(1, 3), st.integers(1, 3)), ratios)
 def test_the_oracle_is_the_best_of_all_choices(data: DrawnDataset, grid: tuple[int, int], ratio: float) -> None:
     """Every choice of k patches in every image, tried one by one against the metric's own rows."""
@@ -143,7 +143,7 @@ def test_the_oracle_is_the_best_of_all_choices(data: DrawnDataset, grid: tuple[i
     assert np.isnan(found) if n == 0 else found == pytest.approx(best / n, abs=ROUNDING)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data_sets(), grids, ratios, st.integers(0, 2**32 - 1))
 def test_no_ranking_beats_a_groups_own_oracle(
     data: DrawnDataset, grid: tuple[int, int], ratio: float, seed: int

@@ -215,7 +215,7 @@ def test_invalid_draws_and_combinations(images: list[str], resamples: int) -> No
         combination()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(0, 2**32))
 def test_a_resample_is_a_mean_of_duplicated_images(size: int, seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=size)

@@ -36,7 +36,7 @@ def test_noise_is_seeded_and_the_same_for_each_image() -> None:
     assert other.shape == first.shape
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 50), st.integers(0, 1000), st.sampled_from([None, 0.1, 0.25, 0.5, 1.0]))
 def test_ranking_is_a_permutation_and_alone_as_in_a_batch(patches: int, seed: int, ratio: float | None) -> None:
     draw = torch.Generator().manual_seed(seed)

@@ -69,7 +69,7 @@ def test_target(norm_pix_loss: bool) -> None:
         assert torch.equal(target, patches)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 3), st.integers(2, 40), st.data())
 def test_visible_and_masked_are_a_partition(batch: int, patches: int, data: st.DataObject) -> None:
     keep = data.draw(st.integers(1, patches))

@@ -45,7 +45,7 @@ def test_rank_net_by_hand() -> None:
     assert rank_net(pred, true, threshold=1.5) == pytest.approx(torch.log1p(torch.tensor(1.0).exp()).item())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(2, 12), st.sampled_from(["list_mle", "rank_net", "focused_rank"]))
 def test_the_right_order_costs_less_than_the_reverse(seed: int, n: int, name: str) -> None:
     true = torch.rand(3, n, generator=torch.Generator().manual_seed(seed)) + torch.arange(n)

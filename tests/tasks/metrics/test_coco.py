@@ -142,7 +142,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return truth, results
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(worlds())
 def test_equal_to_pycocotools_on_random_worlds(world: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
     truth, results = world

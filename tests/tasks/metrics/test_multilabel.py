@@ -36,7 +36,7 @@ def test_average_precision_by_hand() -> None:
     assert math.isnan(average_precision(np.array([0.9, 0.1]), np.array([False, False])))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=40))
 def test_average_precision_is_scikit_learns(pairs: list[tuple[int, bool]]) -> None:
     scores, present = np.array([s / 6 for s, _ in pairs]), np.array([p for _, p in pairs])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ltrp_bench.tasks.metrics.patch_coverage import coverage_scores, covered_share, even_edges, patch_areas, patch_edges
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16), st.integers(1, 16), st.integers(0, 99))
 def test_patch_areas_add_up_and_agree_with_fine_sampling(h: int, w: int, gh: int, gw: int, seed: int) -> None:
     mask = np.random.default_rng(seed).random((h, w)) < 0.4

@@ -40,7 +40,7 @@ def plain_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, offset: i
     return kept
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 40), st.integers(0, 1000), st.sampled_from([0.3, 0.5, 0.7]), st.integers(0, 1))
 def test_nms_equals_the_plain_loop(n: int, seed: int, threshold: float, offset: int) -> None:
     boxes, scores = random_boxes(n, seed)
