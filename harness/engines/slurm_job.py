@@ -64,6 +64,7 @@ class RaySweep:
         """End the sweep, whose finished spans are on disk, and Ray."""
         from submitit.helpers import DelayedSubmission
 
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # comes with the requeue, when nothing is left to end
         self._stop()
         return DelayedSubmission(RaySweep(self.arguments, self.config))
 
