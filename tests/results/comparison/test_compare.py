@@ -6,16 +6,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from ltrp_bench.results.comparison.compare import CompareOptions, Comparison, compare, compare_frames
+from ltrp_bench.results.comparison.outcome import RowComparison
 from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
 from ltrp_bench.results.leaderboard.export import write_table
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
+from ltrp_bench.results.statistics.replicates import paired
 from ltrp_bench.results.store.run_store import RunStore
 
+KEY = ("shapes-coverage", "none", 0.25, "ltrp")
 MakeRecord = Callable[..., CellRecord]
 
 
@@ -41,6 +45,9 @@ def test_equal_tables_pass(make_record: MakeRecord) -> None:
         ((0.5, 0.58, 0.42), "worse"),
         ((0.5, 0.7, 0.38), "worse"),
         ((0.6, 0.8, 0.4), "better"),
+        ((0.51, 0.61, 0.41), "ok"),
+        ((0.5, 0.6, 0.411), "better"),
+        ((math.nan, 0.7, 0.5), "worse"),
         ((0.5, 0.6, math.nan), "worse"),
     ],
 )
@@ -110,6 +117,150 @@ def test_two_rows_with_one_name_show_their_ids(make_record: MakeRecord) -> None:
     }
 
 
+def _values(all_: float, seen: float, unseen: float) -> Any:
+    values = {"all": all_, "seen": seen, "unseen": unseen, "gap": seen - unseen}
+    return pytest.approx(values, nan_ok=True)
+
+
+def test_rows_hold_values_and_reasons(make_record: MakeRecord) -> None:
+    """Each kind of row, whole; regressions come first."""
+    fallen = (0.4, 0.6, math.nan)
+    base = [
+        *(make_record("ltrp"), make_record("gone"), make_record("random", 0.5, values=(math.nan,) * 3)),
+        *(make_record("center", 0.5, values=(0.5, math.nan, 0.4)), make_record("evit", 0.5, weights="w1")),
+        *(make_record(one, 0.25, seed, stochastic=True) for one in ("noise", "part") for seed in (0, 1)),
+    ]
+    now = [
+        *(make_record("ltrp", values=fallen), make_record("random", 0.5), make_record("new")),
+        *(make_record("center", 0.5, values=(0.5, 0.1, 0.3)), make_record("evit", 0.5, weights="w2")),
+        *(make_record("noise", 0.25, seed, stochastic=True) for seed in (0, 1)),
+        make_record("part", 0.25, 0, stochastic=True),
+    ]
+    same, none = _values(0.5, 0.6, 0.4), _values(*(math.nan,) * 3)
+    # Every selector but one has one keep ratio of two.
+    rows = {row.key[2:]: row for row in _compare(base, now).rows if row.base or row.current}
+    task = KEY[:2]
+    assert rows[0.25, "ltrp"] == RowComparison(
+        "worse", (*task, 0.25, "ltrp"), same, _values(*fallen), "all fell by 0.1; unseen is no longer defined"
+    )
+    assert rows[0.25, "gone"] == RowComparison("missing", (*task, 0.25, "gone"), same, {}, "not in the current results")
+    assert rows[0.25, "new"] == RowComparison("new", (*task, 0.25, "new"), {}, same, "not in the base")
+    assert rows[0.5, "random"] == RowComparison(
+        "not compared", (*task, 0.5, "random"), none, same, "nothing was measured in the base"
+    )
+    assert rows[0.5, "center"] == RowComparison(
+        "worse",
+        (*task, 0.5, "center"),
+        _values(0.5, math.nan, 0.4),
+        _values(0.5, 0.1, 0.3),
+        "unseen fell by 0.1",
+    )
+    assert rows[0.5, "evit"] == RowComparison(
+        "ok", (*task, 0.5, "evit"), same, same, "other selector than in the base (weights, options or data)"
+    )
+    assert rows[0.25, "noise"] == RowComparison("ok", (*task, 0.25, "noise"), same, same)
+    assert rows[0.25, "part"] == RowComparison("missing", (*task, 0.25, "part"), same, none, "incomplete now (seed 1)")
+    assert rows[0.25, "evit"] == RowComparison(
+        "not compared", (*task, 0.25, "evit"), none, none, "incomplete in the base (keep ratio 0.25)"
+    )
+    assert rows[0.5, "gone"] == RowComparison(
+        "not compared", (*task, 0.5, "gone"), none, {}, "incomplete in the base (keep ratio 0.5)"
+    )
+    order = [(not row.regression, row.key) for row in _compare(base, now).rows]
+    assert order == sorted(order) and [row.regression for row in _compare(base, now).rows].count(True) == 4
+
+
+def test_other_data_and_metrics_are_told(make_record: MakeRecord) -> None:
+    (row,) = _compare([make_record()], [make_record(weights="w2", limit=5)]).rows
+    assert row.note == "other task and selector than in the base (weights, options or data)"
+    base = aggregate_cells([make_record()])
+    (row,) = compare_frames(base, base.assign(metric="recall"), 0.01).rows
+    assert (row.status, row.note) == ("missing", "the metric was coverage, now recall")
+    assert row.base == row.current == _values(0.5, 0.6, 0.4)
+
+
+def test_ambiguous_names_are_not_matched(make_record: MakeRecord) -> None:
+    one, two, three = (make_record(weights=name) for name in ("w1", "w2", "w3"))
+    assert _status(_compare([one, two], [three])) == ["missing", "missing", "new"]
+    assert _status(_compare([one], [two, three])) == ["missing", "new", "new"]
+    # Once the one that both have is taken, the others have one name on each side.
+    assert _status(_compare([one, two], [one, three])) == ["ok", "ok"]
+    # Names are told apart by all that they are made of.
+    for other in (make_record("evit"), make_record(task="t"), make_record(reduction="drop"), make_record(keep_ratio=1)):
+        assert _status(_compare([one], [other])) == ["missing", "new"]
+
+
+def test_run_folders_have_paired_tests(world: Any, other_world: Any, tmp_path: Path) -> None:
+    base, now = world.store, other_world.store
+    before, after = world.cell("ltrp", 0.5, 0.5), other_world.cell("ltrp", 0.5, 0.497)
+    world.cell("gone", 0.5, 0.5)
+    comparison = compare(base.root, now.root, CompareOptions(resamples=20, test="paired"))
+    assert [(row.status, row.key[3]) for row in comparison.rows] == [("missing", "gone"), ("worse", "ltrp")]
+    was, is_ = paired(*(s.read_summary(r) for s, r in ((base, before), (now, after))), "coverage", KEY[0], 20)
+    changes = comparison.rows[1].changes
+    assert changes is not None and list(changes) == ["all", "seen", "unseen"]
+    for group, change in changes.items():
+        assert change.point == pytest.approx(-0.0015)  # 0.5 * (0.497 - 0.5)
+        assert (change.low, change.high) == (is_[group] - was[group]).interval()
+    assert comparison.rows[1].note == "; ".join(f"{group} {change.text()}" for group, change in changes.items())
+    assert comparison.unseen_by == "" and comparison.tolerance == 0.005
+    # By tolerance, if that is asked for or one side is a file.
+    write_table(aggregate_cells(now.read_cells()), tmp_path / "now.csv")
+    for current, options in ((now.root, CompareOptions(test="tolerance")), (tmp_path / "now.csv", CompareOptions())):
+        rows = compare(base.root, current, options).rows
+        assert [(row.status, row.changes) for row in rows] == [("missing", None), ("ok", None)]
+    with pytest.raises(ResultsError, match=r"no paired test of 1 rows, such as shapes-coverage \(none\) ltrp"):
+        compare(base.root, tmp_path / "now.csv", CompareOptions(test="paired"))
+
+
+def test_rises_are_better_and_equal_values_have_no_note(world: Any, other_world: Any) -> None:
+    world.cell("ltrp", 0.5, 0.5)
+    other_world.cell("ltrp", 0.5, 0.5)
+    world.cell("risen", 0.5, 0.5)
+    other_world.cell("risen", 0.5, 0.6)
+    rows = compare(world.store.root, other_world.store.root, CompareOptions(resamples=20)).rows
+    assert [(row.key[3], row.status) for row in rows] == [("ltrp", "ok"), ("risen", "better")]
+    assert rows[0].note == "" and rows[1].note.startswith("all +0.0500 [")
+
+
+def test_versions_of_the_code_match_in_run_folders(world: Any, other_world: Any) -> None:
+    for one, version in ((world, 1), (other_world, 2)):
+        one.cell("ltrp", 0.5, 0.5, version=version)
+        one.cell("ltrp", 0.5, 0.4, version=version, weights="w2")
+    rows = compare(world.store.root, other_world.store.root, CompareOptions(resamples=20)).rows
+    assert [(row.status, row.note) for row in rows] == [("ok", ""), ("ok", "")]
+    # They are shown as in the leaderboard of the base.
+    ids = {record.selector.identity.short for record in world.store.read_cells()}
+    assert {row.key[3] for row in rows} == {f"ltrp {one}" for one in ids}
+
+
+@pytest.mark.parametrize("narrow_as", [None, "seen", "unseen"])
+def test_groups_of_another_label_set(world: Any, other_world: Any, known_labels: Any, narrow_as: Any) -> None:
+    """By "kinds", b is narrow and a is unseen; the run had a as seen and b as unseen."""
+    own, _ = (one.cell("ltrp", 0.5, 0.5, 0.2) for one in (world, other_world))
+    notices: list[str] = []
+    foreign = world.make(task="other-task")
+    rows = [replace(row, category="c") if row.category else row for row in foreign.metrics]
+    world.store.write_cell(replace(foreign, metrics=tuple(rows)), {}, {"x": "int64"}, {})
+    options = CompareOptions(unseen_by="kinds", narrow_as=narrow_as, resamples=20)
+    sides = world.store.root, other_world.store.root
+    comparison = compare(*sides, options, label_sets=known_labels, notice=notices.append)
+    assert comparison.unseen_by == "kinds"
+    (row,) = [row for row in comparison.rows if row.key[0] == KEY[0]]
+    a, b, both = (own.value("coverage", group) for group in ("seen", "unseen", "all"))
+    groups = {"seen": math.nan, "unseen": both} if narrow_as == "unseen" else {"seen": b, "unseen": a}
+    for values in (row.base, row.current):
+        assert {name: values[name] for name in groups} == pytest.approx(groups, nan_ok=True)
+    assert notices == ["kinds has no split of the categories of other-task, which stay split by imagenet1k"]
+
+
+def test_sides_in_other_groups_are_not_compared(world: Any, other_world: Any) -> None:
+    world.cell("ltrp", 0.5, 0.5)
+    other_world.cell("ltrp", 0.5, 0.5, label_set="imagenet21k")
+    with pytest.raises(ResultsError, match="is split by imagenet1k .* and by imagenet21k"):
+        compare(world.store.root, other_world.store.root)
+
+
 def test_markdown(make_record: MakeRecord) -> None:
     comparison = _compare([make_record()], [make_record(values=(0.4, 0.6, 0.4))])
     text = comparison.markdown()
@@ -132,6 +283,8 @@ def test_csv_files_and_run_folders(tmp_path: Path, make_record: MakeRecord) -> N
     assert not compare(tmp_path / "runs", tmp_path / "base.csv", CompareOptions(tolerance=0.0)).regressions
     with pytest.raises(ResultsError, match="tolerance"):
         compare(tmp_path / "base.csv", tmp_path / "runs", CompareOptions(tolerance=-1.0))
+    with pytest.raises(ResultsError, match="the tolerance must be 0 or more, not nan"):
+        compare(tmp_path / "base.csv", tmp_path / "runs", CompareOptions(tolerance=math.nan))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ResultsError, match="has no complete row"):
         compare(tmp_path / "empty", tmp_path / "runs")
