@@ -27,7 +27,9 @@ from ltrp_bench.harness.sweeps.sweep import Sweep, effective_tables, read_sweep
 from ltrp_bench.selectors.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from ltrp_bench.harness.evaluation.plan import CellGroup
     from ltrp_bench.results.schema.record import CellRecord
+    from ltrp_bench.results.store.run_store import RunStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,16 @@ class SweepFile:
             "Other options override it.",
             "metavar": "FILE | SUITE",
         },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """Whether anything is evaluated."""
+
+    dry_run: bool = field(
+        default=False,
+        metadata={"help": "Show what is done, what is left, and about its time and disk space; write nothing."},
     )
 
 
@@ -165,6 +177,7 @@ def run(
     compute: Given[ComputeOptions],
     workers: Given[WorkerOptions],
     output: Given[Output],
+    rehearsal: Rehearsal,
 ) -> None:
     """Evaluate selectors on tasks at several keep ratios. Repeat the command to resume an interrupted run."""
     sweep = Sweep() if source.config is None else read_sweep(source.config)
@@ -194,6 +207,7 @@ def run(
         compute.build(**sweep.compute),
         workers.build(**sweep.workers),
         out,
+        dry_run=rehearsal.dry_run,
     )
 
 
@@ -204,6 +218,8 @@ def _evaluate(
     compute: ComputeOptions,
     workers: WorkerOptions,
     out: str,
+    *,
+    dry_run: bool,
 ) -> None:
     """Run what `request` asks for.
 
@@ -214,6 +230,7 @@ def _evaluate(
         compute: device.
         workers: engine.
         out: folder of the results, as it was written.
+        dry_run: True to show what would be done instead.
     """
     from ltrp_bench.harness.cli.terminal.progress import RunProgress, console
     from ltrp_bench.harness.cli.terminal.tables import results_table
@@ -257,6 +274,9 @@ def _evaluate(
                 progress.notice(notice)
             if grid.full:
                 groups = add_whole_images(groups, store, progress.notice)
+            if dry_run:
+                _print_forecast(groups, store, options)
+                return
             resources = {"compute": asdict(compute), "workers": asdict(workers)}
             store_labels(store, pairs)
             store_sweep(store, effective_tables(selectors, tasks, grid=asdict(grid), **resources, out=out))
@@ -281,6 +301,14 @@ def _evaluate(
     if not any(measured(record) for record in records):
         tasks_run = ", ".join(dict.fromkeys(record.task.name for record in records))
         raise InputError(f"nothing could be measured: no object or label of {tasks_run} counts; see the notes above")
+
+
+def _print_forecast(groups: Sequence[CellGroup], store: RunStore, options: SweepOptions) -> None:
+    from ltrp_bench.harness.cli.terminal.forecast_table import forecast_lines
+    from ltrp_bench.harness.sweeps.forecast import forecast
+
+    for line in forecast_lines(forecast(groups, store, options), store.root):
+        typer.echo(line)
 
 
 def _skipped_line(records: Sequence[CellRecord], reason: Callable[[CellRecord, str], str | None]) -> str | None:

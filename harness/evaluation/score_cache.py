@@ -75,6 +75,11 @@ class ScoreCache:
         name = digest([list(ids), [list(grid) for grid in grids]])[:24]
         return self._store.root / "scores" / self._key[:32] / f"{name}.safetensors"
 
+    def spans(self) -> int:
+        """Number of spans with stored scores."""
+        folder = self._store.root / "scores" / self._key[:32]
+        return sum(1 for _ in folder.glob("*.safetensors")) if self._enabled else 0
+
     def get(self, ids: Sequence[str], grids: Sequence[Grid]) -> CachedScores | None:
         """Scores of these images; None if they are not stored, or damaged (with a notice)."""
         path = self.path(ids, grids)
