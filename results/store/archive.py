@@ -176,6 +176,7 @@ def import_archive(
         names = _unpack(path, staging.root)
         try:
             found = list(_unpacked_cells(staging, names))
+            labels = read_labels(staging.root)
         except ResultsError as error:
             text = str(error).replace(f"{staging.root}/", "").partition("; ")[0]
             raise ResultsError(f"{path} is refused, nothing was imported: {text}") from error
@@ -193,7 +194,6 @@ def import_archive(
                 )
             target = store if record == main else replicate_store(store, record)
             cells.append(_Cell(record, source, target, target.cell_path(record.fingerprint).exists()))
-        labels = read_labels(staging.root)  # read before anything is moved, since the file may be damaged
         _move([name for name in names if name != LABELS], staging, store, cells, notice)
         add_labels(store, labels, keep=True)
     return _imported(cells, store)

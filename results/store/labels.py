@@ -58,7 +58,7 @@ def read_labels(root: Path) -> Labels:
     path = root / FILE
     if not path.exists():
         return Labels()
-    with damaged(lambda error: ResultsError(f"{path} is damaged ({type(error).__name__}): delete it")):
+    with damaged(lambda error: ResultsError(f"{path} is damaged ({type(error).__name__}); delete it")):
         content = json.loads(path.read_text(encoding="utf-8"))
         return Labels(_texts(content["selectors"]), _texts(content["tasks"]))
 

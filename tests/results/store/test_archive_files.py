@@ -182,6 +182,8 @@ def test_refusals_say_what_is_wrong(small: Any, tmp_path: Path, monkeypatch: pyt
     assert message() == f"{refused} records/{one}.parquet belongs to no cell of the archive"
     _written(path, {name: data for name, data in files.items() if "cells" in name})
     assert message() == f"{refused} records/{one}.parquet is missing"
+    _written(path, {**files, "labels.json": b"{"})
+    assert message() == f"{refused} labels.json is damaged (JSONDecodeError)"
     # Unpacked sizes are known before anything is unpacked.
     with zipfile.ZipFile(_written(path, files)) as held:
         size = sum(info.file_size for info in held.infolist())

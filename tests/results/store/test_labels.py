@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from ltrp_bench.results.leaderboard.build import load_leaderboard
 from ltrp_bench.results.leaderboard.export import write_table
-from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.store.archive import export, import_archive
 from ltrp_bench.results.store.labels import FILE, Labels, add_labels, read_labels
 from ltrp_bench.results.store.run_store import RunStore
@@ -23,9 +24,39 @@ def test_newer_labels_win_unless_those_there_are_kept(tmp_path: Path) -> None:
     assert read_labels(tmp_path) == Labels({"a1": "mine", "b2": "theirs"}, {"t1": "é"})
     add_labels(store, Labels({"a1": "other", "c3": "new"}), keep=True)
     assert read_labels(tmp_path).selectors == {"a1": "mine", "b2": "theirs", "c3": "new"}
-    (tmp_path / FILE).write_text('{"selectors": {}')
-    with pytest.raises(ResultsError, match=r"labels\.json is damaged .*: delete it"):
-        read_labels(tmp_path)
+    for content, error in (
+        ('{"selectors": {}', "JSONDecodeError"),
+        ('{"selectors": {}}', "KeyError"),
+        ("[]", "TypeError"),
+    ):
+        (tmp_path / FILE).write_text(content)
+        with pytest.raises(ResultsError, match=rf"^{tmp_path / FILE} is damaged \({error}\); delete it$"):
+            read_labels(tmp_path)
+
+
+def test_the_file_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sorted and indented, so that users can edit it; written only where a label is new."""
+    store, path = RunStore(tmp_path), tmp_path / "labels.json"
+    add_labels(store, Labels())
+    assert not path.exists()
+    add_labels(store, Labels({"b2": "théirs", "a1": "ours"}, {"t1": "x"}))
+    content = '{\n "selectors": {\n  "a1": "ours",\n  "b2": "théirs"\n },\n "tasks": {\n  "t1": "x"\n }\n}\n'
+    assert path.read_bytes() == content.encode()
+    assert [lock.name for lock in (tmp_path / "partial").iterdir()] == ["labels.lock"]
+    monkeypatch.setattr(RunStore, "write", lambda *_: pytest.fail("nothing is new"))
+    add_labels(store, Labels({"a1": "ours"}))
+    add_labels(store, Labels({"a1": "other"}), keep=True)
+    path.write_text('{"selectors": {"a1": 7}, "tasks": {}}')
+    assert read_labels(tmp_path) == Labels({"a1": "7"})
+
+
+def test_labels_of_some_cells(make_record: Callable[..., CellRecord]) -> None:
+    records = [make_record("ltrp"), make_record("evit", task="t")]
+    (one, task), (other, other_task) = ((r.selector.identity.short, r.task.identity.short) for r in records)
+    labels = Labels({one: "1", other: "2", "0" * 8: "3"}, {task: "4", other_task: "5", "1" * 8: "6"})
+    assert labels.of(records[:1]) == Labels({one: "1"}, {task: "4"})
+    assert labels.of(records) == Labels({one: "1", other: "2"}, {task: "4", other_task: "5"})
+    assert labels.of([]) == Labels()
 
 
 @pytest.fixture
