@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,8 @@ def test_records_are_put_in_place_last(
         write(store, path, data, **options)
 
     monkeypatch.setattr(RunStore, "write", noted)
+    # Unpacked in the run folder, since the disk of temporary files may be small.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     done = import_archive(tmp_path / "a.zip", other_world.store.root)
     assert (len(done.new), len(done.replicates)) == (1, 1)
     assert len(order) == 8 + 3 and order[-2:] == ["cells", "cells"] and order.count("cells") == 2
