@@ -3,7 +3,7 @@
 (() => {
   const {
     data, rows, $, theme, element, isNumber, fixed, roundHalfEven, unique, taskKey, names,
-    labels, fill, taskOptions, taskOf, swatch, selectorLabel, mark, splits, notes, details, showRow, followHash,
+    labels, fill, taskOptions, taskOf, swatch, selectorName, shownSelector, selectorLabel, mark, splits, notes, details, showRow, followHash,
   } = report;
 
   // -- leaderboard
