@@ -26,6 +26,8 @@ from ltrp_bench.selectors.files.weight_sets import Weights, read_weights
 __all__ = [
     "Weights",
     "bare_state",
+    "check_depths",
+    "load_built",
     "load_content",
     "load_into",
     "load_metadata",
@@ -45,6 +47,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def shipped(tag: str) -> Path:
@@ -155,7 +158,43 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model
         InputError: keys are missing, unexpected or of another shape, and what the weights look like; or tensors that
             are not finite floating-point numbers.
     """
-    own = module.state_dict()
+    _check_fit(module.state_dict(), state, what)
+    module.load_state_dict(dict(state))
+
+
+def load_built(build: Callable[[], Module], state: Mapping[str, Tensor], what: str) -> Module:
+    """Build a module from a file's configuration and load its weights, as `load_into` does.
+
+    Keys and shapes are compared before memory is taken: a damaged configuration may describe a model of terabytes.
+
+    Args:
+        build: builds the module; called twice, first without memory.
+        state, what: as for `load_into`.
+    """
+    with torch.device("meta"):
+        own = build().state_dict()
+    _check_fit(own, state, what)
+    module = build()
+    load_into(module, state, what)
+    return module
+
+
+def check_depths(measured: Mapping[str, Any], stored: Mapping[str, Any], what: str) -> None:
+    """Raise `InputError` if a stored configuration has other numbers of blocks than the tensors beside it.
+
+    Building millions of blocks takes forever, even without memory for their weights.
+
+    Args:
+        measured: configuration that follows from the tensors.
+        stored: configuration in the file.
+        what: description of the model for the error.
+    """
+    for name in ("depth", "decoder_depth"):
+        if name in stored and name in measured and stored[name] != measured[name]:
+            raise InputError(f"{what}: its configuration says {name} {stored[name]}, its tensors {measured[name]}")
+
+
+def _check_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
     _check_numbers(state, own, what)
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
@@ -166,7 +205,6 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model
     ]
     if missing or unexpected or shapes:
         raise mismatch(what, state, missing, unexpected, shapes)
-    module.load_state_dict(dict(state))
 
 
 def _check_numbers(state: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> None:

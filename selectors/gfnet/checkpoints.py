@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import (
     builds_from_config,
+    load_built,
     load_content,
     load_into,
     load_metadata,
@@ -71,11 +72,10 @@ def _from_ours(path: Path) -> GFNet:
     if metadata.get("kind") != "gfnet" or "config" not in metadata:
         raise InputError(f"{path.name} is no GFNet file (metadata kind 'gfnet'); it looks like {looks_like(state)}")
     try:
-        net = GFNet(GFNetConfig(**json.loads(metadata["config"])))
+        config = GFNetConfig(**json.loads(metadata["config"]))
+        return load_built(lambda: GFNet(config), state, f"the GFNet of {path.name}")
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{path.name}: its metadata do not describe a GFNet ({error})") from None
-    load_into(net, state, f"the GFNet of {path.name}")
-    return net
 
 
 def _from_released(

@@ -13,7 +13,7 @@ from torch import Tensor
 from ltrp_bench.selectors.checkpoints import (
     Weights,
     builds_from_config,
-    load_into,
+    load_built,
     load_metadata,
     mismatch,
     read_weights,
@@ -78,7 +78,6 @@ def _cross_mae(weights: Weights, overrides: Mapping[str, Any]) -> CrossMAE:
     if missing:
         raise mismatch("a CrossMAE", state, missing)
     config = config_from_shapes(state, load_metadata(weights.path), DECODER_HEADS, "CrossMAE", overrides)
-    mae = CrossMAE(CrossMAEConfig(**config))
-    load_into(mae, state, f"the CrossMAE of {weights.path.name}")
+    mae = load_built(lambda: CrossMAE(CrossMAEConfig(**config)), state, f"the CrossMAE of {weights.path.name}")
     mae.notes = weights.notes
     return mae.eval().requires_grad_(False)

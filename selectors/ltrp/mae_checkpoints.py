@@ -15,7 +15,8 @@ from torch import Tensor
 from ltrp_bench.selectors.checkpoints import (
     Weights,
     builds_from_config,
-    load_into,
+    check_depths,
+    load_built,
     load_metadata,
     mismatch,
     read_weights,
@@ -99,7 +100,9 @@ def config_from_shapes(
         "decoder_heads": decoder_heads.get(decoder_width),
         "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
     }
-    config.update(json.loads((metadata or {}).get("config", "{}")))
+    stored = json.loads((metadata or {}).get("config", "{}"))
+    check_depths(config, stored, f"the {model}")
+    config.update(stored)
     config.update(overrides)
     for name, size in (("heads", width), ("decoder_heads", decoder_width)):
         if config[name] is None:
@@ -124,8 +127,8 @@ def mae_from(weights: Weights, metadata: Mapping[str, str], **overrides: Any) ->
     file = weights.path.name
     if "config" not in metadata and "visualize" in file:
         overrides.setdefault("norm_pix_loss", False)
-    mae = MAE(MAEConfig(**mae_config_from_state(weights.state, metadata, **overrides)))
-    load_into(mae, weights.state, f"the MAE of {file}")
+    config = MAEConfig(**mae_config_from_state(weights.state, metadata, **overrides))
+    mae = load_built(lambda: MAE(config), weights.state, f"the MAE of {file}")
     mae.notes = weights.notes
     return mae.eval().requires_grad_(False)
 

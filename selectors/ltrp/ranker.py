@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
 from ltrp_bench.selectors.checkpoints import (
     builds_from_config,
-    load_into,
+    check_depths,
+    load_built,
     load_metadata,
     mismatch,
     read_weights,
@@ -164,7 +165,9 @@ def ranker_config_from_state(
         "head": head,
         "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
     }
-    config.update(json.loads((metadata or {}).get("config", "{}")))
+    stored = json.loads((metadata or {}).get("config", "{}"))
+    check_depths(config, stored, "the LTRP ranker")
+    config.update(stored)
     config.update(overrides)
     if config["heads"] is None:
         raise InputError(f"cannot infer the number of heads of the ranker from its width {width}: pass heads=N")
@@ -189,8 +192,7 @@ def load_ranker(path_or_tag: str | Path, *, ema: bool | None = None, **overrides
             f"{path.name} does not say that it is an LTRP ranker: its {len(state['head.weight'])} outputs are as many "
             "as its patches, but a classifier may have as many; the keys of official rankers begin with score_net."
         )
-    ranker = Ranker(**config)
-    load_into(ranker, state, f"the LTRP ranker of {path.name}")
+    ranker = load_built(lambda: Ranker(**config), state, f"the LTRP ranker of {path.name}")
     ranker.notes = weights.notes
     return ranker.eval().requires_grad_(False)
 

@@ -19,7 +19,15 @@ from timm.models.vision_transformer import VisionTransformer, _convert_dinov2
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import Channels, Selector, Supervision
-from ltrp_bench.selectors.checkpoints import builds_from_config, load_into, looks_like, mismatch, resolve
+from ltrp_bench.selectors.checkpoints import (
+    builds_from_config,
+    check_depths,
+    load_built,
+    load_into,
+    looks_like,
+    mismatch,
+    resolve,
+)
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.assumptions import MODEL_OR_BESIDE, assumptions_of, normalization_of
@@ -146,6 +154,7 @@ def build_from(file: ViTFile, heads: int | None = None, drop: tuple[str, ...] = 
         heads = beside.heads
     if file.name and not file.config:
         net, state = from_timm(file.name, state, file.path, heads=heads)
+        load_into(net, state, f"the ViT {file.name}")
     else:
         known: dict[str, Any] = {}
         if beside is not None and beside.eps is not None:
@@ -154,8 +163,10 @@ def build_from(file: ViTFile, heads: int | None = None, drop: tuple[str, ...] = 
             known["act"] = file.activation
         what = f"a plain ViT ({file.path.name})"
         config = {**known, **file.config}
-        net = build_vit({**vit_config(state, config.get("heads", heads), what), **config})
-    load_into(net, state, f"the ViT {file.name or file.path.name}")
+        measured = vit_config(state, config.get("heads", heads), what)
+        check_depths(measured, config, what)
+        config = {**measured, **config}
+        net = load_built(lambda: build_vit(config), state, f"the ViT {file.path.name}")
     net.eval().requires_grad_(False)
     return net
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -26,6 +27,10 @@ from ltrp_bench.selectors.checkpoints import (
     strip_prefix,
 )
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.gfnet.checkpoints import load_gfnet
+from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
+from ltrp_bench.selectors.ltrp.ranker import load_ranker
+from ltrp_bench.selectors.vit.backbones import load_backbone
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 
@@ -211,3 +216,33 @@ def test_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_strip_prefix() -> None:
     assert list(strip_prefix({"a.x": torch.zeros(1), "b.x": torch.zeros(1)}, "a.")) == ["x"]
+
+
+HUGE = 10**7
+"""A width or a patch size at which a model would take more memory than any machine has."""
+
+
+@pytest.mark.parametrize(
+    ("tag", "size", "load"),
+    [
+        ("vit.shapes0", "embed_dim", load_backbone),
+        ("vit.shapes0", "depth", load_backbone),
+        ("mae.shapes", "embed_dim", load_mae),
+        ("ltrp.shapes", "embed_dim", load_ranker),
+        ("ltrp.shapes", "depth", load_ranker),
+        ("mae.shapes", "decoder_depth", load_mae),
+        ("gfnet.shapes0", "fc_hidden", load_gfnet),
+    ],
+)
+def test_a_configuration_that_does_not_fit_its_tensors_takes_no_memory(
+    tmp_path: Path, tag: str, size: str, load: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "damaged.safetensors"
+    metadata = load_metadata(shipped(tag))
+    config = json.loads(metadata["config"])
+    assert size in config
+    config[size] = HUGE
+    save_safetensors(path, load_state(shipped(tag)), {**metadata, "config": config})
+    with pytest.raises(InputError, match=f"damaged.safetensors|{HUGE}") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)

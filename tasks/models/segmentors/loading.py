@@ -11,7 +11,15 @@ from typing import Any, cast
 
 from torch import nn
 
-from ltrp_bench.selectors.checkpoints import Weights, load_into, read_weights, resolve, sha256_of, strip_prefix
+from ltrp_bench.selectors.checkpoints import (
+    Weights,
+    load_built,
+    load_into,
+    read_weights,
+    resolve,
+    sha256_of,
+    strip_prefix,
+)
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import vit_config
 from ltrp_bench.tasks.models.openmmlab.models import (
@@ -154,8 +162,7 @@ def _from_file(weights: Weights, *, stated: bool) -> tuple[PlainSegmentor, dict[
         return net, {**config, "classes": int(outputs)}, (*weights.notes, *(() if known else (line,)))
     if "segmentor" not in config:
         raise InputError(f"{path.name} was trained with ltrp-bench, but is not a segmentor")
-    net = build_segmentor(config)
-    load_into(net, state, f"the segmentor of {path.name}")
+    net = load_built(lambda: build_segmentor(config), state, f"the segmentor of {path.name}")
     return net, config, weights.notes
 
 

@@ -16,7 +16,7 @@ from timm.models.tresnet import TResNet, checkpoint_filter_fn
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.checkpoints import Weights, load_into, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import Weights, load_built, load_into, resolve, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
 from ltrp_bench.selectors.vit.backbones import build_from, build_vit
@@ -201,8 +201,7 @@ def _vit(
     """
     path = read.path
     if config:
-        vit = build_vit({**config, "classes": 0})
-        load_into(vit, body, f"the ViT of {path.name}")
+        vit = load_built(lambda: build_vit({**config, "classes": 0}), body, f"the ViT of {path.name}")
         mean, std = tuple(config["mean"]), tuple(config["std"])
         assumptions = read.notes
     else:
