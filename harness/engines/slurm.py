@@ -139,15 +139,16 @@ def _executor(allocation: Allocation, folder: Path) -> Any:
         "cpus_per_task": allocation.cpus_per_task,
         "setup": list(allocation.setup) or None,
     }
+    limit = minutes(allocation.time)
     executor.update_parameters(
         job_name="ltrp-bench",
         nodes=allocation.nodes,
         ntasks_per_node=1,
-        time=minutes(allocation.time),
+        time=limit,
         use_srun=False,
         stderr_to_stdout=True,
         wckey=None,
-        additional_parameters={"requeue": True, "signal": f"B:USR2@{GRACE_SECONDS}"},
+        additional_parameters={"requeue": True, "signal": f"B:USR2@{min(GRACE_SECONDS, 15 * limit)}"},
         **{name: value for name, value in asked.items() if value is not None},
     )
     return executor

@@ -91,7 +91,14 @@ def test_the_script_asks_for_what_was_asked_for(tmp_path: Path) -> None:
 
 def test_what_was_not_asked_for_is_left_to_the_cluster(tmp_path: Path) -> None:
     text = script(Allocation(nodes=1, time="5"), tmp_path)
+    assert "--signal=B:USR2@75\n" in text  # a quarter of the time
     assert not [name for name in ("partition", "account", "gpus", "cpus-per-task", "mem", "wckey") if name in text]
+
+
+def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"needs submitit; install it with: pip install 'ltrp-bench\[cluster\]'"):
+        script(Allocation(nodes=1, time="5"), tmp_path)
 
 
 def test_without_slurm_nothing_is_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
