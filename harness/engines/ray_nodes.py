@@ -12,6 +12,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ STOP_SECONDS: Final = 30
 
 STARTED: Final = "Ray runtime started"
 """What `ray start` prints when a node is up."""
+
+LONGEST: Final = 40
+"""Characters in the path of a node's folder: paths of the sockets in it have at most 107."""
 
 NODE: Final = """
 folder=$1; shift
@@ -101,14 +105,16 @@ class RayNodes:
         """
         node, cpus = self._nodes[number], self._cpus[number]
         step = ["srun", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={node}", f"--cpus-per-task={cpus}"]
-        # Sockets lie in this folder, and their paths may have 107 characters.
-        folder = f"/tmp/ray-{self._job}-{os.getpid()}.{number}"
+        name = f"ray-{self._job}-{os.getpid()}.{number}"
+        folder = Path(tempfile.gettempdir(), name)
+        if len(str(folder)) > LONGEST:
+            folder = Path("/tmp", name)
         ray = shlex.split(os.environ.get("LTRP_BENCH_RAY_START", ""))
         command = [*(ray or (sys.executable, "-m", "ray.scripts.scripts", "start")), *arguments]
         command += [f"--num-cpus={cpus}", f"--num-gpus={self._gpus}", f"--object-store-memory={OBJECT_STORE}"]
         # Port 0 is any free one: other jobs may use the same node.
         command += ["--dashboard-agent-listen-port=0", "--disable-usage-stats", "--block"]
-        step += [f"--output={self._log(node)}", "bash", "-c", NODE, "ray-node", folder, *command]
+        step += [f"--output={self._log(node)}", "bash", "-c", NODE, "ray-node", str(folder), *command]
         self._steps[node] = subprocess.Popen(step, stdin=subprocess.PIPE)
 
     def _log(self, node: str) -> Path:
