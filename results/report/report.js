@@ -283,14 +283,14 @@
     const height = Math.round(width * one.height / one.width);
     const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper").trim();
     const keep = Number($("g-ratio").value);
-    const named = own.selectors.map(([id, name]) => [id, selectorName(name, id)]);
-    const figures = [[null, "image"], ...named].map(([id, name]) => {
+    const named = own.selectors.map(([id, name]) => [id, name, selectorName(name, id)]);
+    const figures = [[null, "image", "image"], ...named].map(([id, name, shown]) => {
       const ranks = id === null ? null : one.ranks[id];
       if (id !== null && !ranks) return null;
       const total = ranks ? ranks.ranks.length : 0;
       const kept = Math.max(1, roundHalfEven(keep * total));
       const canvas = element("canvas", { width, height, role: "img", "data-kept": ranks ? kept : null,
-        "aria-label": ranks ? `${name} keeps ${kept} of ${total} patches` : `image ${one.id}` });
+        "aria-label": ranks ? `${shown} keeps ${kept} of ${total} patches` : `image ${one.id}` });
       const pen = canvas.getContext("2d");
       pen.imageSmoothingEnabled = one.width > 160;
       pen.drawImage(image, 0, 0, width, height);
@@ -304,8 +304,8 @@
           else if (place >= kept) { pen.globalAlpha = 0.84; pen.fillStyle = paper; pen.fillRect(...box, ...size); }
         });
       }
-      return element("figure", {}, canvas, element("figcaption", {}, id === null ? name : swatch(name),
-        id === null ? null : withId(name, id, named.map((one) => one[1]))));
+      return element("figure", {}, canvas, element("figcaption", {}, id === null ? shown : swatch(name),
+        id === null ? null : withId(shown, id, named.map((one) => one[2]))));
     });
     $("g-grid").replaceChildren(...figures.filter(Boolean));
   }

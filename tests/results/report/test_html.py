@@ -14,6 +14,7 @@ from report_pages import EXTRA, HOSTILE, SELECTORS, TASKS, Tab, fill_run_folder
 from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
 from ltrp_bench.results.report.html import render, write_report
 from ltrp_bench.results.report.page_data import ReportSource
+from ltrp_bench.results.store.labels import Labels, add_labels
 
 
 @pytest.fixture(scope="module")
@@ -242,4 +243,25 @@ def test_small_screens_and_dark(browser: Any, small: Path, scheme: str) -> None:
     assert {"f-task", "f-ratio", "f-text", "f-complete", "f-reset", "scroll"} <= set(reached)
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") != scheme
+    tab.done()
+
+
+def test_labels_stand_for_names(browser: Any, world: Any, tmp_path: Path) -> None:
+    fill_run_folder(world, TASKS[:1], SELECTORS[:2], (0.25, 0.5))
+    record = next(one for one in world.store.read_cells() if one.selector.name == SELECTORS[0])
+    selector, task = record.selector.identity.short, record.task.identity.short
+    add_labels(world.store, Labels({selector: "ours <b>"}, {task: "labelled task"}))
+    write_report(world.store.root, tmp_path / "report.html", LeaderboardOptions(resamples=200))
+    tab = Tab(browser, tmp_path / "report.html")
+    page = tab.page
+    assert set(tab.column("selector")) == {"ours <b>", SELECTORS[1]} and set(tab.column("task")) == {"labelled task"}
+    for name in ("f-task", "c-task", "k-task"):
+        assert "labelled task" in page.locator(f"#{name} option").all_text_contents()
+    assert "ours <b>" in page.locator("#k-selector option").all_text_contents()
+    page.fill("#f-text", "ours")
+    assert set(tab.column("selector")) == {"ours <b>"}
+    page.wait_for_selector("#g-grid canvas")
+    captions = page.locator("#g-grid figcaption").all_text_contents()
+    assert set(captions) == {"image", SELECTORS[1], "ours <b>"}
+    assert "ours <b>" in page.locator("#matrix th").all_text_contents()
     tab.done()
