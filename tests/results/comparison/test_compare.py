@@ -175,7 +175,7 @@ def test_other_data_and_metrics_are_told(make_record: MakeRecord) -> None:
     assert row.note == "other task and selector than in the base (weights, options or data)"
     base = aggregate_cells([make_record()])
     (row,) = compare_frames(base, base.assign(metric="recall"), 0.01).rows
-    assert (row.status, row.note) == ("missing", "the metric was coverage, now recall")
+    assert (row.key, row.status, row.note) == (KEY, "missing", "the metric was coverage, now recall")
     assert row.base == row.current == _values(0.5, 0.6, 0.4)
 
 
