@@ -85,6 +85,14 @@ def test_cells_without_the_metric_have_no_estimates(world: Any) -> None:
     assert replicates.of(record, "coverage") is replicates.of(record)
 
 
+def test_a_cache_does_not_wait_for_the_disk(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = world.cell("good", 0.5, 0.6)
+    waited: list[int] = []
+    monkeypatch.setattr("os.fsync", waited.append)
+    assert Replicates(world.store, 20).of(record) is not None
+    assert list((world.store.root / "bootstrap").iterdir()) and not waited
+
+
 def test_many_cells_at_once(world: Any) -> None:
     wanted = [(world.cell("good", ratio, 0.6), "coverage") for ratio in world.ratios]
     replicates = Replicates(world.store, 20)
