@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from ltrp_bench.results.leaderboard.build import load_leaderboard
 from ltrp_bench.results.leaderboard.export import write_table
+from ltrp_bench.results.schema.atomic_io import exclusive
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.store.archive import export, import_archive
 from ltrp_bench.results.store.labels import FILE, Labels, add_labels, read_labels
@@ -48,6 +50,16 @@ def test_the_file_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     add_labels(store, Labels({"a1": "other"}), keep=True)
     path.write_text('{"selectors": {"a1": 7}, "tasks": {}}')
     assert read_labels(tmp_path) == Labels({"a1": "7"})
+
+
+def test_labels_are_added_by_one_process_at_a_time(tmp_path: Path) -> None:
+    other = threading.Thread(target=add_labels, args=(RunStore(tmp_path), Labels({"a1": "ours"})))
+    with exclusive(tmp_path / "partial" / "labels.lock", wait=True):
+        other.start()
+        other.join(0.2)
+        assert read_labels(tmp_path) == Labels()
+    other.join()
+    assert read_labels(tmp_path) == Labels({"a1": "ours"})
 
 
 def test_labels_of_some_cells(make_record: Callable[..., CellRecord]) -> None:
