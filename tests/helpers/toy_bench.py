@@ -204,6 +204,11 @@ def sweep(out: Path, recorder: Recorder | None = None, groups: Any = None, **opt
     return run_sweep(groups, RunStore(out), SweepOptions(**options), recorder or Recorder())
 
 
+def small_sweep(out: Path, progress: Recorder | None = None) -> None:
+    """A sweep of two spans, which takes a fraction of a second."""
+    sweep(out, progress, toy_groups(ToyTask(100), ratios=(0.25,)), workers=0)
+
+
 def load(task: Task, first: int, end: int) -> LoadedSpan:
     """The images of one span, loaded in this thread."""
     (loaded,) = load_spans([(task, (first, end))], workers=0, skip_unreadable=True)

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -20,36 +22,31 @@ from ltrp_bench.results.schema.atomic_io import disk_error
 from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.store.run_store import RunStore
 
-SMALL = 100
-"""Images: two spans, so that a run takes a fraction of a second."""
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["toy_bench"])
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("reference")
-    _sweep(out)
+    toy.small_sweep(out)
     return toy.contents(out)
 
 
-def _sweep(out: Path, progress: toy.Recorder | None = None) -> None:
-    toy.sweep(out, progress, toy.toy_groups(toy.ToyTask(SMALL), ratios=(0.25,)), workers=0)
+def _start(out: Path) -> BaseProcess:
+    """A process that runs the sweep. It is forked from one that has imported torch, so that kills hit the run itself.
+
+    A fork of this process might hang: the threads of libraries that other tests have used do not survive it.
+    """
+    process = CONTEXT.Process(target=toy.small_sweep, args=(out,))
+    process.start()
+    return process
 
 
-def _start(out: Path) -> int:
-    """Process id of a fork that runs the sweep: torch is imported already, so that kills hit the run itself."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            _sweep(out)
-            code = 0
-        finally:
-            os._exit(code)
-    return pid
-
-
-def _ended(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def _ended(process: BaseProcess) -> int:
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
 
 
 @pytest.mark.slow
@@ -59,14 +56,14 @@ def test_killed_at_random_moments(reference: dict[str, bytes], tmp_path: Path, p
         out = tmp_path / f"run{runs}"
         runs += 1
         while True:
-            pid = _start(out)
+            process = _start(out)
             time.sleep(moments.uniform(0.0, 0.5))
-            os.kill(pid, signal.SIGKILL)
-            code = _ended(pid)
+            process.kill()
+            code = _ended(process)
             kills += code == -signal.SIGKILL
             if code == 0 or kills >= pytestconfig.getoption("--kills"):
                 break
-        _sweep(out)
+        toy.small_sweep(out)
         assert toy.contents(out) == reference
         assert not list((out / "tmp").iterdir())
         shutil.rmtree(out)
@@ -80,7 +77,7 @@ def test_two_drivers_of_one_folder_of_which_one_is_killed(reference: dict[str, b
         out = tmp_path / str(number)
         both = [_start(out), _start(out)]
         time.sleep(moments.uniform(0.0, 0.5))
-        os.kill(both[0], signal.SIGKILL)
+        both[0].kill()
         assert _ended(both[0]) in (0, -signal.SIGKILL)
         assert _ended(both[1]) == 0
         assert toy.contents(out) == reference
@@ -101,9 +98,9 @@ def test_a_full_disk_at_each_kind_of_write(
     with monkeypatch.context() as patch:
         patch.setattr(RunStore, "write", full)
         with pytest.raises(ResultsError, match="the disk is full: .* finished cells are kept") as caught:
-            _sweep(tmp_path)
+            toy.small_sweep(tmp_path)
     assert len(refused) == 1 and str(refused[0]) in str(caught.value)
-    _sweep(tmp_path)
+    toy.small_sweep(tmp_path)
     assert toy.contents(tmp_path) == reference
 
 
@@ -123,8 +120,8 @@ class _Removing(toy.Recorder):
 def test_a_folder_that_is_removed_under_a_run(reference: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "runs"
     with pytest.raises(ResultsError, match="went missing during the run; start the same command again"):
-        _sweep(out, _Removing(out))
-    _sweep(out)
+        toy.small_sweep(out, _Removing(out))
+    toy.small_sweep(out)
     assert toy.contents(out) == reference
 
 
@@ -132,11 +129,11 @@ def test_a_clock_that_is_set_back_changes_nothing(
     reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        _sweep(tmp_path, toy.Recorder(interrupt_after=2))
+        toy.small_sweep(tmp_path, toy.Recorder(interrupt_after=2))
     now = time.time()
     for path in tmp_path.rglob("*"):
         os.utime(path, (now + 86400, now + 86400))  # as if it had been written tomorrow
     monkeypatch.setattr(time, "time", lambda: now - 86400)
     recorder = toy.Recorder()
-    _sweep(tmp_path, recorder)
+    toy.small_sweep(tmp_path, recorder)
     assert recorder.worked < recorder.total and toy.contents(tmp_path) == reference

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def of_mmdet(
 ) -> tuple[float, list[dict[str, Any]]]:
     """mmdet's numbers; with `legacy` its boxes are the pixels at the corners, as in VOC's files."""
     openmmlab.setup(training=True)
-    from mmdet.evaluation import eval_map
+    from mmdet.evaluation.functional import mean_ap
 
     def corners(boxes: Any) -> np.ndarray:
         found = np.array([list(box) for box in boxes], np.float64).reshape(-1, 4)
@@ -69,7 +70,10 @@ def of_mmdet(
             entry[f"bboxes{suffix}"] = corners(item.box for item in chosen)
             entry[f"labels{suffix}"] = np.array([NAMES.index(item.category) for item in chosen], np.int64)
         truth.append(entry)
-    return eval_map(found, truth, eval_mode=mode, use_legacy_coordinate=legacy, logger="silent", nproc=2)
+    # Forks of a process with threads, such as those of Ray or torch, may hang.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mean_ap, "Pool", ThreadPool)
+        return mean_ap.eval_map(found, truth, eval_mode=mode, use_legacy_coordinate=legacy, logger="silent", nproc=2)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("rule", ["area", "11points"])
