@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_content, resolve, save_safetensors, stored_config
@@ -33,6 +34,7 @@ from ltrp_bench.selectors.vit.blocks import (
 )
 from ltrp_bench.selectors.vit.layers import take
 from ltrp_bench.selectors.vit.pruning_stages import Stage, check_rate, check_stages, quarter_stages, staged_scores
+from ltrp_bench.selectors.vit.reading_options import ReadingOptions
 
 KEEP_RATE = 0.7
 
@@ -190,30 +192,16 @@ class EViTSelector(Selector):
         weights: str | Path,
         *,
         model: str | None = None,
-        heads: int | None = None,
-        label_set: str | None = None,
         keep_rate: float | None = None,
         target_keep_ratio: float | None = None,
         stages: Sequence[int] | None = None,
         fuse: bool | None = None,
         supervised: bool = True,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        ema: bool | None = None,
+        **reading: Unpack[ReadingOptions],
     ) -> None:
         path = resolve(weights)
         known = _stored_options(path)
-        backbone = load_backbone(
-            path,
-            model,
-            heads=heads,
-            label_set=label_set,
-            supervised=supervised,
-            mean=mean,
-            std=std,
-            ema=ema,
-            published="keep_rate" in known,
-        )
+        backbone = load_backbone(path, model, supervised=supervised, published="keep_rate" in known, **reading)
         if stages is None:
             stages = known.get("stages") or quarter_stages(len(backbone.model.blocks))
         if target_keep_ratio is not None:

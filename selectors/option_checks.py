@@ -15,6 +15,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from typing_extensions import Unpack
+
 from ltrp_bench.selectors.errors import UsageError
 
 _SIMPLE: Mapping[object, tuple[tuple[type, ...], str, str]] = {
@@ -47,7 +49,7 @@ def check_options(
     Raises:
         UsageError: an unknown or missing option, or a value of the wrong type.
     """
-    signature = inspect.signature(factory)
+    signature = signature_of(factory)
     listed = [name for name in signature.parameters if name not in unlisted]
     try:
         signature.bind(**options)
@@ -55,13 +57,41 @@ def check_options(
         for option in options:
             check_name(owner, option, signature.parameters, listed)
         raise UsageError(f"{owner}: {error}; its options: {', '.join(listed) or 'none'}") from None
-    try:
-        hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
-    except (NameError, TypeError):
-        return  # annotations that only a type checker can resolve
+    hints = _types(factory)
     for option, value in options.items():
         if option not in unlisted:
             check_value(owner, option, value, hints.get(option, Any))
+
+
+def signature_of(factory: Callable[..., Any]) -> inspect.Signature:
+    """Signature of a callable; the options of `**name: Unpack[Options]` are keyword parameters that default to None."""
+    signature = inspect.signature(factory)
+    _, shared = _hints(factory)
+    if not shared:
+        return signature
+    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in shared]
+    return signature.replace(parameters=[*own, *more])
+
+
+def _hints(factory: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Types of a callable's own parameters, and of those in an unpacked `TypedDict`.
+
+    Empty for annotations that only a type checker can resolve.
+    """
+    try:
+        own = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    except (NameError, TypeError):
+        return {}, {}
+    unpacked = [name for name, hint in own.items() if get_origin(hint) is Unpack]
+    shared = get_type_hints(get_args(own.pop(unpacked[0]))[0]) if unpacked else {}
+    return own, shared
+
+
+def _types(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Parameter of `signature_of` -> its annotation; empty if they cannot be resolved."""
+    own, shared = _hints(factory)
+    return {**own, **shared}
 
 
 def check_name(owner: str, option: str, known: Collection[str], listed: Collection[str] | None = None) -> None:
@@ -87,12 +117,9 @@ def check_whole(owner: str, option: str, value: object, least: int, most: int | 
 
 def option_types(factory: Callable[..., Any]) -> dict[str, Any]:
     """Option -> type of a callable's keyword arguments; without an annotation, the type of the default."""
-    try:
-        hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
-    except (NameError, TypeError):
-        hints = {}
+    hints = _types(factory)
     found: dict[str, Any] = {}
-    for name, parameter in inspect.signature(factory).parameters.items():
+    for name, parameter in signature_of(factory).parameters.items():
         default = parameter.default
         known = default is not inspect.Parameter.empty and type(default) in _SIMPLE and default is not None
         found[name] = hints.get(name, type(default) if known else Any)

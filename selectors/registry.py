@@ -7,7 +7,6 @@ of a selector without weights may set an option, "oracle.unseen".
 from __future__ import annotations
 
 import importlib
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
 from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
 from ltrp_bench.selectors.files.file_kinds import refuse_folder
-from ltrp_bench.selectors.option_checks import check_options
+from ltrp_bench.selectors.option_checks import check_options, signature_of
 from ltrp_bench.selectors.option_checks import option_types as types_of
 
 GROUP = "ltrp_bench.selectors"
@@ -60,7 +59,7 @@ class SelectorSpec:
         """Everything that determines the scores, for the fingerprint: name, options, hash of the weights, version."""
         defaults = {
             p.name: p.default
-            for p in inspect.signature(self.factory).parameters.values()
+            for p in signature_of(self.factory).parameters.values()
             if p.default is not p.empty and p.name != "weights"
         }
         options = {**defaults, **self.options}
@@ -99,7 +98,7 @@ def resolve(
     path: Path | None = None
     if weights is not None:
         path = _weights_file(name, str(weights))
-        parameters = inspect.signature(factory).parameters
+        parameters = signature_of(factory).parameters
         if "weights" not in parameters:
             raise UsageError(f"selector {name!r} takes no weights, got {weights}")
         if str(weights).startswith(TIMM) and "model" in parameters:

@@ -15,6 +15,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn.functional import normalize
+from typing_extensions import Unpack
 
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.errors import UsageError
@@ -24,6 +25,7 @@ from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
 from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward, token_layout
 from ltrp_bench.selectors.vit.layers import take
 from ltrp_bench.selectors.vit.pruning_stages import check_rate, level_scores
+from ltrp_bench.selectors.vit.reading_options import ReadingOptions
 
 
 @dataclass(frozen=True)
@@ -196,22 +198,16 @@ class ToMeSelector(Selector):
         weights: str | Path,
         *,
         model: str | None = None,
-        heads: int | None = None,
-        label_set: str | None = None,
         supervised: bool = True,
         r: int | None = None,
         target_keep_ratio: float | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        ema: bool | None = None,
+        **reading: Unpack[ReadingOptions],
     ) -> None:
         if r is not None and target_keep_ratio is not None:
             raise UsageError("give r or target_keep_ratio, not both")
         if r is not None:
             check_whole("selector 'tome'", "r", r, 1)
-        backbone = load_backbone(
-            weights, model, heads=heads, label_set=label_set, supervised=supervised, mean=mean, std=std, ema=ema
-        )
+        backbone = load_backbone(weights, model, supervised=supervised, **reading)
         check_plain(backbone.model, "ToMe", class_token=False)
         self.net, self.grid = backbone.model, backbone.grid
         patches, depth = self.grid[0] * self.grid[1], len(self.net.blocks)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import pytest
+from typing_extensions import Unpack
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.option_checks import (
@@ -17,6 +18,7 @@ from ltrp_bench.selectors.option_checks import (
     check_whole,
     option_types,
     parse_option,
+    signature_of,
 )
 
 
@@ -184,3 +186,24 @@ def test_types_of_options_follow_annotations_then_defaults() -> None:
 
     assert option_types(plain) == {"name": str, "count": int, "other": Any, "flag": bool}
     assert option_types(Takes)["target"] == str | int
+
+
+class Shared(TypedDict, total=False):
+    heads: int | None
+    mean: Sequence[float] | None
+
+
+def test_options_that_callables_share_count_as_their_own() -> None:
+    def build(weights: str, *, rate: float = 0.5, **shared: Unpack[Shared]) -> None: ...
+
+    def free(**anything: int) -> None: ...
+
+    assert list(signature_of(build).parameters) == ["weights", "rate", "heads", "mean"]
+    assert signature_of(build).parameters["heads"].default is None
+    assert option_types(build)["heads"] == int | None
+    check_options("it", build, {"weights": "a", "heads": 3, "mean": [0.5]})
+    with pytest.raises(UsageError, match="it has no option 'head'; its options: weights, rate, heads, mean"):
+        check_options("it", build, {"weights": "a", "head": 3})
+    with pytest.raises(UsageError, match="it: heads must be"):
+        check_options("it", build, {"weights": "a", "heads": "x"})
+    check_options("it", free, {"whatever": 1})
