@@ -162,14 +162,12 @@ class RandomLimit:
     It depends on the seed and the ids alone: not on the order in which images are found, nor on the task. A smaller
     subset of the same seed lies within a larger one. Leading zeros of a number make no difference: COCO's masks are
     named 000000000139 where its JSON has 139.
-
-    Attributes:
-        count: maximum number of images.
-        seed: seed of the draw.
     """
 
     count: int
+    """Maximum number of images."""
     seed: int
+    """Seed of the draw."""
 
 
 Limit = int | RandomLimit | None
