@@ -29,7 +29,8 @@ from typing import Any, Final
 import torch
 from timing import Clock, time_in_turns
 
-from ltrp_bench.harness.engines.engine import EngineOptions, create_executor
+from ltrp_bench.harness.engines.engine import create_executor
+from ltrp_bench.harness.engines.names import EngineOptions
 from ltrp_bench.harness.evaluation.loading import load_spans, spans
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.evaluation.plan import CellGroup, plan

@@ -234,7 +234,8 @@ def _evaluate(
     """
     from ltrp_bench.harness.cli.terminal.progress import RunProgress, console
     from ltrp_bench.harness.cli.terminal.tables import results_table
-    from ltrp_bench.harness.engines.engine import EngineOptions, create_executor
+    from ltrp_bench.harness.engines.engine import create_executor
+    from ltrp_bench.harness.engines.names import EngineOptions
     from ltrp_bench.harness.evaluation.cell_writer import measured, omission_lines, skip_reason
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
     from ltrp_bench.harness.evaluation.exposure_notices import exposure_notices

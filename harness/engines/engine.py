@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from ltrp_bench.harness.engines.local import LocalExecutor
-from ltrp_bench.harness.engines.names import Engine
+from ltrp_bench.harness.engines.names import EngineOptions
 from ltrp_bench.harness.engines.work_order import can_be_ordered
 from ltrp_bench.harness.evaluation.execution.serial_executor import SerialExecutor
 from ltrp_bench.harness.evaluation.execution.span_work import Executor, SpanBatch, SpanResult, SpanWork
@@ -25,25 +25,6 @@ TRIAL_SECONDS: Final = 3.0
 
 WORTH_SECONDS: Final = 30.0
 """Work that is worth the start of other processes, which import torch and build models first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineOptions:
-    """Where the work of a sweep is done.
-
-    Attributes:
-        engine: "serial" (this process), "local" (several of this machine), "ray" (a cluster), or "auto": serial, then
-            local if much is left to do.
-        jobs: number of worker processes; None for one a GPU, else for as many as there are cores and memory for.
-        address: of a Ray cluster, "auto" or "HOST:PORT"; None starts one on this machine.
-        gpus_per_job, cpus_per_job: of a Ray worker; None for one GPU if the device is one, and for `threads` CPUs.
-    """
-
-    engine: Engine = "auto"
-    jobs: int | None = None
-    address: str | None = None
-    gpus_per_job: float | None = None
-    cpus_per_job: float | None = None
 
 
 def create_executor(
@@ -72,15 +53,9 @@ def create_executor(
         return LocalExecutor(store, options, job_devices(options.device, engine.jobs, options.threads), notice)
     if engine.engine == "ray":
         # Imported here: it is an extra of the package.
-        from ltrp_bench.harness.engines.ray_cluster import RayExecutor, RayOptions
+        from ltrp_bench.harness.engines.ray_cluster import RayExecutor
 
-        cluster = RayOptions(
-            address=engine.address,
-            jobs=engine.jobs,
-            gpus=engine.gpus_per_job,
-            cpus=engine.cpus_per_job,
-        )
-        return RayExecutor(store, options, cluster, notice)
+        return RayExecutor(store, options, engine, notice)
     return AutoExecutor(store, options, engine.jobs, notice)
 
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from ltrp_bench.harness.engines.dispatcher import Dispatcher, Fate, Held
 from ltrp_bench.harness.engines.local import THREAD_VARIABLES
+from ltrp_bench.harness.engines.names import EngineOptions
 from ltrp_bench.harness.engines.ray_nodes import OBJECT_STORE
 from ltrp_bench.harness.engines.work_order import Assignment, UnfitWorkerError, WorkOrder
 from ltrp_bench.harness.evaluation.execution.span_work import SpanBatch, SpanResult, SpanWork
@@ -39,40 +40,23 @@ VERSIONS: Final = ("ltrp-bench", "torch", "timm", "numpy")
 """Packages that every node must have in the driver's version: others may give other numbers."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RayOptions:
-    """A Ray cluster, and its workers.
-
-    Attributes:
-        address: "auto" or "HOST:PORT"; None starts a cluster on this machine.
-        jobs: number of workers; None for as many as the cluster has room for.
-        gpus: GPUs of a worker; None for one if the sweep runs on GPUs.
-        cpus: CPUs of a worker; None for one a thread, and one for each thread that reads images.
-    """
-
-    address: str | None = None
-    jobs: int | None = None
-    gpus: float | None = None
-    cpus: float | None = None
-
-
 class RayExecutor:
     """Evaluates batches in actors of a Ray cluster.
 
     Args:
         store: folder of the results.
         options: options of the sweep.
-        cluster: the cluster and the size of its workers.
+        engine: the cluster, and number and size of its workers.
         notice: called with a line about each worker that was lost.
     """
 
     def __init__(
-        self, store: RunStore, options: SweepOptions, cluster: RayOptions, notice: Callable[[str], None]
+        self, store: RunStore, options: SweepOptions, engine: EngineOptions, notice: Callable[[str], None]
     ) -> None:
-        self._cluster, self._notice = cluster, notice
+        self._engine, self._notice = engine, notice
         on_gpu = options.device.startswith("cuda")
-        self._gpus = cluster.gpus if cluster.gpus is not None else float(on_gpu)
-        self._cpus = cluster.cpus if cluster.cpus is not None else float(options.threads)
+        self._gpus = engine.gpus_per_job if engine.gpus_per_job is not None else float(on_gpu)
+        self._cpus = engine.cpus_per_job if engine.cpus_per_job is not None else float(options.threads)
         # Ray shows an actor its own GPUs only.
         self._options = replace(
             options, device="cuda" if self._gpus else "cpu", workers=options.workers if on_gpu else 0
@@ -87,17 +71,17 @@ class RayExecutor:
             handler = signal.getsignal(signal.SIGTERM)
             try:
                 # Options of a new cluster are refused where one is joined.
-                address = self._cluster.address
+                address = self._engine.address
                 new = {} if address else {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **new)  # type: ignore[arg-type]
             except (ConnectionError, RuntimeError, ValueError) as error:
                 reason = " ".join(str(error).split())
-                raise InputError(f"--engine ray: no cluster at {self._cluster.address}: {reason}") from error
+                raise InputError(f"--engine ray: no cluster at {self._engine.address}: {reason}") from error
             finally:
                 # Ray replaces it; what is finished is to be kept when the process is told to end.
                 if threading.current_thread() is threading.main_thread():
                     signal.signal(signal.SIGTERM, handler)
-        count = self._cluster.jobs or self._room()
+        count = self._engine.jobs or self._room()
         if count < 1:
             raise InputError(f"--engine ray: no node has {self._cpus:g} CPUs and {self._gpus:g} GPUs for a worker")
         variables = dict.fromkeys(THREAD_VARIABLES, str(self._options.threads))

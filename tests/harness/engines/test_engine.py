@@ -10,8 +10,9 @@ import pytest
 import toy_bench as toy
 
 from ltrp_bench.harness.engines import engine
-from ltrp_bench.harness.engines.engine import AutoExecutor, EngineOptions, create_executor
+from ltrp_bench.harness.engines.engine import AutoExecutor, create_executor
 from ltrp_bench.harness.engines.local import LocalExecutor
+from ltrp_bench.harness.engines.names import EngineOptions
 from ltrp_bench.harness.evaluation.execution.serial_executor import SerialExecutor
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.evaluation.plan import plan

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import toy_bench as toy
 
+from ltrp_bench.harness.engines.names import EngineOptions
 from ltrp_bench.harness.engines.work_order import UnfitWorkerError, order_of
 from ltrp_bench.harness.evaluation.execution.span_work import SpanBatch, SpanWork
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
@@ -72,9 +73,9 @@ def slow_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _executor(cluster: Any, store: RunStore, notices: list[str]) -> Any:
-    from ltrp_bench.harness.engines.ray_cluster import RayExecutor, RayOptions
+    from ltrp_bench.harness.engines.ray_cluster import RayExecutor
 
-    return RayExecutor(store, OPTIONS, RayOptions(address=cluster.address), notices.append)
+    return RayExecutor(store, OPTIONS, EngineOptions(engine="ray", address=cluster.address), notices.append)
 
 
 def _serial(groups: list[CellGroup], out: Path) -> Mapping[str, bytes]:
