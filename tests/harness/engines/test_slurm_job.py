@@ -175,5 +175,5 @@ def test_a_nodes_files_are_removed(tmp_path: Path, how: str) -> None:
         if how == "end of input":
             assert node.stdin is not None
             node.stdin.close()
-        node.wait(10)
+        node.wait(100)
     assert not folder.exists()
