@@ -87,8 +87,8 @@ def test_named_folders(tmp_path: Path) -> None:
     (root / "images").rename(root / "photos")
     dataset = MaskRegionDataset(find_stuff(root, options=MaskOptions(images="photos")))
     assert dataset.ids == ("a",) and dataset.pixels(0).shape == (3, 4, 3)
-    with pytest.raises(InputError, match=r"--task-option images=pictures: no such file or folder; looked for"):
-        find_stuff(root, options=MaskOptions(images="pictures"))
+    with pytest.raises(InputError, match=r"--task-option images=scans: no such file or folder; looked for"):
+        find_stuff(root, options=MaskOptions(images="scans"))
     for find in (find_voc, find_ade20k):
         options = MaskOptions(images=root / "photos", masks="masks")
         assert find(root, options=options).stems == ("a",)
