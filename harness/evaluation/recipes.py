@@ -65,9 +65,8 @@ class SelectorRecipe:
         # Imported here, because it imports torch.
         from ltrp_bench.selectors.registry import resolve
 
-        if self.folder is not None and self.folder not in sys.path:
-            # The user's own module in the current folder; last, so that it shadows nothing.
-            sys.path.append(self.folder)
+        if self.folder is not None:
+            _import_from(self.folder)
         return resolve(self.name, self.weights, self.tags, **self.options)
 
 
@@ -107,11 +106,16 @@ class TaskRecipe:
 
 
 def import_from_here(recipes: Iterable[SelectorRecipe]) -> str:
-    """The current folder, which Python now imports `package.module:Class` from; last, so that it shadows nothing."""
+    """The current folder, from which Python now imports `package.module:Class`."""
     here = str(Path.cwd())
-    if any(":" in one.name for one in recipes) and here not in sys.path:
-        sys.path.append(here)
+    if any(":" in one.name for one in recipes):
+        _import_from(here)
     return here
+
+
+def _import_from(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.append(folder)  # last, so that it shadows nothing
 
 
 def _check_name(kind: Literal["selector", "task"], name: str) -> None:
