@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ltrp_bench.harness.evaluation.scorer import check_oracle_groups
 from ltrp_bench.results.schema.record import Identity, SelectorInfo, TaskInfo, cell_fingerprint, digest
@@ -14,6 +14,8 @@ from ltrp_bench.tasks.base import Task
 
 if TYPE_CHECKING:
     from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe
+
+Item = TypeVar("Item")
 
 SEED_LIMIT: Final = 2**63
 """Seeds are smaller than this: they are stored as signed 64-bit integers."""
@@ -107,6 +109,14 @@ class CellGroup:
     def label(self) -> str:
         """Description for the user, such as "ltrp on shapes-det, seed 0"."""
         return f"{self.selector.shown} on {self.task.shown}, seed {self.seed}"
+
+
+def by_task(items: Iterable[Item], group_of: Callable[[Item], CellGroup]) -> list[list[Item]]:
+    """Groups of cells, or what belongs to one each, put together by task; in their order."""
+    tasks: dict[str, list[Item]] = {}
+    for item in items:
+        tasks.setdefault(group_of(item).task.info.identity.text, []).append(item)
+    return list(tasks.values())
 
 
 def selector_entry(

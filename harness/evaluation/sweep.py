@@ -24,7 +24,7 @@ from ltrp_bench.harness.evaluation.execution.progress import Progress
 from ltrp_bench.harness.evaluation.execution.serial_executor import SerialExecutor
 from ltrp_bench.harness.evaluation.execution.span_work import Executor, SpanBatch
 from ltrp_bench.harness.evaluation.options import SweepOptions
-from ltrp_bench.harness.evaluation.plan import CellGroup
+from ltrp_bench.harness.evaluation.plan import CellGroup, by_task
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.run_store import RunStore
 
@@ -88,10 +88,7 @@ def _evaluate(
 
 def _batches(states: Sequence[GroupState]) -> Iterator[SpanBatch]:
     """Work that no other process is doing: task by task, span by span, all groups of a span together."""
-    by_task: dict[str, list[GroupState]] = {}
-    for state in states:
-        by_task.setdefault(state.group.task.info.identity.text, []).append(state)
-    for own in by_task.values():
+    for own in by_task(states, lambda state: state.group):
         for span in own[0].spans:
             works = [work for state in own if (work := state.claim(span)) is not None]
             if works:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ltrp_bench.harness.evaluation.plan import Cell, CellGroup, SelectorEntry, TaskEntry, fingerprint
+from ltrp_bench.harness.evaluation.plan import Cell, CellGroup, SelectorEntry, TaskEntry, by_task, fingerprint
 from ltrp_bench.harness.evaluation.recipes import SelectorRecipe
 from ltrp_bench.harness.evaluation.request import build_selector, weights_tags
 from ltrp_bench.results.schema.record import ResultsError
@@ -27,11 +27,9 @@ def add_whole_images(groups: Sequence[CellGroup], store: RunStore, notice: Calla
         store: folder of the results.
         notice: called with a line if something is to be evaluated.
     """
-    by_task: dict[str, list[CellGroup]] = {}
-    for group in groups:
-        by_task.setdefault(group.task.info.identity.text, []).append(group)
-    out, evaluated = [], []
-    for own in by_task.values():
+    out: list[CellGroup] = []
+    evaluated: list[str] = []
+    for own in by_task(groups, lambda group: group):
         out += own
         if own[0].task.task.reduction == "none" or any(one.selector.selector.keeps_every_patch for one in own):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from ltrp_bench.harness.evaluation.execution.serial_executor import SerialExecut
 from ltrp_bench.harness.evaluation.execution.span_work import SpanBatch, SpanResult, SpanWork
 from ltrp_bench.harness.evaluation.loading import SpanLoading
 from ltrp_bench.harness.evaluation.options import SweepOptions
-from ltrp_bench.harness.evaluation.plan import Cell, CellGroup
+from ltrp_bench.harness.evaluation.plan import Cell, CellGroup, by_task
 from ltrp_bench.harness.evaluation.score_cache import ScoreCache
 from ltrp_bench.results.schema.image_rows import to_chunk
 from ltrp_bench.results.schema.record import CellRecord
@@ -103,9 +103,10 @@ def forecast(groups: Sequence[CellGroup], store: RunStore, options: SweepOptions
     """
     records = store.read_cells() if (store.root / "cells").is_dir() else []
     found, reading = [], 0.0
-    for own in _by_task(groups):
-        left = [_left(group, store, options) for group in own]
-        most = max(sum(images for images, _ in one) for one in left)
+    for own in by_task(groups, lambda group: group):
+        writers = [CellWriter(group, store, skip_unreadable=options.skip_bad_images) for group in own]
+        missing = [writer.missing() for writer in writers]
+        most = max(sum(end - first for first, end in spans) for spans in missing)
         patches = 0
         if most:
             task = own[0].task
@@ -115,33 +116,21 @@ def forecast(groups: Sequence[CellGroup], store: RunStore, options: SweepOptions
             loaded = SpanLoading(task.task, span, None, True).result()
             reading += most * (time.perf_counter() - began) / (span[1] - span[0])
             patches = max((gh * gw for gh, gw in loaded.grids), default=0)
-        for group, parts in zip(own, left, strict=True):
-            found.append(_group_forecast(group, parts, patches, store, options, records))
+        for group, writer, spans in zip(own, writers, missing, strict=True):
+            parts = [(end - first, cells) for (first, end), cells in spans.items()]
+            found.append(_group_forecast(group, writer, parts, patches, store, options, records))
     return Forecast(groups=found, reading=reading)
-
-
-def _by_task(groups: Sequence[CellGroup]) -> Iterator[list[CellGroup]]:
-    tasks: dict[str, list[CellGroup]] = {}
-    for group in groups:
-        tasks.setdefault(group.task.info.identity.text, []).append(group)
-    yield from tasks.values()
-
-
-def _left(group: CellGroup, store: RunStore, options: SweepOptions) -> list[tuple[int, tuple[Cell, ...]]]:
-    """Number of images, and the cells that lack them, of each span that is not finished."""
-    writer = CellWriter(group, store, skip_unreadable=options.skip_bad_images)
-    return [(end - first, cells) for (first, end), cells in writer.missing().items()]
 
 
 def _group_forecast(
     group: CellGroup,
+    writer: CellWriter,
     parts: Sequence[tuple[int, tuple[Cell, ...]]],
     patches: int,
     store: RunStore,
     options: SweepOptions,
     records: Sequence[CellRecord],
 ) -> GroupForecast:
-    writer = CellWriter(group, store, skip_unreadable=options.skip_bad_images)
     pending, images = writer.pending, group.task.images
     left = sum(count for count, _ in parts)
     to_measure = sum(count * len(cells) for count, cells in parts)
