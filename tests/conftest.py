@@ -10,13 +10,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import importlib.util
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 # No test depends on how busy the machine is.
 settings.register_profile("untimed", deadline=None)
@@ -45,6 +47,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadFileScheduling
 
     return LoadFileScheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def process_state() -> Iterator[None]:
+    """Puts back what a command sets for its whole process: the limit of pixels and what SIGTERM does.
+
+    Both reach every later test of the process, and every process that those start.
+    """
+    pixels, variable = Image.MAX_IMAGE_PIXELS, os.environ.get("LTRP_BENCH_MAX_PIXELS")
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    Image.MAX_IMAGE_PIXELS = pixels
+    if variable is None:
+        os.environ.pop("LTRP_BENCH_MAX_PIXELS", None)
+    else:
+        os.environ["LTRP_BENCH_MAX_PIXELS"] = variable
+    if signal.getsignal(signal.SIGTERM) is not handler:
+        signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="session")
