@@ -102,12 +102,19 @@ def test_context_by_its_lists(tmp_path: Path) -> None:
     assert context_coverage(tmp_path).dataset.ids == ("a", "c")
     with pytest.raises(UsageError, match="there are val"):
         context_coverage(tmp_path, subset="train")
-    (lists / "val.txt").write_text("c\nc\n")
-    with pytest.raises(InputError, match=r"val\.txt lists an image twice"):
-        context_coverage(tmp_path)
-    (lists / "val.txt").write_text("c\nz\n")
-    with pytest.raises(InputError, match=r"val\.txt lists 1 images without a mask .* z"):
-        context_coverage(tmp_path)
+    for text, counted, refused in (
+        ("c\nc\n", "1 of 2 images listed twice", r"val\.txt lists c twice \(--strict\)"),
+        (
+            "c\nz\n",
+            "1 of 2 images left out: they have no mask",
+            r"val\.txt lists z, which has no file in .* \(--strict\)",
+        ),
+    ):
+        (lists / "val.txt").write_text(text)
+        dataset = context_coverage(tmp_path).dataset
+        assert dataset.ids == ("c",) and [one.line.partition(" (")[0] for one in dataset.omissions()] == [counted]
+        with pytest.raises(InputError, match=refused):
+            context_coverage(tmp_path, strict=True)
 
 
 @pytest.mark.parametrize("make", [ade20k_coverage, context_coverage])
