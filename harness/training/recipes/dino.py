@@ -24,8 +24,8 @@ from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.pretraining import CropOptions, DinoOptions
 from ltrp_bench.harness.training.options.training import TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
+from ltrp_bench.selectors.attention.class_attention import tokens_of_any_size
 from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of, strip_prefix
-from ltrp_bench.selectors.class_attention import tokens_of_any_size
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae

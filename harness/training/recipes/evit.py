@@ -17,7 +17,7 @@ from ltrp_bench.harness.training.recipes.supervised import (
     trained_selector,
 )
 from ltrp_bench.harness.training.training_folder import TrainedModel
-from ltrp_bench.selectors.evit import KEEP_RATE, EViT, shrinking_keep_rate
+from ltrp_bench.selectors.pruning.evit import KEEP_RATE, EViT, shrinking_keep_rate
 from ltrp_bench.selectors.vit.pruning_stages import quarter_stages
 
 

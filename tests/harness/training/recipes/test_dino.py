@@ -22,8 +22,8 @@ from ltrp_bench.harness.training.recipes.dino import (
     vit_of_mae,
 )
 from ltrp_bench.harness.training.training_folder import trained_state
+from ltrp_bench.selectors.attention.class_attention import DinoSelector
 from ltrp_bench.selectors.checkpoints import save_safetensors
-from ltrp_bench.selectors.class_attention import DinoSelector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae

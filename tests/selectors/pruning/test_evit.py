@@ -15,8 +15,8 @@ from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_metadata, load_state
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.evit import EViT, EViTSelector, save_evit, shrinking_keep_rate
 from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
+from ltrp_bench.selectors.pruning.evit import EViT, EViTSelector, save_evit, shrinking_keep_rate
 
 Golden = Callable[[str], tuple[dict[str, Any], dict[str, np.ndarray], Any]]
 

@@ -13,7 +13,7 @@ from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.iared2 import IARed2Selector
+from ltrp_bench.selectors.pruning.iared2 import IARed2Selector
 from ltrp_bench.selectors.vit.backbones import build_vit
 
 DIM, HEADS, GROUPS = 24, 3, (2, 2, 1)

@@ -11,7 +11,7 @@ import torch
 from small_vits import noise_vit
 from torch import Tensor
 
-from ltrp_bench.selectors.attention_rollout import AttentionRolloutSelector
+from ltrp_bench.selectors.attention.attention_rollout import AttentionRolloutSelector
 from ltrp_bench.selectors.base import Selector, Supervision
 from ltrp_bench.selectors.contract import WeightsContract, example_images
 from ltrp_bench.selectors.errors import UsageError

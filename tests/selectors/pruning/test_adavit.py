@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltrp_bench.selectors.adavit import AdaViT, AdaViTSelector, adavit_config
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import load_into
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.pruning.adavit import AdaViT, AdaViTSelector, adavit_config
 from ltrp_bench.selectors.vit.tokens_to_token import TokenPerformer, TokensToToken
 
 DIM, HEADS, DEPTH = 24, 3, 4

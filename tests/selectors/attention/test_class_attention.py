@@ -10,9 +10,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from ltrp_bench.selectors.base import Selector
-from ltrp_bench.selectors.checkpoints import save_safetensors
-from ltrp_bench.selectors.class_attention import (
+from ltrp_bench.selectors.attention.class_attention import (
     DinoSelector,
     MocoSelector,
     check_layout,
@@ -20,6 +18,8 @@ from ltrp_bench.selectors.class_attention import (
     mass_ranking,
     tokens_of_any_size,
 )
+from ltrp_bench.selectors.base import Selector
+from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit

@@ -12,8 +12,7 @@ from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import shipped
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.registry import create_selector
-from ltrp_bench.selectors.tome import (
+from ltrp_bench.selectors.merging.tome import (
     MergeTree,
     Round,
     ToMeSelector,
@@ -22,6 +21,7 @@ from ltrp_bench.selectors.tome import (
     merge_tokens,
     representative_scores,
 )
+from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS, ShapesWorld
 
 

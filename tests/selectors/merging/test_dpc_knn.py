@@ -12,9 +12,9 @@ from small_vits import noise_vit
 
 from ltrp_bench.selectors.base import IMAGENET_STD, Selector, Supervision
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract, example_images
-from ltrp_bench.selectors.dpc_knn import DPCKNNSelector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.diversity import dpc_knn
+from ltrp_bench.selectors.merging.dpc_knn import DPCKNNSelector
 from ltrp_bench.selectors.topk import top_k
 
 
