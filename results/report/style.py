@@ -99,8 +99,8 @@ NARROW: Final = SeriesStyle("cyan", "D", DASHES[2])
 # The first selector of a color has a solid line, the next a dashed one, and so on. Legends have the same order.
 _FAMILIES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "blue": (("ltrp", "o"), ("ltrp-cluster", "^"), ("ltrp-teacher", "D")),
-    "orange": (("evit", "s"), ("adavit", "<")),
-    "green": (("dynamicvit", "^"), ("iared2", "X")),
+    "orange": (("evit", "s"), ("adavit", "<"), ("topk", "h")),
+    "green": (("dynamicvit", "^"), ("iared2", "X"), ("ats", "p")),
     "purple": (("gfnet", "D"), ("tome", "o")),
     "pink": (("gradcam", "v"), ("attention-rollout", "P")),
     "cyan": (("dino", "P"), ("moco", "X")),

@@ -11,36 +11,31 @@ import math
 import re
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import Unpack
 
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.checkpoints import load_content, resolve, save_safetensors, stored_config
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
-from ltrp_bench.selectors.vit.blocks import (
-    attend,
-    check_plain,
-    close_attention,
-    config_of,
-    feed_forward,
-    token_layout,
-)
+from ltrp_bench.selectors.pruning.pruned_vit import PrunedViT, attention_ranking, strongest
+from ltrp_bench.selectors.vit.backbones import load_backbone
+from ltrp_bench.selectors.vit.blocks import config_of
 from ltrp_bench.selectors.vit.layers import take
-from ltrp_bench.selectors.vit.pruning_stages import Stage, check_rate, check_stages, quarter_stages, staged_scores
+from ltrp_bench.selectors.vit.pruning_stages import check_rate, quarter_stages
 from ltrp_bench.selectors.vit.reading_options import ReadingOptions
 
 KEEP_RATE = 0.7
 
 
-class EViT(nn.Module):
+class EViT(PrunedViT):
     """A ViT that drops inattentive tokens in some of its blocks, without further weights.
+
+    The scores of a stage are the class attentions (mean of the heads) of its incoming tokens. A fused token is -1 in
+    `entered` and `kept`, so that it is never taken for a patch.
 
     Args:
         vit: timm ViT with a class token; not copied. Official files hold its state dict.
@@ -50,6 +45,8 @@ class EViT(nn.Module):
         fuse: fuse the dropped tokens into one; otherwise they are discarded.
     """
 
+    method = "EViT"
+
     def __init__(
         self,
         vit: VisionTransformer,
@@ -57,10 +54,7 @@ class EViT(nn.Module):
         keep_rate: float = KEEP_RATE,
         fuse: bool = True,
     ) -> None:
-        super().__init__()
-        check_plain(vit, "EViT")
-        self.vit = vit
-        self.stages = check_stages(stages, len(vit.blocks))
+        super().__init__(vit, stages)
         self.keep_rate = check_rate("keep_rate", keep_rate)
         self.fuse = fuse
 
@@ -69,56 +63,17 @@ class EViT(nn.Module):
         """Configuration for the metadata of a file, from which the model can be built again."""
         return {**config_of(self.vit), "stages": list(self.stages), "keep_rate": self.keep_rate, "fuse": self.fuse}
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] normalized images -> [B, classes] logits, differentiable."""
-        return self.trace(images)[0]
+    def select(self, stage: int, scores: Tensor) -> Tensor:
+        """The share `keep_rate` of the incoming tokens, rounded up."""
+        return strongest(scores, math.ceil(self.keep_rate * scores.shape[1]))
 
-    def trace(self, images: Tensor) -> tuple[Tensor, list[Stage]]:
-        """[B, 3, H, W] normalized images -> logits [B, classes] and the stages.
-
-        The scores of a stage are the class attentions (mean of the heads) of its incoming tokens. A fused token is -1
-        in `entered` and `kept`, so that it is never taken for a patch.
-        """
-        x, stages = self._run(images, len(self.vit.blocks))
-        return self.vit.forward_head(self.vit.norm(x)), stages
-
-    def prune(self, images: Tensor) -> list[Stage]:
-        """The stages alone: `trace` without the computation after the last stage."""
-        return self._run(images, self.stages[-1] + 1)[1]
-
-    def _run(self, images: Tensor, last: int) -> tuple[Tensor, list[Stage]]:
-        x = tokens(self.vit, images)
-        prefix, patches = token_layout(self.vit, len(x), x.device)
-        found: list[Stage] = []
-        for number, block in enumerate(self.vit.blocks[:last]):
-            if number not in self.stages:
-                x = block(x)
-                continue
-            x, stage = self._drop(block, x, patches, prefix)
-            patches = stage.kept
-            found.append(stage)
-        return x, found
-
-    def _drop(self, block: Any, x: Tensor, patches: Tensor, prefix: int) -> tuple[Tensor, Stage]:
-        """A block that drops tokens: [B, prefix + n, D] tokens and [B, n] patches -> fewer tokens, and the stage."""
-        attn = block.attn
-        q, k, v = qkv_of(attn, block.norm1(x))
-        attention = ((q[:, :, :1] * attn.scale) @ k.transpose(-2, -1)).float().softmax(-1)[:, :, 0, prefix:].mean(1)
-        x = close_attention(block, x, attend(q, k, v, attn))
-        count = attention.shape[1]
-        keep = math.ceil(self.keep_rate * count)
-        kept = patches
-        if keep < count:
-            order = attention.argsort(dim=1, descending=True, stable=True)
-            rest, best = x[:, prefix:], order[:, :keep]
-            parts, kept = [x[:, :prefix], take(rest, best)], patches.gather(1, best)
-            if self.fuse:
-                others = order[:, keep:]
-                weights = attention.gather(1, others).unsqueeze(-1).to(x.dtype)
-                parts.append((take(rest, others) * weights).sum(1, keepdim=True))
-                kept = torch.cat([kept, kept.new_full((len(kept), 1), -1)], dim=1)
-            x = torch.cat(parts, dim=1)
-        return feed_forward(block, x), Stage(patches, attention, kept)
+    def extra_token(self, rest: Tensor, scores: Tensor, kept: Tensor) -> Tensor | None:
+        """The dropped tokens' sum, weighted by their class attention."""
+        if not self.fuse:
+            return None
+        others = strongest(scores, scores.shape[1])[:, kept.shape[1] :]
+        weights = scores.gather(1, others).unsqueeze(-1).to(rest.dtype)
+        return (take(rest, others) * weights).sum(1, keepdim=True)
 
 
 def shrinking_keep_rate(
@@ -214,7 +169,4 @@ class EViTSelector(Selector):
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         gh, gw = self.grid_of(images)
-        # The logarithm keeps the order, and keeps small attentions apart in float32.
-        tiny = torch.finfo(torch.float32).tiny
-        stages = [replace(stage, scores=stage.scores.clamp_min(tiny).log()) for stage in self.net.prune(images)]
-        return staged_scores(stages, gh * gw).view(-1, gh, gw)
+        return attention_ranking(self.net.prune(images), gh * gw).view(-1, gh, gw)
