@@ -124,6 +124,8 @@ class SimulatedWorker:
 
     def restart(self, fate: Fate) -> None: ...
 
+    def check(self) -> None: ...
+
     def stop(self, kill: bool) -> None:
         self._pool.shutdown()
 

@@ -21,6 +21,9 @@ FEW: Final = 4
 PATIENCE: Final = 60.0
 """Seconds without any worker after which a line says so."""
 
+CHECK: Final = 5.0
+"""Seconds without any result after which jobs look whether their workers are alive."""
+
 Held = deque[tuple[Assignment, "Future[list[SpanResult]]"]]
 
 
@@ -59,6 +62,9 @@ class Job(Protocol):
     def restart(self, fate: Fate) -> None:
         """Forget the worker and what it holds, and start another one, or none if its machine is unfit."""
 
+    def check(self) -> None:
+        """Fail what the worker holds if it died without a word."""
+
     def stop(self, kill: bool) -> None:
         """End the worker, without waiting for its work if `kill`."""
 
@@ -83,7 +89,7 @@ class Dispatcher:
     ) -> Iterator[tuple[SpanWork, SpanResult]]:
         """See `Executor.run`. Raises InputError at the end if work has killed its worker again and again."""
         source = iter(batches)
-        self._handed_out = False
+        self._handed_out, waited = False, 0.0
         while True:
             self._fill(source, started, left)
             running: list[Future[Any]] = [job.held[0][1] for job in self._jobs if job.held]
@@ -92,9 +98,12 @@ class Dispatcher:
                 break
             if not running and not coming:
                 raise InputError("no worker is left to go on with; everything finished is kept: see the lines above")
-            if not wait([*running, *coming], PATIENCE, FIRST_COMPLETED).done and not running:
+            waited = 0.0 if wait([*running, *coming], CHECK, FIRST_COMPLETED).done else waited + CHECK
+            if waited and waited % PATIENCE == 0 and not running:
                 self._notice("there is no worker at the moment: waiting for one to start")
             for job in self._jobs:
+                if waited:
+                    job.check()
                 yield from self._collect(job)
         if self._given_up:
             raise InputError(self._failures())

@@ -101,15 +101,34 @@ class _Job:
         self.held.clear()
         self.stop(kill=True)  # the next assignment starts another worker
 
+    def check(self) -> None:
+        """See `dispatcher.Job`.
+
+        The pool fails what its dead worker holds, but for two cases: work that is submitted at the moment when it
+        notices the death, and a worker killed while it writes a result, whose rest the pool waits for.
+        """
+        workers = self._workers()
+        if not workers or any(worker.is_alive() for worker in workers):
+            return
+        for index, (assignment, future) in enumerate(self.held):
+            if not future.done():
+                # Another future: the pool may still get to its own.
+                failed: Future[list[SpanResult]] = Future()
+                failed.set_exception(BrokenProcessPool("the worker died"))
+                self.held[index] = assignment, failed
+
     def stop(self, kill: bool) -> None:
         if self._pool is None:
             return
-        processes = list((self._pool._processes or {}).values())  # no public way to end running work before 3.14
         if kill:
-            for process in processes:
+            for process in self._workers():
                 process.kill()
         self._pool.shutdown(wait=not kill, cancel_futures=True)
         self._pool = None
+
+    def _workers(self) -> list[Any]:
+        """The worker's process; no public way to it before Python 3.14."""
+        return [] if self._pool is None else list((self._pool._processes or {}).values())
 
 
 def _pool(root: Path, options: SweepOptions) -> ProcessPoolExecutor:

@@ -178,6 +178,9 @@ class _Job:
         if not self._unfit:
             self._begin()
 
+    def check(self) -> None:
+        """See `dispatcher.Job`: Ray itself notices every death."""
+
     def stop(self, kill: bool) -> None:
         ray.kill(self._worker)
 

@@ -57,6 +57,8 @@ class FakeJob:
         self.held.clear()
         self.usable = fate is not Fate.UNFIT
 
+    def check(self) -> None: ...
+
     def stop(self, kill: bool) -> None: ...
 
 

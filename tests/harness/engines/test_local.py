@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +72,29 @@ def test_two_jobs_end_with_the_bytes_of_one_process(
     )
     assert toy.contents(tmp_path) == reference
     assert recorder.done == recorder.worked == recorder.total == 600
+
+
+class ForgettingExecutor(LocalExecutor):
+    """Kills a worker after the first result, and forgets to fail what it held, as pools sometimes do."""
+
+    def run(self, *args: object, **kwargs: object) -> Iterator[tuple[SpanWork, SpanResult]]:
+        for number, result in enumerate(super().run(*args, **kwargs)):  # type: ignore[arg-type]
+            if number == 0:
+                job = self._jobs[0]
+                job.held = deque((assignment, Future()) for assignment, _ in job.held)
+                (worker,) = job._workers()
+                worker.kill()
+                worker.join()
+            yield result
+
+
+def test_what_a_dead_worker_holds_is_done_by_others_if_its_pool_says_nothing(
+    groups: list[CellGroup], reference: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ltrp_bench.harness.engines.dispatcher.CHECK", 0.1)
+    store = RunStore(tmp_path)
+    run_sweep(groups, store, OPTIONS, toy.Recorder(), executor=ForgettingExecutor(store, OPTIONS, ["cpu"], pytest.fail))
+    assert toy.contents(tmp_path) == reference
 
 
 POISON = """
