@@ -26,7 +26,8 @@ from ltrp_bench.harness.training.score_maps import ScoreMaps, cached_scores
 from ltrp_bench.harness.training.training_folder import trained_state
 from ltrp_bench.selectors.checkpoints import load_into
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.tasks.models.vit.token_dropping import forward_kept, grid_of
+from ltrp_bench.selectors.vit.embedding import grid_of
+from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 
 EPOCHS, WARMUP_EPOCHS, LR_PER_256 = 100, 5, 5e-4
 

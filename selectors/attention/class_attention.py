@@ -8,15 +8,12 @@ Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021 (MoC
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
@@ -24,8 +21,10 @@ from ltrp_bench.selectors.checkpoints import resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_value
 from ltrp_bench.selectors.vit.assumptions import OPTIONS_OR_BESIDE, assumptions_of, normalization_of
-from ltrp_bench.selectors.vit.backbones import blocks_until, class_attention, load_backbone
-from ltrp_bench.selectors.vit.stem import ConvStem
+from ltrp_bench.selectors.vit.backbones import load_backbone
+from ltrp_bench.selectors.vit.embedding import with_offset
+from ltrp_bench.selectors.vit.families import ViT, has_class_token, heads_of
+from ltrp_bench.selectors.vit.reading import ViTReader
 from ltrp_bench.selectors.vit.supervision import labels_in
 from ltrp_bench.selectors.vit.timm_tags import label_sets_of
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
@@ -87,7 +86,7 @@ class ClassAttentionSelector(Selector):
         )
         self.model = backbone.model
         check_layout(self.model, self.name)
-        count = int(self.model.blocks[-1].attn.num_heads)
+        count = heads_of(self.model)
         check_value(f"selector {self.name!r}", "rule", rule, Rule)
         if (rule == "head") != (head is not None) or (head is not None and not 0 <= head < count):
             raise UsageError(
@@ -109,12 +108,9 @@ class ClassAttentionSelector(Selector):
     def attention(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] normalized images -> [B, heads, L] attention of the class token in the last block.
 
-        The softmax includes the class token, so the L values of a head sum to a little less than 1.
+        The softmax includes class and register tokens, so the L values of a head sum to less than 1.
         """
-        x = tokens_of_any_size(self.model, images)
-        last = len(self.model.blocks) - 1
-        x = blocks_until(self.model, x, last)
-        return class_attention(self.model.blocks[last], x)[..., 1:]
+        return ViTReader(self.model, with_offset).class_attention(images)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         attention = self.attention(images).float()
@@ -204,14 +200,11 @@ def supervision_or_refusal(file: ViTFile, name: str, probes: bool) -> Supervisio
     return Supervision.self_supervised()
 
 
-def check_layout(model: VisionTransformer, name: str) -> None:
-    """Raise `InputError` unless the tokens of a ViT are one class token and the patches, each with a position."""
-    positions, patches = int(model.pos_embed.shape[1]), int(model.patch_embed.num_patches)
-    if model.num_prefix_tokens != 1 or model.cls_token is None or positions != 1 + patches:
-        raise InputError(
-            f"selector {name!r} reads ViTs with one class token and a position for every token; these weights have "
-            f"{model.num_prefix_tokens} tokens before {patches} patches, and {positions} positions"
-        )
+def check_layout(model: ViT, name: str) -> None:
+    """Raise `InputError` unless a ViT has a class token and blocks whose attention is read."""
+    if not has_class_token(model):
+        raise InputError(f"selector {name!r} reads the attention of a class token, which these weights do not have")
+    heads_of(model)
 
 
 def mass_ranking(attention: Tensor, mass: float) -> Tensor:
@@ -237,28 +230,3 @@ def mass_ranking(attention: Tensor, mass: float) -> Tensor:
     back = order.argsort(dim=-1)
     count, level = (x.gather(-1, back) for x in (kept, held))
     return (count.sum(1) + level.mean(1) * (1 - 1e-6)).float()
-
-
-def tokens_of_any_size(model: VisionTransformer, images: Tensor) -> Tensor:
-    """[B, 3, H, W] -> [B, 1 + L, D]: class token and patches with positions, interpolated to the grid of the images."""
-    side = int(model.patch_embed.patch_size[0])
-    grid = int(images.shape[2]) // side, int(images.shape[3]) // side
-    stem = isinstance(model.patch_embed, ConvStem)
-    x = model.patch_embed(images) if stem else model.patch_embed.proj(images).flatten(2).transpose(1, 2)
-    x = torch.cat([model.cls_token.expand(len(x), -1, -1), x], dim=1)
-    return model.norm_pre(x + dino_positions(model.pos_embed, grid))
-
-
-def dino_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Interpolate the [1, 1 + L, D] position embedding of a square grid to [1, 1 + gh*gw, D], as official DINO does.
-
-    Bicubic, with a scale of (new size + 0.1) / old size along each side. The 0.1 was meant against rounding, but shifts
-    all sampling points a little; it is kept for equal numbers.
-    """
-    side = math.isqrt(positions.shape[1] - 1)
-    if grid == (side, side):
-        return positions
-    old = positions[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    scale = ((grid[0] + 0.1) / side, (grid[1] + 0.1) / side)
-    new = F.interpolate(old, scale_factor=scale, mode="bicubic", align_corners=False)
-    return torch.cat([positions[:, :1], new.flatten(2).transpose(1, 2)], dim=1)

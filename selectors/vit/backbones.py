@@ -317,16 +317,6 @@ def embedded(model: VisionTransformer, patches: Tensor) -> Tensor:
     return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
 
 
-def class_attention(block: nn.Module, x: Tensor) -> Tensor:
-    """[B, N, D] input of a timm block -> [B, heads, N] attention of the class token, after the softmax.
-
-    Recomputed, since fused attention does not expose its weights, not even to hooks.
-    """
-    attn = cast(Any, block).attn
-    q, k, _ = qkv_of(attn, cast(Any, block).norm1(x))
-    return ((q[:, :, :1] * attn.scale) @ k.transpose(-2, -1)).softmax(dim=-1)[:, :, 0]
-
-
 def attention_of(block: nn.Module, x: Tensor) -> Tensor:
     """[B, N, D] input of a timm block -> [B, heads, N, N] attention; row i is that of token i and sums to 1."""
     attn = cast(Any, block).attn

@@ -24,13 +24,14 @@ from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.pretraining import CropOptions, DinoOptions
 from ltrp_bench.harness.training.options.training import TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
-from ltrp_bench.selectors.attention.class_attention import tokens_of_any_size
 from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of, strip_prefix
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 from ltrp_bench.selectors.normalization import denormalize, normalize
 from ltrp_bench.selectors.vit.backbones import build_vit
+from ltrp_bench.selectors.vit.embedding import with_offset
+from ltrp_bench.selectors.vit.reading import ViTReader
 
 CENTER_MOMENTUM = 0.9
 STUDENT_TEMPERATURE = 0.1
@@ -66,8 +67,7 @@ class Branch(nn.Module):
 
     def forward(self, images: Tensor, frozen: bool = False) -> Tensor:
         """[B, 3, H, W] of any whole number of patches -> [B, prototypes], float32 even in mixed precision."""
-        x = tokens_of_any_size(self.backbone, images)
-        x = self.backbone.norm(self.backbone.blocks(x))
+        x = ViTReader(self.backbone, with_offset).features(images, normalized=True)
         return cast(Tensor, self.head(x[:, 0], frozen)).float()
 
 

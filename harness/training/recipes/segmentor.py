@@ -21,11 +21,11 @@ from ltrp_bench.harness.training.pixels import normalize_bytes
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha256_of
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.vit.embedding import grid_of
 from ltrp_bench.selectors.vit.vit_files import own_config
 from ltrp_bench.tasks.data.semantic import BACKGROUND
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS
 from ltrp_bench.tasks.models.segmentors.plain_vit import LinearHead, PlainSegmentor, build_segmentor, on_grid, upsampled
-from ltrp_bench.tasks.models.vit.token_dropping import grid_of
 
 
 def train_segmentor(

@@ -25,14 +25,9 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit
+from ltrp_bench.selectors.vit.embedding import grid_of, patch_sides
 from ltrp_bench.selectors.vit.vit_files import timm_name
-from ltrp_bench.tasks.models.vit.token_dropping import (
-    features_kept,
-    grid_of,
-    missing_tokens,
-    patch_sides,
-    scatter_tokens,
-)
+from ltrp_bench.tasks.models.vit.token_dropping import features_kept, missing_tokens, scatter_tokens
 
 MISSING: Final = ("zero", "token")
 SCALES: Final = (4.0, 2.0, 1.0, 0.5)

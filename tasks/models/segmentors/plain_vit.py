@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit
-from ltrp_bench.tasks.models.vit.token_dropping import features_kept, grid_of, missing_tokens, scatter_tokens
+from ltrp_bench.selectors.vit.embedding import grid_of
+from ltrp_bench.tasks.models.vit.token_dropping import features_kept, missing_tokens, scatter_tokens
 
 HEADS: Final = ("linear", "mask-transformer")
 MISSING: Final = ("zero", "token")

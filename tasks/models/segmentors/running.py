@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.vit.embedding import patch_sides
 from ltrp_bench.tasks.base import Downsample, ReducedInput
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 from ltrp_bench.tasks.models.openmmlab.models import fill_value, pipeline_steps, run_test_step
 from ltrp_bench.tasks.models.reduction import downsampled_size, fill, patch_grid
 from ltrp_bench.tasks.models.segmentors.loading import MMSegmentor, Segmentor
 from ltrp_bench.tasks.models.segmentors.plain_vit import upsampled
-from ltrp_bench.tasks.models.vit.token_dropping import patch_sides
 
 
 @dataclass(frozen=True, kw_only=True)

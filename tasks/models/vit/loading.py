@@ -26,9 +26,9 @@ from ltrp_bench.selectors.checkpoints import bare_state, load_into, mismatch, re
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
 from ltrp_bench.selectors.vit.backbones import build_from, build_vit, from_timm
+from ltrp_bench.selectors.vit.embedding import patch_sides
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file, timm_name
 from ltrp_bench.tasks.models.vit.preprocessing import Preprocessing
-from ltrp_bench.tasks.models.vit.token_dropping import patch_sides
 from ltrp_bench.tasks.models.weights import check_weights, seeded
 
 Size = tuple[int, int]

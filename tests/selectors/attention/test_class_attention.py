@@ -14,16 +14,16 @@ from ltrp_bench.selectors.attention.class_attention import (
     DinoSelector,
     MocoSelector,
     check_layout,
-    dino_positions,
     mass_ranking,
-    tokens_of_any_size,
 )
 from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import build_vit
+from ltrp_bench.selectors.vit.embedding import embed, with_offset
 from ltrp_bench.selectors.vit.layers import sincos_positions
+from ltrp_bench.selectors.vit.reading import ViTReader
 
 SMALL = {"image_size": 48, "patch_size": 8, "embed_dim": 24, "depth": 2, "heads": 3, "classes": 0}
 
@@ -156,13 +156,13 @@ def test_mass_rule_as_selector(weights: Path) -> None:
 
 def test_positions_are_the_stored_ones_at_the_training_size_and_smooth_elsewhere(weights: Path) -> None:
     model = DinoSelector(weights).model
-    assert dino_positions(model.pos_embed, (6, 6)) is model.pos_embed
+    flat = torch.full((1, 36, 4), 2.0)
+    assert with_offset(flat, (6, 6), (6, 6)) is flat
     expected = model._pos_embed(model.patch_embed(images()))
-    torch.testing.assert_close(tokens_of_any_size(model, images()), expected)
-    flat = torch.full((1, 37, 4), 2.0)
+    torch.testing.assert_close(embed(model, images(), resampling=with_offset).x, expected)
     for grid in ((3, 3), (7, 5), (20, 11)):
-        out = dino_positions(flat, grid)
-        assert out.shape == (1, 1 + grid[0] * grid[1], 4)
+        out = with_offset(flat, (6, 6), grid)
+        assert out.shape == (1, grid[0] * grid[1], 4)
         torch.testing.assert_close(out, torch.full_like(out, 2.0))
 
 
@@ -201,12 +201,12 @@ def test_foreign_files_are_named(tmp_path: Path) -> None:
         DinoSelector(tmp_path / "odd.pth")
 
 
-def test_vits_with_other_tokens_are_refused() -> None:
+def test_only_vits_with_a_class_token_are_read() -> None:
     sizes: dict[str, Any] = {"img_size": 16, "patch_size": 8, "embed_dim": 8, "depth": 1, "num_heads": 1}
-    check_layout(VisionTransformer(**sizes), "dino")
-    for other in ({"reg_tokens": 4}, {"no_embed_class": True}, {"class_token": False, "global_pool": "avg"}):
-        with pytest.raises(InputError, match="one class token and a position"):
-            check_layout(VisionTransformer(**sizes, **other), "dino")
+    for fine in ({}, {"reg_tokens": 4}, {"no_embed_class": True}):
+        check_layout(VisionTransformer(**sizes, **fine), "dino")
+    with pytest.raises(InputError, match="'dino' reads the attention of a class token, which these weights"):
+        check_layout(VisionTransformer(**sizes, class_token=False, global_pool="avg"), "dino")
 
 
 class TestDinoContract(WeightsContract):
@@ -256,6 +256,4 @@ def test_a_stem_takes_the_place_of_the_projection(tmp_path: Path) -> None:
     selector = DinoSelector(tmp_path / "w.safetensors")
     images = torch.rand(2, 3, 48, 48)
     plain = selector.model.forward_features(images)
-    torch.testing.assert_close(
-        selector.model.norm(selector.model.blocks(tokens_of_any_size(selector.model, images))), plain
-    )
+    torch.testing.assert_close(ViTReader(selector.model, with_offset).features(images, normalized=True), plain)

@@ -20,7 +20,6 @@ from ltrp_bench.selectors.vit.backbones import (
     attention_of,
     blocks_until,
     build_vit,
-    class_attention,
     load_backbone,
     tokens,
 )
@@ -202,4 +201,3 @@ def test_attention_is_what_timm_computes_unfused() -> None:
         handle.remove()
         x = blocks_until(net, tokens(net, images), 1)
         torch.testing.assert_close(attention_of(net.blocks[1], x), seen[0])
-        torch.testing.assert_close(class_attention(net.blocks[1], x), seen[0][:, :, 0])

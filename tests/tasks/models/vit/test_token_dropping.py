@@ -12,16 +12,8 @@ from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.vit.backbones import build_vit
-from ltrp_bench.tasks.models.vit.token_dropping import (
-    embeds_patches_alone,
-    features_kept,
-    forward_kept,
-    grid_of,
-    missing_tokens,
-    patch_sides,
-    position_embeddings,
-    scatter_tokens,
-)
+from ltrp_bench.selectors.vit.embedding import embeds_patches_alone, grid_of, patch_sides, position_embeddings
+from ltrp_bench.tasks.models.vit.token_dropping import features_kept, forward_kept, missing_tokens, scatter_tokens
 
 SMALL: dict[str, Any] = {
     "img_size": 48,
