@@ -99,13 +99,13 @@ NARROW: Final = SeriesStyle("cyan", "D", DASHES[2])
 # The first selector of a color has a solid line, the next a dashed one, and so on. Legends have the same order.
 _FAMILIES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "blue": (("ltrp", "o"), ("ltrp-cluster", "^"), ("ltrp-teacher", "D")),
-    "orange": (("evit", "s"), ("adavit", "<"), ("topk", "h")),
-    "green": (("dynamicvit", "^"), ("iared2", "X"), ("ats", "p")),
+    "orange": (("evit", "s"), ("adavit", "<"), ("topk", "h"), ("prumerge", "D")),
+    "green": (("dynamicvit", "^"), ("iared2", "X"), ("ats", "p"), ("visionzip", "o")),
     "purple": (("gfnet", "D"), ("tome", "o")),
     "pink": (("gradcam", "v"), ("attention-rollout", "P")),
-    "cyan": (("dino", "P"), ("moco", "X")),
+    "cyan": (("dino", "P"), ("moco", "X"), ("clip", "^")),
     "olive": (("dpc-knn", "*"), ("patch-norm", "o")),
-    "red": (("edge-energy", "^"), ("entropy", "s")),
+    "red": (("edge-energy", "^"), ("entropy", "s"), ("divprune", "P")),
     "ink": (("oracle", "*"), ("full", "D"), ("downsample", "v")),
     "grey": (("variance", "s"), ("center", "o"), ("random", "X")),
 }
@@ -122,7 +122,7 @@ _OTHERS: Final[tuple[SeriesStyle, ...]] = tuple(
     for colour in COLOURS
     if colour not in ("grey", "ink")
     for marker in MARKERS
-    for dash in DASHES[3:]
+    for dash in DASHES[4:]
     if all((style.colour, style.marker) != (colour, marker) for style in _KNOWN.values())
 )
 

@@ -88,6 +88,7 @@ def load_backbone(
     std: Sequence[float] | None = None,
     published: bool = False,
     ema: bool | None = None,
+    activation: str | None = None,
     remedy: str = MODEL_OR_BESIDE,
 ) -> Backbone:
     """Load a ViT.
@@ -108,15 +109,15 @@ def load_backbone(
         mean, std: normalization of the images per channel of RGB in [0, 1], if it is not that of the file, of
             `config.json` beside it or of timm's name.
         published: True if what no file says is known of published weights, so that nothing is assumed.
-        ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
-        remedy: see `assumptions_of`.
+        ema, remedy: see `read_weights` and `assumptions_of`.
+        activation: timm's name of the activation of a CLIP, if neither its file nor one beside it says it.
 
     Raises:
         InputError: a missing, corrupt or foreign file; the message names its keys and what it looks like.
         UsageError: an unknown timm model, or a statement that the file contradicts.
     """
     file = read_vit_file(resolve(weights), model, ema)
-    found = build_from(file, heads, drop)
+    found = build_from(file, heads, drop, activation)
     classes = int(found.num_classes) or file.evidence.classes
     # A model without a tag may be meant as an architecture alone.
     tagged = file.tagged if model is None else file.name if "." in model else None
@@ -143,7 +144,9 @@ def load_backbone(
     )
 
 
-def build_from(file: ViTFile, heads: int | None = None, drop: tuple[str, ...] = ()) -> VisionTransformer:
+def build_from(
+    file: ViTFile, heads: int | None = None, drop: tuple[str, ...] = (), activation: str | None = None
+) -> VisionTransformer:
     """The ViT of a file, frozen and in evaluation mode; arguments and errors as of `load_backbone`."""
     state = file.state
     if not any(key.startswith("decoder") for key in state):
@@ -160,7 +163,7 @@ def build_from(file: ViTFile, heads: int | None = None, drop: tuple[str, ...] = 
         if beside is not None and beside.eps is not None:
             known["layer_norm_eps"] = beside.eps
         if file.clip:
-            known["act"] = file.activation
+            known["act"] = activation or file.activation
         what = f"a plain ViT ({file.path.name})"
         config = {**known, **file.config}
         measured = vit_config(state, config.get("heads", heads), what)
@@ -257,8 +260,7 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
                 f"{what} has {places} positions, which are no square grid, with or without one for the class token: it "
                 f"looks like {looks_like(state)}"
             )
-    patch = convolved or int(state["patch_embed.proj.weight"].shape[-1])
-    heads = heads or HEADS.get(width)
+    patch, heads = convolved or int(state["patch_embed.proj.weight"].shape[-1]), heads or HEADS.get(width)
     if heads is None:
         raise InputError(f"cannot infer the number of attention heads of {what} from its width {width}: give heads=N")
     check_heads(heads, width, what)

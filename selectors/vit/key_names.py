@@ -1,6 +1,6 @@
 """Key names of plain ViTs in other libraries, translated to timm's: the tensors are the same, some of them joined.
 
-Known are transformers (ViT, DeiT, DINOv2, ViT-MAE, CLIP), OpenAI's CLIP and open_clip, torchvision, mmpretrain,
+Known are transformers (ViT, DeiT, DINOv2, ViT-MAE, CLIP, SigLIP), OpenAI's CLIP and open_clip, torchvision, mmpretrain,
 DeiT III and the chunked blocks of DINOv2's training. Each is told by its keys, under any prefix.
 """
 
@@ -47,6 +47,10 @@ _HF_CLIP: Final[Rules] = (
     (r"embeddings\.position_embedding\.weight", "pos_embed"),
     (r"pre_layrnorm\.", "norm_pre."),  # sic
     (r"post_layernorm\.", "norm."),
+    (r"head\.probe", "attn_pool.latent"),
+    (r"head\.attention\.out_proj\.", "attn_pool.proj."),
+    (r"head\.layernorm\.", "attn_pool.norm."),
+    (r"head\.mlp\.", "attn_pool.mlp."),
 )
 _TORCHVISION_BLOCK: Final[Rules] = (
     (r"ln_1\.", "norm1."),
@@ -160,15 +164,22 @@ def _clip(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _transformers_clip(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Image towers of transformers' CLIP, and of its SigLIP, which has a pooling head and no class token."""
     out = dict(_renamed(state, prefix, r"encoder\.layers\.(\d+)\.", _HF_CLIP_BLOCK, _HF_CLIP))
     out.pop(f"{prefix}embeddings.position_ids", None)
     for key, axes in (("cls_token", 2), ("pos_embed", 1)):
-        out[prefix + key] = out[prefix + key][(None,) * axes]
+        if prefix + key in out:
+            out[prefix + key] = out[prefix + key][(None,) * axes]
     for number in [m[1] for key in out if (m := re.match(rf"{re.escape(prefix)}blocks\.(\d+)\.norm1\.weight$", key))]:
         for part in ("weight", "bias"):
             stem = f"{prefix}blocks.{number}."
             three = [out.pop(f"{stem}self_attn.{name}_proj.{part}") for name in "qkv"]
             out[f"{stem}attn.qkv.{part}"] = torch.cat(three)
+    for part in ("weight", "bias"):
+        pooling = out.pop(f"{prefix}head.attention.in_proj_{part}", None)
+        if pooling is not None:
+            width = len(pooling) // 3
+            out |= {f"{prefix}attn_pool.q.{part}": pooling[:width], f"{prefix}attn_pool.kv.{part}": pooling[width:]}
     projection = out.pop(f"{_outer(prefix)}visual_projection.weight", None)
     if projection is not None:
         out |= {f"{prefix}head.weight": projection, f"{prefix}head.bias": projection.new_zeros(len(projection))}
@@ -221,6 +232,11 @@ _LIBRARIES: Final[tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Tenso
     (
         "transformers clip",
         (r"encoder\.layers\.0\.self_attn\.q_proj\.weight", r"embeddings\.class_embedding", r"pre_layrnorm\.weight"),
+        _transformers_clip,
+    ),
+    (
+        "transformers siglip",
+        (r"encoder\.layers\.0\.self_attn\.q_proj\.weight", r"embeddings\.patch_embedding\.bias"),
         _transformers_clip,
     ),
     ("mmpretrain", (r"layers\.0\.attn\.qkv\.weight", r"patch_embed\.projection\.weight"), _mmpretrain),

@@ -82,8 +82,8 @@ class ViTFile:
             return self.sidecar.activation
         raise InputError(
             f"{self.path.name} is the image tower of CLIP (its supervision is captions), and nothing says whether its "
-            "activation is GELU or QuickGELU: give model=TIMM_NAME, name the file after it "
-            "(vit_base_patch16_clip_quickgelu_224.openai.pt), or put its config.json beside it"
+            "activation is GELU or QuickGELU: give model=TIMM_NAME (or activation=, if there is that option), name the "
+            "file after it (vit_base_patch16_clip_quickgelu_224.openai.pt), or put its config.json beside it"
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -211,6 +212,33 @@ def test_clip_gives_equal_features_and_counts_as_captions(
         assert ("model=TIMM_NAME" in " ".join(made.assumptions)) == (selector == "evit")  # the others lack that option
     with pytest.raises(InputError, match="Grad-CAM needs a classifier, but the outputs of .* are an embedding"):
         create_selector("gradcam", path)
+
+
+def as_transformers_siglip(own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names of SigLIP's tower: those of CLIP without a class token, and a pooling head with one joint projection."""
+    blocks = {key: v for key, v in own.items() if not key.startswith("attn_pool.")}
+    made_up = {key: torch.zeros(1, 1, 192) for key in ("cls_token", "norm_pre.weight", "norm_pre.bias", "head.weight")}
+    out = {
+        key: v
+        for key, v in as_transformers_clip({**blocks, **made_up}).items()
+        if not re.search("class_embedding|pre_layrnorm|visual_projection", key)
+    }
+    out["vision_model.embeddings.patch_embedding.bias"] = own["patch_embed.proj.bias"]
+    out["vision_model.head.probe"] = own["attn_pool.latent"]
+    for part in ("weight", "bias"):
+        joint = [own[f"attn_pool.q.{part}"], own[f"attn_pool.kv.{part}"]]
+        out[f"vision_model.head.attention.in_proj_{part}"] = torch.cat(joint)
+        for ours, theirs in (("proj", "attention.out_proj"), ("norm", "layernorm"), ("mlp.fc1",) * 2, ("mlp.fc2",) * 2):
+            out[f"vision_model.head.{theirs}.{part}"] = own[f"attn_pool.{ours}.{part}"]
+    return out
+
+
+def test_siglip_has_a_pooling_head_and_no_class_token() -> None:
+    own = state(num_classes=0, class_token=False, global_pool="map")
+    found, library = to_timm_names(as_transformers_siglip(own))
+    tower = {key.removeprefix("vision_model."): v for key, v in found.items() if key.startswith("vision_model.")}
+    assert library == "transformers siglip" and set(tower) == set(own)
+    assert all(torch.equal(value, own[key]) for key, value in tower.items())
 
 
 def test_deit3_has_layer_scale_and_no_position_of_the_class_token(tmp_path: Path) -> None:
