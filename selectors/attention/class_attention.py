@@ -8,7 +8,6 @@ Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021 (MoC
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,23 +15,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ltrp_bench.selectors.attention.unlabelled import load_unlabelled
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
-from ltrp_bench.selectors.checkpoints import resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_value
-from ltrp_bench.selectors.vit.assumptions import OPTIONS_OR_BESIDE, assumptions_of, normalization_of
-from ltrp_bench.selectors.vit.backbones import load_backbone
 from ltrp_bench.selectors.vit.embedding import with_offset
 from ltrp_bench.selectors.vit.families import ViT, has_class_token, heads_of
 from ltrp_bench.selectors.vit.reading import ViTReader
-from ltrp_bench.selectors.vit.supervision import labels_in
-from ltrp_bench.selectors.vit.timm_tags import label_sets_of
-from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
 
 Rule = Literal["mean", "head", "mass"]
-
-OFFICIAL_NAMES = r"dino_(vit|deit)|dinov2_vit|vit-[sb]-\d+ep|linear-vit-[sb]-\d+ep"
-"""Beginnings of the names of published files, whose normalization and heads are known."""
 
 
 class ClassAttentionSelector(Selector):
@@ -69,20 +60,16 @@ class ClassAttentionSelector(Selector):
         std: Sequence[float] | None = None,
         ema: bool | None = None,
     ) -> None:
-        file = read_vit_file(resolve(weights), ema=ema)
-        trained = supervision_or_refusal(file, self.name, self._probes)
-        if heads == self._published_heads and file.sidecar is not None:
-            heads = file.sidecar.heads or heads
-        backbone = load_backbone(
+        backbone = load_unlabelled(
             weights,
-            heads=heads,
-            label_set=str(trained),
+            self.name,
             drop=self._drop,
+            probes=self._probes,
+            heads=heads,
+            published_heads=self._published_heads,
             mean=mean,
             std=std,
             ema=ema,
-            published=trained.kind == "self",
-            remedy=OPTIONS_OR_BESIDE,
         )
         self.model = backbone.model
         check_layout(self.model, self.name)
@@ -96,11 +83,6 @@ class ClassAttentionSelector(Selector):
         if not 0 < mass <= 1:
             raise UsageError(f"selector {self.name!r}: mass must be in (0, 1], got {mass}")
         backbone.configure(self)
-        if trained.kind == "self" and not re.match(OFFICIAL_NAMES, file.path.name):
-            values = normalization_of(file, mean, std)
-            self.assumptions += tuple(assumptions_of(file, values, count, remedy=OPTIONS_OR_BESIDE))
-        if trained.kind == "labels" and not any("captions" in line for line in self.assumptions):
-            self.assumptions += ("these weights were trained with captions, and count as such",)
         if any_size:
             self.input_size = None
         self.rule, self.head, self.mass = rule, head, mass
@@ -162,42 +144,6 @@ class MocoSelector(ClassAttentionSelector):
             std=std,
             ema=ema,
         )
-
-
-def supervision_or_refusal(file: ViTFile, name: str, probes: bool) -> Supervision:
-    """Supervision of weights for a selector that is reported as label-free: none, or the captions of CLIP.
-
-    Args:
-        file: the weights.
-        name: name of the selector.
-        probes: accept a classifier on a frozen backbone; published files of MoCo v3 hold one.
-
-    Raises:
-        InputError: the weights were trained with labels, or are the backbone of a detector.
-    """
-    labels = file.config.get("label_set")
-    if labels is None and file.tagged is not None:
-        try:
-            labels = "+".join(label_sets_of(file.tagged)) or None
-        except InputError as error:
-            raise InputError(
-                f"selector {name!r} needs weights trained without labels, and the name {file.tagged} does not tell: if "
-                "they were, use a file name without a timm tag"
-            ) from error
-    if labels is None and file.is_vit:
-        if file.evidence.captions:
-            return Supervision.labels("captions")
-        if not probes or file.evidence.detector or not file.evidence.frozen_positions:
-            labels = labels_in(file.evidence) or None
-        if labels is None and file.evidence.classes and not probes:
-            labels = f"a classifier of {file.evidence.classes} classes"
-    if labels == "captions":
-        return Supervision.labels("captions")
-    if labels is not None:
-        raise InputError(
-            f"{file.path.name} was trained with labels ({labels}); selector {name!r} needs weights trained without"
-        )
-    return Supervision.self_supervised()
 
 
 def check_layout(model: ViT, name: str) -> None:
