@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -39,6 +40,7 @@ __all__ = [
     "save_safetensors",
     "sha256_of",
     "shipped",
+    "stored_arguments",
     "strip_prefix",
 ]
 
@@ -144,6 +146,13 @@ def load_content(path: str | Path) -> Any:
     """
     path = Path(path)
     return {} if kind_of(path) == "safetensors" else load_plain(path)
+
+
+def stored_arguments(path: str | Path) -> dict[str, Any]:
+    """Command line that official torch files keep as a namespace under "args"; empty for files without one."""
+    content = load_content(path)
+    given = content.get("args") if isinstance(content, dict) else None
+    return vars(given) if isinstance(given, Namespace) else {}
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str = "model") -> None:

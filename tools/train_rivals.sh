@@ -4,11 +4,11 @@
 set -euo pipefail
 fold=$1 dir=$2
 common=(--pictures 40000 --batch-size 32 --amp bfloat16 --threads 1 --save-every 200)
-train() { # KIND NAME OPTIONS...; skips files that exist
+train() { # KIND NAME OPTIONS...; options override the common ones; skips files that exist
     local kind=$1 name=$2
     shift 2
     [ -e "$dir/$name.safetensors" ] ||
-        ltrp-bench train "$kind" --out "$dir/work/$name" --export "$dir/$name.safetensors" "$@" "${common[@]}"
+        ltrp-bench train "$kind" --out "$dir/work/$name" --export "$dir/$name.safetensors" "${common[@]}" "$@"
 }
 if [ "$fold" = dino ]; then
     train dino dino.shapes --iterations 600
@@ -28,4 +28,6 @@ for kind in evit dynamicvit; do
     train "$kind" "$kind.shapes$fold" --fold "$fold" --init "$dir/vit.shapes$fold.safetensors" \
         --iterations 1200 --lr 3e-4 --smoothing 0
 done
+train cropr "cropr.shapes$fold" --fold "$fold" --init "$dir/vit.shapes$fold.safetensors" \
+    --iterations 1200 --lr 3e-4 --smoothing 0 --amp none
 train gfnet "gfnet.shapes$fold" --fold "$fold" --init "$dir/vit.shapes$fold.safetensors" --stage-iterations 800 500 300

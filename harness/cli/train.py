@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "vit": train_selectors.vit,
     "evit": train_selectors.evit,
     "dynamicvit": train_selectors.dynamicvit,
+    "cropr": train_selectors.cropr,
     "gfnet": train_selectors.gfnet,
     "classifier": train_tasks.classifier,
     "multilabel": train_tasks.multilabel,

@@ -1,11 +1,16 @@
-"""`ltrp-bench train vit|evit|dynamicvit|gfnet`: supervised selectors, trained on `shapes`."""
+"""`ltrp-bench train vit|evit|dynamicvit|cropr|gfnet`: supervised selectors, trained on `shapes`."""
 
 from __future__ import annotations
 
 import typer
 
 from ltrp_bench.harness.cli.train_card import ExportOptions, export_weights
-from ltrp_bench.harness.training.options.selectors import GFNetOptions, GFNetTrainingOptions, SupervisedOptions
+from ltrp_bench.harness.training.options.selectors import (
+    CroprOptions,
+    GFNetOptions,
+    GFNetTrainingOptions,
+    SupervisedOptions,
+)
 from ltrp_bench.harness.training.options.training import TrainingOptions
 
 
@@ -33,6 +38,14 @@ def dynamicvit(
 
     export.set_up()
     export_weights("dynamicvit", train_dynamicvit(options, training), training.out, export.export, context.obj)
+
+
+def cropr(context: typer.Context, options: CroprOptions, training: TrainingOptions, export: ExportOptions) -> None:
+    """Train Cropr: after each block a query learns, by a classifier of its own, which tokens to drop."""
+    from ltrp_bench.harness.training.recipes.cropr import train_cropr
+
+    export.set_up()
+    export_weights("cropr", train_cropr(options, training), training.out, export.export, context.obj)
 
 
 def gfnet(context: typer.Context, options: GFNetOptions, training: GFNetTrainingOptions, export: ExportOptions) -> None:

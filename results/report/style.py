@@ -102,7 +102,7 @@ _FAMILIES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "orange": (("evit", "s"), ("adavit", "<"), ("topk", "h"), ("prumerge", "D")),
     "green": (("dynamicvit", "^"), ("iared2", "X"), ("ats", "p"), ("visionzip", "o")),
     "purple": (("gfnet", "D"), ("tome", "o")),
-    "pink": (("gradcam", "v"), ("attention-rollout", "P")),
+    "pink": (("gradcam", "v"), ("attention-rollout", "P"), ("cropr", "s")),
     "cyan": (("dino", "P"), ("moco", "X"), ("clip", "^")),
     "olive": (("dpc-knn", "*"), ("patch-norm", "o")),
     "red": (("edge-energy", "^"), ("entropy", "s"), ("divprune", "P")),

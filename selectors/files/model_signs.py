@@ -43,6 +43,7 @@ SIGNS: Final[tuple[tuple[str, str], ...]] = (
     (r"^norm_pre\.weight$", "the image tower of CLIP: give model=TIMM_NAME"),
     (r"^(mask_token|decoder_blocks\.|decoder\.decoder_embed\.)", "a MAE pretraining checkpoint"),
     (r"^blocks\.\d+\.ls1\.gamma$", "DINOv2 or DeiT III (layer scale)"),
+    (r"^cropr\.\d+\.cross_attn\.", "a Cropr"),
     (r"^score_predictor\.", "a DynamicViT"),
     (r"^policy\.state_encoder\.", "a GFNet"),
     (

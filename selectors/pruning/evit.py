@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from ltrp_bench.selectors.base import BatchContext, Selector
-from ltrp_bench.selectors.checkpoints import load_content, resolve, save_safetensors, stored_config
+from ltrp_bench.selectors.checkpoints import resolve, save_safetensors, stored_arguments, stored_config
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.pruning.pruned_vit import PrunedViT, attention_ranking, strongest
 from ltrp_bench.selectors.vit.backbones import load_backbone
@@ -109,9 +108,7 @@ def _stored_options(path: Path) -> dict[str, Any]:
     config = stored_config(path)
     if config:
         return dict(config)
-    content = load_content(path)
-    given = content.get("args") if isinstance(content, dict) else None
-    arguments = vars(given) if isinstance(given, Namespace) else {}
+    arguments = stored_arguments(path)
     names = {"base_keep_rate": "keep_rate", "fuse_token": "fuse", "drop_loc": "stages"}
     stored = {ours: arguments[theirs] for theirs, ours in names.items() if arguments.get(theirs) is not None}
     if isinstance(stored.get("stages"), str):

@@ -171,6 +171,7 @@ def test_fitting_weights_load_even_in_half_precision() -> None:
         ("mae_forward", "MAE pretraining"),
         ("evit", "plain vision transformer"),
         ("dynamicvit", "DynamicViT"),
+        ("cropr", "a Cropr"),
         ("dino", "plain vision transformer"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Options of the supervised selectors: ViT (Grad-CAM, attention rollout), EViT, DynamicViT, GFNet."""
+"""Options of the supervised selectors: ViT (Grad-CAM, attention rollout), EViT, DynamicViT, Cropr, GFNet."""
 
 from __future__ import annotations
 
@@ -47,6 +47,23 @@ class SupervisedOptions(LabeledShapesOptions):
     smoothing: float = field(default=0.1, metadata={"help": "Label smoothing.", "min": 0, "max": 0.9})
     stem_loss: float = field(
         default=0.5, metadata={"help": "Weight of the loss of a classifier on the stem's tokens (vit only).", "min": 0}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CroprOptions(SupervisedOptions):
+    """Options of a Cropr (Bergner et al., CVPR 2025)."""
+
+    pruning_rate: int | None = field(
+        default=None,
+        metadata={
+            "help": "Number of tokens that each module drops, the first one more; by default nine tenths of the "
+            "patches in all.",
+            "min": 1,
+        },
+    )
+    last_layer_fusion: bool = field(
+        default=False, metadata={"help": "Append the dropped tokens before the last block."}
     )
 
 

@@ -1,4 +1,4 @@
-"""Supervised selectors (ViT, EViT, DynamicViT): common parts of their training.
+"""Supervised selectors (ViT, EViT, DynamicViT, Cropr): common parts of their training.
 
 They are trained on one fold's single-label view of `shapes`, and start from the same masked autoencoder's
 encoder, or from a ViT trained by this command.
@@ -26,7 +26,7 @@ from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, ST
 
 GRID = SIZE // PATCH
 
-Kind = Literal["vit", "evit", "dynamicvit"]
+Kind = Literal["vit", "evit", "dynamicvit", "cropr"]
 Loss = Callable[..., Tensor]
 """(module, images, labels, boxes, generator, progress=share of the training done) -> scalar loss."""
 

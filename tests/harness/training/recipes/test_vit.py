@@ -11,8 +11,9 @@ import torch
 
 from ltrp_bench.harness.cli.main import run_command
 from ltrp_bench.harness.training.data.single_label import CLASSES
-from ltrp_bench.harness.training.options.selectors import SupervisedOptions
+from ltrp_bench.harness.training.options.selectors import CroprOptions, SupervisedOptions
 from ltrp_bench.harness.training.options.training import TrainingOptions
+from ltrp_bench.harness.training.recipes.cropr import train_cropr
 from ltrp_bench.harness.training.recipes.dynamicvit import train_dynamicvit
 from ltrp_bench.harness.training.recipes.evit import train_evit
 from ltrp_bench.harness.training.recipes.supervised import GRID, initial_vit
@@ -69,11 +70,12 @@ def test_a_net_starts_from_the_autoencoders_encoder(stem: Literal["conv", "patch
         assert (mine["patch_embed.proj.weight"] == theirs["patch_embed.proj.weight"]).all()
 
 
-@pytest.mark.parametrize(
-    ("kind", "train"), [("vit", train_vit), ("evit", train_evit), ("dynamicvit", train_dynamicvit)]
-)
+TRAINERS: dict[str, Any] = {"vit": train_vit, "evit": train_evit, "dynamicvit": train_dynamicvit, "cropr": train_cropr}
+
+
+@pytest.mark.parametrize(("kind", "train"), TRAINERS.items())
 def test_the_trained_weights_load_as_the_selector(kind: str, train: Any, tmp_path: Path) -> None:
-    made = train(SupervisedOptions(fold=1, num_images=8), training(tmp_path / "out"), eval_images=10)
+    made = train(CroprOptions(fold=1, num_images=8), training(tmp_path / "out"), eval_images=10)
     assert made["training"]["accuracy"] in [right / 10 for right in range(11)]  # of ten images
     assert made["training"]["what"] == kind
     file = tmp_path / f"{kind}.safetensors"
@@ -84,17 +86,21 @@ def test_the_trained_weights_load_as_the_selector(kind: str, train: Any, tmp_pat
 
 
 def test_the_record_holds_the_options_that_a_method_uses(tmp_path: Path) -> None:
-    options = SupervisedOptions(num_images=8)
+    options = CroprOptions(num_images=8)
     records = {
         kind: train(options, training(tmp_path / kind, 1), eval_images=0)["training"]
-        for kind, train in (("vit", train_vit), ("evit", train_evit), ("dynamicvit", train_dynamicvit))
+        for kind, train in TRAINERS.items()
     }
-    own = {"windows", "stem_loss", "smoothing"}
+    windows, pruning = {"windows", "stem_loss"}, {"pruning_rate", "last_layer_fusion"}
+    own = {*windows, *pruning, "smoothing"}
     assert {kind: own & record.keys() for kind, record in records.items()} == {
-        "vit": own,
+        "vit": {*windows, "smoothing"},
         "evit": {"smoothing"},
         "dynamicvit": set(),
+        "cropr": {*pruning, "smoothing"},
     }
+    # 144 patches, a module after each of three blocks: 9/10 of the patches are dropped.
+    assert records["cropr"]["pruning_rate"] == 43 and records["cropr"]["last_layer_fusion"] is False
 
 
 def test_a_trained_vit_is_where_others_start(tmp_path: Path) -> None:
@@ -110,9 +116,9 @@ def test_a_trained_vit_is_where_others_start(tmp_path: Path) -> None:
 def test_windows_out_of_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="sides of 2 to 12 patches"):
         train_vit(SupervisedOptions(window=(1,)), training(tmp_path))
-    for train in (train_evit, train_dynamicvit):
+    for kind in TRAINERS.keys() - {"vit"}:
         with pytest.raises(UsageError, match="windows are for vit"):
-            train(SupervisedOptions(window=(6, 12)), training(tmp_path))
+            TRAINERS[kind](CroprOptions(window=(6, 12)), training(tmp_path))
 
 
 @pytest.mark.parametrize(
