@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any, ClassVar, Final, get_args
 
 import numpy as np
-from scipy import sparse
 
 from ltrp_bench.results.summaries.base import MetricGroup, ResamplingSummary, blocks
 from ltrp_bench.results.summaries.ranked_precision import RankedMatches, Rule
@@ -210,6 +209,8 @@ class DetectionsSummary(ResamplingSummary):
         images = self.rankings[table.ranking].image.astype(np.int64)
         starts = self._category_starts[table.ranking]
         pairs = (table.truth_category, table.truth_image)
+        from scipy import sparse  # here, as it takes a tenth of a short run's start
+
         counts = sparse.csr_array(
             (table.truth_count.astype(np.int64), pairs), shape=(len(self.categories), len(self.images))
         )
