@@ -103,7 +103,7 @@ _FAMILIES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "green": (("dynamicvit", "^"), ("iared2", "X"), ("ats", "p"), ("visionzip", "o")),
     "purple": (("gfnet", "D"), ("tome", "o")),
     "pink": (("gradcam", "v"), ("attention-rollout", "P"), ("cropr", "s")),
-    "cyan": (("dino", "P"), ("moco", "X"), ("clip", "^")),
+    "cyan": (("dino", "P"), ("moco", "X"), ("clip", "^"), ("tokencut", "d")),
     "olive": (("dpc-knn", "*"), ("patch-norm", "o")),
     "red": (("edge-energy", "^"), ("entropy", "s"), ("divprune", "P")),
     "ink": (("oracle", "*"), ("full", "D"), ("downsample", "v")),

@@ -88,7 +88,7 @@ EXPECTED: dict[str, dict[str, str]] = {
             **dict.fromkeys(CAPTIONED, "captions"),
             **dict.fromkeys(DETECTORS, "trained with labels .a (detector|segmentor), of which they are the backbone"),
         }
-        for name in ("dino", "moco")
+        for name in ("dino", "tokencut", "moco")
     },
     **{name: dict.fromkeys(KINDS, ".") for name in OWN_FILES},
 }
@@ -235,6 +235,6 @@ def test_heads_of_a_config_beside_the_file_count(tmp_path: Path) -> None:
 
 
 def test_weights_of_ours_assume_nothing() -> None:
-    for name in ("evit", "gradcam", "dino", "tome"):
+    for name in ("evit", "gradcam", "dino", "tokencut", "tome"):
         selector = create_selector(name, domain=("shapes", "shapes0"))
         assert selector.assumptions == () and not selector.readings
