@@ -62,12 +62,20 @@ def build_coverage(spec: TaskSpec, data: Data, options: CoverageOptions) -> Cove
     if isinstance(data, ShapesData) or spec.dataset not in MASK_FOLDERS:
         dataset = open_objects(data)
         split = split_of(spec, data, options)
-        return CoverageTask(spec.name, dataset, split, grid=grid, narrow_as=options.narrow_as)
+        return CoverageTask(spec.name, dataset, split, grid=grid, narrow_as=options.narrow_as, corloc=options.corloc)
     folder = open_clear_masks(spec.dataset, data)
     split = load_split(folder.split if options.split is None else options.split)
     segments = MaskRegionDataset(folder, limit=data.images_in_use, exif=data.exif)
     things = frozenset(load_split("imagenet1k_coco80").states) if spec.dataset == "stuff" else frozenset()
-    return SegmentCoverageTask(spec.name, segments, split, grid=grid, narrow_as=options.narrow_as, things=things)
+    return SegmentCoverageTask(
+        spec.name,
+        segments,
+        split,
+        grid=grid,
+        narrow_as=options.narrow_as,
+        corloc=options.corloc,
+        things=things,
+    )
 
 
 def build_classification(

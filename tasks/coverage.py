@@ -2,7 +2,8 @@
 
 The coverage of an object is the share of its mask's area that lies in kept patches, with areas cut exactly at patch
 borders. Crowds are left out: their masks hold many objects at once. The baseline of every number is the share of the
-image that is kept, which a random selector reaches on average. For masks of classes, see `segment_coverage`.
+image that is kept, which a random selector reaches on average. For masks of classes, see `segment_coverage`. CorLoc,
+which is an option, asks instead whether the box around the kept patches finds an object.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ltrp_bench.tasks.data.annotations import SIZES, ImageAnnotations, ObjectAnn
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.dataset_task import DatasetTask
 from ltrp_bench.tasks.metrics.averages import mean_and_count
+from ltrp_bench.tasks.metrics.corloc import MIN_IOU, box_overlaps, component_box, found_share
 from ltrp_bench.tasks.metrics.patch_coverage import coverage_scores, even_edges, patch_areas
 from ltrp_bench.tasks.metrics.summaries import means_summary
 from ltrp_bench.tasks.object_omissions import crowds, without_objects, without_pixels
@@ -36,6 +38,7 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         split: which categories are seen.
         grid: (gh, gw) patches.
         narrow_as: group of the "narrow" categories.
+        corloc: measure CorLoc too. At its default it is no part of the identity, since other metrics stay as they are.
     """
 
     reduction = "none"
@@ -55,12 +58,16 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         *,
         grid: tuple[int, int],
         narrow_as: NarrowAs = "seen",
+        corloc: bool = False,
     ) -> None:
         if min(grid) < 1:
             raise UsageError(f"grid must be at least 1, got {grid}")
         super().__init__(name, dataset, split, narrow_as=narrow_as)
         self._identity["grid"] = list(grid)
-        self._grid = grid
+        self._grid, self._corloc = grid, corloc
+        if corloc:
+            self._identity["corloc"] = True
+            self.row_schema = {**self.row_schema, "iou": "float64"}
         self._areas: dict[int, np.ndarray] = {}
 
     def load(self, index: int) -> Sample:
@@ -133,9 +140,13 @@ class CoverageTask(DatasetTask[ObjectDataset]):
                 "size": "",
                 "area": float(truth.height * truth.width),
                 "kept": float(reduction.mask.mean()),
+                **self._overlap(0.0),
             }
         ]
-        for item, part, total in zip(self._counted(sample), kept, whole, strict=True):
+        objects = self._counted(sample)
+        box = component_box(reduction.mask, *self.patch_edges(sample)) if self._corloc else None
+        overlaps = box_overlaps(box, [item.box for item in objects])
+        for item, part, total, overlap in zip(objects, kept, whole, overlaps, strict=True):
             if total > 0:  # COCO has a few objects whose polygons cover no pixel
                 rows.append(
                     {
@@ -143,9 +154,14 @@ class CoverageTask(DatasetTask[ObjectDataset]):
                         "size": self.dataset.size(item.area),
                         "area": round(float(total), _DIGITS),
                         "kept": round(float(part / total), _DIGITS),
+                        **self._overlap(overlap),
                     }
                 )
         return rows
+
+    def _overlap(self, value: float) -> Row:
+        """The column of CorLoc, if it is measured."""
+        return {"iou": round(float(value), _DIGITS)} if self._corloc else {}
 
     def omissions(self, records: Mapping[str, list[Row]]) -> list[Omission]:
         """What the data set changed and left out, crowds, objects without pixels and images without objects."""
@@ -172,10 +188,34 @@ class CoverageTask(DatasetTask[ObjectDataset]):
             gap = means["seen"][0] - means["unseen"][0]
             out.append(MetricRow(metric.replace("coverage", "coverage_gap"), "all", None, gap, means["all"][1]))
         out.append(MetricRow("image_kept", "all", None, *mean_and_count(kept[categories == ""])))
+        if self._corloc:
+            out += self._corloc_rows(records, categories, inside)
         for category in self.dataset.categories:
             values = mean_and_count(kept[categories == category])
             out.append(MetricRow("coverage", self._group_of(category), category, *values))
         return out
+
+    def _corloc_rows(
+        self, records: Mapping[str, list[Row]], categories: np.ndarray, inside: Mapping[str, np.ndarray]
+    ) -> list[MetricRow]:
+        """Share of the images with an object of each group and category in which one of these is found, and the gap."""
+        image = np.array([i for i, rows in enumerate(records.values()) for _ in rows], dtype=np.intp)
+        found, located = self._found(records), self._is_located(categories)
+        shares = {group: found_share(image[part & located], found[part & located]) for group, part in inside.items()}
+        out = [MetricRow("corloc", group, None, *share) for group, share in shares.items()]
+        out.append(MetricRow("corloc_gap", "all", None, shares["seen"][0] - shares["unseen"][0], shares["all"][1]))
+        for category in self.dataset.categories:
+            own = (categories == category) & located
+            out.append(MetricRow("corloc", self._group_of(category), category, *found_share(image[own], found[own])))
+        return out
+
+    def _found(self, records: Mapping[str, list[Row]]) -> np.ndarray:
+        """[M] bool: rows of objects that the box of the kept patches finds."""
+        return np.array([row["iou"] >= MIN_IOU for rows in records.values() for row in rows], dtype=bool)
+
+    def _is_located(self, categories: np.ndarray) -> np.ndarray:
+        """[M] bool: rows whose category CorLoc counts, all objects unless overridden."""
+        return categories != ""
 
     def _columns(self, records: Mapping[str, list[Row]]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """Category and share kept of each row, and metric -> bool mask of the rows that count for it."""
@@ -189,7 +229,10 @@ class CoverageTask(DatasetTask[ObjectDataset]):
         return categories, kept, parts
 
     def resampling_summary(self, records: Mapping[str, list[Row]]) -> ResamplingSummary:
-        """Means over objects of the share kept."""
+        """Means over objects of the share kept, and over images of what is found."""
         categories, kept, parts = self._columns(records)
         values = {metric: np.where(among, kept, np.nan) for metric, among in parts.items()}
-        return means_summary(records, self.dataset.categories, self._groups, categories.tolist(), values)
+        if self._corloc:
+            values["corloc"] = np.where(self._is_located(categories), self._found(records), np.nan)
+        per_image = ("corloc",) if self._corloc else ()
+        return means_summary(records, self.dataset.categories, self._groups, categories.tolist(), values, per_image)

@@ -126,6 +126,8 @@ class CoverageOptions(TaskOptions):
 
     grid: int | Sequence[int] = 14
     """Patches along each side, one number or (gh, gw), for the whole image."""
+    corloc: bool = False
+    """Measure as well whether the box around the largest connected group of kept patches finds an object."""
 
 
 @dataclass(frozen=True, kw_only=True)

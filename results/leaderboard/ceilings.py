@@ -25,6 +25,9 @@ OTHER_GROUPS: Final = "no bound: groups of the run"
 _EXACT_SINCE: Final = 2
 """First version of the oracle that is an exact ceiling of coverage."""
 
+_NOT_MAXIMIZED: Final = ("corloc",)
+"""Metrics of coverage tasks that other rankings than the oracle's may exceed."""
+
 
 def add_ceilings(rows: Sequence[TableRow], records: Iterable[CellRecord], reader: GroupReader) -> None:
     """Fill the column `CEILING`.
@@ -41,6 +44,8 @@ def add_ceilings(rows: Sequence[TableRow], records: Iterable[CellRecord], reader
     }
     for row in rows:
         ceilings = {found.get(short, "") for short in str(row.values["fingerprints"]).split()}
+        if row.values["metric"] in _NOT_MAXIMIZED:
+            ceilings = {ceiling and NO_BOUND for ceiling in ceilings}
         row.values[CEILING] = ceilings.pop() if len(ceilings) == 1 else NO_BOUND if ceilings else ""
 
 

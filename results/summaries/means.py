@@ -1,4 +1,4 @@
-"""Resampling summary of metrics that are a mean over entries, objects or images: coverage, top-1, top-5."""
+"""Resampling summary of metrics that are a mean over entries, objects or images: coverage, CorLoc, top-1, top-5."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class MeansSummary(ResamplingSummary):
     """Means over M entries, each of one image.
 
     A metric of a group is the sum of w[image] value over the sum of w[image], taken over the entries that count for
-    the metric and whose category is in the group.
+    the metric and whose category is in the group. A metric of `per_image` is a mean over images instead: the value of
+    an image is the greatest of its entries that count, and images without any do not count.
 
     Attributes:
         image: [M] position of each entry's image.
         category: [M] position of each entry's category, or `NO_CATEGORY`.
         entries: [metrics, M] values, NaN where an entry does not count for a metric; stored as "values".
+        per_image: the metrics that are means over images; stored in "meta", if there are any.
     """
 
     kind: ClassVar[str] = "means"
@@ -32,6 +34,7 @@ class MeansSummary(ResamplingSummary):
     image: np.ndarray
     category: np.ndarray
     entries: np.ndarray
+    per_image: tuple[str, ...] = ()
 
     def _check_arrays(self) -> None:
         self._check_positions("image", self.image, None, len(self.images))
@@ -40,9 +43,15 @@ class MeansSummary(ResamplingSummary):
         self._check_array("values", self.entries, "f", (len(self.metrics), size))
         if np.isinf(self.entries).any():
             raise self._error("array 'values' holds an infinity")
+        self._check_names("per_image", self.per_image)
+        if unknown := sorted(set(self.per_image) - set(self.metrics)):
+            raise self._error(f"meta/per_image names {unknown[0]!r}, which is no metric")
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {"image": self.image, "category": self.category, "values": self.entries}
+
+    def _meta(self) -> dict[str, Any]:
+        return {**super()._meta(), **({"per_image": list(self.per_image)} if self.per_image else {})}
 
     @classmethod
     def _own_fields(cls, arrays: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -50,6 +59,7 @@ class MeansSummary(ResamplingSummary):
             "image": cls._stored(arrays, "image", where),
             "category": cls._stored(arrays, "category", where),
             "entries": cls._stored(arrays, "values", where),
+            "per_image": cls._names(where, "per_image", arrays["meta"].get("per_image", [])),
         }
 
     def _compute(self, pairs: list[MetricGroup], weights: np.ndarray) -> dict[MetricGroup, np.ndarray]:
@@ -62,4 +72,9 @@ class MeansSummary(ResamplingSummary):
         values = self.entries[self.metrics.index(metric)].astype(np.float64)
         counted = ~np.isnan(values) & np.isin(self.category, self._members[group])
         image, size = self.image[counted].astype(np.int64), len(self.images)
+        if metric in self.per_image:
+            greatest = np.full(size, -np.inf)
+            np.maximum.at(greatest, image, values[counted])
+            there = greatest > -np.inf
+            return np.stack([np.where(there, greatest, 0.0), there.astype(np.float64)], axis=1)
         return np.stack([np.bincount(image, values[counted], size), np.bincount(image, minlength=size)], axis=1)

@@ -24,6 +24,7 @@ def means_summary(
     groups: Groups,
     row_category: Sequence[str],
     values: Mapping[str, np.ndarray],
+    per_image: Iterable[str] = (),
 ) -> MeansSummary:
     """Summary of metrics that are means over rows.
 
@@ -33,6 +34,7 @@ def means_summary(
         groups: group -> its categories.
         row_category: [M] name of each row's category; a name outside `categories` counts in no group.
         values: metric -> [M] value of each row, NaN where it does not count.
+        per_image: metrics of which an image counts once, by the greatest value of its rows.
     """
     index = {name: i for i, name in enumerate(categories)}
     image = [i for i, rows in enumerate(records.values()) for _ in rows]
@@ -44,6 +46,7 @@ def means_summary(
         image=np.array(image, np.int32),
         category=np.array([index.get(name, NO_CATEGORY) for name in row_category], np.int32),
         entries=np.array([values[metric] for metric in values], np.float64).reshape(len(values), len(image)),
+        per_image=tuple(per_image),
     )
 
 

@@ -11,6 +11,7 @@ from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leader
 from ltrp_bench.results.leaderboard.ceilings import ceiling_notes
 from ltrp_bench.results.leaderboard.export import markdown
 from ltrp_bench.results.schema.record import CellRecord, Identity, cell_fingerprint
+from ltrp_bench.results.schema.rows import GROUPS, MetricRow
 
 ALL = (
     "oracle: the ceiling of all objects; a group's own ceiling is another ranking "
@@ -54,6 +55,16 @@ def test_with_a_model_the_oracle_is_no_bound(world: Any, cell: dict[str, str]) -
     store(world, "oracle", **cell)
     assert ceilings(world) == {"oracle": "no bound"}
     assert NONE in markdown(load_leaderboard(world.store.root).frame)
+
+
+def test_corloc_has_no_ceiling(world: Any) -> None:
+    record = store(world, "oracle")
+    images, summary = world.store.read_images(record.fingerprint), world.store.read_summary(record)
+    world.store.cell_path(record.fingerprint).unlink()
+    rows = [MetricRow("corloc", group, None, 0.5, 1) for group in GROUPS]
+    world.store.write_cell(replace(record, metrics=(*record.metrics, *rows)), images, world.schema, {}, summary)
+    assert ceilings(world, metrics=("corloc",)) == {"oracle": "no bound"}
+    assert ceilings(world, metrics=("coverage",)) == {"oracle": "all"}
 
 
 def test_the_oracle_of_old_versions_is_no_ceiling(world: Any) -> None:

@@ -23,6 +23,18 @@ def test_means_by_hand() -> None:
     assert np.isnan(values["n", "seen"]).all()
 
 
+def test_means_over_images_by_hand() -> None:
+    arrays = means()
+    arrays["meta"] = {**arrays["meta"], "per_image": ["m"]}
+    summary = parse_summary(arrays, "x")
+    values = summary.all_values([("m", "all"), ("m", "seen"), ("n", "all")], np.array([[1, 2], [0, 1], [3, 0]]))
+    # The greatest of an image's entries: 1 and 0.25.
+    np.testing.assert_allclose(values["m", "all"], [1.5 / 3, 0.25, 1.0])
+    np.testing.assert_allclose(values["m", "seen"], [1.5 / 3, 0.25, 1.0])
+    np.testing.assert_allclose(values["n", "all"], [0.5, np.nan, 0.5])
+    assert summary.to_arrays()["meta"] == arrays["meta"]
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -31,6 +43,7 @@ def test_means_by_hand() -> None:
         ({**means(), "category": np.full(4, -2)}, "array 'category' holds a position outside -1 .. 1"),
         ({**means(), "values": np.zeros((2, 4), int)}, "array 'values' is int64 [2, 4], not of shape [2, 4]"),
         ({**means(), "values": np.zeros((2, 3))}, "array 'values' is float64 [2, 3], not of shape [2, 4]"),
+        ({**means(), "meta": {**means()["meta"], "per_image": ["z"]}}, "meta/per_image names 'z', which is no metric"),
         ({**means(), "values": np.full((2, 4), -np.inf)}, "array 'values' holds an infinity"),
         *(
             ({other: array for other, array in means().items() if other != name}, f"no array {name!r}")
