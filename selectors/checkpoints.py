@@ -45,6 +45,8 @@ __all__ = [
 ]
 
 WEIGHTS = Path(__file__).parent / "weights"
+TIMM, HUB = "timm:", "hf-hub:"
+"""Beginnings of names of weights on a hub, see `selectors.vit.hub`."""
 
 
 P = ParamSpec("P")

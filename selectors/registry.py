@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ltrp_bench.selectors.base import Selector, as_selector
-from ltrp_bench.selectors.checkpoints import WEIGHTS, sha256_of, shipped
+from ltrp_bench.selectors.checkpoints import HUB, TIMM, WEIGHTS, sha256_of, shipped
 from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
 from ltrp_bench.selectors.files.file_kinds import refuse_folder
 from ltrp_bench.selectors.option_checks import check_options, signature_of
@@ -25,7 +25,6 @@ from ltrp_bench.selectors.option_checks import option_types as types_of
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
-TIMM = "timm:"
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ def resolve(
 
     Args:
         name: "random", "ltrp", "ltrp.photos" or "package.module:Class".
-        weights: file of weights, or "timm:MODEL" (from the hub or its cache); None takes bundled weights, under the
-            tag or for the domain.
+        weights: file of weights, or "timm:MODEL" or "hf-hub:OWNER/NAME" (from the hub or its cache); None takes
+            bundled weights, under the tag or for the domain.
         domain: domain of the task, "shapes" or "photos"; or several tags, of which the first with weights is taken,
             e.g. ("shapes", "shapes0"), since supervised weights are bundled per fold.
         options: keyword arguments of the selector.
@@ -159,11 +158,11 @@ def _installed() -> dict[str, EntryPoint]:
 
 def _weights_file(name: str, weights: str) -> Path:
     """File of the weights; `InputError` if it does not exist."""
-    if weights.startswith(TIMM):
+    if weights.startswith((TIMM, HUB)):
         # Imported here: timm takes seconds, and few commands need it.
-        from ltrp_bench.selectors.hub import timm_file
+        from ltrp_bench.selectors.vit.hub import hub_file
 
-        return timm_file(weights, name)
+        return hub_file(weights, name)
     path = Path(weights).expanduser()
     if not path.exists():
         raise InputError(f"weights of selector {name!r}: no file {path}")

@@ -23,7 +23,8 @@ from ltrp_bench.harness.training.options.training import Pool, Stem
 from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.assumptions import BESIDE, Normalization, assumptions_of, normalization_of
-from ltrp_bench.selectors.vit.backbones import build_vit, known_heads, vit_config
+from ltrp_bench.selectors.vit.backbones import build_vit, vit_config
+from ltrp_bench.selectors.vit.named_models import known_heads
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
 from ltrp_bench.tasks.data.synsets import imagenet_classes

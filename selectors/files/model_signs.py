@@ -17,15 +17,15 @@ SIGNS: Final[tuple[tuple[str, str], ...]] = (
     (r"^score_head\.", "an LTRP ranker of ltrp-bench"),
     (r"^(wfm\.|decoder_blocks\.\d+\.cross_attn\.)", "a CrossMAE pretraining checkpoint"),
     (
-        r"^(.*\.)?blocks\.\d+\.mlp\.(w12\.|weights_in\.)|^(.*\.)?encoder\.layer\.\d+\.mlp\.weights_in\.",
+        r"^(.*\.)?(blocks|encoder\.layer)\.\d+\.mlp\.weights_in\.",
         "DINOv2's giant, with an MLP that the ViTs here do not have",
     ),
-    (r"^(register_tokens|reg_token)$", "DINOv2 with registers, which the ViTs here do not have"),
     (r"^(.*\.)?(image_encoder\.)?blocks\.\d+\.attn\.rel_pos_[hw]$", "Segment Anything or ViTDet (relative positions)"),
     (
         r"^(.*\.)?(relative_position_bias_table|rel_pos_bias\..*|attn\.q_bias|lambda_1)$",
-        "BEiT, EVA or Swin, whose attention or positions the ViTs here do not have",
+        "BEiT, EVA or Swin, whose attention or positions the ViTs here do not have; EVA needs model=TIMM_NAME",
     ),
+    (r"^(.*\.)?(storage_tokens|rope_embed\.periods)$", "DINOv3: give model=TIMM_NAME"),
     (r"^(.*\.)?attn\.q_norm\.weight$", "a ViT with norms of queries and keys, which the ViTs here do not have"),
     (
         r"^(.*\.)?(attn_pool|head\.(probe|attention))(\.|$)",

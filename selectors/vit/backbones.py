@@ -13,24 +13,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import timm
-import torch
-from timm.models.vision_transformer import VisionTransformer, _convert_dinov2
+from timm.layers import Mlp, SwiGLUPacked
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import Channels, Selector, Supervision
 from ltrp_bench.selectors.checkpoints import (
+    TIMM,
     builds_from_config,
     check_depths,
     load_built,
     load_into,
     looks_like,
     mismatch,
-    resolve,
 )
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.assumptions import MODEL_OR_BESIDE, assumptions_of, normalization_of
+from ltrp_bench.selectors.vit.families import ViT, heads_of
+from ltrp_bench.selectors.vit.hub import located
+from ltrp_bench.selectors.vit.named_models import check_heads, from_timm
 from ltrp_bench.selectors.vit.stem import ConvStem, stem_patch_size
 from ltrp_bench.selectors.vit.supervision import supervision_of, unlabelled
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
@@ -41,7 +43,7 @@ class Backbone:
     """A frozen ViT, and how its images are prepared.
 
     Attributes:
-        model: timm `VisionTransformer` in evaluation mode, float32, without gradients.
+        model: a ViT of timm in evaluation mode, float32, without gradients.
         mean, std: per channel of RGB in [0, 1].
         image_size: (H, W) of the training.
         patch_size: side of a patch in pixels.
@@ -49,7 +51,7 @@ class Backbone:
         assumptions, readings: see `Selector`.
     """
 
-    model: VisionTransformer
+    model: ViT
     mean: Channels
     std: Channels
     image_size: tuple[int, int]
@@ -99,7 +101,8 @@ def load_backbone(
 
     Args:
         weights: torch or safetensors file, with any prefix before its keys and under the key names of timm,
-            transformers, torchvision or mmpretrain; or the tag of bundled weights ("vit.shapes0").
+            transformers, torchvision or mmpretrain; the tag of bundled weights ("vit.shapes0"); or a name on a hub,
+            "timm:NAME" or "hf-hub:OWNER/NAME".
         model: name of a timm model, with or without "timm:"; without a tag it means timm's default weights.
         heads: number of attention heads; only needed if neither file nor width identifies it.
         label_set: label sets of the whole training in its order, joined by "+" ("imagenet21k+imagenet1k"); only needed
@@ -116,7 +119,9 @@ def load_backbone(
         InputError: a missing, corrupt or foreign file; the message names its keys and what it looks like.
         UsageError: an unknown timm model, or a statement that the file contradicts.
     """
-    file = read_vit_file(resolve(weights), model, ema)
+    if model is None and str(weights).startswith(TIMM):
+        model = str(weights)
+    file = read_vit_file(located(weights), model, ema)
     found = build_from(file, heads, drop, activation)
     classes = int(found.num_classes) or file.evidence.classes
     # A model without a tag may be meant as an architecture alone.
@@ -127,7 +132,7 @@ def load_backbone(
         supervision = unlabelled(tagged, file.config, file.evidence)
     values = normalization_of(file, mean, std, named=model is not None)
     size, patch = found.patch_embed.img_size, found.patch_embed.patch_size
-    count = int(cast(Any, found.blocks[0]).attn.num_heads)
+    count = heads_of(found)
     assumed = [] if published else assumptions_of(file, values, None if heads else count, remedy=remedy)
     readings: dict[str, Any] = {}
     if assumed or file.sidecar is not None:
@@ -146,7 +151,7 @@ def load_backbone(
 
 def build_from(
     file: ViTFile, heads: int | None = None, drop: tuple[str, ...] = (), activation: str | None = None
-) -> VisionTransformer:
+) -> ViT:
     """The ViT of a file, frozen and in evaluation mode; arguments and errors as of `load_backbone`."""
     state = file.state
     if not any(key.startswith("decoder") for key in state):
@@ -174,67 +179,6 @@ def build_from(
     return net
 
 
-def from_timm(
-    name: str,
-    state: dict[str, Tensor],
-    path: Path,
-    *,
-    heads: int | None = None,
-    size: tuple[int, int] | None = None,
-) -> tuple[VisionTransformer, dict[str, Tensor]]:
-    """A timm model with the classifier, pooling and input size of a file, and the file's tensors under its names.
-
-    These may differ from those of timm's weights: fine-tuned weights have classes and sizes of their own. Positions of
-    an oblong grid need `size`, the (H, W) that the model is to have.
-
-    Raises:
-        InputError: no plain ViT in the file. UsageError: timm's model is none, or cannot be built so.
-    """
-    if "blocks.0.attn.qkv.weight" not in state:
-        raise mismatch(f"a plain ViT ({path.name})", state, ["blocks.0.attn.qkv.weight"])
-    options: dict[str, Any] = {"num_classes": int(state["head.weight"].shape[0]) if "head.weight" in state else 0}
-    if heads:
-        options["num_heads"] = check_heads(heads, int(state["blocks.0.attn.qkv.weight"].shape[1]), path.name)
-    if "fc_norm.weight" in state and "norm.weight" not in state:
-        options["global_pool"] = "avg"  # as in MAE's fine-tunes
-    with torch.device("meta"):
-        net = timm.create_model(name, pretrained=False, **options)
-    if not isinstance(net, VisionTransformer):
-        raise UsageError(f"timm's {name} is a {type(net).__name__}, not a plain vision transformer")
-    if set(state) != set(net.state_dict()):
-        state = _convert_dinov2(dict(state), net) if _has_dinov2_names(state) else state
-    table = state.get("pos_embed")
-    if table is not None and net.pos_embed is not None and table.ndim == 3 and table.shape != net.pos_embed.shape:
-        places = int(table.shape[1]) - (0 if net.no_embed_class else net.num_prefix_tokens)
-        side, patch = math.isqrt(max(0, places)), int(net.patch_embed.patch_size[0])
-        if size is not None and size[0] // patch * (size[1] // patch) == places:
-            options["img_size"] = size
-        elif side * side == places and side:
-            options["img_size"] = side * patch
-    return cast(VisionTransformer, timm.create_model(name, pretrained=False, **options)), state
-
-
-def known_heads(file: ViTFile) -> int | None:
-    """Number of attention heads that a file says, by its metadata, timm's name, or a file beside it."""
-    if file.config or file.name is None:
-        return cast(int | None, file.config.get("heads") or (file.sidecar and file.sidecar.heads))
-    with torch.device("meta"):
-        net = timm.create_model(file.name, pretrained=False)
-    return int(net.blocks[0].attn.num_heads) if isinstance(net, VisionTransformer) else None
-
-
-def _has_dinov2_names(state: Mapping[str, Tensor]) -> bool:
-    """True for DINOv2's own names of registers, or of the MLP of its giant."""
-    return "register_tokens" in state or "blocks.0.mlp.w12.weight" in state
-
-
-def check_heads(heads: int, width: int, what: str) -> int:
-    """The number of heads; `UsageError` if they do not divide the width."""
-    if heads < 1 or width % heads:
-        raise UsageError(f"heads={heads} do not divide the width {width} of {what}")
-    return heads
-
-
 def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dict[str, Any]:
     """Infer the configuration of a ViT from its state dict.
 
@@ -247,26 +191,28 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
         "patch_embed.proj.weight",
         "blocks.0.attn.qkv.weight",
         "blocks.0.mlp.fc1.weight",
+        "blocks.0.mlp.fc2.weight",
     )
     missing = [key for key in needed if key not in state]
     if missing:
         raise mismatch(what, state, missing)
     width, convolved = int(state["pos_embed"].shape[-1]), stem_patch_size(state)
-    places, embedded_class = int(state["pos_embed"].shape[-2]), True
-    if math.isqrt(max(0, places - 1)) ** 2 != places - 1:
-        embedded_class = math.isqrt(places) ** 2 != places
-        if embedded_class:
-            raise InputError(
-                f"{what} has {places} positions, which are no square grid, with or without one for the class token: it "
-                f"looks like {looks_like(state)}"
-            )
-    patch, heads = convolved or int(state["patch_embed.proj.weight"].shape[-1]), heads or HEADS.get(width)
+    registers = int(state["reg_token"].shape[-2]) if "reg_token" in state else 0
+    places = int(state["pos_embed"].shape[-2])
+    patches = next((n for n in (places - 1 - registers, places) if n > 0 and math.isqrt(n) ** 2 == n), None)
+    if patches is None:
+        raise InputError(
+            f"{what} has {places} positions, which are no square grid, with or without one for the class token: it "
+            f"looks like {looks_like(state)}"
+        )
+    patch = convolved or int(state["patch_embed.proj.weight"].shape[-1])
+    heads = heads or HEADS.get(width)
     if heads is None:
         raise InputError(f"cannot infer the number of attention heads of {what} from its width {width}: give heads=N")
     check_heads(heads, width, what)
-    side = math.isqrt(places)
+    swiglu = state["blocks.0.mlp.fc2.weight"].shape[-1] * 2 == state["blocks.0.mlp.fc1.weight"].shape[0]
     return {
-        "image_size": side * patch,
+        "image_size": math.isqrt(patches) * patch,
         "patch_size": patch,
         "embed_dim": width,
         "depth": count_blocks(state, "blocks"),
@@ -277,7 +223,9 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
         "fc_norm": "fc_norm.weight" in state,
         "stem": "conv" if convolved else "patch",
         **({"layer_scale": True} if "blocks.0.ls1.gamma" in state else {}),
-        **({} if embedded_class else {"no_embed_class": True}),
+        **({"no_embed_class": True} if patches == places else {}),
+        **({"registers": registers} if registers else {}),
+        **({"mlp": "swiglu"} if swiglu else {}),
         **({"pre_norm": True, "layer_norm_eps": 1e-5} if "norm_pre.weight" in state else {}),
     }
 
@@ -296,6 +244,8 @@ def build_vit(config: Mapping[str, Any]) -> VisionTransformer:
         qkv_bias=config.get("qkv_bias", True),
         init_values=1.0 if config.get("layer_scale") else None,
         no_embed_class=bool(config.get("no_embed_class")),
+        reg_tokens=config.get("registers", 0),
+        mlp_layer=SwiGLUPacked if config.get("mlp") == "swiglu" else Mlp,
         pre_norm=bool(config.get("pre_norm")),
         act_layer=config.get("act"),
         global_pool="avg" if config.get("fc_norm") else "token",

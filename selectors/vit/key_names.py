@@ -87,12 +87,27 @@ def to_timm_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
             out = dict(state)
             for prefix in found:  # a model and its average
                 out = translate(out, prefix)
-            return out, library
+            return _of_dinov2(out), library
     out = {}
     for key, value in state.items():
         key = re.sub(r"^((?:.*\.)?blocks)\.\d+\.(\d+\.)(?=(?:norm1|norm2|attn|ls1|ls2|mlp)\.)", r"\1.\2", key)
         out[re.sub(r"^((?:.*\.)?blocks\.\d+\.)gamma_([12])$", r"\1ls\2.gamma", key)] = value
-    return out, "timm"
+    return _of_dinov2(out), "timm"
+
+
+def _of_dinov2(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """DINOv2's registers and the MLP of its giant under timm's names.
+
+    timm's ViTs with registers add no position to the class token: it has its own added here.
+    """
+    out = {re.sub(r"(blocks\.\d+\.mlp\.)w12\.", r"\1fc1.", key): value for key, value in state.items()}
+    out = {re.sub(r"(blocks\.\d+\.mlp\.)w3\.", r"\1fc2.", key): value for key, value in out.items()}
+    for prefix in prefixes_of(out, "register_tokens", "cls_token", "pos_embed"):
+        positions = out[f"{prefix}pos_embed"]
+        out[f"{prefix}reg_token"] = out.pop(f"{prefix}register_tokens")
+        out[f"{prefix}cls_token"] = out[f"{prefix}cls_token"] + positions[:, :1]
+        out[f"{prefix}pos_embed"] = positions[:, 1:]
+    return out
 
 
 def to_mae_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

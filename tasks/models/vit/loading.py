@@ -13,25 +13,28 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import timm
 import torch
 from timm.data import resolve_data_config
 from timm.layers import PatchEmbed
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ltrp_bench.selectors.checkpoints import bare_state, load_into, mismatch, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import TIMM, bare_state, load_into, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.assumptions import assumptions_of, normalization_of
-from ltrp_bench.selectors.vit.backbones import build_from, build_vit, from_timm
+from ltrp_bench.selectors.vit.backbones import build_from, build_vit
 from ltrp_bench.selectors.vit.embedding import patch_sides
+from ltrp_bench.selectors.vit.families import ViT, heads_of, is_vit
+from ltrp_bench.selectors.vit.hub import located
+from ltrp_bench.selectors.vit.named_models import from_timm
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file, timm_name
 from ltrp_bench.tasks.models.vit.preprocessing import Preprocessing
 from ltrp_bench.tasks.models.weights import check_weights, seeded
 
 Size = tuple[int, int]
+AnyViT = TypeVar("AnyViT", bound=ViT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +62,12 @@ class TimmModel:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainViT(TimmModel):
-    """A timm `VisionTransformer`, whose patches can be dropped (see `token_dropping`)."""
+    """A ViT of timm (see `selectors.vit.families`), whose patches can be dropped (see `token_dropping`)."""
 
     @property
-    def vit(self) -> VisionTransformer:
+    def vit(self) -> ViT:
         """The module with its own type."""
-        return cast(VisionTransformer, self.net)
+        return cast(ViT, self.net)
 
     @property
     def patch(self) -> int:
@@ -118,11 +121,13 @@ def load_timm(
     """
     check_weights(f"model {model}" if model else "the model", weights, random_weights)
     size = image_sides(image_size)
+    if model is None and str(weights).startswith(TIMM):
+        model = str(weights)
     if weights is None:
         found = _untrained(model, config, cast(int, random_weights), size, classes)
     else:
         found = _from_file(
-            read_vit_file(resolve(weights), model, ema), model, size, heads, mean, std, crops=crop_pct is None
+            read_vit_file(located(weights), model, ema), model, size, heads, mean, std, crops=crop_pct is None
         )
     inputs = found.inputs.renormalized(mean, std)
     if crop_pct is not None:
@@ -157,37 +162,27 @@ def _from_file(
     path = file.path
     config = file.config if model is None else {}
     name = None if config else file.name
-    if name is not None and not file.is_vit:
-        return _other_model(name, file, size, by_name=model is not None)
     identity: dict[str, Any] = {"model": name or "of the file", **file_identity(file)}
     if heads is not None:
         identity["heads"] = heads
     if name is None:
         if file.sidecar is not None and heads is None and file.sidecar.heads:
             identity["heads"] = file.sidecar.heads
-        vit = build_from(replace(file, config=config), heads)
+        net: nn.Module = (vit := build_from(replace(file, config=config), heads))
         found = normalization_of(file, mean, std)
         sides: Any = vit.patch_embed.img_size
         shape = size or (int(sides[0]), int(sides[1]))
         set_input_size(vit, size)
         crop = config.get("crop_pct") or (224 / 256 if max(shape) <= 224 else 1.0)
         inputs = Preprocessing(size=shape, mean=found.mean, std=found.std, crop_pct=crop)
-        count = None if heads else int(cast(Any, vit.blocks[0]).attn.num_heads)
+        count = None if heads else heads_of(vit)
         lines = assumptions_of(file, found, count, also={"crop_pct": f"a crop of {crop:.3g}"} if crops else {})
     else:
         net = _named(name, dict(file.state), size, path, heads)
-        vit, lines = net, []
+        lines = []
         inputs = inputs_of(net, size)
-    made = _model(vit, _beside(inputs, file, model), identity, config.get("classes") or _labels(file))
+    made = _model(net, _beside(inputs, file, model), identity, config.get("classes") or _labels(file))
     return replace(made, assumptions=(*file.notes, *lines))
-
-
-def _other_model(name: str, file: ViTFile, size: Size | None, *, by_name: bool) -> TimmModel:
-    """The timm model of that name, which is no plain ViT, with the weights of a file."""
-    net = _named(name, dict(file.state), size, file.path)
-    inputs = inputs_of(net, size) if by_name else _beside(inputs_of(net, size), file, None)
-    identity = {"model": name, **file_identity(file)}
-    return replace(_model(net, inputs, identity, _labels(file)), assumptions=file.notes)
 
 
 def file_identity(file: ViTFile) -> dict[str, Any]:
@@ -221,7 +216,7 @@ def _untrained(
             return _model(net, inputs_of(net, size), {"model": timm_name(model), "random_weights": seed})
         given = dict(config or {})
         net = set_input_size(build_vit(given), size)
-    shape = size or cast(Size, tuple(cast(Any, net.patch_embed.img_size)))
+    shape = size or cast(Size, tuple(cast(Any, net).patch_embed.img_size))
     inputs = Preprocessing(
         size=shape, mean=tuple(given["mean"]), std=tuple(given["std"]), crop_pct=float(given.get("crop_pct", 1.0))
     )
@@ -229,7 +224,7 @@ def _untrained(
 
 
 def _model(net: nn.Module, inputs: Preprocessing, identity: dict[str, Any], names: Any = None) -> TimmModel:
-    plain = isinstance(net, VisionTransformer)
+    plain = is_vit(net)
     kind = PlainViT if plain else TimmModel
     known = getattr(net, "pretrained_cfg", None) or {}
     return kind(
@@ -245,8 +240,8 @@ def _model(net: nn.Module, inputs: Preprocessing, identity: dict[str, Any], name
 def inputs_of(net: nn.Module, size: Size | None = None) -> Preprocessing:
     """Preprocessing with which timm evaluates a model that it built, at `size` or else at timm's test size."""
     config = resolve_data_config(pretrained_cfg=cast(Any, net).pretrained_cfg, use_test_size=True)
-    if size is None and isinstance(net, VisionTransformer):
-        size = cast(Size, tuple(cast(Any, net.patch_embed.img_size)))
+    if size is None and is_vit(net):
+        size = cast(Size, tuple(cast(Any, net).patch_embed.img_size))
     return Preprocessing(
         size=size or tuple(config["input_size"][1:]),
         mean=tuple(config["mean"]),
@@ -273,26 +268,24 @@ def create_timm(name: str, size: Size | None, **options: Any) -> nn.Module:
 
 def _named(name: str, state: dict[str, Tensor], size: Size | None, path: Path, heads: int | None = None) -> nn.Module:
     """Builds the timm model of that name, with a classifier if the file has one, and loads `state`."""
-    if "blocks.0.attn.qkv.weight" in state and "pos_embed" in state:
+    with torch.device("meta"):
+        bare = timm.create_model(name, pretrained=False)
+    if is_vit(bare):
         vit, state = from_timm(name, state, path, heads=heads, size=size)
         load_into(vit, state, f"timm's {name} from {path.name}")
         return set_input_size(vit, size)
-    with torch.device("meta"):
-        first = next(iter(timm.create_model(name, pretrained=False).state_dict()))
-    state = bare_state(state, re.escape(first))
+    state = bare_state(state, re.escape(next(iter(bare.state_dict()))))
     known = timm.get_pretrained_cfg(name)
     heads = known.classifier if known is not None else None
     head = heads if isinstance(heads, str) else (heads or ("head",))[0]
     own = f"{head}.weight" in state
     options: dict[str, Any] = {"num_classes": state[f"{head}.weight"].shape[0]} if own else {}
     net = create_timm(name, size, **options)
-    if isinstance(net, VisionTransformer):
-        raise mismatch(f"a plain ViT ({path.name})", state, ["blocks.0.attn.qkv.weight", "pos_embed"])
     load_into(net, state, f"timm's {name} from {path.name}")
     return net
 
 
-def set_input_size(vit: VisionTransformer, size: Size | None) -> VisionTransformer:
+def set_input_size(vit: AnyViT, size: Size | None) -> AnyViT:
     """Resamples a ViT's position embeddings to images of `size`, in place, and returns the ViT.
 
     A stem of convolutions takes images of any size; its positions are resampled in the forward pass.
@@ -302,7 +295,7 @@ def set_input_size(vit: VisionTransformer, size: Size | None) -> VisionTransform
     return vit
 
 
-def check_patches(vit: VisionTransformer, size: Size) -> None:
+def check_patches(vit: ViT, size: Size) -> None:
     """Checks that patches are square (else InputError) and divide images of `size` (else UsageError)."""
     ph, pw = patch_sides(vit)
     if ph != pw:

@@ -29,7 +29,8 @@ from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.selectors.checkpoints import load_state, resolve, save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig
-from ltrp_bench.selectors.vit.backbones import build_vit, known_heads
+from ltrp_bench.selectors.vit.backbones import build_vit
+from ltrp_bench.selectors.vit.named_models import known_heads
 from ltrp_bench.selectors.vit.vit_files import read_vit_file
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.models.segmentors.plain_vit import build_segmentor

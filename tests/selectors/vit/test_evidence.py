@@ -211,7 +211,6 @@ def test_numbers_that_no_vit_has_are_refused(tmp_path: Path) -> None:
     [
         (vit(1000, class_token=False, global_pool="avg"), "a vision transformer without a class token"),
         (vit(1000, qk_norm=True), "norms of queries and keys"),
-        (vit(reg_tokens=4), "reg_token.*DINOv2 with registers"),
         ({**vit(), "pos_embed": torch.zeros(1, 7, 192)}, "has 7 positions, which are no square grid"),
         ({**vit(), "blocks.0.attn.relative_position_bias_table": torch.zeros(2)}, "BEiT, EVA or Swin"),
         ({**vit(), "blocks.0.attn.rel_pos_h": torch.zeros(2)}, "Segment Anything or ViTDet"),

@@ -114,8 +114,18 @@ def test_dinov2_has_layer_scale_and_patches_of_14(tmp_path: Path) -> None:
     assert found.patch_size == 14 and found.image_size == (28, 28) and found.assumptions == ()
     assert torch.equal(found.model.blocks[1].ls2.gamma, own["blocks.1.ls2.gamma"])
     torch.save({**own, "register_tokens": torch.zeros(1, 4, 192)}, tmp_path / "reg.pth")
-    with pytest.raises(InputError, match="unexpected: register_tokens.*looks like DINOv2 with registers"):
-        load_backbone(tmp_path / "reg.pth", label_set="self")
+    found = load_backbone(tmp_path / "reg.pth", label_set="self")
+    assert found.model.num_prefix_tokens == 5 and found.model.no_embed_class and found.image_size == (28, 28)
+    assert torch.equal(found.model.cls_token, own["cls_token"] + own["pos_embed"][:, :1])
+
+
+def test_the_mlp_of_dinov2s_giant(tmp_path: Path) -> None:
+    net = timm.create_model("vit_giant_patch14_dinov2", img_size=28, embed_dim=192, depth=1, num_heads=3).eval()
+    own = {k.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): v for k, v in net.state_dict().items()}
+    torch.save(own, tmp_path / "giant.pth")
+    found = load_backbone(tmp_path / "giant.pth", label_set="self")
+    images = torch.rand(1, 3, 28, 28)
+    torch.testing.assert_close(found.model.forward_features(images), net.forward_features(images), atol=1e-4, rtol=1e-4)
 
 
 def test_other_names_stay() -> None:
