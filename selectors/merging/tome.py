@@ -7,7 +7,7 @@ by the number of merged patches. The ranking of patches from the tree of merges 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +19,13 @@ from typing_extensions import Unpack
 
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.merging.merge_tree import MergedTokens, MergeTree, Pairing, Round, representative_scores
 from ltrp_bench.selectors.option_checks import check_whole
 from ltrp_bench.selectors.topk import count_kept
-from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of, tokens
-from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward, token_layout
-from ltrp_bench.selectors.vit.layers import take
-from ltrp_bench.selectors.vit.pruning_stages import check_rate, level_scores
+from ltrp_bench.selectors.vit.backbones import load_backbone, qkv_of
+from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward
+from ltrp_bench.selectors.vit.pruning_stages import check_rate
 from ltrp_bench.selectors.vit.reading_options import ReadingOptions
-
-
-@dataclass(frozen=True)
-class Round:
-    """The merges of one block. A group of patches is identified by one of them, its anchor.
-
-    Attributes:
-        groups: [B, L] anchor of each patch's group before the block.
-        source, target: [B, r] anchors: each source group is merged into its target group, whose anchor stays.
-        similarity: [B, r] cosine similarity of their keys, descending.
-    """
-
-    groups: Tensor
-    source: Tensor
-    target: Tensor
-    similarity: Tensor
-
-
-@dataclass(frozen=True)
-class MergeTree:
-    """All merges of a batch.
-
-    Attributes:
-        rounds: one per block.
-        groups: [B, L] anchor of each patch's group at the end.
-        keys: [B, L, d] keys of the patches in the first block (mean of the heads), before any merge, of unit length.
-    """
-
-    rounds: list[Round]
-    groups: Tensor
-    keys: Tensor
 
 
 def merge_schedule(patches: int, depth: int, merges: int) -> tuple[int, ...]:
@@ -97,82 +66,28 @@ def merge_tokens(vit: VisionTransformer, images: Tensor, schedule: Sequence[int]
         images: [B, 3, H, W] normalized.
         schedule: number of tokens that each block merges.
     """
-    x = tokens(vit, images)
-    prefix, anchors = token_layout(vit, len(x), x.device)
-    groups, first_keys = anchors, x.new_zeros(0)
-    size = x.new_ones(len(x), x.shape[1], 1)
-    rounds: list[Round] = []
+    now = MergedTokens.before_blocks(vit, images)
+    first_keys, rounds = now.x.new_zeros(0), list[Round]()
     for block, count in zip(vit.blocks, schedule, strict=True):
         b: Any = block
-        q, k, v = qkv_of(b.attn, b.norm1(x))
-        keys = k.mean(1)[:, prefix:]
+        q, k, v = qkv_of(b.attn, b.norm1(now.x))
+        keys = k.mean(1)[:, now.prefix :]
         first_keys = keys if not rounds else first_keys
         # Proportional attention: a token of s merged patches counts as s tokens (equation 1).
-        x = close_attention(b, x, attend(q, k, v, b.attn, size.log().transpose(1, 2)[:, None]))
-        places, partners, similarity = bipartite_matching(keys, count)
-        source, target = anchors[:, ::2].gather(1, places), anchors[:, 1::2].gather(1, partners)
-        rounds.append(Round(groups, source, target, similarity))
-        x, size, anchors = _merge(x, size, anchors, prefix, places, partners)
-        # [B, L, r]: each patch belongs to at most one source.
-        moved = groups.unsqueeze(-1) == source.unsqueeze(1)
-        groups = torch.where(moved.any(-1), (moved * target.unsqueeze(1)).sum(-1), groups)
-        x = feed_forward(b, x)
-    return MergeTree(rounds, groups, normalize(first_keys.float(), dim=-1))
+        x = close_attention(b, now.x, attend(q, k, v, b.attn, now.size.log().transpose(1, 2)[:, None]))
+        now, merges = now.merge(x, even_and_odd(keys, count))
+        rounds.append(merges)
+        now = replace(now, x=feed_forward(b, now.x))
+    return MergeTree(rounds, now.groups, normalize(first_keys.float(), dim=-1))
 
 
-def _merge(
-    x: Tensor, size: Tensor, anchors: Tensor, prefix: int, places: Tensor, partners: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, sizes and anchors after the merges of a block, in the order prefix, rest of A, B."""
-    head, rest, weight = x[:, :prefix], x[:, prefix:], size[:, prefix:]
-    total = torch.cat([rest * weight, weight], dim=-1)
-    a, b = total[:, ::2], total[:, 1::2]
-    left = torch.ones(a.shape[:2], dtype=torch.bool, device=x.device).scatter_(1, places, False)
-    # A product instead of scatter_add, which is not deterministic on a GPU.
-    into = torch.nn.functional.one_hot(partners, b.shape[1]).to(x.dtype).transpose(1, 2)
-    b = b + into @ take(a, places)
-    stay = left.nonzero()[:, 1].view(len(x), -1)
-    total = torch.cat([take(a, stay), b], dim=1)
-    size = torch.cat([size[:, :prefix], total[..., -1:]], dim=1)
-    anchors = torch.cat([anchors[:, ::2].gather(1, stay), anchors[:, 1::2]], dim=1)
-    return torch.cat([head, total[..., :-1] / total[..., -1:]], dim=1), size, anchors
-
-
-def representative_scores(tree: MergeTree) -> Tensor:
-    """[B, L] scores such that, whenever k groups exist, the best k patches are the most central patch of each group.
-
-    The most central patch of a group is the one whose first-block key has the greatest cosine with the mean of the
-    group's (unit) keys. The central patches of the final groups come first, larger groups before smaller ones. Then
-    merges are undone, from the last block to the first, and within a block from the least similar pair on. Of the two
-    halves, one contains a patch that is ranked already; the most central patch of the other comes next. So the ranking
-    is nested, and a patch that was merged early into a very similar one ranks last.
-    """
-    alike = tree.keys @ tree.keys.transpose(1, 2)
-    together = tree.groups.unsqueeze(2) == tree.groups.unsqueeze(1)
-    central = (alike * together).sum(-1)
-    # By anchor: the ranked patch of the anchor's group.
-    standing = central.unsqueeze(1).masked_fill(~together, -torch.inf).argmax(-1)
-    anchors = torch.arange(standing.shape[1], device=standing.device)
-    final = torch.zeros_like(together[:, 0]).scatter_(1, standing, True)
-    levels = torch.where(final, len(tree.rounds), 0)
-    scores = torch.where(final, together.sum(-1).to(alike.dtype), 0.0)
-    groups = tree.groups
-    for level, merges in reversed(list(enumerate(tree.rounds))):
-        for i in reversed(range(merges.source.shape[1])):
-            source, target = merges.source[:, i : i + 1], merges.target[:, i : i + 1]
-            in_source = merges.groups == source
-            in_target = (groups == target) & ~in_source
-            stands = standing.gather(1, target)
-            source_is_ranked = in_source.gather(1, stands)
-            without = torch.where(source_is_ranked, in_target, in_source)
-            nearness = (alike @ without.to(alike.dtype).unsqueeze(-1)).squeeze(-1)
-            new = nearness.masked_fill(~without, -torch.inf).argmax(-1, keepdim=True)
-            levels.scatter_(1, new, level)
-            scores.scatter_(1, new, -merges.similarity[:, i : i + 1].to(scores.dtype))
-            standing = torch.where(anchors == source, torch.where(source_is_ranked, stands, new), standing)
-            standing = torch.where(anchors == target, torch.where(source_is_ranked, new, stands), standing)
-            groups = torch.where(in_source, source, groups)
-    return level_scores(levels, scores)
+def even_and_odd(keys: Tensor, count: int) -> Pairing:
+    """`bipartite_matching` of [B, n, d] keys; the rest of A stays, in its order."""
+    places, partners, similarity = bipartite_matching(keys, count)
+    everything = torch.arange(keys.shape[1], device=keys.device).expand(len(keys), -1)
+    left = torch.ones_like(everything[:, ::2], dtype=torch.bool).scatter_(1, places, False)
+    stay = everything[:, ::2][left].view(len(keys), -1)
+    return Pairing(everything[:, ::2].gather(1, places), partners, similarity, stay, everything[:, 1::2])
 
 
 class ToMeSelector(Selector):

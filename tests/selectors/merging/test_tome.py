@@ -12,15 +12,8 @@ from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import shipped
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.selectors.merging.tome import (
-    MergeTree,
-    Round,
-    ToMeSelector,
-    bipartite_matching,
-    merge_schedule,
-    merge_tokens,
-    representative_scores,
-)
+from ltrp_bench.selectors.merging.merge_tree import MergeTree, Round, representative_scores
+from ltrp_bench.selectors.merging.tome import ToMeSelector, bipartite_matching, merge_schedule, merge_tokens
 from ltrp_bench.selectors.registry import create_selector
 from ltrp_bench.tasks.data.shapes.world import WORLD_SEEDS, ShapesWorld
 
