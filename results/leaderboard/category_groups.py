@@ -322,8 +322,9 @@ def _regrouped(record: CellRecord, groups: CategoryGroups, summary: ResamplingSu
     pairs = [(metric, group) for metric in summary.metrics for group in _SPLIT if (metric, group) in measured]
     values = summary.all_values(pairs, np.ones((1, len(summary.images)), np.uint8))
     for metric, group in pairs:
-        counts = category_counts(rows, metric, group)
-        rows.append(MetricRow(metric, group, None, float(values[metric, group][0]), sum(counts.values())))
+        images = summary.images_counted(metric, group)
+        n = sum(category_counts(rows, metric, group).values()) if images is None else images
+        rows.append(MetricRow(metric, group, None, float(values[metric, group][0]), n))
     return tuple(rows)
 
 

@@ -26,7 +26,11 @@ LISTED: Final = 6
 
 _MARKS: Final = {"exposed": EXPOSED_MARK, "open": UNKNOWN_MARK, "unknown": UNKNOWN_MARK}
 
-_UNITS: Final = {"top1": "image", "top5": "image", "mAP": "label", "mIoU": "pixel", "mAcc": "pixel", "aAcc": "pixel"}
+_UNITS: Final = {
+    **dict.fromkeys(("top1", "top5", "corloc"), "image"),
+    "mAP": "label",
+    **dict.fromkeys(("mIoU", "mAcc", "aAcc"), "pixel"),
+}
 """Metric -> what its values are taken over; objects for all others."""
 
 Row = Mapping[str, Any]

@@ -172,6 +172,10 @@ class ResamplingSummary(ABC):
         """Value of the metric of the cell as measured: every image once."""
         return float(self.values(metric, group, np.ones((1, len(self.images)), np.uint8))[0])
 
+    def images_counted(self, metric: str, group: str) -> int | None:
+        """Number of images that count, for a metric that counts each of them once; None for others."""
+        return None
+
     @cached_property
     def _members(self) -> dict[str, np.ndarray]:
         """Group -> positions of its categories."""

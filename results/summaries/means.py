@@ -67,6 +67,10 @@ class MeansSummary(ResamplingSummary):
         sums = weighted_sums(weights, columns)
         return {pair: ratio(sums[:, 2 * i], sums[:, 2 * i + 1]) for i, pair in enumerate(pairs)}
 
+    def images_counted(self, metric: str, group: str) -> int | None:
+        """See `ResamplingSummary.images_counted`: for metrics of `per_image`."""
+        return int(self._sums(metric, group)[:, 1].sum()) if metric in self.per_image else None
+
     def _sums(self, metric: str, group: str) -> np.ndarray:
         """[N, 2] sum of values and number of entries of each image."""
         values = self.entries[self.metrics.index(metric)].astype(np.float64)

@@ -119,6 +119,25 @@ def test_common_is_what_no_selector_has_seen(world: Any, known_labels: Any) -> N
     assert {groups.shown(one).unseen for one in store.read_cells()} == {frozenset()}
 
 
+def test_a_mean_over_images_counts_each_image_once(world: Any, known_labels: Any) -> None:
+    record = replace(world.make("good", 0.5, values=(0.5, 1.0, 0.0)), images=120)
+    meta = {"kind": "means", "images": world.images, "categories": ["a", "b"], "metrics": ["coverage"]}
+    groups = {"all": ["a", "b"], "seen": ["a"], "unseen": ["b"]}
+    # Two images: one shows a and b, the other b.
+    summary = {
+        "meta": {**meta, "groups": groups, "per_image": ["coverage"]},
+        "image": np.array([0, 0, 1]),
+        "category": np.array([0, 1, 1]),
+        "values": np.array([[1.0, 0.0, 0.0]]),
+    }
+    world.store.write_cell(record, {image: [] for image in world.images}, world.schema, {}, summary)
+    store, _ = regroup(world.store, "kinds", known_labels, narrow_as="unseen")
+    (row,) = [
+        r for r in store.read_cells()[0].metrics if (r.metric, r.group, r.category) == ("coverage", "unseen", None)
+    ]
+    assert (row.value, row.n) == (0.5, 2)
+
+
 def test_without_labels_everything_is_unseen(world: Any, known_labels: Any) -> None:
     world.cell("good", 0.5, 0.6, label_sets=())
     notices: list[str] = []

@@ -50,6 +50,8 @@ def test_headline() -> None:
     assert split_text(common) == (
         "unseen by all known label sets of these selectors (common): 1 of 80 categories, 1 image"
     )
+    found = [row(split_by="imagenet1k", unseen_objects=20, metric="corloc")]
+    assert split_text(found) == "unseen by imagenet1k: 16 of 80 categories, 20 images"
     pixels = [row(split_by="imagenet1k", unseen_objects=1234567, metric="mIoU")]
     assert split_text(pixels) == "unseen by imagenet1k: 16 of 80 categories, 1,234,567 pixels"
     assert split_text([row(unseen_measured=14.0)]) == (

@@ -32,6 +32,8 @@ def test_means_over_images_by_hand() -> None:
     np.testing.assert_allclose(values["m", "all"], [1.5 / 3, 0.25, 1.0])
     np.testing.assert_allclose(values["m", "seen"], [1.5 / 3, 0.25, 1.0])
     np.testing.assert_allclose(values["n", "all"], [0.5, np.nan, 0.5])
+    assert [summary.images_counted("m", group) for group in ("all", "seen", "unseen")] == [2, 2, 1]
+    assert summary.images_counted("n", "all") is None
     assert summary.to_arrays()["meta"] == arrays["meta"]
 
 
