@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.normalization import denormalize
 from ltrp_bench.selectors.option_checks import check_whole
-from ltrp_bench.selectors.vit.backbones import blocks_until, load_backbone, tokens
+from ltrp_bench.selectors.vit.backbones import load_backbone
+from ltrp_bench.selectors.vit.families import ViT
 from ltrp_bench.selectors.vit.layers import patchify
+from ltrp_bench.selectors.vit.reading import ViTReader
 
 # Luma of ITU-R BT.601, and the same in 16-bit fixed point as in Pillow's mode "L".
 LUMA = (0.299, 0.587, 0.114)
@@ -39,7 +40,7 @@ class PlainSelector(Selector):
         check_whole(f"selector {self.name!r}", "patch_size", patch_size, 1)
         self.patch_size = patch_size
 
-    def read_backbone(self, weights: str | Path | None, **options: Any) -> VisionTransformer | None:
+    def read_backbone(self, weights: str | Path | None, **options: Any) -> ViT | None:
         """The ViT of some weights, whose properties this selector takes over; None without weights.
 
         Args:
@@ -136,8 +137,8 @@ class PatchNormSelector(PlainSelector):
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         if self.model is not None:
-            x = blocks_until(self.model, tokens(self.model, images), len(self.model.blocks))
-            return x[:, self.model.num_prefix_tokens :].float().norm(dim=-1).unflatten(1, self.grid_of(images))
+            reader = ViTReader(self.model)
+            return reader.features(images)[:, reader.prefix :].float().norm(dim=-1).unflatten(1, self.grid_of(images))
         rgb = self.rgb(images)
         centered = rgb - rgb.mean(dim=(-1, -2), keepdim=True)
         return patchify(centered, self.patch_size).norm(dim=-1).unflatten(1, self.grid_of(images))

@@ -12,11 +12,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ltrp_bench.selectors.attention.class_attention import check_layout
 from ltrp_bench.selectors.base import BatchContext, Selector
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.option_checks import check_value
-from ltrp_bench.selectors.vit.backbones import attention_of, load_backbone, tokens
-from ltrp_bench.selectors.vit.blocks import check_plain
+from ltrp_bench.selectors.vit.backbones import load_backbone
+from ltrp_bench.selectors.vit.reading import ViTReader
 
 Fusion = Literal["mean", "min", "max"]
 FUSIONS: Mapping[Fusion, Callable[[Tensor], Tensor]] = {
@@ -60,23 +61,20 @@ class AttentionRolloutSelector(Selector):
         if not 0 <= discard_ratio < 1:
             raise UsageError(f"selector {self.name!r}: discard_ratio must be in [0, 1), got {discard_ratio!r}")
         backbone = load_backbone(weights, model, heads=heads, label_set=label_set, mean=mean, std=std, ema=ema)
-        check_plain(backbone.model, self.name)
+        check_layout(backbone.model, self.name)
         self.model = backbone.model
         backbone.configure(self)
         self.fusion, self.discard_ratio = fusion, float(discard_ratio)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        x = tokens(self.model, images)
-        maps = []
-        for block in self.model.blocks:
-            maps.append(self._mixing(attention_of(block, x).float()))
-            x = block(x)
+        reader = ViTReader(self.model)
+        maps = [self._mixing(attention.float()) for attention in reader.attentions(images)]
         # Only one row is needed: a product of vector and matrix per block.
         row = maps.pop()[:, :1]
         with torch.autocast(images.device.type, enabled=False):
             for mixing in reversed(maps):
                 row = row @ mixing
-        return row[:, 0, self.model.num_prefix_tokens :].unflatten(1, self.grid_of(images))
+        return row[:, 0, reader.prefix :].unflatten(1, self.grid_of(images))
 
     def _mixing(self, attention: Tensor) -> Tensor:
         """[B, heads, N, N] -> [B, N, N]: heads fused, small entries dropped, residual added, rows summing to 1."""

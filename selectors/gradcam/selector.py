@@ -8,13 +8,12 @@ equations 1 and 2. On a ViT the layer is the first norm of the last block, as in
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 from timm.models.resnet import ResNet
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.base import BatchContext, Selector
@@ -22,8 +21,11 @@ from ltrp_bench.selectors.checkpoints import load_state, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.gradcam.resnet import STRIDE, ResNetBackbone, is_resnet, load_resnet
 from ltrp_bench.selectors.option_checks import check_value
-from ltrp_bench.selectors.vit.backbones import Backbone, blocks_until, load_backbone, qkv_of, tokens
-from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, feed_forward
+from ltrp_bench.selectors.vit.backbones import Backbone, load_backbone, qkv_of
+from ltrp_bench.selectors.vit.blocks import attend, close_attention, feed_forward, is_plain
+from ltrp_bench.selectors.vit.embedding import rotary_tables
+from ltrp_bench.selectors.vit.families import ViT, run_block
+from ltrp_bench.selectors.vit.reading import ViTReader
 
 Combine = Literal["sum", "max"]
 
@@ -31,31 +33,54 @@ Combine = Literal["sum", "max"]
 class ViTLayer(nn.Module):
     """A ViT, split at the first norm of its last block."""
 
-    def __init__(self, vit: VisionTransformer) -> None:
+    def __init__(self, vit: ViT) -> None:
         super().__init__()
-        check_plain(vit, "gradcam")
         self.vit = vit
+        last: Any = vit.blocks[-1]
+        norm = getattr(last, "norm1", None) or getattr(last, "in_norm", None)
+        if not isinstance(norm, nn.Module):
+            raise InputError(
+                f"gradcam needs a last block with one first norm, these weights have {type(last).__name__}"
+            )
+        self.norm = norm
 
     def enter(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] normalized images -> [B, N, D] input of the last block."""
-        return blocks_until(self.vit, tokens(self.vit, images), len(self.vit.blocks) - 1)
+        reader = ViTReader(self.vit)
+        return reader.input_of(reader.tokens(images), reader.depth - 1)
 
     def layer(self, x: Tensor) -> Tensor:
         """Output of `enter` -> [B, N, D] output of the layer."""
-        return cast(Tensor, self.vit.blocks[-1].norm1(x))
+        if is_plain(self.vit.blocks[-1]):
+            return cast(Tensor, self.norm(x))
+        seen: list[Tensor] = []
+        self._last_block(x, lambda _module, _inputs, output: seen.append(output))
+        return seen[0]
 
     def logits(self, x: Tensor, layer: Tensor) -> Tensor:
         """Outputs of `enter` and `layer` -> [B, classes] logits."""
         block = self.vit.blocks[-1]
-        q, k, v = qkv_of(block.attn, layer)
-        # A classifier on the class token does not use the patches after the last block.
-        seen = self.vit.num_prefix_tokens if self.vit.global_pool == "token" else x.shape[1]
-        x = close_attention(block, x[:, :seen], attend(q[:, :, :seen], k, v, block.attn))
-        return self.vit.forward_head(self.vit.norm(feed_forward(block, x)))
+        if is_plain(block):
+            q, k, v = qkv_of(block.attn, layer)
+            # A classifier on the class token does not use the patches after the last block.
+            seen = int(self.vit.num_prefix_tokens) if self.vit.global_pool == "token" else x.shape[1]
+            x = feed_forward(block, close_attention(block, x[:, :seen], attend(q[:, :, :seen], k, v, block.attn)))
+        else:
+            x = self._last_block(x, lambda _module, _inputs, _output: layer)
+        return cast(Tensor, self.vit.forward_head(self.vit.norm(x)))
+
+    def _last_block(self, x: Tensor, hook: Callable[..., Tensor | None]) -> Tensor:
+        """The last block with a forward hook on the layer, whose tensor takes the place of the layer's output."""
+        sides = self.vit.patch_embed.grid_size
+        handle = self.norm.register_forward_hook(hook)
+        try:
+            return run_block(self.vit.blocks[-1], x, rotary_tables(self.vit, (int(sides[0]), int(sides[1])))[-1])
+        finally:
+            handle.remove()
 
     def patches(self, layer: Tensor) -> Tensor:
-        """Output of the layer, or its gradient, without the class token: [B, L, D]."""
-        return layer[:, self.vit.num_prefix_tokens :]
+        """Output of the layer, or its gradient, without the tokens before the patches: [B, L, D]."""
+        return layer[:, int(self.vit.num_prefix_tokens) :]
 
 
 class ResNetLayer(nn.Module):
@@ -88,8 +113,8 @@ class GradCAMSelector(Selector):
     Batched; the backward pass ends at the layer.
 
     Args:
-        weights: a ViT with a class token (a file of timm, official or of ours, or a tag such as "vit.shapes0") or a
-            ResNet (state dict of timm or torchvision), with its classifier.
+        weights: a ViT (a file of timm, official or of ours, or a tag such as "vit.shapes0") or a ResNet (state dict of
+            timm or torchvision), with its classifier.
         model, heads, label_set: as in `load_backbone`; a ResNet has no heads.
         target: "predicted" (the greatest logit), a class index, or "top-N" (the N greatest logits).
         combine: how "top-N" combines classes: "sum" takes the Grad-CAM of the sum of the logits; "max" divides the map

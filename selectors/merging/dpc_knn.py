@@ -18,8 +18,8 @@ from ltrp_bench.selectors.base import BatchContext
 from ltrp_bench.selectors.ltrp.diversity import density_peaks
 from ltrp_bench.selectors.option_checks import check_value, check_whole
 from ltrp_bench.selectors.patch_statistics import PlainSelector
-from ltrp_bench.selectors.vit.backbones import blocks_until, tokens
 from ltrp_bench.selectors.vit.layers import patchify
+from ltrp_bench.selectors.vit.reading import ViTReader
 
 NOISE = 1e-6
 
@@ -71,8 +71,9 @@ class DPCKNNSelector(PlainSelector):
         """[B, 3, H, W] normalized images -> [B, L, C] features that are clustered."""
         if self.model is None:
             return patchify(images.float(), self.patch_size)
-        x = blocks_until(self.model, tokens(self.model, images), len(self.model.blocks))
-        return F.layer_norm(x[:, self.model.num_prefix_tokens :].float(), x.shape[-1:])
+        reader = ViTReader(self.model)
+        x = reader.features(images)[:, reader.prefix :]
+        return F.layer_norm(x.float(), x.shape[-1:])
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         noise = torch.Generator().manual_seed(self.seed)

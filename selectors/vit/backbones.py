@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from timm.layers import Mlp, SwiGLUPacked
 from timm.models.vision_transformer import VisionTransformer
@@ -269,22 +269,8 @@ def embedded(model: VisionTransformer, patches: Tensor) -> Tensor:
     return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
 
 
-def attention_of(block: nn.Module, x: Tensor) -> Tensor:
-    """[B, N, D] input of a timm block -> [B, heads, N, N] attention; row i is that of token i and sums to 1."""
-    attn = cast(Any, block).attn
-    q, k, _ = qkv_of(attn, cast(Any, block).norm1(x))
-    return ((q * attn.scale) @ k.transpose(-2, -1)).softmax(dim=-1)
-
-
 def qkv_of(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """[B, N, D] tokens after the norm -> queries, keys, values [B, heads, N, D/heads] of a timm attention."""
     b, n, _ = x.shape
     q, k, v = attn.qkv(x).reshape(b, n, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     return attn.q_norm(q), attn.k_norm(k), v
-
-
-def blocks_until(model: VisionTransformer, x: Tensor, last: int) -> Tensor:
-    """Run blocks 0 to `last` - 1 on [B, N, D] tokens."""
-    for block in model.blocks[:last]:
-        x = block(x)
-    return x

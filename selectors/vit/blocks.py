@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.vit.backbones import vit_config
@@ -19,10 +19,16 @@ def check_plain(vit: VisionTransformer, method: str, class_token: bool = True) -
     if class_token and vit.cls_token is None:
         raise InputError(f"{method} needs a ViT with a class token, which these weights do not have")
     for block in vit.blocks:
-        attn = dict(block.named_children()).get("attn")
-        if not isinstance(block, Block) or type(attn) is not Attention or cast(Any, attn).gate is not None:
+        if not is_plain(block):
+            attn = dict(block.named_children()).get("attn")
             inner = "" if attn is None else f" with {type(attn).__name__}"
             raise InputError(f"{method} needs timm's plain blocks, these weights have {type(block).__name__}{inner}")
+
+
+def is_plain(block: nn.Module) -> bool:
+    """True for timm's pre-norm block with its plain attention, whose parts the functions here are."""
+    attn = dict(block.named_children()).get("attn")
+    return isinstance(block, Block) and type(attn) is Attention and cast(Any, attn).gate is None
 
 
 def token_layout(vit: VisionTransformer, batch: int, device: torch.device) -> tuple[int, Tensor]:

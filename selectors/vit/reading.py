@@ -5,7 +5,7 @@ Attention is recomputed from queries and keys: timm's fused attention exposes it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -87,6 +87,14 @@ class ViTReader:
         """
         tokens, number = self.tokens(images), self.number_of(block)
         return self.attention_in(tokens, number, self.input_of(tokens, number), queries)
+
+    def attentions(self, images: Tensor) -> Iterator[Tensor]:
+        """[B, heads, N, N] attention of every block in turn, from the first on."""
+        tokens = self.tokens(images)
+        x = tokens.x
+        for number, block in enumerate(self.model.blocks):
+            yield self.attention_in(tokens, number, x)
+            x = run_block(block, x, tokens.ropes[number])
 
     def class_attention(self, images: Tensor, block: int = -1) -> Tensor:
         """[B, heads, gh * gw] attention of the class token to the patches; other tokens are left out of the result.

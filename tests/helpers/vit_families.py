@@ -1,14 +1,19 @@
-"""Every family of ViTs in timm, small and with random weights."""
+"""Every family of ViTs in timm, small and with random weights, and backbones of selectors made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 import timm
 import torch
 from small_vits import spread
 from torch import nn
+
+from ltrp_bench.selectors.base import Supervision
+from ltrp_bench.selectors.vit.backbones import Backbone
+from ltrp_bench.selectors.vit.families import as_vit
 
 SIZE = 48
 CLASSES = 7
@@ -67,3 +72,13 @@ def family(name: str, seed: int = 0, **options: Any) -> nn.Module:
 
 def images(batch: int = 2, height: int = SIZE, width: int = SIZE, seed: int = 1) -> torch.Tensor:
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def selector_of(monkeypatch: pytest.MonkeyPatch, factory: Any, name: str, **options: Any) -> Any:
+    """A selector whose backbone is a small model of a family, without a file."""
+    mean = (0.5, 0.5, 0.5)
+    found = Backbone(as_vit(family(name), name), mean, mean, (SIZE, SIZE), 16, Supervision.self_supervised())
+    for module in ("gradcam.selector", "patch_statistics", "attention.attention_rollout", "vlm.tower"):
+        monkeypatch.setattr(f"ltrp_bench.selectors.{module}.load_backbone", lambda *_, **__: found)
+    monkeypatch.setattr("ltrp_bench.selectors.gradcam.selector.load_state", lambda _: {})
+    return factory("small.pth", **options)

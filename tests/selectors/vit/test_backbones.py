@@ -17,11 +17,8 @@ from ltrp_bench.selectors.base import IMAGENET_MEAN, Supervision
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import (
-    attention_of,
-    blocks_until,
     build_vit,
     load_backbone,
-    tokens,
 )
 from ltrp_bench.selectors.vit.vit_files import tagged_name, timm_name
 
@@ -186,18 +183,3 @@ def test_what_ships_goes_by_its_tag() -> None:
 def test_unknown_timm_names_are_one_line(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         timm_name(name)
-
-
-def test_attention_is_what_timm_computes_unfused() -> None:
-    net = build_vit(CONFIG).eval()
-    net.load_state_dict(state_of())
-    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    attn = net.blocks[1].attn
-    attn.fused_attn = False
-    seen: list[Tensor] = []
-    handle = attn.attn_drop.register_forward_hook(lambda m, args, out: seen.append(out))
-    with torch.inference_mode():
-        net(images)
-        handle.remove()
-        x = blocks_until(net, tokens(net, images), 1)
-        torch.testing.assert_close(attention_of(net.blocks[1], x), seen[0])
