@@ -1,9 +1,10 @@
-"""Class attention of a self-supervised ViT: selectors `dino` and `moco`.
+"""Class attention of a self-supervised ViT: selectors `dino`, `dinov2` and `moco`.
 
 Patches are ranked by the attention of the class token to them in the last block.
 
 Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021 (DINO); Chen et al., "An
-Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021 (MoCo v3).
+Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021 (MoCo v3); Oquab et al., "DINOv2: Learning
+Robust Visual Features without Supervision", TMLR 2024; Darcet et al., "Vision Transformers Need Registers", ICLR 2024.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ltrp_bench.selectors.attention.unlabelled import load_unlabelled
 from ltrp_bench.selectors.base import BatchContext, Selector, Supervision
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.option_checks import check_value
-from ltrp_bench.selectors.vit.embedding import with_offset
+from ltrp_bench.selectors.vit.embedding import Resampling, antialiased, with_offset
 from ltrp_bench.selectors.vit.families import ViT, has_class_token, heads_of
 from ltrp_bench.selectors.vit.reading import ViTReader
 
@@ -46,6 +47,7 @@ class ClassAttentionSelector(Selector):
     _drop: tuple[str, ...] = ()
     _probes = False
     _published_heads: int | None = None
+    _model_name: str | None = None
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class ClassAttentionSelector(Selector):
         backbone = load_unlabelled(
             weights,
             self.name,
+            model=self._model_name,
             drop=self._drop,
             probes=self._probes,
             heads=heads,
@@ -86,13 +89,18 @@ class ClassAttentionSelector(Selector):
         if any_size:
             self.input_size = None
         self.rule, self.head, self.mass = rule, head, mass
+        self.reader = ViTReader(self.model, self._resampling())
+
+    def _resampling(self) -> Resampling:
+        """What makes position embeddings for images of another size."""
+        return with_offset
 
     def attention(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] normalized images -> [B, heads, L] attention of the class token in the last block.
 
         The softmax includes class and register tokens, so the L values of a head sum to less than 1.
         """
-        return ViTReader(self.model, with_offset).class_attention(images)
+        return self.reader.class_attention(images)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         attention = self.attention(images).float()
@@ -109,6 +117,58 @@ class DinoSelector(ClassAttentionSelector):
     name = "dino"
     weights_family = "dino"
     _drop = ("head.",)
+
+
+class DinoV2Selector(ClassAttentionSelector):
+    """DINOv2: class attention of a ViT trained by self-distillation and masked tokens, with or without registers.
+
+    Args:
+        weights, rule, head, mass, heads, any_size, mean, std, ema: as of the base class.
+        model: name of a timm model, see `load_backbone`.
+        image_size: side of the images in pixels, a multiple of the patch size; the published evaluation has 224, the
+            training ended at 518.
+    """
+
+    name = "dinov2"
+    _drop = ("head.",)
+
+    def __init__(
+        self,
+        weights: str | Path,
+        *,
+        model: str | None = None,
+        rule: Rule = "mean",
+        head: int | None = None,
+        mass: float = 0.6,
+        heads: int | None = None,
+        image_size: int = 224,
+        any_size: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        ema: bool | None = None,
+    ) -> None:
+        self._model_name = model
+        super().__init__(
+            weights,
+            rule=rule,
+            head=head,
+            mass=mass,
+            heads=heads,
+            any_size=any_size,
+            mean=mean,
+            std=std,
+            ema=ema,
+        )
+        if isinstance(image_size, bool) or image_size < 1 or image_size % self.patch_size:
+            raise UsageError(
+                f"selector 'dinov2': image_size={image_size} is no multiple of patches of {self.patch_size}"
+            )
+        if not any_size:
+            self.input_size = (image_size, image_size)
+
+    def _resampling(self) -> Resampling:
+        """Official weights with registers are resampled to the exact size with antialiasing, others with the offset."""
+        return antialiased if self.model.num_prefix_tokens > 1 else with_offset
 
 
 class MocoSelector(ClassAttentionSelector):

@@ -24,6 +24,7 @@ def load_unlabelled(
     weights: str | Path,
     name: str,
     *,
+    model: str | None = None,
     drop: tuple[str, ...] = (),
     probes: bool = False,
     heads: int | None = None,
@@ -37,6 +38,7 @@ def load_unlabelled(
     Args:
         weights: an official file or one of ours.
         name: name of the selector.
+        model: name of the timm model; overrides those of the file and of files beside it.
         drop: prefixes of keys to leave out, which belong to another part of the method.
         probes: accept a classifier on a frozen backbone.
         heads: number of attention heads; only needed if neither file nor width identifies it.
@@ -46,12 +48,13 @@ def load_unlabelled(
     Raises:
         InputError: the weights were trained with labels, or do not fit.
     """
-    file = read_vit_file(resolve(weights), ema=ema)
+    file = read_vit_file(resolve(weights), model, ema)
     trained = supervision_or_refusal(file, name, probes)
     if heads == published_heads and file.sidecar is not None:
         heads = file.sidecar.heads or heads
     backbone = load_backbone(
         weights,
+        model,
         heads=heads,
         label_set=str(trained),
         drop=drop,

@@ -88,7 +88,7 @@ EXPECTED: dict[str, dict[str, str]] = {
             **dict.fromkeys(CAPTIONED, "captions"),
             **dict.fromkeys(DETECTORS, "trained with labels .a (detector|segmentor), of which they are the backbone"),
         }
-        for name in ("dino", "tokencut", "moco")
+        for name in ("dino", "dinov2", "tokencut", "moco")
     },
     **{name: dict.fromkeys(KINDS, ".") for name in OWN_FILES},
 }
