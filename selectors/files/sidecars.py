@@ -187,7 +187,8 @@ def _heads_of(vision: Mapping[str, Any]) -> int | None:
 def _activation(vision: Mapping[str, Any], *, clip: bool) -> str | None:
     """timm's name of `hidden_act`; transformers leaves it out where it is the default, for CLIP QuickGELU."""
     said = vision.get("hidden_act")
-    return None if said is None and not clip else str(said or "quick_gelu")
+    name = None if said is None and not clip else str(said or "quick_gelu")
+    return "gelu_tanh" if name == "gelu_pytorch_tanh" else name
 
 
 def _labels(content: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -28,7 +28,7 @@ from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, MaskedAutoencoder
 from ltrp_bench.selectors.vit.key_names import to_mae_names
 
 # Heads by width, which a state dict does not hold: the published sizes Ti, S, B, L, H, and the decoder of width 512.
-HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1152: 16, 1280: 16, 1536: 24}
 DECODER_HEADS = {512: 16}
 # Keys that MAE and CrossMAE have in common, and those without which a state dict is no MAE.
 SHARED_KEYS = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import timm
+from timm.data.constants import IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
 from timm.data.constants import OPENAI_CLIP_MEAN as CLIP_MEAN
 from timm.data.constants import OPENAI_CLIP_STD as CLIP_STD
 
@@ -53,13 +54,20 @@ def normalization_of(
     out: list[Channels] = []
     # torchvision's ViTs and DINOv2 were all trained with ImageNet's.
     known = [file.library == "torchvision" or file.dinov2] * 2
-    usual_mean, usual_std = (CLIP_MEAN, CLIP_STD) if file.clip else (IMAGENET_MEAN, IMAGENET_STD)
+    whose, usual_mean, usual_std = _usual(file)
     for place, (name, given, usual) in enumerate((("mean", mean, usual_mean), ("std", std, usual_std))):
         others = [getattr(source, name, None) for source in (by_name if named else None, file.sidecar, by_name)]
         found = next((one for one in (given, file.config.get(name), *others) if one is not None), None)
         out.append(usual if found is None else three_channels(name, found))
         known[place] = known[place] or found is not None
-    return Normalization(out[0], out[1], all(known), "CLIP's" if file.clip else "ImageNet's")
+    return Normalization(out[0], out[1], all(known), whose)
+
+
+def _usual(file: ViTFile) -> tuple[str, Channels, Channels]:
+    """Whose mean and standard deviation are assumed, and they themselves."""
+    if file.siglip:
+        return "SigLIP's", IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
+    return ("CLIP's", CLIP_MEAN, CLIP_STD) if file.clip else ("ImageNet's", IMAGENET_MEAN, IMAGENET_STD)
 
 
 def three_channels(name: str, values: Sequence[float]) -> Channels:

@@ -113,7 +113,7 @@ def load_backbone(
             `config.json` beside it or of timm's name.
         published: True if what no file says is known of published weights, so that nothing is assumed.
         ema, remedy: see `read_weights` and `assumptions_of`.
-        activation: timm's name of the activation of a CLIP, if neither its file nor one beside it says it.
+        activation: timm's name of the activation of a CLIP or SigLIP, if neither its file nor one beside it says it.
 
     Raises:
         InputError: a missing, corrupt or foreign file; the message names its keys and what it looks like.
@@ -167,7 +167,7 @@ def build_from(
         known: dict[str, Any] = {}
         if beside is not None and beside.eps is not None:
             known["layer_norm_eps"] = beside.eps
-        if file.clip:
+        if file.clip or file.siglip:
             known["act"] = activation or file.activation
         what = f"a plain ViT ({file.path.name})"
         config = {**known, **file.config}
@@ -185,8 +185,9 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
     Raises:
         InputError: a state dict of another model, or an unknown number of heads.
     """
+    pooled = "attn_pool.latent" in state  # SigLIP, which has no class token
     needed = (
-        "cls_token",
+        *(() if pooled else ("cls_token",)),
         "pos_embed",
         "patch_embed.proj.weight",
         "blocks.0.attn.qkv.weight",
@@ -199,7 +200,8 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
     width, convolved = int(state["pos_embed"].shape[-1]), stem_patch_size(state)
     registers = int(state["reg_token"].shape[-2]) if "reg_token" in state else 0
     places = int(state["pos_embed"].shape[-2])
-    patches = next((n for n in (places - 1 - registers, places) if n > 0 and math.isqrt(n) ** 2 == n), None)
+    prefix = registers + ("cls_token" in state)
+    patches = next((n for n in (places - prefix, places) if n > 0 and math.isqrt(n) ** 2 == n), None)
     if patches is None:
         raise InputError(
             f"{what} has {places} positions, which are no square grid, with or without one for the class token: it "
@@ -223,9 +225,10 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
         "fc_norm": "fc_norm.weight" in state,
         "stem": "conv" if convolved else "patch",
         **({"layer_scale": True} if "blocks.0.ls1.gamma" in state else {}),
-        **({"no_embed_class": True} if patches == places else {}),
+        **({"no_embed_class": True} if prefix and patches == places else {}),
         **({"registers": registers} if registers else {}),
         **({"mlp": "swiglu"} if swiglu else {}),
+        **({"pool": "map", "class_token": "cls_token" in state} if pooled else {}),
         **({"pre_norm": True, "layer_norm_eps": 1e-5} if "norm_pre.weight" in state else {}),
     }
 
@@ -245,10 +248,11 @@ def build_vit(config: Mapping[str, Any]) -> VisionTransformer:
         init_values=1.0 if config.get("layer_scale") else None,
         no_embed_class=bool(config.get("no_embed_class")),
         reg_tokens=config.get("registers", 0),
+        class_token=config.get("class_token", True),
         mlp_layer=SwiGLUPacked if config.get("mlp") == "swiglu" else Mlp,
         pre_norm=bool(config.get("pre_norm")),
         act_layer=config.get("act"),
-        global_pool="avg" if config.get("fc_norm") else "token",
+        global_pool="avg" if config.get("fc_norm") else config.get("pool", "token"),
         norm_layer=partial(nn.LayerNorm, eps=config.get("layer_norm_eps", 1e-6)),
     )
     if config.get("stem", "patch") == "conv":

@@ -72,14 +72,23 @@ class ViTFile:
         return "norm_pre.weight" in self.state
 
     @property
+    def siglip(self) -> bool:
+        """True for the image tower of SigLIP: it has a pooling head with a probe, and no class token."""
+        return "attn_pool.latent" in self.state and "cls_token" not in self.state
+
+    @property
     def activation(self) -> str:
-        """timm's name of CLIP's activation, "gelu" or "quick_gelu", which its tensors do not show.
+        """timm's name of the activation of CLIP or SigLIP, which their tensors do not show.
+
+        Where nothing says it, a SigLIP of transformers has the GELU that it was trained with, and others that of timm.
 
         Raises:
-            InputError: neither the file nor one beside it says.
+            InputError: neither the file of a CLIP nor one beside it says.
         """
         if self.sidecar is not None and self.sidecar.activation is not None:
             return self.sidecar.activation
+        if self.siglip:
+            return "gelu_tanh" if self.library == "transformers siglip" else "gelu"
         raise InputError(
             f"{self.path.name} is the image tower of CLIP (its supervision is captions), and nothing says whether its "
             "activation is GELU or QuickGELU: give model=TIMM_NAME (or activation=, if there is that option), name the "

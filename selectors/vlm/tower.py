@@ -17,7 +17,7 @@ from ltrp_bench.selectors.vit.families import heads_of
 from ltrp_bench.selectors.vit.reading import ViTReader
 from ltrp_bench.selectors.vit.reading_options import ReadingOptions
 
-Activation = Literal["gelu", "quick_gelu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TowerSelector(Selector):
             open_clip, transformers or timm; or of any timm ViT.
         model, heads, label_set, supervised: as in `load_backbone`.
         block: index of the block that is read, from 0 on, or from the end on if negative.
-        activation: "gelu" or "quick_gelu", for a CLIP of which neither file nor name says it. OpenAI's has quick_gelu.
+        activation: "quick_gelu" (OpenAI's), "gelu" or "gelu_tanh" (SigLIP's), where neither file nor name says it.
         mean, std: normalization of the images per channel, if the file does not say it; see `load_backbone`.
         ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """

@@ -55,7 +55,7 @@ def test_the_activation_is_said_by_an_option_a_file_or_the_name(tmp_path: Path) 
     images = make_images()
     quick, exact = (ClipSelector(file, heads=4, activation=one) for one in ("quick_gelu", "gelu"))  # type: ignore[arg-type]
     assert not torch.allclose(quick.patch_scores(images), exact.patch_scores(images), atol=1e-4)
-    with pytest.raises(UsageError, match="activation must be one of gelu, quick_gelu, got 'relu'"):
+    with pytest.raises(UsageError, match="activation must be one of gelu, gelu_tanh, quick_gelu, got 'relu'"):
         ClipSelector(file, heads=4, activation="relu")  # type: ignore[arg-type]
     beside = {"model_type": "clip_vision_model", "num_attention_heads": 4}
     (tmp_path / "config.json").write_text(json.dumps(beside))
