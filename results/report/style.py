@@ -101,7 +101,7 @@ _FAMILIES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "blue": (("ltrp", "o"), ("ltrp-cluster", "^"), ("ltrp-teacher", "D")),
     "orange": (("evit", "s"), ("adavit", "<"), ("topk", "h"), ("prumerge", "D")),
     "green": (("dynamicvit", "^"), ("iared2", "X"), ("ats", "p"), ("visionzip", "o")),
-    "purple": (("gfnet", "D"), ("tome", "o"), ("pitome", "^")),
+    "purple": (("gfnet", "D"), ("tome", "o"), ("pitome", "^"), ("diffrate", "s")),
     "pink": (("gradcam", "v"), ("attention-rollout", "P"), ("cropr", "s")),
     "cyan": (("dino", "P"), ("moco", "X"), ("clip", "^"), ("tokencut", "d")),
     "olive": (("dpc-knn", "*"), ("patch-norm", "o"), ("dinov2", "s")),

@@ -18,7 +18,19 @@ from ltrp_bench.selectors.vit.backbones import load_backbone
 from ltrp_bench.selectors.vit.layers import sincos_positions
 
 TOWERS = ("clip", "siglip", "visionzip", "prumerge", "divprune")
-BACKBONES = ("attention-rollout", "evit", "topk", "ats", "tome", "pitome", "dpc-knn", "patch-norm", "gradcam", *TOWERS)
+BACKBONES = (
+    "attention-rollout",
+    "evit",
+    "topk",
+    "ats",
+    "tome",
+    "pitome",
+    "diffrate",
+    "dpc-knn",
+    "patch-norm",
+    "gradcam",
+    *TOWERS,
+)
 OWN_FILES = ("adavit", "cropr", "dynamicvit", "gfnet", "iared2", "ltrp", "ltrp-cluster", "ltrp-teacher")
 TEXTS = {"logit_scale": torch.zeros(()), "text.transformer.w": torch.zeros(2, 2)}
 
