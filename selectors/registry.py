@@ -84,7 +84,8 @@ def resolve(
             bundled weights, under the tag or for the domain.
         domain: domain of the task, "shapes" or "photos"; or several tags, of which the first with weights is taken,
             e.g. ("shapes", "shapes0"), since supervised weights are bundled per fold.
-        options: keyword arguments of the selector.
+        options: keyword arguments of the selector. A `model` with "timm:" or "hf-hub:" before it brings its weights,
+            if none are given.
 
     Raises:
         UsageError: an unknown name or tag.
@@ -95,9 +96,11 @@ def resolve(
     family = _declared(factory, "weights_family")
     domains = (domain,) if isinstance(domain, str) else tuple(domain or ())
     path: Path | None = None
+    parameters = signature_of(factory).parameters
+    if weights is None and "model" in parameters and str(options.get("model")).startswith((TIMM, HUB)):
+        weights = options.pop("model")
     if weights is not None:
         path = _weights_file(name, str(weights))
-        parameters = signature_of(factory).parameters
         if "weights" not in parameters:
             raise UsageError(f"selector {name!r} takes no weights, got {weights}")
         if str(weights).startswith(TIMM) and "model" in parameters:

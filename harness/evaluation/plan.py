@@ -39,8 +39,8 @@ class SelectorEntry:
 
     @property
     def shown(self) -> str:
-        """Its label, or else its name."""
-        return self.name if self.recipe is None or self.recipe.label is None else self.recipe.label
+        """Its label, or else its name, with the backbone if one was chosen."""
+        return (self.recipe and self.recipe.shown) or self.name
 
     @property
     def reduces_by_downsampling(self) -> bool:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 GROUPS: Final = {"selector": "ltrp_bench.selectors", "task": "ltrp_bench.tasks"}
 """Entry points, as in `selectors.registry` and `tasks.registry`, which import torch."""
 
+HUBS: Final = ("timm", "hf-hub")
+"""What stands before the colon in names of weights on a hub, see `selectors.hub`."""
+
 NO_SELECTOR: Final = "give at least one --selector; `ltrp-bench list selectors` shows them"
 NO_TASK: Final = "give at least one --task; `ltrp-bench list tasks` shows them"
 
@@ -44,6 +47,19 @@ class SelectorRecipe:
     options: Mapping[str, Any] = field(default_factory=dict)
     folder: str | None = None
     label: str | None = None
+
+    @property
+    def shown(self) -> str | None:
+        """Its label, or else its name with the backbone that was chosen for it, "clip (vit_base_patch16_224)"."""
+        if self.label is not None:
+            return self.label
+        chosen = self.options.get("model")
+        for given in (chosen, self.weights):
+            start, _, name = str(given).partition(":")
+            if start in HUBS:
+                chosen = name
+                break
+        return None if chosen is None else f"{self.name} ({chosen})"
 
     def expanded(self) -> SelectorRecipe:
         """The recipe with `~` and environment variables in its texts expanded. Raises UsageError for an unset one."""

@@ -46,13 +46,18 @@ def store_sweep(store: RunStore, tables: Mapping[str, Any]) -> None:
 def store_labels(store: RunStore, pairs: Iterable[tuple[SelectorEntry, TaskEntry]]) -> None:
     """Add the labels of a sweep's selectors and tasks to its folder, for tables and figures.
 
+    A selector without one gets its name with the backbone that was chosen for it, if one was.
+
     Raises:
         UsageError: two labels for what turns out to be the same selector or task.
     """
     found: dict[str, dict[str, str]] = {"selector": {}, "task": {}}
     entries: list[tuple[str, SelectorEntry | TaskEntry]] = []
+    backbones: dict[str, str] = {}
     for selector, task in pairs:
         entries += [("selector", selector), ("task", task)]
+        if selector.recipe is not None and selector.recipe.shown is not None:
+            backbones[selector.info.identity.short] = selector.recipe.shown
     for kind, entry in entries:
         if entry.recipe is None or entry.recipe.label is None:
             continue
@@ -64,6 +69,8 @@ def store_labels(store: RunStore, pairs: Iterable[tuple[SelectorEntry, TaskEntry
             )
     if any(found.values()):
         add_labels(store, Labels(found["selector"], found["task"]))
+    if backbones:
+        add_labels(store, Labels(backbones), keep=True)  # a label that the user gave in an earlier run stays
 
 
 def _numbered(root: Path) -> list[Path]:

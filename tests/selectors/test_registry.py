@@ -163,6 +163,14 @@ def test_timm_names_without_a_network(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: str(tmp_path / "model.safetensors"))
     assert resolve("gradcam", weights=f"timm:{name}").options == {"model": f"timm:{name}"}
     assert resolve("dino", weights="timm:vit_small_patch16_224.dino").options == {}
+    # A backbone alone brings its weights, in the place of bundled ones too; a file of weights stays.
+    for selector in ("clip", "evit"):
+        spec = resolve(selector, domain="shapes", model=f"timm:{name}", label_set="x")
+        assert spec.name == selector and spec.weights == tmp_path / "model.safetensors"
+        assert spec.options == {"model": f"timm:{name}", "label_set": "x"}
+    assert resolve("clip", model="hf-hub:lab/tower").options == {}
+    (tmp_path / "mine.pth").write_bytes(b"")
+    assert resolve("clip", tmp_path / "mine.pth", model=f"timm:{name}").weights == tmp_path / "mine.pth"
 
 
 def test_plain_names_take_the_weights_of_the_tasks_domain() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe
+from ltrp_bench.harness.evaluation.request import build_selector, build_task
 from ltrp_bench.harness.sweeps.document import read_document
-from ltrp_bench.harness.sweeps.stored import store_sweep
+from ltrp_bench.harness.sweeps.stored import store_labels, store_sweep
+from ltrp_bench.results.store.labels import Labels, read_labels
 from ltrp_bench.results.store.run_store import RunStore
 
 
@@ -28,3 +32,16 @@ def test_the_last_sweep_and_earlier_ones_are_kept(tmp_path: Path) -> None:
     store_sweep(store, {"limit": 4})
     assert content(store.root) == {"sweep.1.yaml": 1, "sweep.2.yaml": 2, "sweep.3.yaml": 1, "sweep.yaml": 4}
     assert list(store.tmp.iterdir()) == []
+
+
+def test_a_chosen_backbone_is_a_label_until_the_user_gives_one(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    task = build_task(TaskRecipe(name="shapes-coverage", arguments={"limit": 1}))
+    built = build_selector(SelectorRecipe(name="random"))
+    store_labels(store, [(built, task)])
+    assert read_labels(tmp_path) == Labels()
+    chosen = SelectorRecipe(name="random", options={"model": "timm:vit_tiny_patch16_224"})
+    mine = replace(chosen, label="mine")
+    for recipe, label in ((chosen, "random (vit_tiny_patch16_224)"), (mine, "mine"), (chosen, "mine")):
+        store_labels(store, [(replace(built, recipe=recipe), task)])
+        assert read_labels(tmp_path) == Labels({built.info.identity.short: label})
