@@ -17,7 +17,6 @@ from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import mismatch
 from ltrp_bench.selectors.errors import UsageError
-from ltrp_bench.selectors.files.prefixes import bare_state
 from ltrp_bench.selectors.vit.families import ViT, as_vit, heads_of, is_vit
 from ltrp_bench.selectors.vit.vit_files import ViTFile
 
@@ -63,11 +62,11 @@ def from_timm(
 
 
 def _under_own_names(net: ViT, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a file for a model; those of an `Eva` lose their prefix and get timm's names."""
+    """Tensors of a file for a model; those of an `Eva` get timm's names."""
     own = net.state_dict()
     if not isinstance(net, Eva) or own.keys() == state.keys():
         return dict(state)
-    bare = bare_state(state, *map(re.escape, _TELLTALE))
+    bare = dict(state)
     sized = {key: bare.pop(key) for key in _SIZED if key in bare}
     with contextlib.redirect_stdout(io.StringIO()):  # timm prints the biases that DINOv3 holds and does not use
         found = {**checkpoint_filter_fn(bare, net), **sized}
@@ -75,9 +74,6 @@ def _under_own_names(net: ViT, state: Mapping[str, Tensor]) -> dict[str, Tensor]
     named = {re.sub(r"\.ls([12])\.gamma$", r".gamma_\1", key): value for key, value in found.items()}
     return {key: value for key, value in named.items() if key != "mask_token"}
 
-
-_TELLTALE = ("patch_embed.proj.weight", "cls_token")
-"""Keys of an `Eva`, before which its prefix stands."""
 
 _SIZED = ("patch_embed.proj.weight", "pos_embed")
 """Tensors that timm's conversion would resample to the model's own size."""

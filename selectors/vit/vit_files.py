@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ltrp_bench.selectors.checkpoints import load_metadata, read_weights, stored_config, strip_prefix
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.files.prefixes import prefixes_of
 from ltrp_bench.selectors.files.sidecars import Sidecar, sidecar_of
 from ltrp_bench.selectors.ltrp.mae_checkpoints import count_blocks
 from ltrp_bench.selectors.vit.evidence import evidence_of
@@ -25,6 +26,9 @@ WEIGHTS_SUFFIXES: Final = (".pt", ".pth", ".tar", ".bin", ".safetensors")
 
 TELLTALE: Final = (r"blocks\.0\.attn\.qkv\.weight", r"pos_embed")
 """Keys of a plain ViT, before which its prefix stands."""
+
+ROTARY_TELLTALE: Final = (r"blocks\.0\.attn\.(?:qkv|q_proj)\.weight", r"cls_token")
+"""Keys of a ViT that need not have a table of positions, such as DINOv3."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ class ViTFile:
     @property
     def is_vit(self) -> bool:
         """True if there is a plain ViT inside."""
-        return "blocks.0.attn.qkv.weight" in self.state
+        return "blocks.0.attn.qkv.weight" in self.state or "blocks.0.attn.q_proj.weight" in self.state
 
     @property
     def tagged(self) -> str | None:
@@ -116,7 +120,8 @@ def read_vit_file(path: Path, model: str | None = None, ema: bool | None = None)
     weights = read_weights(path, ema)
     whole = {k: v.float() if v.is_floating_point() else v for k, v in weights.state.items()}
     state, library = to_timm_names(whole)
-    prefix, weights = replace(weights, state=state).prefix_of(*TELLTALE)
+    telltale = TELLTALE if prefixes_of(state, *TELLTALE) else ROTARY_TELLTALE
+    prefix, weights = replace(weights, state=state).prefix_of(*telltale)
     vit = strip_prefix(state, prefix) if prefix else state
     others = {key: value for key, value in state.items() if not key.startswith(prefix)} if prefix else {}
     config = own_config(path)
