@@ -280,3 +280,13 @@ def test_the_genuine_vit_tiny_on_sixty_photos(shared_dir: Path) -> None:
 def test_the_genuine_vit_tiny_on_all_photos(shared_dir: Path) -> None:
     first, _ = right(genuine(shared_dir, None))
     assert abs(first - 401) <= 2  # 0.802 of 500, as measured through timm alone
+
+
+@pytest.mark.slow
+def test_the_genuine_efficientnet_on_two_hundred_photos(shared_dir: Path) -> None:
+    data = shared_dir / "data"
+    weights = data / "weights" / "tf_efficientnet_lite0.safetensors"
+    task = imagenet_cls(data / "imagenet", model="tf_efficientnet_lite0", model_weights=weights, limit=200)
+    assert task.reduction == "fill"
+    first, _ = right(task)
+    assert abs(first - 172) <= 2  # 0.86 of 200, as measured through timm alone

@@ -15,7 +15,8 @@ from ltrp_bench.selectors.errors import InputError, UsageError
 def test_a_suite_has_a_title_and_names_what_there_is(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CHECKPOINTS", str(tmp_path))
+    for variable in ("CHECKPOINTS", "COCO", "VOC", "COCO_STUFF", "ADE20K", "IMAGENET"):
+        monkeypatch.setenv(variable, str(tmp_path))
     sweep = read_sweep(name)
     for one in sweep.selectors:
         if one.weights is not None:
@@ -48,6 +49,17 @@ def test_the_papers_suites_keep_49_and_147_of_196_patches(name: str, task: str) 
     )
     with pytest.raises((UsageError, InputError), match=rf"^{name}:\d+: "):
         sweep.choose((), (), ())
+
+
+@pytest.mark.parametrize("name", [name for name in suite_names() if name.startswith("real/")])
+def test_a_suite_of_real_models_marks_a_judge_that_also_ranks(name: str) -> None:
+    sweep = read_sweep(name)
+    assert sweep.grid["keep_ratio"] == (0.1, 0.25, 0.5, 0.75, 0.9)
+    rankers = {one.weights for one in sweep.selectors} - {None}
+    shared = [one.label for one in sweep.tasks if one.arguments.get("model_weights") in rankers]
+    assert shared == (["ViT-Tiny, drop"] if name == "real/imagenet" else [])
+    # In the fill track, a smaller whole image stands beside every selector.
+    assert ("downsample" in {one.name for one in sweep.selectors}) == (name != "real/coverage")
 
 
 def test_files_come_before_suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
