@@ -14,7 +14,8 @@ from typing import Any, Final
 from ltrp_bench.results.leaderboard.aggregate import VALUES
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import TABLE, TableRow, group_rows
-from ltrp_bench.results.statistics.bootstrap import LEVEL, Method, mean
+from ltrp_bench.results.statistics.bootstrap import LEVEL, Estimate, Method, mean
+from ltrp_bench.results.statistics.forks import map_forked
 from ltrp_bench.results.statistics.ranks import Difference, differences, ranks
 
 LABEL_FREE: Final = ("variance", "center")
@@ -75,14 +76,15 @@ def add_statistics(
         if row.estimates is not None:
             for name in VALUES:
                 row.values[f"{name}_low"], row.values[f"{name}_high"] = row.estimates[name].interval(LEVEL, method)
-    out = []
+    rankings = []
     for table in group_rows(rows, TABLE):
         unexposed = [row for row in table if count_exposed or not is_exposed(row.values)]
         _add_adjusted_gaps(unexposed, controls, method)
         for value, rows_of_value, ranks_of_value in (("all", table, _RANKS_ALL), ("unseen", unexposed, _RANKS_UNSEEN)):
             ranked = [row for row in rows_of_value if not roles.is_reference(row.values["selector"])]
-            out += _add_ranks(ranked, value, ranks_of_value, method)
-    return out
+            rankings.append(_Ranking(ranked, value, ranks_of_value))
+    found = map_forked(lambda one: differences(one.estimates, method), rankings)
+    return [one for ranking, pairs in zip(rankings, found, strict=True) for one in ranking.add(pairs)]
 
 
 def is_exposed(values: Mapping[str, Any]) -> bool:
@@ -139,23 +141,27 @@ def _add_adjusted_gaps(table: Sequence[TableRow], controls: Sequence[str], metho
             row.values[f"{ADJUSTED}_low"], row.values[f"{ADJUSTED}_high"] = low, high
 
 
-def _add_ranks(
-    table: Sequence[TableRow], value: str, corrected: Mapping[str, bool], method: Method
-) -> list[RowDifference]:
-    """Rank the rows of a table by `value`; `corrected`: prefix of the columns -> use Holm's correction."""
-    by_name: dict[str, TableRow] = {}
-    estimates = {}
-    for row in table:
-        # Without an interval, nothing tells a row from the others: it would share every rank.
-        if row.estimates is not None and not math.isnan(row.values[f"{value}_low"]):
-            name = f"{row.values['selector']} {row.values['selector_id']}"
-            by_name[name], estimates[name] = row, row.estimates[value]
-    if len(by_name) < 2:
-        return []
-    pairs = differences(estimates, method)
-    for prefix, holm in corrected.items():
-        for name, rank in ranks(list(by_name), pairs, holm).items():
-            values = by_name[name].values
-            values[f"{prefix}rank"], values[f"{prefix}rank_last"] = float(rank.first), float(rank.last)
-    about = {name: table[0].values[name] for name in TABLE}
-    return [RowDifference(about, value, pair) for pair in pairs]
+class _Ranking:
+    """The rows of a table that are ranked by `value`; `corrected`: prefix of the columns -> use Holm's correction."""
+
+    def __init__(self, table: Sequence[TableRow], value: str, corrected: Mapping[str, bool]) -> None:
+        self._value, self._corrected = value, corrected
+        self._by_name: dict[str, TableRow] = {}
+        self.estimates: dict[str, Estimate] = {}
+        for row in table:
+            # Without an interval, nothing tells a row from the others: it would share every rank.
+            if row.estimates is not None and not math.isnan(row.values[f"{value}_low"]):
+                name = f"{row.values['selector']} {row.values['selector_id']}"
+                self._by_name[name], self.estimates[name] = row, row.estimates[value]
+
+    def add(self, pairs: Sequence[Difference]) -> list[RowDifference]:
+        """Rank the rows by the `differences` of their estimates; a row alone has no rank."""
+        if not pairs:
+            return []
+        for prefix, holm in self._corrected.items():
+            for name, rank in ranks(list(self._by_name), pairs, holm).items():
+                values = self._by_name[name].values
+                values[f"{prefix}rank"], values[f"{prefix}rank_last"] = float(rank.first), float(rank.last)
+        first = next(iter(self._by_name.values()))
+        about = {name: first.values[name] for name in TABLE}
+        return [RowDifference(about, self._value, pair) for pair in pairs]
