@@ -104,7 +104,7 @@ _FAMILIES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "purple": (("gfnet", "D"), ("tome", "o"), ("pitome", "^"), ("diffrate", "s")),
     "pink": (("gradcam", "v"), ("attention-rollout", "P"), ("cropr", "s")),
     "cyan": (("dino", "P"), ("moco", "X"), ("clip", "^"), ("tokencut", "d")),
-    "olive": (("dpc-knn", "*"), ("patch-norm", "o"), ("dinov2", "s")),
+    "olive": (("dpc-knn", "*"), ("patch-norm", "o"), ("dinov2", "s"), ("dinov3", "^")),
     "red": (("edge-energy", "^"), ("entropy", "s"), ("divprune", "P"), ("siglip", "D")),
     "ink": (("oracle", "*"), ("full", "D"), ("downsample", "v")),
     "grey": (("variance", "s"), ("center", "o"), ("random", "X")),

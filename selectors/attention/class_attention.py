@@ -161,7 +161,7 @@ class DinoV2Selector(ClassAttentionSelector):
         )
         if isinstance(image_size, bool) or image_size < 1 or image_size % self.patch_size:
             raise UsageError(
-                f"selector 'dinov2': image_size={image_size} is no multiple of patches of {self.patch_size}"
+                f"selector {self.name!r}: image_size={image_size} is no multiple of patches of {self.patch_size}"
             )
         if not any_size:
             self.input_size = (image_size, image_size)

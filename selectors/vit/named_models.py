@@ -64,7 +64,8 @@ def from_timm(
 def _under_own_names(net: ViT, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of a file for a model; those of an `Eva` get timm's names."""
     own = net.state_dict()
-    if not isinstance(net, Eva) or own.keys() == state.keys():
+    foreign = not any("blocks." in key for key in state)
+    if not isinstance(net, Eva) or own.keys() == state.keys() or foreign:
         return dict(state)
     bare = dict(state)
     sized = {key: bare.pop(key) for key in _SIZED if key in bare}

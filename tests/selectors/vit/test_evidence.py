@@ -31,7 +31,7 @@ BACKBONES = (
     "gradcam",
     *TOWERS,
 )
-OWN_FILES = ("adavit", "cropr", "dynamicvit", "gfnet", "iared2", "ltrp", "ltrp-cluster", "ltrp-teacher")
+OWN_FILES = ("adavit", "cropr", "dinov3", "dynamicvit", "gfnet", "iared2", "ltrp", "ltrp-cluster", "ltrp-teacher")
 TEXTS = {"logit_scale": torch.zeros(()), "text.transformer.w": torch.zeros(2, 2)}
 
 
