@@ -228,7 +228,7 @@ def vit_config(state: Mapping[str, Tensor], heads: int | None, what: str) -> dic
         **({"no_embed_class": True} if prefix and patches == places else {}),
         **({"registers": registers} if registers else {}),
         **({"mlp": "swiglu"} if swiglu else {}),
-        **({"pool": "map", "class_token": "cls_token" in state} if pooled else {}),
+        **({"attention_pool": True, "class_token": "cls_token" in state} if pooled else {}),
         **({"pre_norm": True, "layer_norm_eps": 1e-5} if "norm_pre.weight" in state else {}),
     }
 
@@ -252,7 +252,7 @@ def build_vit(config: Mapping[str, Any]) -> VisionTransformer:
         mlp_layer=SwiGLUPacked if config.get("mlp") == "swiglu" else Mlp,
         pre_norm=bool(config.get("pre_norm")),
         act_layer=config.get("act"),
-        global_pool="avg" if config.get("fc_norm") else config.get("pool", "token"),
+        global_pool="avg" if config.get("fc_norm") else "map" if config.get("attention_pool") else "token",
         norm_layer=partial(nn.LayerNorm, eps=config.get("layer_norm_eps", 1e-6)),
     )
     if config.get("stem", "patch") == "conv":
