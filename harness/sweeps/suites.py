@@ -8,7 +8,7 @@ from typing import Final
 from ltrp_bench.harness.sweeps.document import STANDARD_INPUT, Document, read_document
 from ltrp_bench.selectors.errors import UsageError, unknown_name
 
-FOLDER: Final = Path(__file__).parent / "suites"
+FOLDER: Final = Path(__file__).parent / "builtin"
 
 
 def suite_names() -> list[str]:
