@@ -61,6 +61,8 @@ class Watch:
     def rate(self, jobs: int, works: int) -> float:
         """Images a second after every job has returned a batch of `works` results."""
         begun = self.finished[jobs * works - 1 :]
+        if len(begun) < 2:
+            raise SystemExit(f"too few images for {jobs} jobs, start-up left out: give --images {128 * jobs} or more")
         return sum(images for _, images in begun[1:]) / (begun[-1][0] - begun[0][0])
 
 
