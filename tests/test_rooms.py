@@ -19,6 +19,8 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("harness", "results", "selectors", "tasks")
+PACKAGE = ROOT / "ltrp_bench"
+"""Public Python API: names only, whose code is in the rooms."""
 MAX_MODULES = 20
 MAX_PARAMETERS = 12
 MAX_LINES = 350
@@ -103,8 +105,8 @@ def imports(module: str) -> tuple[Import, ...]:
 
 @cache
 def sources() -> tuple[Path, ...]:
-    """Every Python file of the repository: the rooms', the tests', and those of benchmarks and tools."""
-    folders = (*ROOMS, "tests", "benchmarks", "tools")
+    """Every Python file of the repository: the rooms', the API's, the tests', and those of benchmarks and tools."""
+    folders = (*ROOMS, PACKAGE.name, "tests", "benchmarks", "tools")
     return tuple(file for folder in folders for file in sorted((ROOT / folder).rglob("*.py")))
 
 
@@ -216,10 +218,21 @@ def test_no_function_takes_a_crowd_of_parameters() -> None:
 
 def test_pyproject_lists_every_folder() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    assert sorted(setuptools["package-dir"]) == [f"ltrp_bench.{room}" for room in ROOMS]
+    assert sorted(setuptools["package-dir"]) == ["ltrp_bench", *(f"ltrp_bench.{room}" for room in ROOMS)]
     tracked = subprocess.run(["git", "ls-files", *ROOMS], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     folders = {"ltrp_bench." + ".".join(Path(file).parent.parts) for file in tracked.splitlines()}
-    assert sorted(setuptools["packages"]) == sorted(folders)
+    assert sorted(setuptools["packages"]) == ["ltrp_bench", *sorted(folders)]
+
+
+def test_the_package_itself_holds_lazy_names_only() -> None:
+    assert sorted(file.name for file in PACKAGE.iterdir() if file.is_file()) == ["__init__.py", "py.typed"]
+    syntax = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    late = {inner for node in syntax.body if isinstance(node, (ast.If, ast.FunctionDef)) for inner in ast.walk(node)}
+    at_once = [node for node in ast.walk(syntax) if isinstance(node, (ast.Import, ast.ImportFrom)) and node not in late]
+    names = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in at_once}
+    assert names <= {"__future__", "importlib", "pathlib", "typing"}
+    classes = [node for node in ast.walk(syntax) if isinstance(node, ast.ClassDef)]
+    assert classes == []
 
 
 def test_no_room_has_an_init_file_and_the_standard_library_is_not_shadowed() -> None:
