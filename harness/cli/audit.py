@@ -48,7 +48,11 @@ class AuditedSelector:
     )
     against: tuple[str, ...] = field(
         default=(),
-        metadata={"help": "Another selector to compare scores with; repeat for several.", "metavar": "NAME"},
+        metadata={
+            "help": "Another selector to compare scores with; several as a,b or repeated.",
+            "metavar": "NAME",
+            "commas": True,
+        },
     )
 
 

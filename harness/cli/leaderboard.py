@@ -36,7 +36,8 @@ class TableContent:
     """Rows and columns of the table."""
 
     metric: tuple[str, ...] = field(
-        default=(), metadata={"help": "Metric instead of each task's headline metric; repeat for several."}
+        default=(),
+        metadata={"help": "Metric instead of each task's headline metric; several as a,b or repeated.", "commas": True},
     )
     sizes: bool = field(
         default=False, metadata={"help": "Headline metric on small, medium and large objects separately."}
@@ -46,7 +47,10 @@ class TableContent:
     )
     control: tuple[str, ...] = field(
         default=("variance", "center"),
-        metadata={"help": "Control whose gap is subtracted in the adjusted gap; repeat for several."},
+        metadata={
+            "help": "Control whose gap is subtracted in the adjusted gap; several as a,b or repeated.",
+            "commas": True,
+        },
     )
 
 

@@ -10,9 +10,9 @@ from typing import Final, Literal
 from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe, with_weights
 from ltrp_bench.selectors.errors import InputError, UsageError
 
-SELECTOR_HELP: Final = "Selector, see `ltrp-bench list selectors`; repeat for several."
-TASK_HELP: Final = "Task, see `ltrp-bench list tasks`; repeat for several."
-KEEP_RATIO_HELP: Final = "Share of patches to keep, in (0, 1]; repeat for several."
+SELECTOR_HELP: Final = "Selector, see `ltrp-bench list selectors`; several as a,b or repeated."
+TASK_HELP: Final = "Task, see `ltrp-bench list tasks`; several as a,b or repeated."
+KEEP_RATIO_HELP: Final = "Share of patches to keep, in (0, 1]; several as .25,.5 or repeated."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +81,12 @@ class RunDirectory:
 class ResultFilter:
     """Which results are used."""
 
-    task: tuple[str, ...] = field(default=(), metadata={"help": "Only this task; repeat for several."})
-    selector: tuple[str, ...] = field(default=(), metadata={"help": "Only this selector; repeat for several."})
+    task: tuple[str, ...] = field(
+        default=(), metadata={"help": "Only this task; several as a,b or repeated.", "commas": True}
+    )
+    selector: tuple[str, ...] = field(
+        default=(), metadata={"help": "Only this selector; several as a,b or repeated.", "commas": True}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,8 @@ Metadata of a field:
     min, max: inclusive range of a number.
     argument: True for a positional argument.
     optional: True if the default depends on other options; the command takes the group as `Overrides[Group]`.
+    commas: True for an option of names that may be repeated and also takes several in one value, "a,b". Numbers and
+        choices that may be repeated always do; paths, "NAME=FILE" and "key=value" never do, for they may hold commas.
 
 A command that takes `Given[Group]` gets what was given alone, and fills in the rest itself.
 
@@ -34,19 +36,22 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from ltrp_bench.harness.evaluation.option_strings import expanded
+from ltrp_bench.harness.evaluation.option_strings import expanded, split_list
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Group = TypeVar("Group")
+
+_NUMBERS: Final[Mapping[Any, str]] = {int: "integer", float: "number"}
+_PLACEHOLDERS: Final[Mapping[Any, str]] = {int: "INTEGER", float: "FLOAT", str: "TEXT"}
 
 DEBUG = inspect.Parameter(
     "debug",
@@ -140,14 +145,23 @@ def build_options(hint: Any, given: Mapping[str, Any]) -> Any:
     group = _group_of(hint)
     hints = get_type_hints(group)
     if get_origin(hint) is Given:
-        written = {one.name: _value(given[one.name], hints[one.name], _as_written) for one in _exposed(group)}
+        written = {one.name: _value(_given(one, hints, given), hints[one.name], _as_written) for one in _exposed(group)}
         return Given(group, {name: value for name, value in written.items() if value not in (None, ())})
     values = {
-        one.name: _value(given[one.name], hints[one.name])
+        one.name: _value(_given(one, hints, given), hints[one.name])
         for one in _exposed(group)
         if not (one.metadata.get("optional") and given[one.name] is None)
     }
     return group(**values) if hint is group else Overrides(group, values)
+
+
+def joined(parsed: Iterable[Sequence[Any]]) -> list[Any]:
+    """Values of an option that takes lists, in order: typer parses each use of the option to a list of its own."""
+    return [value for one in parsed or () for value in one]
+
+
+def _given(one: Field[Any], hints: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    return joined(given[one.name]) if _takes_lists(one, hints[one.name]) else given[one.name]
 
 
 def _is_group(hint: Any) -> bool:
@@ -176,7 +190,9 @@ def _parameters(annotation: Any) -> list[inspect.Parameter]:
                 one.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=_declaration(one, hint, optional=optional, given=given),
-                annotation=_typer_type(hint | None if optional and not (given and _is_repeated(hint)) else hint),
+                annotation=list[str]
+                if _takes_lists(one, hint)
+                else _typer_type(hint | None if optional and not (given and _is_repeated(hint)) else hint),
             )
         )
     return out
@@ -210,6 +226,9 @@ def _declaration(one: Field[Any], hint: Any, *, optional: bool, given: bool) -> 
         if _is_repeated(hint) and not default:
             default = None  # click 8.1 allows no other default of repeated arguments
         return typer.Argument(default, **shown)
+    if _takes_lists(one, hint):
+        shown["parser"] = _list_parser(hint, known.get("min"))
+        shown["metavar"] = shown["metavar"] or _PLACEHOLDERS[get_args(hint)[0]]
     flags = [known["flag"]] if "flag" in known else []
     if hint is bool and one.default is False and not flags:
         flags = ["--" + one.name.replace("_", "-")]  # typer would add --no-name
@@ -225,6 +244,40 @@ def _typer_type(hint: Any) -> Any:
     if _is_repeated(hint):
         return list[get_args(hint)[0]]  # type: ignore[misc]
     return hint
+
+
+def _takes_lists(one: Field[Any], hint: Any) -> bool:
+    """True for an option that takes "a,b" for two values."""
+    if not _is_repeated(hint) or one.metadata.get("argument"):
+        return False
+    return bool(one.metadata.get("commas") or _choices(hint) or get_args(hint)[0] in (int, float))
+
+
+def _list_parser(hint: Any, least: float | None) -> Callable[[Any], list[Any]]:
+    """Parser of one value of an option that takes lists; values that are no text are defaults."""
+    choices = _choices(hint)
+    kind: Any = str if choices else get_args(hint)[0]
+
+    def item(text: str) -> Any:
+        if choices and text not in choices:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, choices))}.")
+        try:
+            value = kind(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not a valid {_NUMBERS[kind]}.") from None
+        if least is not None and value < least:
+            raise typer.BadParameter(f"{value} is not in the range x>={least}.")
+        return value
+
+    def parse(given: Any) -> list[Any]:
+        if not isinstance(given, str):
+            return [given]
+        parts = split_list(given, spaced=kind is not str)
+        if not all(parts):
+            raise typer.BadParameter(f"{given!r} has an empty item; write items with one comma between them.")
+        return [item(part) for part in parts]
+
+    return parse
 
 
 def _value(given: Any, hint: Any, text: Callable[[str], str] = expanded) -> Any:

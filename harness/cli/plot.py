@@ -22,14 +22,15 @@ class PlotOptions:
         metadata={"help": "Path to the CSV of a leaderboard, instead of a run directory.", "metavar": "FILE"},
     )
     kind: tuple[Literal["curves", "gap", "pareto"], ...] = field(
-        default=(), metadata={"help": "Type of figure; repeat for several, all by default."}
+        default=(), metadata={"help": "Type of figure; several as a,b or repeated, all by default."}
     )
     keep_ratio: tuple[float, ...] = field(
-        default=(), metadata={"help": "Keep ratio of the gap figures; repeat for several, closest to 0.25 by default."}
+        default=(),
+        metadata={"help": "Keep ratio of the gap figures; several as .25,.5 or repeated; closest to 0.25 by default."},
     )
     out: Path = field(default=Path("figures"), metadata={"help": "Directory of the figures."})
     form: tuple[Literal["png", "svg", "pdf"], ...] = field(
-        default=("png",), metadata={"help": "File format; repeat for several.", "flag": "--format"}
+        default=("png",), metadata={"help": "File format; several as a,b or repeated.", "flag": "--format"}
     )
 
 

@@ -60,11 +60,11 @@ class Rehearsal:
 class SweepGrid:
     """Cells of a sweep: every selector with every task, keep ratio and seed."""
 
-    selector: tuple[str, ...] = field(default=(), metadata={"help": SELECTOR_HELP})
-    task: tuple[str, ...] = field(default=(), metadata={"help": TASK_HELP})
+    selector: tuple[str, ...] = field(default=(), metadata={"help": SELECTOR_HELP, "commas": True})
+    task: tuple[str, ...] = field(default=(), metadata={"help": TASK_HELP, "commas": True})
     keep_ratio: tuple[float, ...] = field(default=(0.25, 0.5, 0.75), metadata={"help": KEEP_RATIO_HELP})
     seed: tuple[int, ...] = field(
-        default=(0,), metadata={"help": "Seed; repeat for several. Deterministic selectors use the first only."}
+        default=(0,), metadata={"help": "Seed; several as 0,1 or repeated. Deterministic selectors use the first only."}
     )
     full: bool = field(
         default=True,

@@ -62,7 +62,7 @@ class TaskImages:
     )
     index: tuple[int, ...] = field(
         default=(),
-        metadata={"help": "Index of an image of the task; repeat for several; 0 by default.", "min": 0},
+        metadata={"help": "Index of an image of the task; several as 0,1 or repeated; 0 by default.", "min": 0},
     )
     data: str | None = field(default=None, metadata={"help": "Directory of the task's data set.", "metavar": "DIR"})
     task_option: tuple[str, ...] = field(
@@ -74,9 +74,10 @@ class TaskImages:
 class ScoreOptions:
     """Score maps and kept patches."""
 
-    selector: tuple[str, ...] = field(default=(), metadata={"help": SELECTOR_HELP})
+    selector: tuple[str, ...] = field(default=(), metadata={"help": SELECTOR_HELP, "commas": True})
     keep_ratio: tuple[float, ...] = field(
-        default=(), metadata={"help": "Share of patches to keep, in (0, 1]; repeat for several; 0.25 by default."}
+        default=(),
+        metadata={"help": "Share of patches to keep, in (0, 1]; several as .25,.5 or repeated; 0.25 by default."},
     )
     by: Literal["score", "rank"] = field(default="score", metadata={"help": "Color patches by score or by rank."})
     layout: Literal["row", "block"] | None = field(
@@ -98,8 +99,8 @@ class ReconstructionOptions:
     remove: tuple[int, ...] = field(
         default=(),
         metadata={
-            "help": "Number of a visible patch to remove; repeat for several; by default those with the highest and "
-            "the lowest score.",
+            "help": "Number of a visible patch to remove; several as 3,7 or repeated; by default those with the "
+            "highest and the lowest score.",
             "min": 0,
         },
     )

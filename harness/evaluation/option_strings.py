@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +11,46 @@ from typing import Any, Protocol
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.option_checks import parse_option
+
+
+def split_list(text: str, *, spaced: bool = False) -> list[str]:
+    r"""Items of a list such as "ltrp,random"; one item for a text without commas.
+
+    A comma before a space belongs to an item, since labels hold such commas ("Lite0, fill"), and so does `\,`.
+
+    Args:
+        text: the list.
+        spaced: True if items may follow a comma and a space, because none of them holds a comma: numbers.
+    """
+    parts = re.split(r"(?<!\\),\s*" if spaced else r"(?<!\\),(?!\s)", text)
+    return [part.replace("\\,", ",").strip() if "," in text else part for part in parts]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Text like "; did you mean 'coco-det'?" for a misspelled name; "" if no known one is like it."""
+    names = list(dict.fromkeys(known))
+    lower = {one.lower(): one for one in reversed(names)}
+    found = difflib.get_close_matches(name.lower(), lower, n=1)
+    within = [one for one in names if name.lower() in one.lower()]
+    meant = lower[found[0]] if found else within[0] if len(within) == 1 and len(name) > 1 else None
+    return "" if meant is None else f"; did you mean {meant!r}?"
+
+
+def check_prefix(flag: str, text: str, known: Sequence[str]) -> None:
+    """Raise UsageError if "NAME=PATH" has a name that is not known, rather than take all of it for a path.
+
+    A path may hold "=" itself: a text that exists as a path, or has a "/" or a colon before the "=", is one.
+
+    Args:
+        flag: command-line option, for messages.
+        text: value of the option.
+        known: names of the run that may stand before the "=".
+    """
+    name, equals, _ = text.partition("=")
+    if not equals or not name or re.search(r"[/\\:$~]", name) or name in known or Path(text).exists():
+        return
+    names = ", ".join(dict.fromkeys(known))
+    raise UsageError(f"{flag} {text}: {name!r} is not in this run ({names}){nearest(name, known)}")
 
 
 def parse_weights(given: Iterable[str], selectors: Sequence[str], labels: Sequence[str] = ()) -> dict[str, str]:
@@ -21,14 +62,16 @@ def parse_weights(given: Iterable[str], selectors: Sequence[str], labels: Sequen
         labels: other names of some of them.
 
     Raises:
-        UsageError: "FILE" among several selectors.
+        UsageError: "FILE" among several selectors, or a NAME that is not in the run.
     """
     weights: dict[str, str] = {}
     for text in given:
         name, equals, file = text.partition("=")
         if equals and name in (*selectors, *labels):
             weights[name] = file
-        elif len(selectors) == 1:
+            continue
+        check_prefix("--weights", text, (*selectors, *labels))
+        if len(selectors) == 1:
             weights[selectors[0]] = text
         else:
             raise UsageError(f"--weights {text}: which selector is it for? write NAME=FILE ({', '.join(selectors)})")
@@ -76,7 +119,7 @@ def parse_named_options(
         meant = [number for number, owner in enumerate(owners) if name in (owner.name, owner.label)]
         if not meant:
             known = dict.fromkeys(owner.label or owner.name for owner in owners)
-            raise UsageError(f"{flag} {text}: {name!r} is not in this run ({', '.join(known)})")
+            raise UsageError(f"{flag} {text}: {name!r} is not in this run ({', '.join(known)}){nearest(name, known)}")
         for number in meant:
             options[number][key] = parse_option(value, option_types(owners[number].name).get(key, Any))
     return options

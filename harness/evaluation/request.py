@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ltrp_bench.harness.evaluation.option_strings import parse_named_options
+from ltrp_bench.harness.evaluation.option_strings import check_prefix, parse_named_options
 from ltrp_bench.harness.evaluation.options import Request
 from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry, selector_entry, task_entry
 from ltrp_bench.harness.evaluation.recipes import (
@@ -220,6 +220,7 @@ class TaskArguments:
                 for arguments in itertools.compress(self._arguments, own):
                     arguments["data"] = folder
             else:
+                check_prefix("--data", text, [name for one in self._recipes for name in (one.name, one.label) if name])
                 self._share("data", [text] * len(self._recipes), "--data")
         for text in request.task_options:
             self._add_option(text)

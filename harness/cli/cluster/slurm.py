@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from ltrp_bench.harness.cli.options import command_of
+from ltrp_bench.harness.cli.options import command_of, joined
 from ltrp_bench.harness.cli.run import SweepFile, run
 from ltrp_bench.harness.cli.terminal.messages import counted
 from ltrp_bench.harness.sweeps.sweep import Sweep, read_sweep
@@ -84,7 +84,7 @@ def _check(sweep: Sweep, arguments: tuple[str, ...]) -> None:
     app = typer.Typer()
     app.command()(command_of(run))
     given = typer.main.get_command(app).make_context("ltrp-bench run", list(arguments)).params
-    sweep.choose(given["selector"], given["task"], given["weights"])
+    sweep.choose(joined(given["selector"]), joined(given["task"]), given["weights"])
 
 
 def _text(sweep: Sweep) -> str | None:

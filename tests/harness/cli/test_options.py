@@ -34,6 +34,9 @@ class Own:
     image: list[Path] = field(default_factory=list, metadata={"help": "Images.", "argument": True})
     form: tuple[Literal["png", "svg"], ...] = field(default=("png",), metadata={"help": "Repeat.", "flag": "--format"})
     name: tuple[str, ...] = field(default=(), metadata={"help": "Name; repeat.", "metavar": "NAME"})
+    metric: tuple[str, ...] = field(default=(), metadata={"help": "Metric; repeat.", "commas": True})
+    rate: tuple[float, ...] = field(default=(0.5, 1.0), metadata={"help": "Rate; repeat."})
+    seed: tuple[int, ...] = field(default=(), metadata={"help": "Seed; repeat.", "min": 1})
     by: Literal["score", "rank"] | None = field(default=None, metadata={"help": "Order."})
     steps: tuple[int, int] = field(default=(1, 2), metadata={"help": "Steps."})
     limit: int | None = field(default=None, metadata={"help": "At most.", "min": 1})
@@ -84,10 +87,49 @@ def test_options_reach_the_dataclasses(built: Any) -> None:
     assert calls == [(own, Shared(size=9, amp="bfloat16", fast=True, mirror=False))]
 
 
+def test_lists_are_repeated_or_separated_by_commas(built: Any) -> None:
+    toy, calls = built
+    for given in (
+        ("--metric", "AP,AP50", "--rate", ".25,.5", "--seed", "1,2", "--format", "svg,png"),
+        (
+            "--metric",
+            "AP",
+            "--metric",
+            "AP50",
+            "--rate",
+            ".25, 0.5",
+            "--seed",
+            "1",
+            "--seed",
+            "2",
+            "--format",
+            "svg,png",
+        ),
+    ):
+        result = CliRunner().invoke(toy, ["--out", "x", *given])
+        assert result.exit_code == 0, result.output
+    assert calls[0] == calls[1]
+    assert calls[0][0] == Own(out=Path("x"), metric=("AP", "AP50"), rate=(0.25, 0.5), seed=(1, 2), form=("svg", "png"))
+
+
+def test_commas_of_other_texts_stay(built: Any) -> None:
+    toy, calls = built
+    given = ("a,b.png", "--out", "x,y", "--name", "k=[1,2]", "--metric", r"Lite0, fill,b\,c")
+    assert CliRunner().invoke(toy, given).exit_code == 0
+    own = Own(out=Path("x,y"), image=[Path("a,b.png")], name=("k=[1,2]",), metric=("Lite0, fill", "b,c"))
+    assert calls[0][0] == own
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("--out x --amp half", "none"),
+        ("--out x --rate .25,half", "'half' is not a valid number"),
+        ("--out x --seed 1,2.5", "'2.5' is not a valid integer"),
+        ("--out x --seed 3,0", "0 is not in the range x>=1"),
+        ("--out x --metric a,,b", "'a,,b' has an empty item"),
+        ("--out x --rate .25,", "'.25,' has an empty item"),
+        ("--out x --format png,gif", "'gif' is not one of 'png', 'svg'"),
         ("--out x --by luck", "rank"),
         ("--out x --format gif", "svg"),
         ("--out x --size 1", "2"),

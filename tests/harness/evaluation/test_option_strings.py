@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ltrp_bench.harness.evaluation.option_strings import parse_named_options, parse_weights
+from ltrp_bench.harness.evaluation.option_strings import check_prefix, parse_named_options, parse_weights, split_list
 from ltrp_bench.harness.evaluation.recipes import TaskRecipe
 from ltrp_bench.selectors.errors import UsageError
 
@@ -16,10 +18,41 @@ def named(*names: str) -> list[TaskRecipe]:
 def test_weights_need_a_name_among_several_selectors() -> None:
     assert parse_weights(["a=x.pt", "b=y=1.pt"], ["a", "b"]) == {"a": "x.pt", "b": "y=1.pt"}
     assert parse_weights(["x.pt"], ["a"]) == {"a": "x.pt"}
-    assert parse_weights(["b=x.pt"], ["a"]) == {"a": "b=x.pt"}  # a file's name may hold "="
     with pytest.raises(UsageError, match=r"--weights x.pt: which selector is it for\? write NAME=FILE \(a, b\)"):
         parse_weights(["x.pt"], ["a", "b"])
     assert parse_weights(["ours=x.pt", "a=y.pt"], ["a"], ["ours"]) == {"ours": "x.pt", "a": "y.pt"}
+
+
+def test_a_misspelled_name_of_weights_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for selectors in (["evit"], ["ltrp", "evit"]):
+        with pytest.raises(UsageError, match=r"--weights EVIT=x.pt: 'EVIT' is not in this run .*did you mean 'evit'\?"):
+            parse_weights(["EVIT=x.pt"], selectors)
+    Path("EVIT=x.pt").touch()  # a file's name may hold "="
+    assert parse_weights(["EVIT=x.pt"], ["evit"]) == {"evit": "EVIT=x.pt"}
+    for text in ("./b=x.pt", "timm:vit=1", "$B=x.pt", "~/b=x"):
+        assert parse_weights([text], ["evit"]) == {"evit": text}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("COCO", "; did you mean 'coco-det'?"), ("voc-dte", "; did you mean 'voc-det'?"), ("x", "")],
+)
+def test_a_misspelled_prefix_is_named(given: str, meant: str) -> None:
+    known = ("coco-det", "voc-det", "coco-det")
+    with pytest.raises(UsageError) as caught:
+        check_prefix("--data", f"{given}=/there", known)
+    assert str(caught.value) == f"--data {given}=/there: {given!r} is not in this run (coco-det, voc-det){meant}"
+    check_prefix("--data", "coco-det=/there", known)
+
+
+def test_lists_of_texts_and_numbers() -> None:
+    assert split_list("ltrp,random") == ["ltrp", "random"]
+    assert split_list("Lite0, fill,b") == ["Lite0, fill", "b"]
+    assert split_list(r"a\,b,c") == ["a,b", "c"]
+    assert split_list(".25, .5", spaced=True) == [".25", ".5"]
+    assert split_list("a,,") == ["a", "", ""]
+    assert split_list("one") == ["one"]
 
 
 def test_named_options() -> None:

@@ -128,6 +128,10 @@ def test_one_task_and_selector_several_times() -> None:
     ("options", "message"),
     [
         ({"data": ("there",)}, "--data: none of the tasks in this run has such an option"),
+        (
+            {"data": ("SHAPES-DET=/there",)},
+            r"--data SHAPES-DET=/there: 'SHAPES-DET' is .*; did you mean 'shapes-det'\?",
+        ),
         ({"shared": {"no_such": 1}}, r"--no-such: none of the tasks .* \(shapes-coverage, shapes-det\)"),
         ({"task_options": ("score_threshold",)}, "--task-option score_threshold: write TASK.key=value or key=value"),
         ({"task_options": ("coco-det.fold=1",)}, "'coco-det' is not in this run"),
