@@ -250,20 +250,26 @@ def mismatch(
     return InputError(f"weights do not fit {what}: {'; '.join(parts)}; the file looks like {looks_like(state)}")
 
 
-def save_safetensors(path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
+def save_safetensors(
+    path: str | Path,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write weights as safetensors, atomically: the file is either the old or the complete new one.
 
     Args:
         path: file to write.
         state: tensors by key.
         metadata: entries by name; values that are not strings are stored as JSON.
+        dtype: type of the stored floating-point tensors; None keeps each as it is. Counters stay integers.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or a number is too large for the type.
     """
     path = Path(path)
     text = {k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()}
-    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+    tensors = {key: _stored(key, value, dtype) for key, value in state.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -279,6 +285,16 @@ def save_safetensors(path: str | Path, state: Mapping[str, Tensor], metadata: Ma
             raise
     except OSError as error:
         raise InputError(f"cannot write weights {path}: {error.strerror}") from None
+
+
+def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    value = value.detach().cpu()
+    if dtype is None or not value.is_floating_point():
+        return value.contiguous().clone()
+    converted = value.to(dtype).contiguous().clone()
+    if bool((converted.isinf() & ~value.isinf()).any()):
+        raise InputError(f"cannot store {key} as {str(dtype).removeprefix('torch.')}: its largest number does not fit")
+    return converted
 
 
 def _ordered(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Reproduce the shipped weights of selectors: tools/train_rivals.sh 0|1|dino DIR. Run it again to resume.
+# For the files that ship, then: python tools/half_precision.py DIR/*.safetensors
 # Takes about five hours per fold on two cores, most of it for the ViT. Each model card contains its own command.
 set -euo pipefail
 fold=$1 dir=$2

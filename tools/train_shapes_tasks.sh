@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Reproduce the task models of `shapes`: tools/train_shapes_tasks.sh DIR [NAME...]. Run it again to resume.
+# For the files that ship, then: python tools/half_precision.py DIR/*.safetensors
 # All start from the segmentor's encoder: a small ViT learns faster from dense labels than from labels of whole images.
 # Each task has a model for whole images, and one for random patches at random ratios, which favors no selector.
 set -euo pipefail

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -16,6 +16,8 @@ from ltrp_bench.harness.cli.option_groups import ImageLimit
 from ltrp_bench.harness.cli.terminal.messages import print_note
 
 if TYPE_CHECKING:
+    import torch
+
     from ltrp_bench.harness.training.training_folder import TrainedModel
 
 
@@ -26,7 +28,17 @@ class ExportOptions(ImageLimit):
     export: Path | None = field(
         default=None, metadata={"help": "Write the trained weights to this .safetensors file, with a model card."}
     )
+    export_dtype: Literal["float32", "float16"] = field(
+        default="float32", metadata={"help": "Precision of the exported weights; float16 halves the file."}
+    )
     threads: int = field(default=0, metadata={"help": "CPU threads of torch; 0 keeps its default.", "min": 0})
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """`export_dtype` as a type of torch."""
+        import torch
+
+        return torch.float16 if self.export_dtype == "float16" else torch.float32
 
     def set_up(self) -> None:
         """Set the limit of images' pixels and the number of torch's CPU threads."""
@@ -37,14 +49,14 @@ class ExportOptions(ImageLimit):
             torch.set_num_threads(self.threads)
 
 
-def export_weights(kind: str, made: TrainedModel, out: Path, export: Path | None, arguments: list[str]) -> None:
+def export_weights(kind: str, made: TrainedModel, out: Path, options: ExportOptions, arguments: list[str]) -> None:
     """Write weights and card if asked to; of several processes only the first does.
 
     Args:
         kind: kind of the weights, in their metadata.
         made: the trained model.
         out: folder of the training.
-        export: file of the weights; None for none.
+        options: file and precision of the weights.
         arguments: the command line, for the card.
     """
     from ltrp_bench.harness.training.data.notes import TrainingNotes
@@ -54,9 +66,11 @@ def export_weights(kind: str, made: TrainedModel, out: Path, export: Path | None
     made["training"] |= notes.to_json()
     if (line := notes.skipped_line) and int(os.environ.get("RANK", "0")) == 0:
         print_note(line)
+    export = options.export
     if export is None or int(os.environ.get("RANK", "0")) != 0:
         return
-    save_safetensors(export, made["state"], {"kind": kind, "config": made["config"], "training": made["training"]})
+    metadata = {"kind": kind, "config": made["config"], "training": made["training"]}
+    save_safetensors(export, made["state"], metadata, dtype=options.torch_dtype)
     write_card(export, kind, made["training"], out, arguments)
     typer.echo(f"wrote {export} and {export.with_suffix('.md')}")
 

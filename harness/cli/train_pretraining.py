@@ -20,7 +20,7 @@ def mae(context: typer.Context, options: MaeOptions, training: TrainingOptions, 
     from ltrp_bench.harness.training.recipes.mae import train_mae
 
     export.set_up()
-    export_weights("mae", train_mae(options, training), training.out, export.export, context.obj)
+    export_weights("mae", train_mae(options, training), training.out, export, context.obj)
 
 
 def ltrp(context: typer.Context, options: LtrpOptions, training: TrainingOptions, export: ExportOptions) -> None:
@@ -28,7 +28,7 @@ def ltrp(context: typer.Context, options: LtrpOptions, training: TrainingOptions
     from ltrp_bench.harness.training.recipes.ltrp import train_ltrp
 
     export.set_up()
-    export_weights("ltrp", train_ltrp(options, training), training.out, export.export, context.obj)
+    export_weights("ltrp", train_ltrp(options, training), training.out, export, context.obj)
 
 
 def dino(
@@ -42,4 +42,4 @@ def dino(
     from ltrp_bench.harness.training.recipes.dino import train_dino
 
     export.set_up()
-    export_weights("dino", train_dino(options, training, crops), training.out, export.export, context.obj)
+    export_weights("dino", train_dino(options, training, crops), training.out, export, context.obj)

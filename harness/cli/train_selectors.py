@@ -19,7 +19,7 @@ def vit(context: typer.Context, options: SupervisedOptions, training: TrainingOp
     from ltrp_bench.harness.training.recipes.vit import train_vit
 
     export.set_up()
-    export_weights("vit", train_vit(options, training), training.out, export.export, context.obj)
+    export_weights("vit", train_vit(options, training), training.out, export, context.obj)
 
 
 def evit(context: typer.Context, options: SupervisedOptions, training: TrainingOptions, export: ExportOptions) -> None:
@@ -27,7 +27,7 @@ def evit(context: typer.Context, options: SupervisedOptions, training: TrainingO
     from ltrp_bench.harness.training.recipes.evit import train_evit
 
     export.set_up()
-    export_weights("evit", train_evit(options, training), training.out, export.export, context.obj)
+    export_weights("evit", train_evit(options, training), training.out, export, context.obj)
 
 
 def dynamicvit(
@@ -37,7 +37,7 @@ def dynamicvit(
     from ltrp_bench.harness.training.recipes.dynamicvit import train_dynamicvit
 
     export.set_up()
-    export_weights("dynamicvit", train_dynamicvit(options, training), training.out, export.export, context.obj)
+    export_weights("dynamicvit", train_dynamicvit(options, training), training.out, export, context.obj)
 
 
 def cropr(context: typer.Context, options: CroprOptions, training: TrainingOptions, export: ExportOptions) -> None:
@@ -45,7 +45,7 @@ def cropr(context: typer.Context, options: CroprOptions, training: TrainingOptio
     from ltrp_bench.harness.training.recipes.cropr import train_cropr
 
     export.set_up()
-    export_weights("cropr", train_cropr(options, training), training.out, export.export, context.obj)
+    export_weights("cropr", train_cropr(options, training), training.out, export, context.obj)
 
 
 def gfnet(context: typer.Context, options: GFNetOptions, training: GFNetTrainingOptions, export: ExportOptions) -> None:
@@ -53,4 +53,4 @@ def gfnet(context: typer.Context, options: GFNetOptions, training: GFNetTraining
     from ltrp_bench.harness.training.recipes.gfnet import train_gfnet
 
     export.set_up()
-    export_weights("gfnet", train_gfnet(options, training), training.out, export.export, context.obj)
+    export_weights("gfnet", train_gfnet(options, training), training.out, export, context.obj)

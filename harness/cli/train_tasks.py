@@ -48,7 +48,7 @@ def classifier(
     dataset = classifier_data(recipe)
     loop = _loop(training, dataset)
     made = train_classifier(dataset, recipe, loop, policy, notice=typer.echo)
-    export_weights("classifier", made, loop.out, export.export, context.obj)
+    export_weights("classifier", made, loop.out, export, context.obj)
 
 
 def multilabel(
@@ -68,7 +68,7 @@ def multilabel(
     dataset = multilabel_data(recipe)
     loop = _loop(training, dataset)
     made = train_multilabel(dataset, recipe, loop, policy, notice=typer.echo)
-    export_weights("multilabel", made, loop.out, export.export, context.obj)
+    export_weights("multilabel", made, loop.out, export, context.obj)
 
 
 def segmentor(
@@ -88,7 +88,7 @@ def segmentor(
     if shapes and recipe.init is None and recipe.stem is None:
         recipe = replace(recipe, stem="conv")
     made = train_segmentor(recipe, training, patch_policy(patches, patches.domain(recipe.data)))
-    export_weights("segmentor", made, training.out, export.export, context.obj)
+    export_weights("segmentor", made, training.out, export, context.obj)
 
 
 def detector(
@@ -114,7 +114,7 @@ def detector(
     else:
         raise UsageError("--keep-ratio: rtmdet is trained on filled images; add --architecture vit to drop patches")
     if export.export is not None:
-        rtmdet.export_detector(state, export.export, record, config)
+        rtmdet.export_detector(state, export.export, record, config, export.torch_dtype)
         write_card(export.export, "detector", {"what": "detector", **record}, training.out, context.obj)
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from ltrp_bench.selectors import checkpoints
 from ltrp_bench.selectors.checkpoints import (
+    WEIGHTS,
     load_into,
     load_metadata,
     load_state,
@@ -80,6 +82,26 @@ def test_the_same_weights_are_the_same_bytes_in_any_process(tmp_path: Path) -> N
     for name in "12":
         subprocess.run([sys.executable, "-c", script, str(tmp_path / name)], check=True)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_half_precision_rounds_floating_point_numbers_alone(tmp_path: Path) -> None:
+    state = {"w": torch.tensor([1.0, 1 / 3]), "steps": torch.tensor(70000)}
+    save_safetensors(tmp_path / "a.safetensors", state, dtype=torch.float16)
+    found = load_state(tmp_path / "a.safetensors")
+    assert found["w"].dtype == torch.float16 and found["w"].tolist() == [1.0, 0.333251953125]
+    assert int(found["steps"]) == 70000
+    with pytest.raises(InputError, match="cannot store w as float16: its largest number does not fit"):
+        save_safetensors(tmp_path / "a.safetensors", {"w": torch.tensor([70000.0])}, dtype=torch.float16)
+
+
+def test_shipped_weights_are_in_half_precision_as_their_cards_say() -> None:
+    folders = (WEIGHTS, WEIGHTS.parents[1] / "tasks" / "weights")
+    files = sorted(file for folder in folders for file in folder.glob("*.safetensors"))
+    assert len(files) == 24
+    for file in files:
+        types = {value.dtype for value in load_file(file).values() if value.is_floating_point()}
+        assert types == {torch.float16}, file
+        assert f"`{sha256_of(file)}`, {file.stat().st_size:,} bytes" in file.with_suffix(".md").read_text()
 
 
 def test_a_text_file_is_no_bare_number(tmp_path: Path) -> None:

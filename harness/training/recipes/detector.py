@@ -84,10 +84,16 @@ def fit_detector(
     return {k: v for k, v in state.items() if not k.startswith("data_preprocessor.")}
 
 
-def export_detector(state: dict[str, Tensor], path: Path, record: Mapping[str, Any], config: str = CONFIG) -> None:
-    """Write trained weights as safetensors, after a check that they fit the config."""
+def export_detector(
+    state: dict[str, Tensor],
+    path: Path,
+    record: Mapping[str, Any],
+    config: str = CONFIG,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write trained weights as safetensors of a type, after a check that they fit the config."""
     load_into(build_model(config), state, "the detector of shapes")
-    save_safetensors(path, state, {"config": config, "training": dict(record)})
+    save_safetensors(path, state, {"config": config, "training": dict(record)}, dtype=dtype)
 
 
 def build_model(name: str) -> torch.nn.Module:
