@@ -79,7 +79,8 @@ def rank_rows(scores: np.ndarray, image_ids: Sequence[str], seed: int) -> np.nda
 
     Args:
         scores: [B, L] float32, finite; the patches of each image in raster order.
-        image_ids, seed: as in `rank_patches`.
+        image_ids: names of the images, as in `rank_patches`.
+        seed: seed of the order of ties, as in `rank_patches`.
 
     Returns:
         [B, L] int64 raster indices, best first.
@@ -101,7 +102,8 @@ def top_k(scores: Tensor, keep_ratio: float, image_ids: Sequence[str] | None = N
     Args:
         scores: [B, gh, gw] finite.
         keep_ratio: r in (0, 1].
-        image_ids, seed: as in `rank_patches`.
+        image_ids: names of the images, as in `rank_patches`.
+        seed: seed of the order of ties, as in `rank_patches`.
     """
     k = count_kept(keep_ratio, scores[0].numel())
     order = rank_patches(scores, image_ids, seed)
