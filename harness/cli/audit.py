@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-from ltrp_bench.harness.cli.option_groups import DeviceOptions, ImageLimit, check_names
+from ltrp_bench.harness.cli.option_groups import DeviceOptions, ImageLimit, SharingOptions, check_names
 from ltrp_bench.harness.cli.terminal.messages import print_note
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.selectors.errors import UsageError
@@ -91,7 +91,7 @@ class CostOptions(DeviceOptions, ImageLimit):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditFile:
+class AuditFile(SharingOptions):
     """File to write beside the printed tables."""
 
     json_file: Path | None = field(
@@ -114,6 +114,7 @@ def audit(audited: AuditedSelector, source: AuditImageOptions, compute: CostOpti
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
     from ltrp_bench.harness.evaluation.request import resolve_request
     from ltrp_bench.results.schema.atomic_io import atomic_write
+    from ltrp_bench.results.schema.redaction import here
 
     device = usable_device(compute.device)
     compute.set_limit()
@@ -136,7 +137,10 @@ def audit(audited: AuditedSelector, source: AuditImageOptions, compute: CostOpti
     console().print(contract_table(report))
     console().print(measures_table(report))
     if file.json_file is not None:
-        text = json.dumps(report.json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        content = report.json()
+        if not file.with_paths:
+            content["about"] = here().provenance(content["about"])
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         atomic_write(file.json_file, text.encode())
     for finding in report.broken:
         typer.echo(f"contract broken: {finding.check}, on image {finding.image!r}: {finding.detail}", err=True)

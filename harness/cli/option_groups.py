@@ -78,6 +78,16 @@ class RunDirectory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharingOptions:
+    """What is written for others to read."""
+
+    with_paths: bool = field(
+        default=False,
+        metadata={"help": "Keep paths of commands and names of users and machines, which are left out by default."},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResultFilter:
     """Which results are used."""
 

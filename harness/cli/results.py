@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from ltrp_bench.harness.cli.option_groups import ResultFilter, RunDirectory
+from ltrp_bench.harness.cli.option_groups import ResultFilter, RunDirectory, SharingOptions
 from ltrp_bench.harness.cli.terminal.messages import counted, print_note
 
 
@@ -28,7 +28,7 @@ class Archive:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions(ResultFilter):
+class ExportOptions(ResultFilter, SharingOptions):
     """Results that go into an archive."""
 
     no_gallery: bool = field(default=False, metadata={"help": "Leave out thumbnails of the data sets' images."})
@@ -38,7 +38,9 @@ def export_results(target: NewArchive, directory: RunDirectory, options: ExportO
     """Write results to one archive with checksums, for others to import."""
     from ltrp_bench.results.store.archive import export
 
-    cells = export(directory.folder, target.archive, options.task, options.selector, not options.no_gallery)
+    gallery = not options.no_gallery
+    paths = options.with_paths
+    cells = export(directory.folder, target.archive, options.task, options.selector, gallery, with_paths=paths)
     size = target.archive.stat().st_size / 1e6
     typer.echo(f"{counted(cells, 'cell')} in {target.archive} ({size:.1f} MB)", err=True)
 

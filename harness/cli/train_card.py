@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from ltrp_bench.harness.cli.option_groups import ImageLimit
+from ltrp_bench.harness.cli.option_groups import ImageLimit, SharingOptions
 from ltrp_bench.harness.cli.terminal.messages import print_note
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions(ImageLimit):
+class ExportOptions(ImageLimit, SharingOptions):
     """Options of every training command besides those of its recipe and loop."""
 
     export: Path | None = field(
@@ -48,6 +48,15 @@ class ExportOptions(ImageLimit):
 
             torch.set_num_threads(self.threads)
 
+    def shared(self, record: Mapping[str, Any], arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+        """Record of a training and its command line as weights and card show them."""
+        from ltrp_bench.results.schema.redaction import here
+
+        if self.with_paths:
+            return dict(record), arguments
+        redaction = here()
+        return redaction.json(record), redaction.command(arguments)
+
 
 def export_weights(kind: str, made: TrainedModel, out: Path, options: ExportOptions, arguments: list[str]) -> None:
     """Write weights and card if asked to; of several processes only the first does.
@@ -56,7 +65,7 @@ def export_weights(kind: str, made: TrainedModel, out: Path, options: ExportOpti
         kind: kind of the weights, in their metadata.
         made: the trained model.
         out: folder of the training.
-        options: file and precision of the weights.
+        options: file and precision of the weights, and what may be said of this machine.
         arguments: the command line, for the card.
     """
     from ltrp_bench.harness.training.data.notes import TrainingNotes
@@ -69,14 +78,15 @@ def export_weights(kind: str, made: TrainedModel, out: Path, options: ExportOpti
     export = options.export
     if export is None or int(os.environ.get("RANK", "0")) != 0:
         return
-    metadata = {"kind": kind, "config": made["config"], "training": made["training"]}
+    training, arguments = options.shared(made["training"], arguments)
+    metadata = {"kind": kind, "config": made["config"], "training": training}
     save_safetensors(export, made["state"], metadata, dtype=options.torch_dtype)
-    write_card(export, kind, made["training"], out, arguments)
+    write_card(export, kind, training, out, arguments)
     typer.echo(f"wrote {export} and {export.with_suffix('.md')}")
 
 
 def write_card(weights: Path, kind: str, training: Mapping[str, Any], out: Path, arguments: list[str]) -> None:
-    """Write the card beside exported weights; same arguments as `export_weights`, and the record of the training."""
+    """Write the card beside exported weights; `training` and `arguments` are written as they are."""
     from ltrp_bench.harness.training.training_folder import write_text
     from ltrp_bench.selectors.checkpoints import sha256_of
 
@@ -89,7 +99,7 @@ def write_card(weights: Path, kind: str, training: Mapping[str, Any], out: Path,
         "",
         "Made by (the same command makes them again):",
         "",
-        f"    ltrp-bench {shlex.join(_portable(arguments))}",
+        f"    ltrp-bench {shlex.join(arguments)}",
         "",
         "| option | value |",
         "| --- | --- |",
@@ -101,11 +111,6 @@ def write_card(weights: Path, kind: str, training: Mapping[str, Any], out: Path,
         lines += [f"| {title} | loss |", "| --- | --- |"]
         lines += [*[f"| {step} | {loss:.4f} |" for step, loss in loss_curve(stage)], ""]
     write_text(weights.with_suffix(".md"), "\n".join(lines))
-
-
-def _portable(arguments: list[str]) -> list[str]:
-    """The arguments of a command without this machine's folders: absolute paths keep their last part."""
-    return [Path(a).name if a.startswith("/") else a for a in arguments]
 
 
 def loss_curve(out: Path, points: int = 12) -> list[tuple[int, float]]:

@@ -114,8 +114,9 @@ def detector(
     else:
         raise UsageError("--keep-ratio: rtmdet is trained on filled images; add --architecture vit to drop patches")
     if export.export is not None:
+        record, arguments = export.shared(record, context.obj)
         rtmdet.export_detector(state, export.export, record, config, export.torch_dtype)
-        write_card(export.export, "detector", {"what": "detector", **record}, training.out, context.obj)
+        write_card(export.export, "detector", {"what": "detector", **record}, training.out, arguments)
 
 
 def _recipe(options: Overrides[Recipe], on_shapes: Mapping[str, Any]) -> Recipe:

@@ -82,9 +82,16 @@ def _mean_cost(provenance: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             out[name] = statistics.fmean(float(value) for value in values if value is not None)
     total = out["selector_ms"] + out["model_ms"]
     out["images_per_second"] = 1000 / total if total > 0 else math.nan
-    machines = {f"{one.get('machine', '?')}, {one.get('device', '?')}" for one in provenance}
-    out["machine"] = "; ".join(sorted(machines))
+    out["machine"] = "; ".join(sorted({machine_text(one) for one in provenance}))
     return out
+
+
+def machine_text(provenance: Mapping[str, Any]) -> str:
+    """Hardware that a cell was measured on, like "AMD EPYC (AVX2), cpu"; cells of older versions lack the CPU's model.
+
+    The machine's name is left out, since tables are shared.
+    """
+    return ", ".join(str(one) for key in ("cpu", "device") if (one := provenance.get(key)))
 
 
 def _curve(table: Sequence[TableRow], control: str, roles: SelectorRoles) -> list[tuple[float, float]]:

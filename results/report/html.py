@@ -17,6 +17,7 @@ from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, LabelSets
 from ltrp_bench.results.report.page_data import ReportSource, report_data
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.schema.redaction import here
 from ltrp_bench.results.store.run_store import ReadOnceStore
 
 
@@ -28,6 +29,7 @@ def write_report(
     label_sets: LabelSets = OWN_SPLITS,
     notice: Notice = lambda line: None,
     progress: Progress = iter,
+    with_paths: bool = False,
 ) -> int:
     """Write the report of a run folder; returns the size of the file in bytes.
 
@@ -38,6 +40,7 @@ def write_report(
         label_sets: knowledge of label sets, `tasks.splits.label_sets`.
         notice: called with one line for each thing that is missing.
         progress: wraps the records while they are resampled.
+        with_paths: also show the paths of commands and the names of machines.
 
     Raises:
         ResultsError: the folder has no finished cell, something stored is damaged, or the file cannot be written.
@@ -47,7 +50,10 @@ def write_report(
     if not records:
         raise ResultsError(f"{root} holds no finished cell to report; `ltrp-bench run --out {root}` adds cells")
     leaderboard = build_leaderboard(records, store, options, groups=groups, notice=notice, progress=progress)
-    page = render(ReportSource(store, records, leaderboard), root.resolve().name).encode()
+    redaction = None if with_paths else here()
+    title = root.resolve().name
+    source = ReportSource(store, records, leaderboard, redaction)
+    page = render(source, title if redaction is None else redaction.names(title)).encode()
     atomic_write(out, page)
     return len(page)
 

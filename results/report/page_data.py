@@ -20,6 +20,7 @@ from ltrp_bench.results.leaderboard.roles import SelectorRoles
 from ltrp_bench.results.leaderboard.table_notes import table_notes
 from ltrp_bench.results.report.style import legend_order, style_of
 from ltrp_bench.results.schema.record import CellRecord
+from ltrp_bench.results.schema.redaction import Redaction
 from ltrp_bench.results.store.gallery import Gallery, agreement, read_gallery
 from ltrp_bench.results.store.labels import read_labels
 from ltrp_bench.results.store.run_store import RunStore
@@ -52,11 +53,27 @@ Ranks = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ReportSource:
-    """Input of a report."""
+    """Input of a report.
+
+    Attributes:
+        store: where the records are.
+        records: cells of the report.
+        leaderboard: their leaderboard.
+        redaction: what the page must not say of this machine; None to say everything.
+    """
 
     store: RunStore
     records: Sequence[CellRecord]
     leaderboard: Leaderboard
+    redaction: Redaction | None = None
+
+    def text(self, text: str) -> str:
+        """Text as the page may show it."""
+        return text if self.redaction is None else self.redaction.text(text)
+
+    def json(self, value: Any) -> str:
+        """JSON text of an identity as the page may show it."""
+        return json.dumps(value if self.redaction is None else self.redaction.json(value), indent=1)
 
 
 def report_data(source: ReportSource) -> dict[str, Any]:
@@ -73,15 +90,15 @@ def report_data(source: ReportSource) -> dict[str, Any]:
     for key in _task_keys(frame):
         own = [i for i, row in enumerate(rows) if (row["task"], row["task_id"], row["reduction"]) == key]
         part = [rows[i] for i in own]
-        tasks.append({**_task(source, key), "label": part[0].get("task_label", ""), **_table_texts(part)})
+        tasks.append({**_task(source, key), "label": source.text(part[0].get("task_label", "")), **_table_texts(part)})
         notes |= zip(own, note_places(part), strict=True)
     return {
         "columns": [*SHOWN, "note"],
         "rows": [[*(_json_value(row.get(name)) for name in SHOWN), notes[i]] for i, row in enumerate(rows)],
         "tasks": tasks,
-        "labels": dict(read_labels(source.store.root).selectors),
+        "labels": {key: source.text(label) for key, label in read_labels(source.store.root).selectors.items()},
         "styles": {name: _style(name) for name in legend_order(frame["selector"], roles)},
-        "cells": {r.short_fingerprint: _cell(source.store, r, shared) for r in source.records},
+        "cells": {r.short_fingerprint: _cell(source, r, shared) for r in source.records},
         "shared": list(shared),
     }
 
@@ -118,7 +135,7 @@ def _task(source: ReportSource, key: tuple[str, str, str]) -> dict[str, Any]:
         "label_set": label,
         "categories": _extremes(own),
         "agreement": _agreement(gallery, names, roles),
-        "gallery": _gallery(gallery, names, roles),
+        "gallery": _gallery(source, gallery, names),
     }
 
 
@@ -190,16 +207,16 @@ def _first_seed_ranks(gallery: Gallery, names: Mapping[str, str], roles: Selecto
     return {key: first[key] for key in sorted(first, key=lambda key: (order.index(names[key]), key))}
 
 
-def _gallery(gallery: Gallery, names: Mapping[str, str], roles: SelectorRoles) -> dict[str, Any] | None:
+def _gallery(source: ReportSource, gallery: Gallery, names: Mapping[str, str]) -> dict[str, Any] | None:
     if not gallery.images:
         return None
-    by_selector = _first_seed_ranks(gallery, names, roles)
+    by_selector = _first_seed_ranks(gallery, names, source.leaderboard.roles)
     images = []
     for image in gallery.images:
         ranks = {key: one[image.image_id] for key, one in by_selector.items() if image.image_id in one}
         images.append(
             {
-                "id": image.image_id,
+                "id": source.text(image.image_id),
                 "width": image.width,
                 "height": image.height,
                 "src": "data:image/webp;base64," + base64.b64encode(image.webp).decode(),
@@ -209,13 +226,15 @@ def _gallery(gallery: Gallery, names: Mapping[str, str], roles: SelectorRoles) -
     return {"selectors": [[key, names[key]] for key in by_selector], "images": images}
 
 
-def _cell(store: RunStore, record: CellRecord, shared: dict[str, int]) -> dict[str, Any]:
+def _cell(source: ReportSource, record: CellRecord, shared: dict[str, int]) -> dict[str, Any]:
     """Details of a cell; adds its long texts to `shared` and refers to them by index."""
 
     def index(text: str) -> int:
         return shared.setdefault(text, len(shared))
 
-    provenance = store.read_provenance(record.fingerprint)
+    provenance = source.store.read_provenance(record.fingerprint)
+    if source.redaction is not None:
+        provenance = source.redaction.provenance(provenance)
     versions = provenance.get("versions")
     return {
         "fingerprint": record.fingerprint,
@@ -227,8 +246,8 @@ def _cell(store: RunStore, record: CellRecord, shared: dict[str, int]) -> dict[s
         "machine": str(provenance.get("machine", "")),
         "device": str(provenance.get("device", "")),
         "versions": index(", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, Mapping) else ""),
-        "selector": index(json.dumps(record.selector.identity.value, indent=1)),
-        "task": index(json.dumps(record.task.identity.value, indent=1)),
+        "selector": index(source.json(record.selector.identity.value)),
+        "task": index(source.json(record.task.identity.value)),
     }
 
 

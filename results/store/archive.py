@@ -4,6 +4,8 @@ The archive has the files of a run folder that make up results (records, rows, r
 and ranks of the gallery), their labels, and `manifest.json` with the SHA-256 of each of them. An import is all or
 nothing: the checksums, each record's own checksum and fingerprint, and the rows and summary of each record are checked
 first. A cell that is here already becomes a replicate if its numbers agree (`cell_replicates`).
+
+Provenance and labels are redacted (`schema.redaction`) unless asked otherwise; the run folder keeps them whole.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from typing import Any, Final
 
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.damage import damaged, read_member
+from ltrp_bench.results.schema.image_rows import Images
 from ltrp_bench.results.schema.record import CellRecord, ResultsError, canonical_json
+from ltrp_bench.results.schema.redaction import Redaction, here
 from ltrp_bench.results.store.cell_replicates import TOLERANCE, disagreement, replicate_store, spread
 from ltrp_bench.results.store.gallery import FOLDER as GALLERY
 from ltrp_bench.results.store.labels import FILE as LABELS
 from ltrp_bench.results.store.labels import Labels, add_labels, read_labels
 from ltrp_bench.results.store.run_store import REPLICATES, RunStore
+from ltrp_bench.results.store.shared_files import check_private, redacted_labels, shared_bytes
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -88,6 +93,8 @@ def export(
     tasks: Iterable[str] = (),
     selectors: Iterable[str] = (),
     with_gallery: bool = True,
+    *,
+    with_paths: bool = False,
 ) -> int:
     """Write finished cells of a run folder to an archive; equal cells give equal bytes.
 
@@ -96,12 +103,14 @@ def export(
         out: the archive.
         tasks, selectors: names of those to export; empty exports all. "evit" also stands for "evit.shapes0".
         with_gallery: also export the gallery of the tasks.
+        with_paths: also export the paths of commands and the names of machines.
 
     Returns:
         Number of exported cells.
 
     Raises:
-        ResultsError: no cell matches, a cell is damaged, or the archive cannot be written.
+        ResultsError: no cell matches, a cell is damaged, a path is part of a fingerprint or an image's id, or the
+            archive cannot be written.
     """
     store = RunStore(root)
     wanted_tasks, wanted = set(tasks), set(selectors)
@@ -115,16 +124,19 @@ def export(
         raise ResultsError(f"{root} holds no finished cell of these tasks and selectors")
     for record in records:
         for one in (store, *store.replicates(record.fingerprint)):
-            _check_cell(one, one.read_cell(record.fingerprint))
+            images = _check_cell(one, one.read_cell(record.fingerprint))
+            if not with_paths:
+                check_private(record, images)
     names = sorted(set(_files(store, records, with_gallery)))
+    redaction = None if with_paths else here()
     contents: dict[str, bytes] = {}
     if (labels := read_labels(root).of(records)) != Labels():
-        contents[LABELS] = labels.to_json()
+        contents[LABELS] = (labels if redaction is None else redacted_labels(labels, redaction)).to_json()
     manifest: dict[str, Any] = {"format": FORMAT, "cells": len(records), "files": {}}
     with tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for name in sorted([*names, *contents]):
-                data = contents.get(name) or (root / name).read_bytes()
+                data = contents.get(name) or shared_bytes(root / name, redaction)
                 manifest["files"][name] = hashlib.sha256(data).hexdigest()
                 archive.writestr(_entry(name), data)
             archive.writestr(_entry(MANIFEST), canonical_json(manifest).encode())
@@ -226,7 +238,12 @@ def _imported(cells: Sequence[_Cell], store: RunStore) -> Imported:
     )
 
 
-def _check_cell(store: RunStore, record: CellRecord) -> None:
+def _same_content(there: Path, file: Path, redaction: Redaction) -> bool:
+    """True if a file of an archive is what is there already, or what is shared of it."""
+    return file.read_bytes() in (there.read_bytes(), shared_bytes(there, redaction))
+
+
+def _check_cell(store: RunStore, record: CellRecord) -> Images:
     """Read the rows and the resampling summary of a record. Raises ResultsError if they do not belong to it."""
     images = store.read_images(record.fingerprint)
     if len(images) != record.images:
@@ -234,6 +251,7 @@ def _check_cell(store: RunStore, record: CellRecord) -> None:
             f"records/{record.fingerprint}.parquet holds {len(images)} images, its record {record.images}"
         )
     store.read_summary(record)
+    return images
 
 
 def _unpack(path: Path, to: Path) -> list[str]:
@@ -277,7 +295,7 @@ def _move(
 ) -> None:
     """Move files into the run folder, records last. Existing files are kept."""
     owner = {(one.source.root, one.record.fingerprint): one for one in cells}
-    kept = 0
+    kept, redaction = 0, here()
     for name in sorted(names, key=lambda one: (Path(one).parent.name == "cells", one)):
         file = staging.root / name
         if name.startswith(f"{GALLERY}/"):
@@ -286,7 +304,7 @@ def _move(
             cell = owner[file.parent.parent, file.stem]
             there, known = cell.target.root / file.parent.name / file.name, cell.known
         if known and there.exists():
-            kept += file.parent.name != "cells" and there.read_bytes() != file.read_bytes()
+            kept += file.parent.name != "cells" and not _same_content(there, file, redaction)
         else:
             store.write(there, file.read_bytes())
     if kept:

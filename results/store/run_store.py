@@ -142,8 +142,7 @@ class RunStore:
         fingerprint = record.fingerprint
         rows = to_parquet(images, schema, {"fingerprint": fingerprint}, record.records_sha256)
         self.write(self.rows_path(fingerprint), rows)
-        text = json.dumps(provenance, sort_keys=True, indent=1) + "\n"
-        self.write(self.provenance_path(fingerprint), text.encode())
+        self.write(self.provenance_path(fingerprint), provenance_bytes(provenance))
         # An existing summary may belong to older rows.
         self.summary_path(fingerprint).unlink(missing_ok=True)
         self.write_summary(record, summary)
@@ -291,6 +290,11 @@ class RunStore:
         """Context that locks a group against other processes; yields False if it is locked and `wait` is False."""
         with exclusive(self.root / "partial" / f"{group}.lock", wait) as held:
             yield held
+
+
+def provenance_bytes(provenance: Mapping[str, Any]) -> bytes:
+    """Content of a file of provenance."""
+    return (json.dumps(provenance, sort_keys=True, indent=1) + "\n").encode()
 
 
 class ReadOnceStore(RunStore):

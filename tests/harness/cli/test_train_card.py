@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ltrp_bench.harness.cli.train_card import loss_curve, write_card
+from ltrp_bench.harness.cli.train_card import ExportOptions, loss_curve, write_card
 
 
 def write_log(out: Path, steps: range) -> None:
@@ -32,11 +32,17 @@ def test_a_card_has_the_command_the_options_and_the_loss_of_each_stage(tmp_path:
     for stage in ("1-looks", "2-policy"):
         write_log(out / stage, range(1, 3))
         (out / stage / "training.json").write_text("{}")
-    write_card(weights, "vit", {"lr": 0.1, "fold": 1}, out, ["train", "vit", "--out", str(out)])
+    record, arguments = ExportOptions().shared({"lr": 0.1, "fold": 1, "init": "/data/mae.pth"}, ["--out", str(out)])
+    write_card(weights, "vit", record, out, ["train", "vit", *arguments])
     text = weights.with_suffix(".md").read_text()
     assert text.startswith("# vit.test\n")
     assert "kind `vit`" in text and "3 bytes" in text
     assert "    ltrp-bench train vit --out out\n" in text
     assert text.index("| fold | 1 |") < text.index("| lr | 0.1 |")
     assert text.index("iteration of 1-looks") < text.index("iteration of 2-policy")
-    assert str(tmp_path) not in text
+    assert "| init | mae.pth |" in text and str(tmp_path) not in text
+
+
+def test_paths_are_kept_if_asked() -> None:
+    record = {"init": "/data/mae.pth"}
+    assert ExportOptions(with_paths=True).shared(record, ["--out", "/a/b"]) == (record, ["--out", "/a/b"])

@@ -54,7 +54,9 @@ def test_round_trip(filled: Any, tmp_path: Path) -> None:
     assert out.read_bytes() == (tmp_path / "again.zip").read_bytes()
     done = import_archive(out, tmp_path / "theirs")
     assert len(done.new) == 6 and not done.known
-    assert _files(tmp_path / "theirs") == _files(root)
+    shared = _files(tmp_path / "theirs")
+    redacted = {name: data.replace(b'"here"', b'""') for name, data in _files(root).items()}
+    assert shared == redacted != _files(root)  # no name of a machine in the provenance, all else as it is
     assert not (tmp_path / "theirs" / "scores").exists() and not list((tmp_path / "theirs" / "tmp").iterdir())
     mine, theirs = load_leaderboard(root).frame, load_leaderboard(tmp_path / "theirs").frame
     assert mine.equals(theirs)
@@ -64,7 +66,29 @@ def test_round_trip(filled: Any, tmp_path: Path) -> None:
     assert sorted(galleries) == [[], ["a"]]
     # A second import changes nothing.
     again = import_archive(out, tmp_path / "theirs")
-    assert not again.new and len(again.known) == 6 and _files(tmp_path / "theirs") == _files(root)
+    assert not again.new and len(again.known) == 6 and _files(tmp_path / "theirs") == shared
+    # What was imported is shared as it came, and with its names where that is asked for.
+    export(tmp_path / "theirs", tmp_path / "again.zip")
+    assert out.read_bytes() == (tmp_path / "again.zip").read_bytes()
+    export(root, out, with_paths=True)
+    import_archive(out, tmp_path / "whole")
+    assert _files(tmp_path / "whole") == _files(root)
+
+
+def test_paths_in_fingerprints_are_refused(filled: Any, make_record: Any, tmp_path: Path) -> None:
+    """They cannot be left out: the fingerprint would not match."""
+    filled.cell("evit", 0.25, 0.5, task="own-task", config="/data/own.py")
+    with pytest.raises(ResultsError, match="config of the task own-task is a path of this machine, and part of"):
+        export(filled.store.root, tmp_path / "a.zip")
+    assert not (tmp_path / "a.zip").exists()
+    assert export(filled.store.root, tmp_path / "a.zip", with_paths=True) == 7
+    assert len(import_archive(tmp_path / "a.zip", tmp_path / "new").new) == 7
+
+
+def test_own_results_that_come_back_are_no_difference(filled: Any, tmp_path: Path) -> None:
+    notices: list[str] = []
+    export(filled.store.root, tmp_path / "a.zip")
+    assert len(import_archive(tmp_path / "a.zip", filled.store.root, notices.append).known) == 6 and notices == []
 
 
 def test_two_labs_merge(filled: Any, other_world: Any, tmp_path: Path) -> None:
@@ -178,7 +202,7 @@ def _rounded_otherwise(world: Any, selector: str, skill: float, weight: str = "w
 def test_cells_that_differ_by_rounding_are_replicates(filled: Any, other_world: Any, tmp_path: Path) -> None:
     """Values of 0.25 * 0.6 = 0.15 and 0.25 * 0.601 beside the same images: 0.00025 apart."""
     mine = _rounded_otherwise(other_world, "ltrp.shapes", 0.601)
-    export(filled.store.root, tmp_path / "theirs.zip")
+    export(filled.store.root, tmp_path / "theirs.zip", with_paths=True)
     before = _files(other_world.store.root)
     done = import_archive(tmp_path / "theirs.zip", other_world.store.root)
     theirs = filled.store.read_cell(mine.fingerprint)

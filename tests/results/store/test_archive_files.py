@@ -46,7 +46,7 @@ def _written(path: Path, files: dict[str, bytes], manifest: Any = None) -> Path:
 
 
 def test_files_of_an_archive(small: Any, tmp_path: Path) -> None:
-    assert export(small.store.root, tmp_path / "a.zip") == 1
+    assert export(small.store.root, tmp_path / "a.zip", with_paths=True) == 1
     one = small.record.fingerprint
     names = [
         f"cells/{one}.json",
