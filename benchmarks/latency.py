@@ -1,4 +1,6 @@
-"""Latency and throughput of a selector, of a plain ViT on the kept patches, and of both, at several batch sizes.
+"""Latency and throughput of a selector, an untrained plain ViT on the kept patches, and both, at several batch sizes.
+
+`ltrp-bench latency` measures the models of tasks in the same way, and stores the numbers for leaderboards.
 
     python benchmarks/latency.py [--selector ltrp …] [--weights gradcam=FILE …] [--model Ti …] [--batch 1 …]
         [--keep-ratio 0.75 …] [--turns 30] [--seconds 20] [--device cuda] [--threads 1] [--clock cpu] [--dtype float32]
@@ -16,48 +18,21 @@ use processor time of one thread (--threads 1 --clock cpu) instead of wall time.
 from __future__ import annotations
 
 import argparse
-import statistics
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any
 
-import numpy as np
 import timm
 import torch
-from timing import Clock, processor, time_in_turns
+from timing import Clock, processor
 from token_drop import SIZES, Chooser, spread
+from torch import Tensor
 
+from ltrp_bench.harness.evaluation.latency.workload import Workload
+from ltrp_bench.harness.evaluation.latency.workload import measure as time_parts
+from ltrp_bench.results.leaderboard.latency import break_even_time, range_text
 from ltrp_bench.selectors.topk import count_kept
 from ltrp_bench.tasks.models.vit.token_dropping import forward_kept
 
 BATCHES = (1, 8, 32, 256)
 RATIOS = (0.25, 0.5, 0.75, 0.9)
-FEWEST_TURNS = 3
-
-
-def break_even(ratios: Sequence[float], both: Sequence[float], whole: float) -> float | None:
-    """Largest keep ratio at which `both` takes no longer than `whole`; None if that is below the smallest ratio.
-
-    Args:
-        ratios: measured keep ratios, ascending.
-        both: time of selector and model at each of them.
-        whole: time of the model on all patches.
-    """
-    if both[-1] <= whole:
-        return ratios[-1]
-    for (r0, t0), (r1, t1) in reversed(list(pairwise(zip(ratios, both, strict=True)))):
-        if t0 <= whole < t1:
-            return r0 + (r1 - r0) * (whole - t0) / (t1 - t0)
-    return None
-
-
-def number_of_turns(variants: dict[str, Callable[[], Any]], options: argparse.Namespace, clock: Clock) -> int:
-    """As many turns as asked for, fewer where they would take longer than `--seconds`; the calls warm up as well."""
-    once = 0.0
-    for run in variants.values():
-        run()
-        once += clock(run)
-    return max(FEWEST_TURNS, min(options.turns, int(options.seconds / once)))
 
 
 def measure(name: str, size: str, batch: int, options: argparse.Namespace, clock: Clock) -> None:
@@ -69,35 +44,31 @@ def measure(name: str, size: str, batch: int, options: argparse.Namespace, clock
     images = torch.randn(batch, 3, *vit.patch_embed.img_size, generator=torch.Generator().manual_seed(1))
     images = images.to(device, dtype)
     chooser = Chooser(name, options.weights.get(name), device, batch, grid)
-    variants: dict[str, Callable[[], Any]] = {
-        "whole": lambda: vit(images),
-        "selector": lambda: chooser.indices(0.5),
-    }
-    for ratio in options.keep_ratio:
-        indices = spread(patches, count_kept(ratio, patches), batch, device)
-        variants[f"model {ratio}"] = lambda indices=indices: forward_kept(vit, images, indices)
-        variants[f"both {ratio}"] = lambda ratio=ratio: forward_kept(vit, images, chooser.indices(ratio))
-    turns = number_of_turns(variants, options, clock)
-    seconds = time_in_turns(variants, turns, clock)
-    whole = statistics.median(seconds["whole"])
 
-    def line(label: str, ratio: str, variant: str) -> str:
-        times = 1000 * np.asarray(seconds[variant])
-        median = float(np.median(times))
-        rate, share = 1000 * batch / median, median / (1000 * whole)
-        start = f"{name:<18}ViT-{size:<3}{batch:>6}{turns:>6}  {label:<9}{ratio:>5}"
-        return f"{start}{median:>11.2f}{float(np.quantile(times, 0.9)):>11.2f}{rate:>11.2f}{share:>9.2f}"
+    def run(indices: Tensor | None) -> Tensor:
+        return forward_kept(vit, images, indices) if indices is not None and len(indices) else vit(images)
 
-    print(line("whole", "1", "whole"))
-    print(line("selector", "", "selector"))
-    for ratio in options.keep_ratio:
-        for label in ("model", "both"):
-            print(line(label, f"{ratio:g}", f"{label} {ratio}"))
-    both = [statistics.median(seconds[f"both {ratio}"]) for ratio in options.keep_ratio]
-    found = break_even(options.keep_ratio, both, whole)
-    shown = f"below {options.keep_ratio[0]:g}" if found is None else f"{found:.2f}"
-    limit = " or more" if found == options.keep_ratio[-1] else ""
-    print(f"{name:<18}ViT-{size:<3}{batch:>6}{turns:>6}  break-even in time at r = {shown}{limit}", flush=True)
+    ratios = options.keep_ratio
+    kept = {ratio: spread(patches, count_kept(ratio, patches), batch, device) for ratio in ratios}
+    workload = Workload(select=chooser.indices, run=run, whole=torch.empty(0), kept=kept)
+    turns, found = time_parts(workload, ratios, turns=options.turns, seconds=options.seconds, clock=clock)
+    whole = found[ratios[0]]["whole"].median
+
+    def line(part: str, ratio: float) -> str:
+        times = found[ratio][part]
+        shown = {"whole": "1", "selector": ""}.get(part, f"{ratio:g}")
+        start = f"{name:<18}ViT-{size:<3}{batch:>6}{turns:>6}  {part:<9}{shown:>5}"
+        rate, share = 1000 * batch / times.median, times.median / whole
+        return f"{start}{times.median:>11.2f}{times.p90:>11.2f}{rate:>11.2f}{share:>9.2f}"
+
+    print(line("whole", ratios[0]))
+    print(line("selector", ratios[0]))
+    for ratio in ratios:
+        print(line("model", ratio))
+        print(line("both", ratio))
+    both = [found[ratio]["both"].median for ratio in ratios]
+    shown = range_text(*break_even_time(ratios, both, [whole] * len(ratios)))
+    print(f"{name:<18}ViT-{size:<3}{batch:>6}{turns:>6}  break-even in time: {shown}", flush=True)
 
 
 def main() -> None:

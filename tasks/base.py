@@ -167,6 +167,20 @@ class Task(ABC):
     def predict(self, samples: Sequence[Sample], reductions: Sequence[ReducedInput]) -> list[list[Row]]:
         """Rows of each image under its reduction; they depend on the image alone, not on the rest of the batch."""
 
+    def model_runner(self, samples: Sequence[Sample]) -> Callable[[Sequence[ReducedInput]], object]:
+        """Function that runs the model alone on reduced images, for measurements of its time.
+
+        What needs not be done again for other reductions, such as normalization, may be done beforehand. Whole images
+        (`Keep` of every patch) go through the model as they do without this package. By default it is `predict`.
+
+        Args:
+            samples: images of one size.
+
+        Returns:
+            A function of one reduction per sample, which keep equally many patches. It need not wait for a GPU.
+        """
+        return lambda reductions: self.predict(samples, reductions)
+
     @abstractmethod
     def compute_metrics(self, records: Mapping[str, list[Row]]) -> list[MetricRow]:
         """Metrics over exactly these images (id -> rows), for all groups and categories."""

@@ -10,7 +10,7 @@ are given the same crop, so that their patches and the model's cover the same pi
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ltrp_bench.selectors.errors import InputError, UsageError
-from ltrp_bench.tasks.base import Downsample, PatchEdges, ReducedInput, ReductionMode, Row, Sample
+from ltrp_bench.tasks.base import Downsample, Keep, PatchEdges, ReducedInput, ReductionMode, Row, Sample
 from ltrp_bench.tasks.data.base import ImageDataset
 from ltrp_bench.tasks.data.synsets import imagenet_classes
 from ltrp_bench.tasks.dataset_task import D, DatasetTask
@@ -133,6 +133,30 @@ class TimmTask(DatasetTask[D]):
                     )
                 rows[i] = [self._row(samples[i], one)]
         return [rows[i] for i in range(len(samples))]
+
+    def model_runner(self, samples: Sequence[Sample]) -> Callable[[Sequence[ReducedInput]], object]:
+        """See `Task.model_runner`. Where patches are dropped, images are normalized (and downsampled) beforehand."""
+        if self.reduction != "drop" or not isinstance(self.model, PlainViT):
+            return super().model_runner(samples)
+        inputs, vit = self.model.inputs, self.model.vit
+        contents = [sample.image for sample in samples]
+        images = inputs.normalize(contents, self._device)
+        smaller: dict[tuple[int, int], Tensor] = {}
+
+        @torch.inference_mode()
+        def run(reductions: Sequence[ReducedInput]) -> Tensor:
+            first = reductions[0]
+            if isinstance(first, Downsample):
+                size = self._smaller(first.keep_ratio)
+                if size not in smaller:
+                    smaller[size] = inputs.normalize([inputs.shrink(one, size) for one in contents], self._device)
+                return forward_kept(vit, smaller[size])
+            if first.mask.all():
+                return vit(images)
+            kept = np.stack([np.flatnonzero(one.mask) for one in reductions if isinstance(one, Keep)])
+            return forward_kept(vit, images, torch.from_numpy(kept).to(self._device))
+
+        return run
 
     @torch.inference_mode()
     def _logits(self, kind: Any, samples: Sequence[Sample], reductions: Sequence[Any]) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ltrp_bench.harness.cli.boards import board_options, board_sources
-from ltrp_bench.harness.cli.option_groups import ExposureOptions, IntervalOptions, RunDirectory
+from ltrp_bench.harness.cli.option_groups import ExposureOptions, IntervalOptions, LatencyChoice, RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,7 @@ def leaderboard(
     content: TableContent,
     groups: ExposureOptions,
     intervals: TableIntervals,
+    latencies: LatencyChoice,
     files: TableFiles,
 ) -> None:
     """Print stored results: one row per task, reduction, keep ratio and selector, with intervals and ranks."""
@@ -91,6 +92,7 @@ def leaderboard(
         method=intervals.interval,
         controls=tuple(dict.fromkeys(content.control)),
         folds=content.folds,
+        latency_device=latencies.latency_device,
     )
     board = load_leaderboard(directory.folder, options, **board_sources())
     if len(board.frame):

@@ -161,6 +161,20 @@ class ExposureOptions(SplitChoice):
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LatencyChoice:
+    """Latencies that a table or figure shows."""
+
+    latency_device: str | None = field(
+        default=None,
+        metadata={
+            "help": "Device whose latencies (`ltrp-bench latency`) are shown, or a part of its name; by default the "
+            "one that was measured last.",
+            "metavar": "TEXT",
+        },
+    )
+
+
 def check_names(selectors: Sequence[str] = (), tasks: Sequence[str] = (), weights: Iterable[str] = ()) -> None:
     """Check names of selectors and tasks, and that weights exist, before torch is imported, which takes seconds.
 

@@ -181,24 +181,7 @@ def run(
 ) -> None:
     """Evaluate selectors on tasks at several keep ratios. Repeat the command to resume an interrupted run."""
     sweep = Sweep() if source.config is None else read_sweep(source.config)
-    model = models.build()
-    chosen_selectors, chosen_tasks = sweep.choose(
-        grid.values.get("selector", ()),
-        grid.values.get("task", ()),
-        selectors.values.get("weights", ()),
-        None if model.model_weights is None else str(model.model_weights),
-    )
-    model.check_files()
-    shared = {name: tasks.values.get(name) for name in ("limit", "limit_seed", "narrow_as", "split", "strict")}
-    request = Request(
-        selectors=chosen_selectors,
-        tasks=chosen_tasks,
-        selector_options=selectors.values.get("selector_option", ()),
-        data=tasks.values.get("data", ()),
-        task_options=tasks.values.get("task_option", ()),
-        shared={**shared, **{name: str(value) for name, value in models.values.items()}},
-        defaults=sweep.defaults,
-    )
+    request = request_of(sweep, grid.values.get("selector", ()), grid.values.get("task", ()), selectors, tasks, models)
     out = str(output.values.get("out", sweep.output.get("out", Output.out)))
     _evaluate(
         sweep,
@@ -208,6 +191,39 @@ def run(
         workers.build(**sweep.workers),
         out,
         dry_run=rehearsal.dry_run,
+    )
+
+
+def request_of(
+    sweep: Sweep,
+    selector_names: Sequence[str],
+    task_names: Sequence[str],
+    selectors: Given[SelectorOptions],
+    tasks: Given[TaskOptions],
+    models: Given[ModelOptions],
+) -> Request:
+    """What a sweep asks for, with what the command line gives instead; paths are as they were written.
+
+    Raises:
+        UsageError: an unknown name, or no selector or task. InputError: weights that do not exist.
+    """
+    model = models.build()
+    chosen_selectors, chosen_tasks = sweep.choose(
+        selector_names,
+        task_names,
+        selectors.values.get("weights", ()),
+        None if model.model_weights is None else str(model.model_weights),
+    )
+    model.check_files()
+    shared = {name: tasks.values.get(name) for name in ("limit", "limit_seed", "narrow_as", "split", "strict")}
+    return Request(
+        selectors=chosen_selectors,
+        tasks=chosen_tasks,
+        selector_options=selectors.values.get("selector_option", ()),
+        data=tasks.values.get("data", ()),
+        task_options=tasks.values.get("task_option", ()),
+        shared={**shared, **{name: str(value) for name, value in models.values.items()}},
+        defaults=sweep.defaults,
     )
 
 

@@ -92,6 +92,12 @@ def device_name(device: str) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
 
 
+def package_versions(*packages: str) -> dict[str, str]:
+    """Versions of installed packages by name; those that are not installed are left out."""
+    found = {name: _version(name) for name in packages}
+    return {name: version for name, version in found.items() if version is not None}
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

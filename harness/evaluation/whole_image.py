@@ -47,13 +47,14 @@ def add_whole_images(groups: Sequence[CellGroup], store: RunStore, notice: Calla
     return out
 
 
-def _whole_image(task: TaskEntry, seed: int) -> CellGroup:
-    entry = _entry(task)
-    return CellGroup(entry, task, seed, (Cell(1.0, fingerprint(entry, task, 1.0, seed)),))
-
-
-def _entry(task: TaskEntry) -> SelectorEntry:
+def whole_image(task: TaskEntry) -> SelectorEntry:
+    """The selector that keeps every patch, for a task."""
     return build_selector(SelectorRecipe(name=WHOLE_IMAGE, tags=weights_tags(task.task)))
+
+
+def _whole_image(task: TaskEntry, seed: int) -> CellGroup:
+    entry = whole_image(task)
+    return CellGroup(entry, task, seed, (Cell(1.0, fingerprint(entry, task, 1.0, seed)),))
 
 
 def _is_finished(group: CellGroup, store: RunStore) -> bool:

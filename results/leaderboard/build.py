@@ -29,6 +29,7 @@ from ltrp_bench.results.leaderboard.intervals import (
     add_statistics,
     control_notices,
 )
+from ltrp_bench.results.leaderboard.latency import LATENCY, add_latencies, chosen_latencies
 from ltrp_bench.results.leaderboard.names import LABELS, add_labels
 from ltrp_bench.results.leaderboard.replicate_spread import REPLICATES, add_replicates
 from ltrp_bench.results.leaderboard.retention import RETENTION_COLUMNS, add_retention
@@ -38,6 +39,7 @@ from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES, Method
 from ltrp_bench.results.statistics.replicates import Replicates
 from ltrp_bench.results.store.labels import Labels, read_labels
+from ltrp_bench.results.store.latency import read_latencies
 from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
 
 _HEAD: Final = (*LEADING[:3], "ratios", *LEADING[3:])
@@ -46,6 +48,7 @@ COLUMNS: Final = (
     *(name for name in ROW_COLUMNS if name not in LEADING),
     *REPLICATES,
     *LABELS,
+    *LATENCY,
 )
 """Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
@@ -86,6 +89,7 @@ class LeaderboardOptions:
         narrow_as: group of the categories that the label set contains in part only; None for that of the run. For
             `unseen_by`.
         count_exposed: True ranks selectors on the unseen group that were or may have been shown its categories.
+        latency_device: device whose latencies are shown, or a part of its name; None for the one measured last.
     """
 
     metrics: tuple[str, ...] = ()
@@ -98,6 +102,7 @@ class LeaderboardOptions:
     unseen_by: str | None = None
     narrow_as: NarrowAs | None = None
     count_exposed: bool = False
+    latency_device: str | None = None
 
 
 DEFAULT: Final = LeaderboardOptions()
@@ -187,6 +192,7 @@ def build_leaderboard(
     if not options.folds:
         add_cost(rows, records, store.read_provenance)
         add_break_even(rows, roles)
+        add_latencies(rows, chosen_latencies(read_latencies(store.root), options.latency_device, notice))
     return Leaderboard(
         _frame(rows, FOLD_TABLE_COLUMNS if options.folds else COLUMNS), _pairs_frame(pairs, stored), roles
     )

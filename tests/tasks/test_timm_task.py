@@ -63,6 +63,29 @@ def test_images_of_equal_selections_share_a_batch(monkeypatch: pytest.MonkeyPatc
     assert together == [task.predict([s], [r])[0] for s, r in zip(samples, reductions, strict=True)]
 
 
+def test_the_model_alone_gives_the_logits_of_a_run() -> None:
+    task = make()
+    samples = [task.load(i) for i in range(2)]
+    grid = task.grid(samples[0])
+    mask = np.arange(grid[0] * grid[1]).reshape(grid) % 3 == 0
+    run = task.model_runner(samples)
+    for reduction, kind in ((Keep(mask), int(mask.sum())), (Downsample(0.25), Downsample(0.25))):
+        expected = task._logits(kind, samples, [reduction] * 2)
+        for _ in range(2):  # the second call uses what the first prepared
+            assert torch.equal(run([reduction] * 2), expected)  # type: ignore[arg-type]
+    whole = [Keep(np.ones(grid, dtype=bool))] * 2
+    images = task.model.inputs.normalize([sample.image for sample in samples])
+    with torch.inference_mode():
+        assert torch.equal(run(whole), task.model.net(images))  # type: ignore[arg-type]
+
+
+def test_a_model_of_filled_images_runs_as_in_a_run() -> None:
+    task = make("test_resnet")
+    samples = [task.load(0)]
+    mask = Keep(np.arange(np.prod(task.grid(samples[0]))).reshape(task.grid(samples[0])) < 5)
+    assert task.model_runner(samples)([mask]) == task.predict(samples, [mask])
+
+
 def test_what_is_not_finite_is_one_line() -> None:
     task = make()
     with torch.no_grad():
