@@ -307,7 +307,7 @@ def _evaluate(
             raise typer.Exit(130) from None
     terminal = console()
     frame = with_exposure(aggregate_cells(records), records, GroupReader(store, label_sets))
-    frame = with_labels(frame, read_labels(store.root))
+    frame = with_labels(frame, read_labels(store.root), records)
     terminal.print(results_table(frame, terminal.width))
     if line := _skipped_line(records, lambda record, image: skip_reason(store, record, image)):
         typer.echo(f"note: {line}", err=True)

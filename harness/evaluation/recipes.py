@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from ltrp_bench.harness.evaluation.option_strings import expanded, parse_weights
+from ltrp_bench.results.leaderboard.variants import shown_model
 from ltrp_bench.selectors.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ class SelectorRecipe:
                 break
         return None if chosen is None else f"{self.name} ({chosen})"
 
+    @property
+    def weights_file(self) -> str | None:
+        """Name of the file of its weights, without its folder; None for bundled weights and those of a hub."""
+        if self.weights is None or self.weights.partition(":")[0] in HUBS:
+            return None
+        return Path(self.weights).name
+
     def expanded(self) -> SelectorRecipe:
         """The recipe with `~` and environment variables in its texts expanded. Raises UsageError for an unset one."""
         weights = None if self.weights is None else expanded(self.weights)
@@ -99,6 +107,14 @@ class TaskRecipe:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     label: str | None = None
+
+    @property
+    def model(self) -> str | None:
+        """Name of its model, or of the file of the model's weights; None if the user gave neither."""
+        model, weights = (self.arguments.get(name) for name in ("model", "model_weights"))
+        if model is not None:
+            return shown_model(str(model))
+        return None if weights is None else Path(str(weights)).name
 
     def expanded(self) -> TaskRecipe:
         """The recipe with `~` and environment variables in its texts expanded. Raises UsageError for an unset one."""

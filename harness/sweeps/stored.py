@@ -46,7 +46,8 @@ def store_sweep(store: RunStore, tables: Mapping[str, Any]) -> None:
 def store_labels(store: RunStore, pairs: Iterable[tuple[SelectorEntry, TaskEntry]]) -> None:
     """Add the labels of a sweep's selectors and tasks to its folder, for tables and figures.
 
-    A selector without one gets its name with the backbone that was chosen for it, if one was.
+    A selector without one gets its name with the backbone that was chosen for it, if one was. The names of the tasks'
+    models and of the files of weights are kept as well, since identities hold hashes of them.
 
     Raises:
         UsageError: two labels for what turns out to be the same selector or task.
@@ -54,10 +55,16 @@ def store_labels(store: RunStore, pairs: Iterable[tuple[SelectorEntry, TaskEntry
     found: dict[str, dict[str, str]] = {"selector": {}, "task": {}}
     entries: list[tuple[str, SelectorEntry | TaskEntry]] = []
     backbones: dict[str, str] = {}
+    models: dict[str, str] = {}
+    weights: dict[str, str] = {}
     for selector, task in pairs:
         entries += [("selector", selector), ("task", task)]
         if selector.recipe is not None and selector.recipe.shown is not None:
             backbones[selector.info.identity.short] = selector.recipe.shown
+        if selector.recipe is not None and selector.recipe.weights_file is not None:
+            weights[selector.info.identity.short] = selector.recipe.weights_file
+        if task.recipe is not None and task.recipe.model is not None:
+            models[task.info.identity.short] = task.recipe.model
     for kind, entry in entries:
         if entry.recipe is None or entry.recipe.label is None:
             continue
@@ -69,8 +76,9 @@ def store_labels(store: RunStore, pairs: Iterable[tuple[SelectorEntry, TaskEntry
             )
     if any(found.values()):
         add_labels(store, Labels(found["selector"], found["task"]))
-    if backbones:
-        add_labels(store, Labels(backbones), keep=True)  # a label that the user gave in an earlier run stays
+    if backbones or models or weights:
+        # A label that the user gave in an earlier run stays.
+        add_labels(store, Labels(backbones, models=models, weights=weights), keep=True)
 
 
 def _numbered(root: Path) -> list[Path]:

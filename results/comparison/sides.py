@@ -17,7 +17,9 @@ from ltrp_bench.results.leaderboard.category_groups import (
     choose_groups,
 )
 from ltrp_bench.results.leaderboard.csv_files import CsvTable, TableGroups
+from ltrp_bench.results.leaderboard.names import with_labels
 from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.store.labels import read_labels
 from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
 
 
@@ -34,8 +36,9 @@ class FolderTable:
     store: RunStore
 
     def rows(self) -> pd.DataFrame:
-        """Table of `aggregate.aggregate_cells`."""
-        return aggregate_store(self.store)
+        """Table of `aggregate.aggregate_cells`, with labels and options."""
+        records, stored = self.store.read_cells(), read_labels(self.store.root)
+        return with_labels(aggregate_store(self.store), stored, records, self.store.read_provenance)
 
     def groups(self) -> dict[str, TableGroups]:
         """Groups of the tables of each task, where they are known and the same in all of them."""

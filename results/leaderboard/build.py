@@ -30,7 +30,7 @@ from ltrp_bench.results.leaderboard.intervals import (
     control_notices,
 )
 from ltrp_bench.results.leaderboard.latency import LATENCY, add_latencies, chosen_latencies
-from ltrp_bench.results.leaderboard.names import LABELS, add_labels
+from ltrp_bench.results.leaderboard.names import LABELS, NAMES, OPTIONS, add_labels, with_names
 from ltrp_bench.results.leaderboard.replicate_spread import REPLICATES, add_replicates
 from ltrp_bench.results.leaderboard.retention import RETENTION_COLUMNS, add_retention
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
@@ -49,6 +49,8 @@ COLUMNS: Final = (
     *REPLICATES,
     *LABELS,
     *LATENCY,
+    *OPTIONS,
+    *NAMES,
 )
 """Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
@@ -57,13 +59,15 @@ FOLD_TABLE_COLUMNS: Final = (
     *(name for name in FOLD_COLUMNS if name not in (*LEADING, *ADJUSTED_COLUMNS)),
     *REPLICATES,
     *LABELS,
+    *OPTIONS,
+    *NAMES,
 )
 """Columns of the crossover over folds."""
 
 PAIR_COLUMNS: Final = (
     *("task", "reduction", "metric", "ratios", "value", "first", "second"),
     *("difference", "low", "high", "p", "p_holm", "task_id", "first_id", "second_id"),
-    *("first_label", "second_label", "task_label"),
+    *("first_label", "second_label", "task_label", "first_name", "second_name", "task_name"),
 )
 """Columns of the differences between selectors."""
 
@@ -188,14 +192,13 @@ def build_leaderboard(
     add_retention(rows, options.method, roles, notice, count_exposed=options.count_exposed)
     add_replicates(rows, records, store)
     stored = read_labels(store.root)
-    add_labels((row.values for row in rows), stored)
+    add_labels((row.values for row in rows), stored, records, store.read_provenance)
     if not options.folds:
         add_cost(rows, records, store.read_provenance)
         add_break_even(rows, roles)
         add_latencies(rows, chosen_latencies(read_latencies(store.root), options.latency_device, notice))
-    return Leaderboard(
-        _frame(rows, FOLD_TABLE_COLUMNS if options.folds else COLUMNS), _pairs_frame(pairs, stored), roles
-    )
+    frame = _frame(rows, FOLD_TABLE_COLUMNS if options.folds else COLUMNS)
+    return Leaderboard(frame, _pairs_frame(pairs, stored, frame), roles)
 
 
 def _check_metrics(records: Sequence[CellRecord], metrics: Sequence[str]) -> None:
@@ -250,13 +253,16 @@ def _metrics(record: CellRecord, options: LeaderboardOptions) -> tuple[str, ...]
 
 
 def _frame(rows: Sequence[TableRow], columns: Sequence[str]) -> pd.DataFrame:
-    frame = pd.DataFrame([{name: row.values[name] for name in columns} for row in rows], columns=list(columns))
+    own = [name for name in columns if name not in NAMES]
+    frame = with_names(pd.DataFrame([{name: row.values[name] for name in own} for row in rows], columns=own))
     order = ["task", "task_id", "reduction", "metric", "keep_ratio", "selector", "selector_id"]
     return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
-def _pairs_frame(pairs: Sequence[RowDifference], stored: Labels) -> pd.DataFrame:
+def _pairs_frame(pairs: Sequence[RowDifference], stored: Labels, frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
+    selectors = dict(zip(zip(frame["task_id"], frame["selector_id"], strict=True), frame["selector_name"], strict=True))
+    tasks = dict(zip(frame["task_id"], frame["task_name"], strict=True))
     for one in pairs:
         pair = one.difference
         names, ids = zip(*(name.rsplit(" ", 1) for name in (pair.first, pair.second)), strict=True)
@@ -268,6 +274,8 @@ def _pairs_frame(pairs: Sequence[RowDifference], stored: Labels) -> pd.DataFrame
                 **{f"{end}_id": key for end, key in zip(_ENDS, ids, strict=True)},
                 **{f"{end}_label": stored.selectors.get(key, "") for end, key in zip(_ENDS, ids, strict=True)},
                 **{"task_label": stored.tasks.get(str(one.table["task_id"]), "")},
+                **{f"{end}_name": selectors[one.table["task_id"], key] for end, key in zip(_ENDS, ids, strict=True)},
+                **{"task_name": tasks[one.table["task_id"]]},
             }
         )
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from ltrp_bench.results.leaderboard.aggregate import COLUMNS, VALUES
+from ltrp_bench.results.leaderboard.names import LABELS, OPTIONS
 from ltrp_bench.results.schema.record import ResultsError
 
 _PLOTTED: Final = ("task", "task_id", "reduction", "metric", "keep_ratio", "selector", "all", "seen", "unseen", "gap")
@@ -41,13 +42,15 @@ class CsvTable:
         """Rows at single keep ratios, with the exact values of `aggregate.aggregate_cells`.
 
         Returns:
-            A table with `aggregate.COLUMNS`; intervals, ranks and areas are left out.
+            A table with `aggregate.COLUMNS`, and with labels and options where the file has them; intervals, ranks
+            and areas are left out.
 
         Raises:
             ResultsError: a column has a value of another type.
         """
         # Rows of areas have no keep ratio; they follow from the other rows.
-        frame = self._text.loc[self._text["keep_ratio"] != "", list(COLUMNS)].reset_index(drop=True)
+        columns = [*COLUMNS, *(name for name in (*LABELS, *OPTIONS) if name in self._text)]
+        frame = self._text.loc[self._text["keep_ratio"] != "", columns].reset_index(drop=True)
         for name, parse in _PARSERS.items():
             try:
                 frame[name] = [parse(text) for text in frame[name]]

@@ -123,12 +123,14 @@ def _tex(text: str) -> str:
 def _parts(frame: pd.DataFrame) -> list[_Part]:
     """Tables of the tasks, metrics and reductions."""
     keys = ["task", "task_id", "metric", "reduction"]
-    task_label = labels("task", frame.filter(["task", "task_id", "task_label"]).to_dict("records"))
+    columns = ["task", "task_id", "task_label", "task_options"]
+    task_label = labels("task", frame.filter(columns).to_dict("records"))
     out = []
     for key, part in frame.groupby(keys, sort=True):
         _, _, metric, reduction = (str(value) for value in key)
         rows = [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
-        name = task_label(rows[0])
+        # Differences hold the names of the leaderboard that they belong to.
+        name = str(rows[0]["task_name"]) if "difference" in rows[0] and "task_name" in rows[0] else task_label(rows[0])
         texts_of = _difference_texts if "difference" in rows[0] else _marked
         label = labels("selector", (one for row in rows for one in _selectors(row)))
         shown = pd.DataFrame([texts_of(row, label) for row in rows])
@@ -177,7 +179,8 @@ def _retention_text(row: Row) -> str:
 
 
 def _difference_texts(row: Row, label: Callable[[Row], str]) -> dict[str, str]:
-    first, second = map(label, _selectors(row))
+    names = (row.get(f"{end}_name") for end in ("first", "second"))
+    first, second = (str(name or label(one)) for name, one in zip(names, _selectors(row), strict=True))
     difference = {"difference": row["difference"], "difference_low": row["low"], "difference_high": row["high"]}
     return {
         "keep": str(row["ratios"]),

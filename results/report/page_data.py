@@ -22,7 +22,6 @@ from ltrp_bench.results.report.style import legend_order, style_of
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.schema.redaction import Redaction
 from ltrp_bench.results.store.gallery import Gallery, agreement, read_gallery
-from ltrp_bench.results.store.labels import read_labels
 from ltrp_bench.results.store.run_store import RunStore
 
 _WHOLE: Final = ("retention_all", "retention_seen", "retention_unseen", "gap_from_whole")
@@ -90,17 +89,23 @@ def report_data(source: ReportSource) -> dict[str, Any]:
     for key in _task_keys(frame):
         own = [i for i, row in enumerate(rows) if (row["task"], row["task_id"], row["reduction"]) == key]
         part = [rows[i] for i in own]
-        tasks.append({**_task(source, key), "label": source.text(part[0].get("task_label", "")), **_table_texts(part)})
+        tasks.append({**_task(source, key), "label": source.text(_label(part[0], "task")), **_table_texts(part)})
         notes |= zip(own, note_places(part), strict=True)
     return {
         "columns": [*SHOWN, "note"],
         "rows": [[*(_json_value(row.get(name)) for name in SHOWN), notes[i]] for i, row in enumerate(rows)],
         "tasks": tasks,
-        "labels": {key: source.text(label) for key, label in read_labels(source.store.root).selectors.items()},
+        "labels": {str(row["selector_id"]): source.text(label) for row in rows if (label := _label(row, "selector"))},
         "styles": {name: _style(name) for name in legend_order(frame["selector"], roles)},
         "cells": {r.short_fingerprint: _cell(source, r, shared) for r in source.records},
         "shared": list(shared),
     }
+
+
+def _label(row: Mapping[str, Any], what: str) -> str:
+    """Name of a row's task or selector where it is another one than the registry's."""
+    shown = str(row.get(f"{what}_name") or "")
+    return "" if shown == row[what] else shown
 
 
 def _task_keys(frame: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -45,3 +45,18 @@ def test_a_chosen_backbone_is_a_label_until_the_user_gives_one(tmp_path: Path) -
     for recipe, label in ((chosen, "random (vit_tiny_patch16_224)"), (mine, "mine"), (chosen, "mine")):
         store_labels(store, [(replace(built, recipe=recipe), task)])
         assert read_labels(tmp_path) == Labels({built.info.identity.short: label})
+
+
+def test_names_of_models_and_files_of_weights_are_kept(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    task = build_task(TaskRecipe(name="shapes-coverage", arguments={"limit": 1}))
+    built = build_selector(SelectorRecipe(name="random"))
+    models = {"timm:vit_tiny": "vit_tiny", "configs/yolox_nano.py": "yolox_nano", None: "file.pth"}
+    for model, name in models.items():
+        arguments = {"model": model, "model_weights": "~/there/file.pth"}
+        recipes = SelectorRecipe(name="random", weights="there/tiny.pt"), TaskRecipe(name="x", arguments=arguments)
+        store_labels(store, [(replace(built, recipe=recipes[0]), replace(task, recipe=recipes[1]))])
+        found = read_labels(tmp_path)
+        store.root.joinpath("labels.json").unlink()
+        assert found.weights == {built.info.identity.short: "tiny.pt"}
+        assert found.models == {task.info.identity.short: name}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ltrp_bench.results.comparison.sides import FolderTable, check_same_groups, open_side, regroup_both
-from ltrp_bench.results.leaderboard.aggregate import aggregate_folder
+from ltrp_bench.results.leaderboard.aggregate import COLUMNS, aggregate_folder
 from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
 from ltrp_bench.results.leaderboard.csv_files import CsvTable
 from ltrp_bench.results.leaderboard.export import write_table
@@ -31,7 +31,9 @@ def test_folders_and_files(world: Any, tmp_path: Path) -> None:
     assert isinstance(folder, FolderTable) and isinstance(folder.store, ReadOnceStore) and isinstance(file, CsvTable)
     assert (folder.path, folder.store.root, file.path) == (world.store.root, world.store.root, tmp_path / "a.csv")
     for side in (folder, file):
-        pd.testing.assert_frame_equal(side.rows(), aggregate_folder(world.store.root), check_dtype=False)
+        cells = side.rows()[list(COLUMNS)]
+        pd.testing.assert_frame_equal(cells, aggregate_folder(world.store.root), check_dtype=False)
+        assert side.rows()["selector_options"].tolist() == ['{"version":1,"weights":"w1"}']
         # The run has seen a, and has not seen b.
         assert side.groups() == {"shapes-coverage": ("imagenet1k", 1, 1)}
     with pytest.raises(ResultsError, match="does not exist"):

@@ -14,6 +14,7 @@ from ltrp_bench.results.leaderboard import aggregate, build
 from ltrp_bench.results.leaderboard.aggregate import aggregate_cells, aggregate_folder
 from ltrp_bench.results.leaderboard.csv_files import read_all_columns, read_csv
 from ltrp_bench.results.leaderboard.export import write_table
+from ltrp_bench.results.leaderboard.names import LABELS, OPTIONS
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
 
 MakeRecord = Callable[..., CellRecord]
@@ -44,8 +45,9 @@ def test_files_and_folders_have_the_same_rows(world: Any, tmp_path: Path) -> Non
     assert leaderboard.frame["ratios"].tolist() == ["0.25", "0.5", "auc 0.25-0.5"]
     write_table(leaderboard.frame, tmp_path / "all.csv")
     rows = read_csv(tmp_path / "all.csv")
-    assert tuple(rows.columns) == aggregate.COLUMNS and rows["keep_ratio"].tolist() == [0.25, 0.5]
-    pd.testing.assert_frame_equal(rows, aggregate_folder(world.store.root), check_exact=True, check_dtype=False)
+    assert tuple(rows.columns) == (*aggregate.COLUMNS, *LABELS, *OPTIONS) and rows["keep_ratio"].tolist() == [0.25, 0.5]
+    cells = rows[list(aggregate.COLUMNS)]
+    pd.testing.assert_frame_equal(cells, aggregate_folder(world.store.root), check_exact=True, check_dtype=False)
 
 
 def test_all_columns_are_read_and_absent_ones_are_empty(world: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -104,3 +105,13 @@ def test_labels_of_exported_cells_travel_with_them(labelled: Any, tmp_path: Path
     add_labels(here, Labels({}, {task: "kept"}))
     import_archive(tmp_path / "all.zip", here.root)
     assert read_labels(here.root) == Labels({selector: "LTRP, ours"}, {task: "kept"})
+
+
+def test_names_of_models_and_files_of_weights(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    add_labels(store, Labels({"a1": "ours"}, models={"t1": "yolox"}, weights={"a1": "tiny.pt"}))
+    add_labels(store, Labels(models={"t1": "other", "t2": "rtmdet"}), keep=True)
+    found = Labels({"a1": "ours"}, {}, {"t1": "yolox", "t2": "rtmdet"}, {"a1": "tiny.pt"})
+    assert read_labels(tmp_path) == found
+    assert json.loads((tmp_path / FILE).read_text())["models"] == {"t1": "yolox", "t2": "rtmdet"}
+    assert Labels({"a1": "x"}).to_json() == b'{\n "selectors": {\n  "a1": "x"\n },\n "tasks": {}\n}\n'
