@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import typer
 
 from ltrp_bench.harness.cli.boards import board_options, board_sources
-from ltrp_bench.harness.cli.option_groups import ExposureOptions, ResamplingOptions, ResultFilter, RunDirectory
+from ltrp_bench.harness.cli.option_groups import (
+    ExposureOptions,
+    LatencyChoice,
+    ResamplingOptions,
+    ResultFilter,
+    RunDirectory,
+)
 from ltrp_bench.harness.cli.terminal.messages import print_note
 
 
@@ -23,6 +29,10 @@ class PlotOptions:
     )
     kind: tuple[Literal["curves", "gap", "pareto"], ...] = field(
         default=(), metadata={"help": "Type of figure; several as a,b or repeated, all by default."}
+    )
+    cost: tuple[Literal["latency", "throughput"], ...] = field(
+        default=(),
+        metadata={"help": "Cost in the Pareto figures; several as a,b or repeated, all that were measured by default."},
     )
     keep_ratio: tuple[float, ...] = field(
         default=(),
@@ -40,8 +50,9 @@ def plot(
     selected: ResultFilter,
     groups: ExposureOptions,
     resampling: ResamplingOptions,
+    latencies: LatencyChoice,
 ) -> None:
-    """Draw metrics over keep ratios on seen and unseen categories, their gaps, and accuracy over throughput."""
+    """Draw metrics over keep ratios on seen and unseen categories, their gaps, and accuracy over time."""
     from ltrp_bench.results.leaderboard.build import COLUMNS, load_leaderboard
     from ltrp_bench.results.leaderboard.csv_files import read_all_columns
     from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES
@@ -52,7 +63,9 @@ def plot(
         raise UsageError(
             "--unseen-by, --narrow-as and --count-exposed need a run directory; the rows of --csv are fixed"
         )
-    settings = board_options(groups, resampling)
+    if options.csv is not None and latencies.latency_device is not None:
+        raise UsageError("--latency-device needs a run directory; the times of --csv are those of one device")
+    settings = replace(board_options(groups, resampling), latency_device=latencies.latency_device)
     if options.csv is not None:
         frame, roles = read_all_columns(options.csv, COLUMNS), BUILT_IN_ROLES
     else:
@@ -64,6 +77,7 @@ def plot(
         selectors=selected.selector,
         keep_ratios=options.keep_ratio,
         formats=tuple(dict.fromkeys(options.form)),
+        costs=options.cost,
     )
     for figure in plan_figures(frame, figures, roles=roles, notice=print_note):
         for suffix in figures.formats:

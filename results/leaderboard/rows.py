@@ -46,6 +46,12 @@ class TableRow:
     estimates: Groups | None
 
 
+def number(row: Mapping[str, Any], column: str) -> float:
+    """Value of a column as a float; NaN if it is missing or not a number."""
+    value = row.get(column, math.nan)
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
 def rows_of(frame: pd.DataFrame, records: Iterable[CellRecord], estimates_of: EstimatesOf) -> list[TableRow]:
     """Rows of a leaderboard or crossover, with the estimates of the cells behind them.
 

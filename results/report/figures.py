@@ -16,8 +16,10 @@ import pandas as pd
 
 from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+from ltrp_bench.results.leaderboard.rows import number
 from ltrp_bench.results.leaderboard.table_notes import NOTHING, nothing_measured
-from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto, number
+from ltrp_bench.results.report.cost_axes import COSTS, Cost, cost_axes
+from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto
 from ltrp_bench.results.report.style import figure_bytes, plot_style
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
@@ -44,6 +46,7 @@ class FigureOptions:
         selectors: names of selectors; empty draws all. "evit" also stands for "evit.shapes0".
         keep_ratios: keep ratios of the gap figures; empty takes the one nearest to `GAP_KEEP_RATIO`.
         formats: file formats.
+        costs: costs of the Pareto figures, a panel each; empty draws all that were measured.
     """
 
     kinds: tuple[Kind, ...] = ()
@@ -51,6 +54,7 @@ class FigureOptions:
     selectors: tuple[str, ...] = ()
     keep_ratios: tuple[float, ...] = ()
     formats: tuple[Format, ...] = ("png",)
+    costs: tuple[Cost, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def plan_figures(
             if kind == "curves":
                 out += _plan_curves(part, roles, notice)
             elif kind == "pareto":
-                out += _plan_pareto(part, roles, notice)
+                out += _plan_pareto(part, options.costs, roles, notice)
             else:
                 out += _plan_gaps(part, options.keep_ratios, roles, notice)
     return out
@@ -179,15 +183,19 @@ def _plan_curves(part: _Part, roles: SelectorRoles, notice: Notice) -> Iterator[
         yield FigureSpec(f"curves-{part.name}", "curves", Panels(part.title, part.rows, roles))
 
 
-def _plan_pareto(part: _Part, roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
+def _plan_pareto(part: _Part, costs: Sequence[Cost], roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
+    there = [cost for cost in dict.fromkeys(costs or COSTS) if cost_axes(part.rows, [cost])]
     if part.rows[0]["reduction"] != "drop":
         notice(f"no pareto figure of {part.title}: only the reduction drop makes models faster")
     elif part.measures_nothing:
         notice(f"no pareto figure of {part.title}: {NOTHING}")
-    elif not any(number(row, "images_per_second") > 0 for row in part.rows):
+    elif not there and "latency" in costs:
+        notice(f"no pareto figure of {part.title}: no latency was measured; `ltrp-bench latency` does")
+    elif not there:
         notice(f"no pareto figure of {part.title}: no cell has a measured time; run it again with this version")
     else:
-        yield FigureSpec(f"pareto-{part.name}", "pareto", Panels(part.title, part.rows, roles))
+        chosen = f"{there[0]}-" if len(set(costs)) == 1 else ""
+        yield FigureSpec(f"pareto-{chosen}{part.name}", "pareto", Panels(part.title, part.rows, roles, tuple(there)))
 
 
 def _plan_gaps(part: _Part, keep_ratios: Sequence[float], roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:

@@ -1,4 +1,4 @@
-"""Plots of leaderboard rows with matplotlib: curves over keep ratios, gaps, and the metric over throughput."""
+"""Plots of leaderboard rows with matplotlib: curves over keep ratios, gaps, and the metric over time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from ltrp_bench.results.leaderboard.exposure_text import (
 from ltrp_bench.results.leaderboard.intervals import controls_text, missing_controls
 from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
+from ltrp_bench.results.leaderboard.rows import number
 from ltrp_bench.results.leaderboard.table_notes import selector_notes
+from ltrp_bench.results.report.cost_axes import Cost, CostAxis, cost_axes
 from ltrp_bench.results.report.style import legend_order, style_of
 
 if TYPE_CHECKING:
@@ -76,11 +78,13 @@ class Panels:
         title: title of the figure.
         rows: rows of a leaderboard, of one task and metric.
         roles: roles of the selectors.
+        costs: costs of a Pareto figure; empty for all that were measured.
     """
 
     title: str
     rows: Sequence[Row]
     roles: SelectorRoles = BUILT_IN_ROLES
+    costs: tuple[Cost, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -101,12 +105,6 @@ class Panels:
             rows = sorted(by_id[name, selector_id], key=lambda row: float(row["keep_ratio"]))
             out.append(Series(label(rows[0]), name, rows))
         return out
-
-
-def number(row: Row, column: str) -> float:
-    """Value of a column as a float; NaN if it is missing or not a number."""
-    value = row.get(column, math.nan)
-    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def draw_curves(panels: Panels) -> Figure:
@@ -163,30 +161,54 @@ def draw_gaps(panels: Panels) -> Figure:
 
 
 def draw_pareto(panels: Panels) -> Figure:
-    """The metric over the measured throughput, a curve over keep ratios per selector; rings mark the Pareto front."""
+    """The metric over latency and over throughput, as far as measured: a curve over keep ratios per selector.
+
+    Rings mark the Pareto front, dotted lines the whole image.
+    """
+    costs = cost_axes(panels.rows, panels.costs)
+    figure, axes = _figure(panels, len(costs), share_y=True, width=1.5 if len(costs) == 1 else 1.25)
+    for axis, cost in zip(axes, costs, strict=True):
+        _draw_cost(axis, cost, panels)
+    axes[0].set_ylabel(panels.metric)
+    columns = {cost.device for cost in costs}
+    machines = sorted({row[name] for row in panels.rows for name in columns if isinstance(row.get(name), str)} - {""})
+    _finish(figure, axes, panels, note=f"measured on {', '.join(machines)}; rings: Pareto front; dotted: whole image")
+    return figure
+
+
+def _draw_cost(axis: Axes, cost: CostAxis, panels: Panels) -> None:
+    """The metric over one cost."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    figure, axes = _figure(panels, 1, width=1.5)
-    (axis,) = axes
+    _draw_whole_image(axis, cost, panels)
     points = []
     for series in panels.series:
-        known = [r for r in series.rows if number(r, "images_per_second") > 0 and not math.isnan(number(r, "all"))]
-        x, y = ([number(row, name) for row in known] for name in ("images_per_second", "all"))
+        known = [row for row in series.rows if not math.isnan(cost.value(row)) and not math.isnan(number(row, "all"))]
+        x, y = [cost.value(row) for row in known], [number(row, "all") for row in known]
         axis.plot(x, y, markersize=3.6, linewidth=0.8, **style_of(series.selector).plot_options())
         if _competes(series.selector, panels.roles):
-            points += list(zip(x, y, strict=True))
+            points += [(cost.speed(one), value) for one, value in zip(x, y, strict=True)]
     front = pareto_front(points)
     rings: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "color": "#1a1a1a"}
-    axis.plot([speed for speed, _ in front], [value for _, value in front], linewidth=0.5, **rings)
+    axis.plot([abs(speed) for speed, _ in front], [value for _, value in front], linewidth=0.5, **rings)
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set_xlabel("images per second (selector and model)")
-    axis.set_ylabel(panels.metric)
-    machines = sorted({row["machine"] for row in panels.rows if isinstance(row.get("machine"), str)} - {""})
-    _finish(figure, axes, panels, note=f"measured on {', '.join(machines)}; rings: Pareto front")
-    return figure
+    axis.set_xlabel(cost.title)
+
+
+def _draw_whole_image(axis: Axes, cost: CostAxis, panels: Panels) -> None:
+    """Dotted lines at the cost and the value of the whole image, as far as they are known."""
+    whole = [row for row in panels.rows if panels.roles.keeps_every_patch(str(row["selector"]))]
+    costs = [cost.value(row) for row in whole] or [math.nan]
+    dotted: dict[str, Any] = {"color": "#888888", "linewidth": 0.7, "linestyle": ":", "zorder": 0}
+    for draw, value in (
+        (axis.axvline, cost.whole_image(panels.rows) if math.isnan(costs[0]) else costs[0]),
+        (axis.axhline, number(whole[0], "all") if whole else math.nan),
+    ):
+        if not math.isnan(value):
+            draw(value, **dotted)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

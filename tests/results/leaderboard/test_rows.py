@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
-from ltrp_bench.results.leaderboard.rows import TableRow, area_rows, group_rows, rows_of
+from ltrp_bench.results.leaderboard.rows import TableRow, area_rows, group_rows, number, rows_of
 from ltrp_bench.results.statistics.replicates import Replicates
 
 
@@ -63,3 +63,7 @@ def test_groups_keep_the_order_of_rows() -> None:
     rows = [TableRow({"a": a, "b": b}, None) for a, b in ((2, 0), (1, 1), (2, 2))]
     assert group_rows(rows, ("a",)) == [[rows[0], rows[2]], [rows[1]]]
     assert group_rows([], ("a",)) == []
+
+
+def test_number() -> None:
+    assert number({"a": 1}, "a") == 1.0 and math.isnan(number({"a": "text"}, "a")) and math.isnan(number({}, "a"))

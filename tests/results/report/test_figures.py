@@ -46,6 +46,18 @@ def test_all_figures(frame: pd.DataFrame) -> None:
     ]
 
 
+def test_pareto_figures_of_one_cost(frame: pd.DataFrame) -> None:
+    notices: list[str] = []
+    (spec,) = plan_figures(frame, FigureOptions(kinds=("pareto",), costs=("throughput",)))
+    assert spec.name == "pareto-throughput-shapes-cls-coverage-drop" and spec.panels.costs == ("throughput",)
+    found = plan_figures(frame, FigureOptions(kinds=("pareto",), costs=("latency",)), notice=notices.append)
+    assert found == []
+    assert notices[0] == ("no pareto figure of shapes-cls (drop): no latency was measured; `ltrp-bench latency` does")
+    timed = frame.assign(latency_both_ms=1.0)
+    (spec,) = plan_figures(timed, FigureOptions(kinds=("pareto",)))
+    assert spec.name == "pareto-shapes-cls-coverage-drop" and spec.panels.costs == ("latency", "throughput")
+
+
 def test_gap_figures_of_given_keep_ratios(frame: pd.DataFrame) -> None:
     found = plan_figures(frame, FigureOptions(kinds=("gap",), keep_ratios=(0.5, 1.0)))
     assert [spec.name[-4:] for spec in found] == ["-0.5", "op-1"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
-from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto, number, pareto_front
+from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto, pareto_front
 from ltrp_bench.results.report.style import figure_bytes, plot_style, style_of
 
 
@@ -31,10 +32,6 @@ def test_series_are_sorted_and_labelled() -> None:
     assert [row["keep_ratio"] for row in panels.series[0].rows] == [0.25, 0.5] and panels.metric == "AP"
     control = Panels("title", rows, SelectorRoles({"ltrp": "control"}))
     assert [one.selector for one in control.series] == ["mine:M", "ltrp", "ltrp", "random"]
-
-
-def test_number() -> None:
-    assert number({"a": 1}, "a") == 1.0 and math.isnan(number({"a": "text"}, "a")) and math.isnan(number({}, "a"))
 
 
 def test_curves_have_bands_and_gaps_where_cells_are_missing(frame: pd.DataFrame) -> None:
@@ -159,3 +156,51 @@ def test_references_are_not_on_the_pareto_front_but_the_whole_image_is(frame: pd
         roles = SelectorRoles({"ltrp.shapes": "reference"}, frozenset({"ltrp.shapes"}))
         (axis,) = draw_pareto(_panels(frame, roles=roles)).axes
         assert best in axis.get_lines()[-1].get_ydata()
+
+
+def _timed(frame: pd.DataFrame, whole: float = 0.99) -> pd.DataFrame:
+    """Latencies of 2 ms a unit of keep ratio, and the whole image at 4 ms with the value `whole`."""
+    rows = frame[(frame["task"] == "shapes-cls") & frame["keep_ratio"].notna()]
+    full = rows.iloc[:1].assign(selector="full", selector_id="f", keep_ratio=1.0, all=whole)
+    timed = pd.concat([rows, full], ignore_index=True)
+    both = 2 * timed["keep_ratio"].where(timed["selector"] != "full", 2.0)
+    return timed.assign(
+        latency_both_ms=both,
+        latency_whole_ms=4.0,
+        throughput_both_b8=1000 / both,
+        throughput_whole_b8=250.0,
+        latency_device="a device",
+    )
+
+
+def test_pareto_figures_have_a_panel_for_each_cost_and_the_whole_image(frame: pd.DataFrame) -> None:
+    with plot_style():
+        figure = draw_pareto(_panels(_timed(frame)))
+    latency, throughput = figure.axes
+    assert latency.get_xlabel() == "milliseconds at batch size 1 (selector and model)"
+    assert throughput.get_xlabel() == "images per second in batches of 8 (selector and model)"
+    for axis, whole, best in ((latency, 4.0, 0.5), (throughput, 250.0, 2000.0)):
+        vertical, horizontal, *curves = axis.get_lines()
+        assert list(vertical.get_xdata()) == [whole] * 2 and list(horizontal.get_ydata()) == [0.99] * 2
+        assert len(curves) == 6 + 1
+        ring = dict(zip(curves[-1].get_xdata(), curves[-1].get_ydata(), strict=True))
+        assert best in ring and ring[whole] == 0.99  # the fastest, and the whole image, which is best
+    note = figure._supxlabel.get_text()  # type: ignore[attr-defined]
+    assert note.startswith("measured on a device; rings: Pareto front; dotted: whole image")
+
+
+def test_pareto_figures_show_the_cost_that_was_asked_for(frame: pd.DataFrame) -> None:
+    timed = _timed(frame)
+    with plot_style():
+        (axis,) = draw_pareto(replace(_panels(timed), costs=("latency",))).axes
+        assert axis.get_xlabel().startswith("milliseconds")
+        assert [axis.get_lines()[0].get_xdata()[0], axis.get_lines()[-1].get_xdata()[0]] == [4.0, 4.0]
+
+
+def test_without_its_own_time_the_whole_image_is_where_other_rows_saw_it(frame: pd.DataFrame) -> None:
+    timed = _timed(frame)
+    timed.loc[timed["selector"] == "full", "latency_both_ms"] = math.nan
+    timed.loc[timed["selector"] == "random", "latency_whole_ms"] = 100.0  # an outlier
+    with plot_style():
+        (axis,) = draw_pareto(replace(_panels(timed), costs=("latency",))).axes
+    assert list(axis.get_lines()[0].get_xdata()) == [4.0, 4.0]
