@@ -19,6 +19,7 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     few_text,
     split_text,
 )
+from ltrp_bench.results.leaderboard.latency import break_even_time_text, latency_text
 from ltrp_bench.results.leaderboard.names import Row, labels
 from ltrp_bench.results.leaderboard.table_notes import row_notes, table_notes
 from ltrp_bench.results.schema.atomic_io import atomic_write
@@ -168,6 +169,8 @@ def _texts(row: Row, label: Callable[[Row], str]) -> dict[str, str]:
         "selector ms": _number(row, "selector_ms", ".1f"),
         "GFLOPs": _number(row, "selector_gflops", ".2f"),
         "images/s": _number(row, "images_per_second", ".1f"),
+        "ms at batch 1": latency_text(row, "both"),
+        "as fast as whole at": break_even_time_text(row, 1),
         "note": "; ".join(row_notes(row)),
     }
 

@@ -35,6 +35,7 @@ SHOWN: Final = (
     *("rank", "rank_last", "unseen_rank", "unseen_rank_last", "break_even_random", "break_even_downsample"),
     *("break_even_random_range", "break_even_downsample_range"),
     *("selector_ms", "selector_gflops", "images_per_second", "machine", "seeds", "images", "complete", "missing"),
+    *("latency_both_ms", "latency_both_ms_p90", "break_even_time_b1", "break_even_time_b1_range"),
     "fingerprints",
 )
 """Columns of the leaderboard that the page has."""

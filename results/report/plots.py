@@ -42,6 +42,9 @@ _LINE: Final = 0.1
 _NOTE_LETTERS: Final = 21
 """Approximate number of letters of a note per inch."""
 
+_NARROW: Final = 6
+"""Ratio of the largest to the smallest cost below which an axis has more ticks."""
+
 Row = Mapping[str, Any]
 
 
@@ -192,7 +195,9 @@ def _draw_cost(axis: Axes, cost: CostAxis, panels: Panels) -> None:
     rings: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "color": "#1a1a1a"}
     axis.plot([abs(speed) for speed, _ in front], [value for _, value in front], linewidth=0.5, **rings)
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    drawn = [one for row in panels.rows if not math.isnan(one := cost.value(row))]
+    narrow = max(drawn, default=math.inf) < _NARROW * min(drawn, default=1.0)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if narrow else (1.0, 2.0, 5.0)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel(cost.title)

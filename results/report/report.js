@@ -34,6 +34,9 @@
     { key: "selector_ms", title: "selector ms", number: true, text: (row) => [fixed(row.selector_ms, 1)] },
     { key: "selector_gflops", title: "GFLOPs", number: true, text: (row) => [fixed(row.selector_gflops, 2)] },
     { key: "images_per_second", title: "images/s", number: true, text: (row) => [fixed(row.images_per_second, 1)] },
+    { key: "latency_both_ms", title: "ms at batch 1", number: true, text: (row) => [fixed(row.latency_both_ms, 1)] },
+    { key: "break_even_time_b1", title: "as fast as whole at", number: true,
+      text: (row) => [row.break_even_time_b1_range === "above" ? ">" : null, fixed(row.break_even_time_b1, 2)] },
     { key: "images", title: "images", number: true, text: (row) => [String(row.images)] },
   ].filter((column) => rows.some((row) => row[column.key] !== null && row[column.key] !== ""));
   const marked = new Set(["selector", "unseen", "gap", "gap_adjusted", "gap_from_whole", "retention_unseen"]);

@@ -1,9 +1,10 @@
 """Export and import of results as one zip archive.
 
 The archive has the files of a run folder that make up results (records, rows, resampling summaries, provenance, images
-and ranks of the gallery), their labels, and `manifest.json` with the SHA-256 of each of them. An import is all or
-nothing: the checksums, each record's own checksum and fingerprint, and the rows and summary of each record are checked
-first. A cell that is here already becomes a replicate if its numbers agree (`cell_replicates`).
+and ranks of the gallery), their labels and latencies, and `manifest.json` with the SHA-256 of each of them. An import
+is all or nothing: the checksums, each record's own checksum and fingerprint, and the rows and summary of each record
+are checked first. A cell that is here already becomes a replicate if its numbers agree
+(`cell_replicates`).
 
 Provenance and labels are redacted (`schema.redaction`) unless asked otherwise; the run folder keeps them whole.
 """
@@ -31,6 +32,8 @@ from ltrp_bench.results.store.cell_replicates import TOLERANCE, disagreement, re
 from ltrp_bench.results.store.gallery import FOLDER as GALLERY
 from ltrp_bench.results.store.labels import FILE as LABELS
 from ltrp_bench.results.store.labels import Labels, add_labels, read_labels
+from ltrp_bench.results.store.latency import FOLDER as LATENCY
+from ltrp_bench.results.store.latency import add_latencies, read_latencies
 from ltrp_bench.results.store.run_store import REPLICATES, RunStore
 from ltrp_bench.results.store.shared_files import check_private, redacted_labels, shared_bytes
 
@@ -44,9 +47,12 @@ _CELL_PARTS: Final = ("records", "evidence", "provenance", "cells")
 _ALLOWED: Final = re.compile(
     rf"(({REPLICATES}/{_HEX}{{64}}/{_HEX}{{16}}/)?"
     rf"(records/{_HEX}{{64}}\.parquet|evidence/{_HEX}{{64}}\.npz|(provenance|cells)/{_HEX}{{64}}\.json)"
-    rf"|{re.escape(LABELS)}|{GALLERY}/{_HEX}{{8}}/(pictures\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
+    rf"|{re.escape(LABELS)}|{LATENCY}/{_HEX}{{16}}\.json|{GALLERY}/{_HEX}{{8}}/(pictures\.json|\d\d\.webp|{_HEX}{{8}}-\d{{1,19}}\.npz))"
 )
 _SUFFIX: Final = {"records": ".parquet", "evidence": ".npz", "provenance": ".json", "cells": ".json"}
+_OF_NO_CELL: Final = (LABELS, f"{LATENCY}/")
+"""Beginnings of the names of files that are added to those that are there, instead of moved."""
+
 _MAX_BYTES: Final = 64 * 2**30
 """Maximum unpacked size of an archive."""
 
@@ -96,7 +102,7 @@ def export(
     *,
     with_paths: bool = False,
 ) -> int:
-    """Write finished cells of a run folder to an archive; equal cells give equal bytes.
+    """Write finished cells of a run folder to an archive; equal cells, labels and latencies give equal bytes.
 
     Args:
         root: a folder that `run --out` made.
@@ -132,6 +138,9 @@ def export(
     contents: dict[str, bytes] = {}
     if (labels := read_labels(root).of(records)) != Labels():
         contents[LABELS] = (labels if redaction is None else redacted_labels(labels, redaction)).to_json()
+    for latencies in read_latencies(root):
+        if (own := latencies.of(records)).entries:
+            contents[f"{LATENCY}/{own.setting.file}"] = own.to_json()
     manifest: dict[str, Any] = {"format": FORMAT, "cells": len(records), "files": {}}
     with tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -189,6 +198,7 @@ def import_archive(
         try:
             found = list(_unpacked_cells(staging, names))
             labels = read_labels(staging.root)
+            latencies = [one.of(record for _, record in found) for one in read_latencies(staging.root)]
         except ResultsError as error:
             text = str(error).replace(f"{staging.root}/", "").partition("; ")[0]
             raise ResultsError(f"{path} is refused, nothing was imported: {text}") from error
@@ -206,8 +216,9 @@ def import_archive(
                 )
             target = store if record == main else replicate_store(store, record)
             cells.append(_Cell(record, source, target, target.cell_path(record.fingerprint).exists()))
-        _move([name for name in names if name != LABELS], staging, store, cells, notice)
+        _move([name for name in names if not name.startswith(_OF_NO_CELL)], staging, store, cells, notice)
         add_labels(store, labels, keep=True)
+        add_latencies(store, latencies, keep=True)
     return _imported(cells, store)
 
 
@@ -221,7 +232,7 @@ def _unpacked_cells(staging: RunStore, names: Iterable[str]) -> Iterator[tuple[R
     owned = {(source.root, record.fingerprint) for source, record in found}
     for name in sorted(names):
         file = staging.root / name
-        if not name.startswith(f"{GALLERY}/") and name != LABELS and (file.parent.parent, file.stem) not in owned:
+        if not name.startswith((f"{GALLERY}/", *_OF_NO_CELL)) and (file.parent.parent, file.stem) not in owned:
             raise ResultsError(f"{name} belongs to no cell of the archive")
     return iter(found)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ltrp_bench.results.schema.atomic_io import exclusive
 from ltrp_bench.results.schema.damage import damaged
-from ltrp_bench.results.schema.record import ResultsError, canonical_json
+from ltrp_bench.results.schema.record import CellRecord, ResultsError, canonical_json
 from ltrp_bench.results.store.run_store import RunStore
 
 FOLDER: Final = "latency"
@@ -120,8 +120,9 @@ class Latencies:
     measured: str
     entries: tuple[LatencyEntry, ...]
 
-    def of(self, pairs: Collection[tuple[str, str]]) -> Latencies:
-        """The entries of some (task id, selector id)."""
+    def of(self, records: Iterable[CellRecord]) -> Latencies:
+        """The entries of the selectors and tasks of some cells."""
+        pairs = {(record.task.identity.short, record.selector.identity.short) for record in records}
         return replace(self, entries=tuple(one for one in self.entries if (one.task_id, one.selector_id) in pairs))
 
     def updated(self, newer: Latencies) -> Latencies:

@@ -10,6 +10,7 @@ Layout of a run folder (`--out`, by default `runs/`):
     replicates/<fingerprint>/<digest>/    the same cell measured elsewhere: the four files above (cell_replicates.py)
     partial/<group>/<first>-<end>.parquet   finished chunks of unfinished cells
     gallery/                         images and ranks for the report (gallery.py)
+    latency/                         measured latencies (latency.py)
     labels.json                      labels of selectors and tasks (labels.py)
     sweep.yaml, sweep.<n>.yaml       the sweep of the last run and earlier ones (harness/sweeps/stored.py)
     scores/                          cached scores (harness/evaluation/score_cache.py)

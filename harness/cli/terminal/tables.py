@@ -22,6 +22,7 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     few_text,
     split_text,
 )
+from ltrp_bench.results.leaderboard.latency import break_even_time_text, latency_text
 from ltrp_bench.results.leaderboard.names import labels, selector_labels
 from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
 from ltrp_bench.results.leaderboard.table_notes import row_notes, selector_notes
@@ -56,7 +57,7 @@ HEADINGS: Final = ("task", "reduction", "metric")
 
 LOW_PRIORITY: Final = (
     *("unseen retention", "gap from whole", "images", "seeds", "supervision", "retention"),
-    *("as random at", "images/s", "rank on unseen", "adjusted"),
+    *("as fast as whole at", "ms at batch 1", "as random at", "images/s", "rank on unseen", "adjusted"),
 )
 """Columns that are left out of a narrow terminal, first to last."""
 
@@ -238,6 +239,8 @@ def _columns(rows: Sequence[Row]) -> list[_Column]:
         _Column("rank on unseen", lambda row: rank_text(row, "unseen_")),
         _Column("as random at", lambda row: break_even_text(row, "random") or "-"),
         _Column("images/s", _value("images_per_second", ".1f")),
+        _Column("ms at batch 1", lambda row: latency_text(row, "both") or "-"),
+        _Column("as fast as whole at", lambda row: break_even_time_text(row, 1) or "-"),
         _Column("seeds", lambda row: str(row["seeds"])),
         _Column("images", lambda row: str(row["images"])),
     ]

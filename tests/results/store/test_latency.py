@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.results.schema.record import CellRecord, ResultsError
+from ltrp_bench.results.store.archive import export, import_archive
 from ltrp_bench.results.store.latency import (
     Latencies,
     LatencyEntry,
@@ -77,9 +81,37 @@ def test_texts_of_settings() -> None:
     assert replace(SETTING, threads=2, clock="cpu").text == "cpu, A CPU (AVX2), 2 threads, processor time"
 
 
-def test_entries_of_some_pairs() -> None:
-    both = _latencies(_entry("a", 1.0), _entry("b", 1.0))
-    assert [one.selector_id for one in both.of({("t", "b"), ("u", "a")}).entries] == ["b"]
+def _measured(record: CellRecord) -> LatencyEntry:
+    ids = {"task_id": record.task.identity.short, "selector_id": record.selector.identity.short}
+    return replace(_entry("", 1.0), **ids)
+
+
+def test_archives_carry_the_latencies_of_their_cells(tmp_path: Path, world: Any, other_world: Any) -> None:
+    good, bad = (_measured(world.cell(name, 0.25, 0.6)) for name in ("good", "bad"))
+    add_latencies(world.store, [_latencies(good, bad), _latencies(bad, setting=GPU)])
+    export(world.store.root, tmp_path / "a.zip", selectors=["good"])
+    slower = replace(good, selector=Times(9.0, 9.0))
+    for here in ((), (slower,)):  # what is there is kept
+        add_latencies(other_world.store, [_latencies(*here)] if here else [])
+        import_archive(tmp_path / "a.zip", other_world.store.root)
+        assert [one.entries for one in read_latencies(other_world.store.root)] == [here or (good,)]
+
+
+def test_an_archive_with_damaged_latencies_is_refused(tmp_path: Path, world: Any, other_world: Any) -> None:
+    add_latencies(world.store, [_latencies(_measured(world.cell("good", 0.25, 0.6)))])
+    export(world.store.root, tmp_path / "a.zip")
+    name = f"latency/{SETTING.file}"
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        files = {one: archive.read(one) for one in archive.namelist()}
+    files[name] = b"[]"
+    manifest = json.loads(files["manifest.json"])
+    manifest["files"][name] = hashlib.sha256(b"[]").hexdigest()
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for one, data in {**files, "manifest.json": json.dumps(manifest).encode()}.items():
+            archive.writestr(one, data)
+    with pytest.raises(ResultsError, match=rf"b.zip is refused, nothing was imported: {name} is damaged"):
+        import_archive(tmp_path / "b.zip", other_world.store.root)
+    assert not list(other_world.store.root.glob("cells/*"))
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{}", '{"format": 1, "setting": {}, "measured": "", "entries": []}'])
