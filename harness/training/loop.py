@@ -16,7 +16,6 @@ import mmengine.device.utils
 import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -25,11 +24,9 @@ from ltrp_bench.harness.training.data.notes import TrainingNotes
 from ltrp_bench.harness.training.data.order import TrainingStream
 from ltrp_bench.harness.training.optimization import optim_wrapper, warmup_cosine
 from ltrp_bench.harness.training.options.training import Device, TrainingOptions
+from ltrp_bench.harness.training.trackers import LoggedRunner, backends, check_installed
 from ltrp_bench.harness.training.training_folder import check_same_training, last_checkpoint
 from ltrp_bench.selectors.errors import InputError, UsageError
-
-# Messages to suppress, because mmengine logs them for each parameter.
-NOISE = ("paramwise_options", "since its requires_grad=False", "The value is the same before and after calling")
 
 
 def as_list(items: list[Any]) -> list[Tensor]:
@@ -84,12 +81,13 @@ def train(
         raise UsageError("--amp float16 needs a GPU; use bfloat16 on a CPU")
     if distributed and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    check_installed(options.log_to)
     options.out.mkdir(parents=True, exist_ok=True)
     if int(os.environ.get("RANK", "0")) == 0:
         check_same_training(options.out / "training.json", config)
     _wait_for_all()
     _take_notes(dataset, options, extras.assumptions)
-    runner = _runner(model, dataset, options, extras, distributed=distributed, cuda=cuda)
+    runner = _runner(model, dataset, options, extras, config, distributed=distributed, cuda=cuda)
     last = last_checkpoint(options.out)
     if last is not None:
         runner._load_from, runner._resume = str(last), True
@@ -106,10 +104,11 @@ def _runner(
     dataset: Dataset[Any],
     options: TrainingOptions,
     extras: LoopExtras,
+    config: dict[str, Any],
     *,
     distributed: bool,
     cuda: bool,
-) -> Runner:
+) -> LoggedRunner:
     # Built here: the Runner deep-copies configs, which an endless sampler does not allow.
     loader = DataLoader(
         dataset,
@@ -120,7 +119,7 @@ def _runner(
         persistent_workers=options.workers > 0,
         pin_memory=cuda,
     )
-    runner = Runner(
+    runner = LoggedRunner(
         model=model,
         work_dir=str(options.out),
         train_dataloader=loader,
@@ -135,7 +134,7 @@ def _runner(
         log_processor={"by_epoch": False, "window_size": options.log_every},
         visualizer={
             "type": "Visualizer",
-            "vis_backends": [{"type": "LocalVisBackend"}, {"type": "TensorboardVisBackend"}],
+            "vis_backends": backends(options, config),
         },
         cfg={} if cuda else {"model_wrapper_cfg": {"type": "MMDistributedDataParallel", "device_ids": None}},
         launcher="pytorch" if distributed else "none",
@@ -147,7 +146,6 @@ def _runner(
     )
     if extras.channels_last:
         runner.model.to(memory_format=torch.channels_last)
-    runner.logger.addFilter(lambda record: not any(text in record.getMessage() for text in NOISE))
     return runner
 
 

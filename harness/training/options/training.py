@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 Amp = Literal["none", "float16", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
+LogTo = Literal["tensorboard", "wandb", "mlflow"]
 Stem = Literal["conv", "patch"]
 """Patch embedding of a plain ViT: a small convolutional network, or one linear projection."""
 
@@ -51,7 +52,7 @@ RECIPE_KEYS = ("iterations", "batch_size", "lr", "weight_decay", "betas", "clip"
 class TrainingOptions:
     """Options of the training loop: AdamW with a linear warm-up and a cosine decay to zero."""
 
-    out: Path = field(metadata={"help": "Folder of checkpoints, logs and TensorBoard events."})
+    out: Path = field(metadata={"help": "Folder of checkpoints and logs."})
     iterations: int = field(
         default=3_400,
         metadata={"help": "Number of iterations; --accumulate of them make an optimizer step.", "min": 1},
@@ -71,6 +72,10 @@ class TrainingOptions:
     workers: int = field(default=1, metadata={"help": "Data loader processes; affects speed only.", "min": 0})
     save_every: int = field(default=500, metadata={"help": "Iterations between checkpoints.", "min": 1})
     log_every: int = 50
+    log_to: tuple[LogTo, ...] = field(
+        default=("tensorboard",),
+        metadata={"help": "Where the curves go, besides the log file; wandb and mlflow are extras; repeat."},
+    )
     skip_bad_images: bool = field(
         default=False, metadata={"help": "Draw other images instead of unreadable ones, which are reported."}
     )
