@@ -110,9 +110,9 @@ def audit(audited: AuditedSelector, source: AuditImageOptions, compute: CostOpti
     from ltrp_bench.harness.audit.audit import audit as audit_selector
     from ltrp_bench.harness.audit.cost import DEFAULT, check_model
     from ltrp_bench.harness.cli.terminal.audit_tables import contract_table, measures_table
-    from ltrp_bench.harness.cli.terminal.progress import console
     from ltrp_bench.harness.evaluation.environment import provenance, usable_device
     from ltrp_bench.harness.evaluation.request import resolve_request
+    from ltrp_bench.harness.progress.terminal import console
     from ltrp_bench.results.schema.atomic_io import atomic_write
     from ltrp_bench.results.schema.redaction import here
 

@@ -22,7 +22,7 @@ class BoardSources(TypedDict):
 
 def board_sources() -> BoardSources:
     """Label sets, notices on stderr and a progress bar."""
-    from ltrp_bench.harness.cli.terminal.progress import tracked
+    from ltrp_bench.harness.progress.terminal import tracked
     from ltrp_bench.tasks.splits import label_sets
 
     return {"label_sets": label_sets, "notice": print_note, "progress": tracked("resampling")}

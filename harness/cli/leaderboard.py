@@ -70,8 +70,8 @@ def leaderboard(
     files: TableFiles,
 ) -> None:
     """Print stored results: one row per task, reduction, keep ratio and selector, with intervals and ranks."""
-    from ltrp_bench.harness.cli.terminal.progress import console
     from ltrp_bench.harness.cli.terminal.tables import results_table
+    from ltrp_bench.harness.progress.terminal import console
     from ltrp_bench.results.leaderboard.build import load_leaderboard
     from ltrp_bench.results.leaderboard.export import check_suffix, write_table
     from ltrp_bench.selectors.errors import UsageError

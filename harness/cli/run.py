@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,11 +24,9 @@ from ltrp_bench.harness.engines.names import Engine
 from ltrp_bench.harness.evaluation.option_strings import expanded
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.sweeps.sweep import Sweep, effective_tables, read_sweep
-from ltrp_bench.selectors.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from ltrp_bench.harness.evaluation.plan import CellGroup
-    from ltrp_bench.results.schema.record import CellRecord
     from ltrp_bench.results.store.run_store import RunStore
 
 
@@ -248,17 +246,13 @@ def _evaluate(
         out: folder of the results, as it was written.
         dry_run: True to show what would be done instead.
     """
-    from ltrp_bench.harness.cli.terminal.progress import RunProgress, console
     from ltrp_bench.harness.cli.terminal.tables import results_table
-    from ltrp_bench.harness.engines.engine import create_executor
     from ltrp_bench.harness.engines.names import EngineOptions
-    from ltrp_bench.harness.evaluation.cell_writer import measured, omission_lines, skip_reason
-    from ltrp_bench.harness.evaluation.environment import provenance, usable_device
-    from ltrp_bench.harness.evaluation.exposure_notices import exposure_notices
-    from ltrp_bench.harness.evaluation.plan import check_ratios, plan
+    from ltrp_bench.harness.evaluation.environment import usable_device
+    from ltrp_bench.harness.evaluation.plan import check_ratios
     from ltrp_bench.harness.evaluation.request import build_pairs, equipped, selector_recipes, task_recipes
-    from ltrp_bench.harness.evaluation.sweep import run_sweep
-    from ltrp_bench.harness.evaluation.whole_image import add_whole_images
+    from ltrp_bench.harness.progress.terminal import RunProgress, console
+    from ltrp_bench.harness.sweeps.running import check_measured, closing_notes, evaluate_groups, plan_run
     from ltrp_bench.harness.sweeps.stored import store_labels, store_sweep
     from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
     from ltrp_bench.results.leaderboard.category_groups import GroupReader
@@ -284,13 +278,7 @@ def _evaluate(
             selectors, tasks = selector_recipes(request), task_recipes(request, progress.notice)
             ready = [equipped(task, options.device, options.effective_batch_size) for task in tasks]
             pairs = build_pairs(selectors, ready, progress.notice)
-            groups = plan(pairs, ratios, grid.seed, progress.notice)
-            if not groups:
-                raise UsageError("nothing to run: none of the selectors supports any of the tasks")
-            for notice in exposure_notices(groups):
-                progress.notice(notice)
-            if grid.full:
-                groups = add_whole_images(groups, store, progress.notice)
+            groups = plan_run(pairs, store, ratios, grid.seed, progress.notice, full=grid.full)
             if dry_run:
                 _print_forecast(groups, store, options)
                 return
@@ -298,8 +286,7 @@ def _evaluate(
             store_labels(store, pairs)
             store_sweep(store, effective_tables(selectors, tasks, grid=asdict(grid), **resources, out=out))
             engine = EngineOptions(**asdict(workers))
-            executor = create_executor(engine, store, options, progress.notice)
-            records = run_sweep(groups, store, options, progress, provenance(options.device), executor)
+            records = evaluate_groups(groups, store, options, engine, progress, progress.notice)
         except KeyboardInterrupt:
             cells = len(list((store.root / "cells").glob("*.json"))) if store.root.exists() else 0
             kept = f"{counted(cells, 'finished cell')} kept in {store.root}"
@@ -309,15 +296,11 @@ def _evaluate(
     frame = with_exposure(aggregate_cells(records), records, GroupReader(store, label_sets))
     frame = with_labels(frame, read_labels(store.root), records)
     terminal.print(results_table(frame, terminal.width))
-    if line := _skipped_line(records, lambda record, image: skip_reason(store, record, image)):
-        typer.echo(f"note: {line}", err=True)
-    for line in omission_lines(store, records):
+    for line in closing_notes(store, records):
         typer.echo(f"note: {line}", err=True)
     done = f"{counted(len(records), 'cell')}, {counted(progress.worked, 'image')} evaluated now"
     typer.echo(f"{done}; results in {store.root} (ltrp-bench leaderboard {store.root})", err=True)
-    if not any(measured(record) for record in records):
-        tasks_run = ", ".join(dict.fromkeys(record.task.name for record in records))
-        raise InputError(f"nothing could be measured: no object or label of {tasks_run} counts; see the notes above")
+    check_measured(records)
 
 
 def _print_forecast(groups: Sequence[CellGroup], store: RunStore, options: SweepOptions) -> None:
@@ -326,16 +309,3 @@ def _print_forecast(groups: Sequence[CellGroup], store: RunStore, options: Sweep
 
     for line in forecast_lines(forecast(groups, store, options), store.root):
         typer.echo(line)
-
-
-def _skipped_line(records: Sequence[CellRecord], reason: Callable[[CellRecord, str], str | None]) -> str | None:
-    """Names of the images that were left out, with the reason for the first; None if there are none."""
-    skipped = {(record.task.name, image): record for record in records for image in record.skipped}
-    if not skipped:
-        return None
-    names = [f"{image} of {task}" for task, image in skipped]
-    (_, image), record = next(iter(skipped.items()))
-    if why := reason(record, image):
-        names[0] += f" ({' '.join(why.split())})"
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"{counted(len(names), 'unreadable image')} left out: {', '.join(names[:10])}{more}"

@@ -237,11 +237,11 @@ def test_custom_class_folders_need_a_split_and_a_model(tmp_path: Path) -> None:
 
 
 def test_selectors_through_the_harness(tmp_path: Path) -> None:
-    from ltrp_bench.harness.cli.terminal.progress import RunProgress
     from ltrp_bench.harness.evaluation.options import Request, SweepOptions
     from ltrp_bench.harness.evaluation.plan import plan
     from ltrp_bench.harness.evaluation.request import resolve_request
     from ltrp_bench.harness.evaluation.sweep import run_sweep
+    from ltrp_bench.harness.progress.terminal import RunProgress
     from ltrp_bench.results.store.run_store import RunStore
 
     names = ["full", "random", "oracle", "downsample"]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the progress of a sweep (`harness/cli/terminal/progress.py` shows it)."""
+    """Receives the progress of a sweep (`harness/progress/terminal.py` shows it)."""
 
     def start(self, images: Mapping[str, int]) -> None:
         """Called first, with the number of images of each group by its key."""

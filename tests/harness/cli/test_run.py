@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from command_lines import FINISHED, SHAPES_HALF, SMALL, Run
 
-from ltrp_bench.harness.cli.terminal.progress import RunProgress
+from ltrp_bench.harness.progress.terminal import RunProgress
 from ltrp_bench.results.store.gallery import read_gallery
 from ltrp_bench.results.store.run_store import RunStore
 from ltrp_bench.selectors.checkpoints import resolve

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, track
 from rich.text import Text
 
-from ltrp_bench.harness.cli.terminal.pace import Pace
+from ltrp_bench.harness.progress.pace import Pace
 
 LINE_INTERVAL: Final = 15.0
 """Seconds between lines where there is no terminal."""
@@ -104,7 +104,7 @@ class RunProgress:
 
     def _left(self) -> str:
         left = self._pace.left(time.monotonic() - self._began)
-        return "" if left is None else f"about {_clock(left)} left"
+        return "" if left is None else f"about {clock(left)} left"
 
     def _print_line(self) -> None:
         self._printed = time.monotonic()
@@ -112,7 +112,8 @@ class RunProgress:
         self.console.print(Text(" · ".join(part for part in parts if part)), soft_wrap=True)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Text like "1:05", or "2:03:04" from an hour on."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 

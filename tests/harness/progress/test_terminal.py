@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from ltrp_bench.harness.cli.terminal import progress as cli_progress
-from ltrp_bench.harness.cli.terminal.progress import RunProgress, tracked
+from ltrp_bench.harness.progress import terminal as cli_progress
+from ltrp_bench.harness.progress.terminal import RunProgress, tracked
 
 
 def test_lines_have_the_rate_and_the_time_left(

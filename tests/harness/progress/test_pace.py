@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ltrp_bench.harness.cli.terminal.pace import Pace
+from ltrp_bench.harness.progress.pace import Pace
 
 
 def test_nothing_is_known_before_some_work_is_done() -> None:
