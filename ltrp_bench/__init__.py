@@ -2,10 +2,11 @@
 
     import ltrp_bench as lb
 
-    lb.create_selector("ltrp.photos")
-    lb.create_task("shapes-coverage", limit=100)
+    results = lb.evaluate(["ltrp", "random"], "shapes-coverage", [0.25, 0.5], limit=100, out="runs")
+    results.leaderboard()
 
-Importing the package is quick: torch and pandas are imported when a function that needs them is first used.
+Importing the package is quick: torch and pandas are imported when a name that needs them is first used. docs/python.md
+describes the names.
 """
 
 from __future__ import annotations
@@ -15,17 +16,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ltrp_bench.selectors.registry import create_selector
-    from ltrp_bench.tasks.registry import create_task
+    from ltrp_bench.harness.api.evaluation import evaluate
+    from ltrp_bench.harness.api.images import score, show
+    from ltrp_bench.harness.api.objects import create_selector, create_task
+    from ltrp_bench.harness.api.results import Results, compare, load_results
+    from ltrp_bench.selectors.base import Selector, Supervision
+    from ltrp_bench.selectors.errors import BenchError, InputError, UsageError
+    from ltrp_bench.tasks.base import Task
 
     __version__: str
 
-__all__ = ["__version__", "create_selector", "create_task"]
+__all__ = [
+    "BenchError",
+    "InputError",
+    "Results",
+    "Selector",
+    "Supervision",
+    "Task",
+    "UsageError",
+    "__version__",
+    "compare",
+    "create_selector",
+    "create_task",
+    "evaluate",
+    "load_results",
+    "score",
+    "show",
+]
 
 _MODULES = {
-    "create_selector": "ltrp_bench.selectors.registry",
-    "create_task": "ltrp_bench.tasks.registry",
+    "harness.api.evaluation": ("evaluate",),
+    "harness.api.images": ("score", "show"),
+    "harness.api.objects": ("create_selector", "create_task"),
+    "harness.api.results": ("Results", "compare", "load_results"),
+    "selectors.base": ("Selector", "Supervision"),
+    "selectors.errors": ("BenchError", "InputError", "UsageError"),
+    "tasks.base": ("Task",),
 }
+"""Module below this package -> its public names."""
 
 if not (Path(__file__).parent / "harness").is_dir():
     # In a checkout, also an editable install, the subpackages lie beside this folder, not in it.
@@ -37,13 +65,14 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         value: Any = version("ltrp-bench")
-    elif name in _MODULES:
-        value = getattr(importlib.import_module(_MODULES[name]), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = next((one for one, names in _MODULES.items() if name in names), None)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -63,7 +63,9 @@ WINGS = {
     "harness.audit": ("evaluation",),
     "harness.visualization": ("evaluation",),
     "harness.sweeps": ("evaluation", "engines"),
-    "harness.cli": ("evaluation", "training", "audit", "visualization", "engines", "sweeps"),
+    "harness.progress": (),
+    "harness.api": ("evaluation", "visualization", "engines", "sweeps", "progress"),
+    "harness.cli": ("evaluation", "training", "audit", "visualization", "engines", "sweeps", "progress"),
 }
 
 

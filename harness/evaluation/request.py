@@ -51,13 +51,15 @@ def resolve_request(request: Request, notice: Callable[[str], None]) -> list[tup
 
 
 def build_pairs(
-    selectors: Sequence[SelectorRecipe], tasks: Sequence[TaskRecipe], notice: Callable[[str], None]
+    selectors: Sequence[SelectorRecipe | SelectorEntry],
+    tasks: Sequence[TaskRecipe | TaskEntry],
+    notice: Callable[[str], None],
 ) -> list[tuple[SelectorEntry, TaskEntry]]:
     """Build selectors and tasks.
 
     Args:
-        selectors: recipes without tags.
-        tasks: recipes with a device. Paths are expanded here, in both.
+        selectors: recipes without tags, or selectors that were built before.
+        tasks: recipes with a device, or tasks that were built before. Paths are expanded here, in both.
         notice: called with a line about everything that was assumed of weights, models and data.
 
     Returns:
@@ -67,19 +69,23 @@ def build_pairs(
     Raises:
         UsageError: unknown names or options. InputError: missing or unsuitable data or weights.
     """
-    selectors, tasks = [one.expanded() for one in selectors], [one.expanded() for one in tasks]
-    for split in dict.fromkeys(task.arguments.get("split") for task in tasks):
+    selectors = [one.expanded() if isinstance(one, SelectorRecipe) else one for one in selectors]
+    tasks = [one.expanded() if isinstance(one, TaskRecipe) else one for one in tasks]
+    for split in dict.fromkeys(task.arguments.get("split") for task in tasks if isinstance(task, TaskRecipe)):
         if split is not None:
             load_split(split)  # a typing error in it is reported before a task's model is loaded
-    check_selectors(selectors, "photos")  # likewise, before data is read
+    # Likewise, before data is read.
+    check_selectors([one for one in selectors if isinstance(one, SelectorRecipe)], "photos")
     built: dict[tuple[int, tuple[str, ...]], SelectorEntry] = {}
     pairs = []
     for recipe in tasks:
-        task = build_task(recipe)
+        task = recipe if isinstance(recipe, TaskEntry) else build_task(recipe)
         tags = weights_tags(task.task)
         for number, selector in enumerate(selectors):
             if (number, tags) not in built:
-                built[number, tags] = build_selector(replace(selector, tags=tags))
+                built[number, tags] = (
+                    selector if isinstance(selector, SelectorEntry) else build_selector(replace(selector, tags=tags))
+                )
             pairs.append((built[number, tags], task))
     announce_assumptions((one for pair in pairs for one in pair), notice)
     return pairs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -112,6 +112,29 @@ def load_image_files(files: Sequence[Path], grid: Grid, masks: Sequence[Path]) -
     return [_load_image_file(file, grid, mask) for file, mask in zip(files, paired, strict=True)]
 
 
+def load_array(image: np.ndarray, grid: Grid, image_id: str) -> DisplayImage:
+    """Image from an array.
+
+    Args:
+        image: [H, W, 3] uint8 RGB.
+        grid: (gh, gw), the patch grid over the whole image.
+        image_id: its name; seeds random selectors.
+
+    Raises:
+        InputError: fewer pixels than patches.
+    """
+    height, width = image.shape[:2]
+    if height < grid[0] or width < grid[1]:
+        raise InputError(
+            f"image {image_id} has {height}x{width} pixels (height x width), too few for {grid[0]}x{grid[1]} patches: "
+            "give a larger image or a smaller grid"
+        )
+    pixels, edges = _thumbnail(image), (even_edges(height, grid[0]), even_edges(width, grid[1]))
+    return DisplayImage(
+        sample=Sample(image_id, image), grid=grid, edges=_scale_edges(edges, image, pixels), pixels=pixels
+    )
+
+
 def _load_image_file(file: Path, grid: Grid, mask: Path | None) -> DisplayImage:
     if file.is_dir():
         raise InputError(f"image {file} is a folder: name image files, or give --task coco-coverage --data {file}")
@@ -122,26 +145,21 @@ def _load_image_file(file: Path, grid: Grid, mask: Path | None) -> DisplayImage:
             f"image {file} has {height}x{width} pixels (height x width), too few for {grid[0]}x{grid[1]} patches: "
             "give a larger image or a smaller --grid"
         )
-    pixels, edges = _thumbnail(image), (even_edges(height, grid[0]), even_edges(width, grid[1]))
-    outlines: tuple[Outline, ...] = ()
-    oracle_scores = None
-    if mask is not None:
-        values = read_mask(mask)
-        if values.shape != (height, width):
-            raise InputError(f"mask {mask} has {values.shape[0]}x{values.shape[1]} pixels, {file} {height}x{width}")
-        objects = [int(value) for value in np.unique(values) if value]
-        outlines = tuple(Outline(mask=_resize_mask(values == value, pixels.shape)) for value in objects)
-        # As for coverage, each object counts as much as any other.
-        areas = [patch_areas(values == value, *edges) for value in objects]
-        oracle_scores = coverage_scores(np.array(areas).reshape(-1, *grid))
-    return DisplayImage(
-        # The id seeds random selectors: without the folder, so that they do not depend on where the file is.
-        sample=Sample(file.name, image),
-        grid=grid,
-        edges=_scale_edges(edges, image, pixels),
-        pixels=pixels,
-        outlines=outlines,
-        oracle_scores=oracle_scores,
+    # The id seeds random selectors: without the folder, so that they do not depend on where the file is.
+    found = load_array(image, grid, file.name)
+    if mask is None:
+        return found
+    values = read_mask(mask)
+    if values.shape != (height, width):
+        raise InputError(f"mask {mask} has {values.shape[0]}x{values.shape[1]} pixels, {file} {height}x{width}")
+    objects = [int(value) for value in np.unique(values) if value]
+    edges = even_edges(height, grid[0]), even_edges(width, grid[1])
+    # As for coverage, each object counts as much as any other.
+    areas = [patch_areas(values == value, *edges) for value in objects]
+    return replace(
+        found,
+        outlines=tuple(Outline(mask=_resize_mask(values == value, found.pixels.shape)) for value in objects),
+        oracle_scores=coverage_scores(np.array(areas).reshape(-1, *grid)),
     )
 
 

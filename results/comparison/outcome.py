@@ -92,6 +92,10 @@ class Comparison:
             lines.append("| " + " | ".join(entry.replace("|", "\\|") for entry in entries) + " |")
         return "\n".join(lines) + "\n"
 
+    def _repr_markdown_(self) -> str:
+        """The table in a notebook."""
+        return self.markdown()
+
     def junit(self) -> bytes:
         """JUnit XML with one test case per row; regressions fail, and rows that were not compared are skipped."""
         from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,12 @@ from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
 
 SUFFIXES: Final = (".csv", ".parquet", ".md", ".tex")
+
+NOTEBOOK_COLUMNS: Final = (
+    *("keep", "selector", "supervision", "all", "seen", "unseen", "gap", "gap adjusted"),
+    *("retention", "rank", "rank on unseen", "note"),
+)
+"""Columns of a table in a notebook, which is narrower than a page of a paper."""
 
 
 def check_suffix(path: Path) -> str:
@@ -94,6 +101,19 @@ def markdown(frame: pd.DataFrame) -> str:
         few = [f"{part.few}."] if part.few else []
         texts.append("\n\n".join([f"### {part.headline}", *few, table, *part.notes]) + "\n")
     return "\n".join(texts)
+
+
+def html(frame: pd.DataFrame) -> str:
+    """HTML text with a table for each task, metric and reduction, for notebooks."""
+    if not len(frame):
+        return "<p>no finished cell</p>"
+    texts = []
+    for part in _parts(frame):
+        table = part.shown[[name for name in NOTEBOOK_COLUMNS if name in part.shown.columns]]
+        lines = [f"{part.few}."] if part.few else []
+        notes = "".join(f"<p><small>{escape(line)}</small></p>" for line in [*lines, *part.notes])
+        texts.append(f"<p><b>{escape(part.headline)}</b></p>{table.to_html(index=False, border=0)}{notes}")
+    return "<div>" + "".join(texts) + "</div>"
 
 
 def latex(frame: pd.DataFrame) -> str:

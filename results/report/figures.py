@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
@@ -153,11 +154,16 @@ def plan_figures(
     return out
 
 
+def draw_figure(spec: FigureSpec) -> Figure:
+    """Draw a figure; call it inside `plot_style`."""
+    draw = {"curves": draw_curves, "gap": draw_gaps, "pareto": draw_pareto}[spec.kind]
+    return draw(spec.panels)
+
+
 def save_figure(spec: FigureSpec, folder: Path, suffix: Format = "png") -> Path:
     """Draw a figure and write it to `folder`, which is created if needed; returns the path of the file."""
-    draw = {"curves": draw_curves, "gap": draw_gaps, "pareto": draw_pareto}[spec.kind]
     with plot_style():
-        data = figure_bytes(draw(spec.panels), f".{suffix}")
+        data = figure_bytes(draw_figure(spec), f".{suffix}")
     path = folder / f"{spec.name}.{suffix}"
     atomic_write(path, data)
     return path
