@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -145,3 +146,28 @@ def test_a_node_with_another_version_is_unfit(tmp_path: Path) -> None:
     assert sorted(result.rows) == sorted(cell.fingerprint for cell in group.cells)
     with pytest.raises(UnfitWorkerError, match=r"torch is .* instead of 0\.1"):
         _RayWorker(tmp_path, OPTIONS, str(tmp_path), {**_versions(), "torch": "0.1"}).evaluate(order)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_module")
+def test_nodes_and_workers_killed_at_random(cluster: Any, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """Kills --kills / 50 nodes and workers, one in each run."""
+    groups, moments = _groups("slow_selectors:Slow", "random"), random.Random(5)
+    reference = _serial(groups, tmp_path / "serial")
+    for number in range(max(2, pytestconfig.getoption("--kills") // 50)):
+        out, added = tmp_path / f"ray{number}", cluster.add_node()
+        store = RunStore(out)
+
+        def kill(out: Path = out, node: int | None = added if number % 2 == 0 else None) -> None:
+            while not list(out.glob("partial/*/*.parquet")):
+                time.sleep(0.05)
+            time.sleep(moments.uniform(0.0, 2.0))
+            cluster.kill_worker() if node is None else cluster.kill_node(node)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        run_sweep(groups, store, OPTIONS, toy.Recorder(), executor=_executor(cluster, store, []))
+        killer.join()
+        if number % 2:
+            cluster.kill_node(added)
+        assert toy.contents(out) == reference
