@@ -18,6 +18,7 @@ from ltrp_bench.results.leaderboard.build import Leaderboard
 from ltrp_bench.results.leaderboard.exposure_text import few_text, note_places, split_text
 from ltrp_bench.results.leaderboard.roles import SelectorRoles
 from ltrp_bench.results.leaderboard.table_notes import table_notes
+from ltrp_bench.results.report.findings import findings
 from ltrp_bench.results.report.style import legend_order, style_of
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.schema.redaction import Redaction
@@ -60,12 +61,14 @@ class ReportSource:
         records: cells of the report.
         leaderboard: their leaderboard.
         redaction: what the page must not say of this machine; None to say everything.
+        with_findings: False leaves out the sentences about the leaderboard, where it has only some of the rows.
     """
 
     store: RunStore
     records: Sequence[CellRecord]
     leaderboard: Leaderboard
     redaction: Redaction | None = None
+    with_findings: bool = True
 
     def text(self, text: str) -> str:
         """Text as the page may show it."""
@@ -84,7 +87,7 @@ def report_data(source: ReportSource) -> dict[str, Any]:
     """
     frame, roles = source.leaderboard.frame, source.leaderboard.roles
     shared: dict[str, int] = {}
-    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    rows = sorted(({str(name): value for name, value in row.items()} for row in frame.to_dict("records")), key=_place)
     tasks: list[dict[str, Any]] = []
     notes: dict[int, int | None] = {}
     for key in _task_keys(frame):
@@ -100,6 +103,8 @@ def report_data(source: ReportSource) -> dict[str, Any]:
         "styles": {name: _style(name) for name in legend_order(frame["selector"], roles)},
         "cells": {r.short_fingerprint: _cell(source, r, shared) for r in source.records},
         "shared": list(shared),
+        "findings": list(findings(rows, roles)) if source.with_findings else [],
+        "intervals": any(_json_value(row.get(name)) is not None for row in rows for name in ("all_low", "gap_low")),
     }
 
 
@@ -107,6 +112,22 @@ def _label(row: Mapping[str, Any], what: str) -> str:
     """Name of a row's task or selector where it is another one than the registry's."""
     shown = str(row.get(f"{what}_name") or "")
     return "" if shown == row[what] else shown
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Order of a row: by task and keep ratio, areas last; then by rank, rows without one by value, and names."""
+    ratio, rank, last, value = (float(row.get(name, math.nan)) for name in ("keep_ratio", "rank", "rank_last", "all"))
+    table = (
+        *(str(row[name]) for name in ("task", "task_id", "reduction", "metric")),
+        *_last(ratio),
+        str(row["ratios"]),
+    )
+    return (*table, *_last(rank), *_last(last), *_last(-value), str(row["selector"]), str(row["selector_id"]))
+
+
+def _last(value: float) -> tuple[bool, float]:
+    """Key that places NaN last."""
+    return (True, 0.0) if math.isnan(value) else (False, value)
 
 
 def _task_keys(frame: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -11,38 +11,64 @@
   const rank = (row, prefix) => !isNumber(row[`${prefix}rank`]) ? null
     : row[`${prefix}rank`] === row[`${prefix}rank_last`] ? `${row[`${prefix}rank`]}`
       : `${row[`${prefix}rank`]}–${row[`${prefix}rank_last`]}`;
-  const value = (name, { sign = false, title = name } = {}) => ({
-    key: name, title, number: true,
+  const value = (name, { sign = false, title = name, group = null, help }) => ({
+    key: name, title, group, help, number: true,
     text: (row) => [fixed(row[name], 3, sign), isNumber(row[`${name}_low`])
       ? element("small", {}, ` [${fixed(row[`${name}_low`], 3, sign)}, ${fixed(row[`${name}_high`], 3, sign)}]`) : null],
   });
   const breakEven = (row, control) =>
     [row[`break_even_${control}_range`] === "below" ? "<" : null, fixed(row[`break_even_${control}`], 2)];
   const columns = [
-    { key: "selector", title: "selector", text: (row) => [swatch(row.selector), selectorLabel(row, rows)] },
-    { key: "task", title: "task", text: (row) => [labels.get(taskKey(row))] },
-    { key: "keep_ratio", title: "keep ratio", number: true, text: (row) => [row.ratios] },
-    { key: "rank", title: "rank", number: true, text: (row) => [rank(row, "") ?? "–"] },
-    value("all"), value("seen"), value("unseen"), value("gap", { sign: true }),
-    value("gap_adjusted", { sign: true, title: "adjusted gap" }),
-    value("gap_from_whole", { sign: true, title: "gap less whole image's" }), value("retention_all", { title: "retention" }),
-    value("retention_seen", { title: "retention on seen" }), value("retention_unseen", { title: "retention on unseen" }),
-    { key: "unseen_rank", title: "rank on unseen", number: true, text: (row) => [rank(row, "unseen_") ?? "–"] },
-    { key: "supervision", title: "supervision", text: (row) => [row.supervision] },
-    { key: "break_even_random", title: "break-even random", number: true, text: (row) => breakEven(row, "random") },
-    { key: "break_even_downsample", title: "break-even downsample", number: true, text: (row) => breakEven(row, "downsample") },
-    { key: "selector_ms", title: "selector ms", number: true, text: (row) => [fixed(row.selector_ms, 1)] },
-    { key: "selector_gflops", title: "GFLOPs", number: true, text: (row) => [fixed(row.selector_gflops, 2)] },
-    { key: "images_per_second", title: "images/s", number: true, text: (row) => [fixed(row.images_per_second, 1)] },
-    { key: "latency_both_ms", title: "ms at batch 1", number: true, text: (row) => [fixed(row.latency_both_ms, 1)] },
-    { key: "break_even_time_b1", title: "as fast as whole at", number: true,
-      text: (row) => [row.break_even_time_b1_range === "above" ? ">" : null, fixed(row.break_even_time_b1, 2)] },
-    { key: "images", title: "images", number: true, text: (row) => [String(row.images)] },
+    { key: "selector", title: "selector", help: "Method that ranks the patches of an image.",
+      text: (row) => [swatch(row.selector), selectorLabel(row, rows)] },
+    { key: "rank", title: "rank", number: true, text: (row) => [rank(row, "") ?? "–"],
+      help: "Place in the table by the metric on all categories; a range where selectors are tied. Selectors that see the "
+        + "ground truth or keep everything (oracle, full) have no rank." },
+    { key: "task", title: "task", help: "Data set and what is measured on it.", text: (row) => [labels.get(taskKey(row))] },
+    { key: "metric", title: "metric", help: "What the numbers of the row are.", text: (row) => [row.metric] },
+    { key: "keep_ratio", title: "keep ratio", number: true, text: (row) => [row.ratios],
+      help: "Share of the patches that are kept; “auc” is the mean over keep ratios (area under the curve)." },
+    value("all", { help: "The metric on all categories." }),
+    value("seen", { help: "The metric on categories that the label set of the split contains." }),
+    value("unseen", { help: "The metric on categories that it does not contain." }),
+    value("gap", { sign: true, help: "Seen less unseen: above 0, the selector keeps more of what its labels name." }),
+    value("gap_adjusted", { sign: true, title: "adjusted gap",
+      help: "Gap less the mean gap of the controls variance and center, which use no labels: what is left is not due to "
+        + "seen and unseen objects differing in size or place." }),
+    value("gap_from_whole", { sign: true, title: "gap less whole image’s", group: "retention", help: "Gap less the gap of whole images." }),
+    value("retention_all", { title: "retention", group: "retention", help: "The metric as a share of that of whole images." }),
+    value("retention_seen", { title: "retention on seen", group: "retention", help: "The same on seen categories." }),
+    value("retention_unseen", { title: "retention on unseen", group: "retention", help: "The same on unseen categories." }),
+    { key: "unseen_rank", title: "rank on unseen", number: true, text: (row) => [rank(row, "unseen_") ?? "–"],
+      help: "Place by the metric on unseen categories; none for selectors whose labels may contain them († ‡)." },
+    { key: "supervision", title: "supervision", text: (row) => row.supervision.split(/(?<=[+])/).flatMap((part, i) => i ? [element("wbr"), part] : [part]),
+      help: "Label sets that the selector was trained with; “self” and “none” use no labels." },
+    { key: "break_even_random", title: "as random at", group: "cost", number: true, text: (row) => breakEven(row, "random"),
+      help: "Keep ratio at which random patches reach the same value: the higher, the more a choice of patches is worth. "
+        + "“<” means less than all that were measured, “beyond” that random patches never reach it." },
+    { key: "break_even_downsample", title: "as downsample at", group: "cost", number: true, text: (row) => breakEven(row, "downsample"),
+      help: "Share of patches at which a smaller version of the whole image reaches the same value." },
+    { key: "selector_ms", title: "selector ms", group: "cost", number: true, text: (row) => [fixed(row.selector_ms, 1)],
+      help: "Milliseconds that the selector takes for an image, on the machine of the run." },
+    { key: "selector_gflops", title: "GFLOPs", group: "cost", number: true, text: (row) => [fixed(row.selector_gflops, 2)],
+      help: "Operations of the selector for an image, in 10⁹." },
+    { key: "images_per_second", title: "images/s", group: "cost", number: true, text: (row) => [fixed(row.images_per_second, 1)],
+      help: "Images that selector and model process in a second." },
+    { key: "latency_both_ms", title: "ms at batch 1", group: "cost", number: true, text: (row) => [fixed(row.latency_both_ms, 1)],
+      help: "Milliseconds of selector and model together for one image at a time, as `ltrp-bench latency` measures them." },
+    { key: "break_even_time_b1", title: "as fast as whole at", group: "cost", number: true,
+      text: (row) => [row.break_even_time_b1_range === "above" ? ">" : null, fixed(row.break_even_time_b1, 2)],
+      help: "Keep ratio below which selector and model together are faster than the model on whole images." },
+    { key: "images", title: "images", number: true, text: (row) => [String(row.images)], help: "Number of images measured." },
   ].filter((column) => rows.some((row) => row[column.key] !== null && row[column.key] !== ""));
   const marked = new Set(["selector", "unseen", "gap", "gap_adjusted", "gap_from_whole", "retention_unseen"]);
   const linked = new Set(["all", "seen", "unseen", "gap", "gap_adjusted", "gap_from_whole", "retention_all",
     "retention_seen", "retention_unseen", "rank", "unseen_rank", "break_even_random",
     "break_even_downsample", "selector_ms", "selector_gflops", "images_per_second", "images"]);
+  const keyColumns = new Set(["selector", "rank", "task", "metric", "keep_ratio", "all", "seen", "unseen", "gap"]);
+  const classOf = (column) => [column.number && "num", `c-${column.key}`, column.group && `g-${column.group}`,
+    keyColumns.has(column.key) && "key"].filter(Boolean).join(" ");
+  const falls = (column) => column.number && column.key !== "keep_ratio" && !column.key.includes("rank");
   let sorting = null;
 
   function sortKey(row, key) {
@@ -63,16 +89,17 @@
   function tableHead() {
     $("board").tHead.replaceChildren(element("tr", {}, ...columns.map((column) => {
       const state = sorting?.key === column.key ? (sorting.down ? "descending" : "ascending") : null;
-      return element("th", { scope: "col", class: column.number ? "num" : "", "aria-sort": state }, element("button", {
-        type: "button", "data-key": column.key,
+      return element("th", { scope: "col", class: classOf(column), "aria-sort": state }, element("button", {
+        type: "button", "data-key": column.key, title: column.help,
         onclick: () => {
-          const first = column.number && column.key !== "keep_ratio" && !column.key.includes("rank");
-          sorting = sorting?.key === column.key ? { key: column.key, down: !sorting.down } : { key: column.key, down: first };
+          sorting = sorting?.key === column.key ? { key: column.key, down: !sorting.down } : { key: column.key, down: falls(column) };
           table();
           $("board").querySelector(`button[data-key="${column.key}"]`).focus();
         },
       }, column.title));
     })));
+    for (const group of ["retention", "cost"]) $("board").classList.toggle(`with-${group}`, $(`f-${group}`).checked);
+    $("f-sort").value = sorting?.key ?? "";
   }
   function table() {
     tableHead();
@@ -83,8 +110,9 @@
       && (!$("f-complete").checked || row.complete)
       && (!$("f-exposed").checked || row.note === null)
       && (!text.length || text.some((part) => `${row.selector} ${shownSelector(row)}`.toLowerCase().includes(part)))));
-    $("board").tBodies[0].replaceChildren(...shown.map((row) => element("tr",
-      { class: row.complete ? "" : "incomplete", "data-row": row.id },
+    const tableOf = (row) => `${taskKey(row)} ${row.metric} ${row.ratios}`;
+    $("board").tBodies[0].replaceChildren(...shown.map((row, i) => element("tr",
+      { class: `${row.complete ? "" : "incomplete"} ${!sorting && i && tableOf(row) !== tableOf(shown[i - 1]) ? "first" : ""}`.trim(), "data-row": row.id },
       ...columns.map((column) => {
         const inside = column.text(row).filter((part) => part !== null);
         const empty = inside.length === 1 && inside[0] === "–";
@@ -94,13 +122,14 @@
           const label = `${column.title} of ${shownSelector(row)} at keep ratio ${row.ratios}: show how it was measured`;
           inside.splice(0, inside.length, element("a", { href: `#row-${row.id}`, title: label }, ...inside));
         }
-        return element("td", { class: column.number ? "num" : "" }, ...inside,
+        return element("td", { class: classOf(column), "data-label": column.title }, ...inside,
           marked.has(column.key) && !empty ? mark(row) : null);
       }))));
     const tasks = unique(shown.map(taskKey)).map(taskOf);
     $("f-splits").replaceChildren(...splits(tasks));
     $("f-notes").replaceChildren(...notes(tasks));
     $("f-count").textContent = `${shown.length} of ${rows.length} rows`;
+    remember();
   }
 
   // -- curves
@@ -192,12 +221,19 @@
     $("c-exposed").replaceChildren(...notes([own]));
     $("c-note").textContent = incomplete.length ? `Incomplete curves: ${incomplete.join(", ")}.` : "";
   }
-  async function loadPlotly() {
+  async function plotlyScript() {
+    const file = $("plotly").dataset.file;
+    const script = element("script", { src: file });
+    if (file) {
+      return new Promise((done, failed) => { script.onload = done; script.onerror = failed; document.head.append(script); });
+    }
     const packed = Uint8Array.from(atob($("plotly").textContent), (letter) => letter.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const script = element("script");
     script.textContent = await new Response(stream).text();
     document.head.append(script);
+  }
+  async function loadPlotly() {
+    await plotlyScript();
     plotly = window.Plotly;
     curves();
     document.documentElement.dataset.plots = "ready";
@@ -313,6 +349,34 @@
     $("g-grid").replaceChildren(...figures.filter(Boolean));
   }
 
+  // -- the address: a link to the page shows the same table
+
+  const FIELDS = { keep: "f-ratio", selector: "f-text", complete: "f-complete", exposed: "f-exposed", retention: "f-retention", cost: "f-cost" };
+  function remember() {
+    const query = new URLSearchParams();
+    if ($("f-task").value) query.set("task", labels.get($("f-task").value));
+    for (const [name, id] of Object.entries(FIELDS)) {
+      const field = $(id);
+      if (field.type === "checkbox" ? field.checked : field.value.trim()) query.set(name, field.type === "checkbox" ? "1" : field.value.trim());
+    }
+    if (sorting) query.set("sort", (sorting.down ? "-" : "") + sorting.key);
+    const text = query.toString();
+    history.replaceState(null, "", location.pathname + (text && `?${text}`) + location.hash);
+  }
+  function recall() {
+    const query = new URLSearchParams(location.search);
+    const task = [...labels].find(([, label]) => label === query.get("task"));
+    if (task) for (const id of ["f-task", "c-task", "k-task"]) $(id).value = task[0];
+    for (const [name, id] of Object.entries(FIELDS)) {
+      if (!query.has(name)) continue;
+      if ($(id).type === "checkbox") $(id).checked = true;
+      else $(id).value = query.get(name);
+    }
+    if (!$("f-ratio").value) $("f-ratio").value = "";
+    const [, minus, key] = /^(-?)(.*)$/.exec(query.get("sort") ?? "");
+    if (columns.some((column) => column.key === key)) sorting = { key, down: minus === "-" };
+  }
+
   // -- page
 
   function setTheme(next) {
@@ -325,7 +389,19 @@
   setTheme(window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   $("theme").addEventListener("click", () => { setTheme(theme() === "dark" ? "light" : "dark"); drawAll(); });
   const selectors = unique(rows.map((row) => row.selector));
-  $("summary").textContent = `${Object.keys(data.cells).length} cells · ${selectors.length} selectors · ${names.length} tasks`;
+  const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+  $("summary").textContent = [counted(Object.keys(data.cells).length, "cell"), counted(selectors.length, "selector"), counted(names.length, "task")].join(" · ");
+  $("findings").hidden = !data.findings.length;
+  $("findings-text").replaceChildren(...data.findings.map((text) => element("p", {}, text)));
+  for (const node of document.querySelectorAll(".of-intervals")) node.hidden = !data.intervals;
+  $("f-help").querySelector("dl").replaceChildren(...columns.flatMap((column) => [element("dt", {}, column.title), element("dd", {}, column.help)]));
+  for (const group of ["retention", "cost"]) $(`f-${group}`).parentElement.hidden = !columns.some((column) => column.group === group);
+  fill($("f-sort"), [["", "rank"], ...columns.filter((column) => keyColumns.has(column.key) && column.key !== "rank").map((column) => [column.key, column.title])]);
+  $("f-sort").addEventListener("change", () => {
+    const column = columns.find((one) => one.key === $("f-sort").value);
+    sorting = column ? { key: column.key, down: Boolean(falls(column)) } : null;
+    table();
+  });
   fill($("f-task"), [["", "all"], ...taskOptions()]);
   const ratios = unique(rows.map((row) => row.ratios)).sort((a, b) => (Number(a) || 2) - (Number(b) || 2));
   fill($("f-ratio"), [["", "all"], ...ratios.map((ratio) => [ratio, ratio])]);
@@ -333,7 +409,7 @@
   fill($("a-task"), taskOptions((t) => t.agreement.length));
   fill($("g-task"), taskOptions((t) => t.gallery));
   $("f-exposed").parentElement.hidden = rows.every((row) => row.note === null);
-  for (const id of ["f-task", "f-ratio", "f-complete", "f-exposed"]) $(id).addEventListener("change", table);
+  for (const id of ["f-task", "f-ratio", "f-complete", "f-exposed", "f-retention", "f-cost"]) $(id).addEventListener("change", table);
   $("f-text").addEventListener("input", table);
   $("f-reset").addEventListener("click", () => { $("filters").reset(); sorting = null; table(); });
   for (const id of ["c-task", "c-bands"]) $(id).addEventListener("change", () => { if (id === "c-task") hidden.clear(); curves(); });
@@ -342,6 +418,7 @@
   for (const id of ["g-task", "g-image"]) $(id).addEventListener("change", gallery);
   $("g-ratio").addEventListener("input", gallery);
   for (const radio of document.querySelectorAll('input[name="g-mode"]')) radio.addEventListener("change", gallery);
+  recall();
   drawAll();
   followHash();
   loadPlotly();

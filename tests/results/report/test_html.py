@@ -16,6 +16,8 @@ from ltrp_bench.results.report.html import render, write_report
 from ltrp_bench.results.report.page_data import ReportSource
 from ltrp_bench.results.store.labels import Labels, add_labels
 
+KEY = ("selector", "rank", "task", "metric", "keep_ratio", "all", "seen", "unseen", "gap")
+
 
 @pytest.fixture(scope="module")
 def small(module_world: Any) -> Path:
@@ -220,6 +222,60 @@ def test_curves_and_details_of_exposed_selectors(browser: Any, exposed: Path) ->
     tab.done()
 
 
+def test_wide_screens_clip_nothing(browser: Any, exposed: Path) -> None:
+    tab = Tab(browser, exposed, 1400)
+    page = tab.page
+    sizes = page.eval_on_selector("#leaderboard .scroll", "one => [one.scrollWidth, one.clientWidth]")
+    assert sizes[0] <= sizes[1] and not page.locator("th.c-retention_all").is_visible()
+    page.check("#f-retention")
+    assert page.locator("th.c-retention_all").is_visible()
+    tab.done()
+
+
+def test_columns_are_explained_and_rows_sorted_by_rank(browser: Any, small: Path) -> None:
+    tab = Tab(browser, small)
+    page = tab.page
+    titles = page.eval_on_selector_all("#board thead button", "all => all.map(b => [b.dataset.key, b.title])")
+    assert all(len(title) > 10 for _, title in titles) and "random patches reach" in dict(titles)["break_even_random"]
+    assert (
+        page.locator("#f-help dt").count() == len(titles)
+        and "as random at" in page.locator("#board thead").inner_text()
+    )
+    assert set(tab.column("metric")) == {"coverage"}
+    page.select_option("#f-task", label="shapes-cls")
+    page.select_option("#f-ratio", "0.25")
+    ranks = [int(text.partition("–")[0]) for text in tab.column("rank")]
+    assert ranks == sorted(ranks) and ranks[0] == 1 and len(ranks) == 5
+    tab.done()
+
+
+def test_a_link_shows_the_same_table(browser: Any, small: Path) -> None:
+    tab = Tab(browser, small)
+    page = tab.page
+    page.select_option("#f-task", label="shapes-cls")
+    page.fill("#f-text", "ltrp, evit")
+    page.check("#f-complete")
+    page.click('button[data-key="unseen"]')
+    shown, address = tab.column("unseen"), page.url
+    assert address.endswith("?task=shapes-cls&selector=ltrp%2C+evit&complete=1&sort=-unseen")
+    other = browser.new_context().new_page()
+    other.goto(address)
+    cells = other.locator("#board tbody td.c-unseen").all_text_contents()
+    assert cells == shown and len(cells) == 8 and other.input_value("#f-text") == "ltrp, evit"
+    other.context.close()
+    page.click("#f-reset")
+    assert page.url == small.as_uri()
+    tab.done()
+
+
+def test_radio_buttons_are_beside_their_labels(browser: Any, small: Path) -> None:
+    tab = Tab(browser, small)
+    for label in tab.page.locator("fieldset label").all():
+        button, text = label.locator("input").bounding_box(), label.bounding_box()
+        assert button["height"] + 12 > text["height"] and text["width"] > button["width"] + 30
+    tab.done()
+
+
 def test_reports_without_exposure_have_no_filter_for_it(browser: Any, small: Path) -> None:
     tab = Tab(browser, small)
     assert not tab.page.locator("#f-exposed").is_visible() and tab.page.locator("#f-notes p").count() == 0
@@ -236,11 +292,14 @@ def test_small_screens_and_dark(browser: Any, small: Path, scheme: str) -> None:
     assert background == ("rgb(17, 17, 17)" if scheme == "dark" else "rgb(255, 255, 255)")
     # All controls are reached by Tab; the skip link is the first.
     reached = []
-    for _ in range(16):
+    for _ in range(22):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
     assert reached[:2] == ["skip", "theme"]
-    assert {"f-task", "f-ratio", "f-text", "f-complete", "f-reset", "scroll"} <= set(reached)
+    assert {"f-task", "f-ratio", "f-text", "f-complete", "f-sort", "f-reset", "scroll"} <= set(reached)
+    # A row shows its key numbers without scrolling sideways.
+    boxes = [page.locator(f"#board tbody tr >> nth=0 >> td.c-{key}").bounding_box() for key in KEY]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 400 and box["width"] > 20 for box in boxes)
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") != scheme
     tab.done()

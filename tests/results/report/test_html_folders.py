@@ -38,6 +38,10 @@ def test_without_resampling_summaries_or_gallery(browser: Any, world: Any, tmp_p
     tab = Tab(browser, out)
     assert "start the run again" in (tab.page.locator("#a-note").text_content() or "")
     assert "No images are stored" in (tab.page.locator("#g-grid").text_content() or "")
+    # Without intervals there is no word about them.
+    visible = tab.page.locator("body").inner_text()
+    assert not any(word in visible for word in ("Brackets", "bands", "Intervals", "significant"))
+    assert "Nothing is compared" in visible
     tab.done()
 
 
