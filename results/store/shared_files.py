@@ -27,10 +27,8 @@ def shared_bytes(path: Path, redaction: Redaction | None) -> bytes:
 
 def redacted_labels(labels: Labels, redaction: Redaction) -> Labels:
     """Labels to be shared."""
-    selectors, tasks = (
-        {key: redaction.text(label) for key, label in table.items()} for table in (labels.selectors, labels.tasks)
-    )
-    return Labels(selectors, tasks)
+    tables = (labels.selectors, labels.tasks, labels.models, labels.weights)
+    return Labels(*({key: redaction.text(label) for key, label in own.items()} for own in tables))
 
 
 def check_private(record: CellRecord, images: Iterable[str]) -> None:

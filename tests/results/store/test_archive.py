@@ -19,6 +19,7 @@ from ltrp_bench.results.leaderboard.build import load_leaderboard
 from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.store.archive import export, import_archive
 from ltrp_bench.results.store.gallery import Thumbnail, read_gallery, write_images, write_ranks
+from ltrp_bench.results.store.labels import Labels, add_labels, read_labels
 from ltrp_bench.results.store.run_store import RunStore
 
 Change = Callable[[dict[str, bytes]], None]
@@ -83,6 +84,17 @@ def test_paths_in_fingerprints_are_refused(filled: Any, make_record: Any, tmp_pa
     assert not (tmp_path / "a.zip").exists()
     assert export(filled.store.root, tmp_path / "a.zip", with_paths=True) == 7
     assert len(import_archive(tmp_path / "a.zip", tmp_path / "new").new) == 7
+
+
+def test_labels_are_shared_without_folders(filled: Any, tmp_path: Path) -> None:
+    record = filled.store.read_cells()[0]
+    selector, task = record.selector.identity.short, record.task.identity.short
+    own = ({selector: "mine of /data/x/a.pth"}, {task: "task"}, {task: "/models/own.py"}, {selector: "w.pth"})
+    add_labels(filled.store, Labels(*own))
+    export(filled.store.root, tmp_path / "a.zip")
+    import_archive(tmp_path / "a.zip", tmp_path / "new")
+    shared = Labels({selector: "mine of a.pth"}, {task: "task"}, {task: "own.py"}, {selector: "w.pth"})
+    assert read_labels(tmp_path / "new") == shared and read_labels(filled.store.root) == Labels(*own)
 
 
 def test_own_results_that_come_back_are_no_difference(filled: Any, tmp_path: Path) -> None:
