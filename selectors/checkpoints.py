@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import tempfile
@@ -18,13 +17,17 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from ltrp_bench.selectors.errors import BenchError, InputError
+from ltrp_bench.selectors.files.digests import sha256_of
 from ltrp_bench.selectors.files.file_kinds import SUFFIXES, kind_of
 from ltrp_bench.selectors.files.model_signs import looks_like
 from ltrp_bench.selectors.files.plain_pickles import load_plain
 from ltrp_bench.selectors.files.prefixes import bare_state, strip_prefix
 from ltrp_bench.selectors.files.weight_sets import Weights, read_weights
+from ltrp_bench.selectors.zoo.table import HUB, TIMM
 
 __all__ = [
+    "HUB",
+    "TIMM",
     "Weights",
     "bare_state",
     "check_depths",
@@ -45,8 +48,6 @@ __all__ = [
 ]
 
 WEIGHTS = Path(__file__).parent / "weights"
-TIMM, HUB = "timm:", "hf-hub:"
-"""Beginnings of names of weights on a hub, see `selectors.vit.hub`."""
 
 
 P = ParamSpec("P")
@@ -69,18 +70,6 @@ def resolve(path_or_tag: str | Path) -> Path:
     if path.exists() or path.suffix in SUFFIXES or "/" in str(path_or_tag):
         return path
     return shipped(str(path_or_tag))
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hex SHA-256 of the bytes of a file."""
-    digest = hashlib.sha256()
-    try:
-        with Path(path).open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise InputError(f"cannot read weights {path}: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ of a selector without weights may set an option, "oracle.unseen".
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
 from ltrp_bench.selectors.files.file_kinds import refuse_folder
 from ltrp_bench.selectors.option_checks import check_options, signature_of
 from ltrp_bench.selectors.option_checks import option_types as types_of
+from ltrp_bench.selectors.zoo.cache import take
+from ltrp_bench.selectors.zoo.table import find, ways
 
 GROUP = "ltrp_bench.selectors"
 SHAPES_PATCH = 8
@@ -80,8 +83,9 @@ def resolve(
 
     Args:
         name: "random", "ltrp", "ltrp.photos" or "package.module:Class".
-        weights: file of weights, or "timm:MODEL" or "hf-hub:OWNER/NAME" (from the hub or its cache); None takes
-            bundled weights, under the tag or for the domain.
+        weights: file of weights; "timm:MODEL" or "hf-hub:OWNER/NAME" (from the hub or its cache); or the name of an
+            official checkpoint, see `zoo`, which brings the options that its file does not hold; None takes bundled
+            weights, under the tag or for the domain.
         domain: domain of the task, "shapes" or "photos"; or several tags, of which the first with weights is taken,
             e.g. ("shapes", "shapes0"), since supervised weights are bundled per fold.
         options: keyword arguments of the selector. A `model` with "timm:" or "hf-hub:" before it brings its weights,
@@ -100,6 +104,10 @@ def resolve(
     if weights is None and "model" in parameters and str(options.get("model")).startswith((TIMM, HUB)):
         weights = options.pop("model")
     if weights is not None:
+        published = None if Path(weights).exists() else find(base, str(weights))
+        if published is not None:
+            options = {**published.options, **options}
+            weights = published.url if published.on_hub else take(published)
         path = _weights_file(name, str(weights))
         if "weights" not in parameters:
             raise UsageError(f"selector {name!r} takes no weights, got {weights}")
@@ -112,6 +120,8 @@ def resolve(
         options.setdefault(tag_option, tag)
     elif tag is not None:
         raise UsageError(f"selector {base!r} has no weights, so no tag {tag!r}; use {base!r}")
+    elif "weights" in parameters and parameters["weights"].default is inspect.Parameter.empty:
+        raise UsageError(f"selector {name!r} needs weights, and none ship: {ways(base)}")
     if "shapes" in domains and "patch_size" not in options and path is None and _declared(factory, "task_patch"):
         options["patch_size"] = SHAPES_PATCH
     full = base if tag is None or weights is not None else f"{base}.{tag}"
@@ -168,7 +178,7 @@ def _weights_file(name: str, weights: str) -> Path:
         return hub_file(weights, name)
     path = Path(weights).expanduser()
     if not path.exists():
-        raise InputError(f"weights of selector {name!r}: no file {path}")
+        raise InputError(f"weights of selector {name!r}: no file {path}; {ways(_split_tag(name)[0], weights)}")
     refuse_folder(path)
     return path
 
@@ -182,11 +192,11 @@ def _shipping_tag(name: str, base: str, tag: str | None, domains: Sequence[str])
     if tag is not None:
         return tag
     if not domains:
-        raise UsageError(f"selector {name!r} needs weights: give a file, or a tag ({there})")
+        raise UsageError(f"selector {name!r} needs weights: take bundled ones by their tag ({there}), or {ways(base)}")
     found = next((d for d in domains if d in tags), None)
     if found is None:
         raise InputError(
-            f"selector {name!r} has no weights for {domains[0]} ({there}); give some: --weights {name}=FILE"
+            f"selector {name!r} has no weights for {domains[0]} ({there}): give --weights {name}=…; {ways(base)}"
         )
     return found
 

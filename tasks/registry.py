@@ -12,6 +12,7 @@ from ltrp_bench.selectors.errors import unknown_name
 from ltrp_bench.selectors.option_checks import check_options
 from ltrp_bench.selectors.option_checks import option_types as types_of
 from ltrp_bench.tasks.base import Task
+from ltrp_bench.tasks.models.named_weights import with_named_weights
 from ltrp_bench.tasks.task_spec import NO_SPLIT, TaskSpec
 
 GROUP: Final = "ltrp_bench.tasks"
@@ -24,7 +25,8 @@ def create_task(name: str, data: str | Path | None = None, **options: Any) -> Ta
     Args:
         name: e.g. "coco-det"; `task_names` lists them.
         data: folder of the data set; tasks on `shapes` take none.
-        options: keyword arguments of the task, see `option_names`.
+        options: keyword arguments of the task, see `option_names`. `model_weights` may name an official checkpoint,
+            see `models.named_weights`.
 
     Raises:
         UsageError: unknown name or option, or a value that the option cannot have. Options of third-party tasks are
@@ -32,6 +34,7 @@ def create_task(name: str, data: str | Path | None = None, **options: Any) -> Ta
         InputError: missing or corrupt data or weights.
     """
     factory = _load(name)
+    options = with_named_weights(name, options)
     arguments = dict(options) if data is None else {"data": Path(data).expanduser(), **options}
     if not isinstance(factory, TaskSpec):
         # As text, the folder also fits tasks that annotate it as `str`.

@@ -38,6 +38,7 @@ ALLOWED = {
         "selectors.errors",
         "selectors.normalization",
         "selectors.option_checks",
+        "selectors.zoo",
         "results.schema",
         "results.summaries",
     ),

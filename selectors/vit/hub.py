@@ -1,6 +1,7 @@
 """Weights by their names on a hub: from there where there is a network, else from its cache on this disk.
 
-With `HF_HUB_OFFLINE=1` the cache alone is asked.
+With `HF_HUB_OFFLINE=1`, or where the hub does not answer at once, the cache alone is asked: the hub's own client would
+try again for half a minute.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import timm
 from ltrp_bench.selectors.checkpoints import HUB, TIMM, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.vit_files import timm_name
+from ltrp_bench.selectors.zoo.network import answers
 
 FILES: Final = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 """File names under which repositories keep weights, in this order."""
@@ -47,7 +49,6 @@ def located(weights: str | Path) -> Path:
 
 
 def _timm_file(name: str, selector: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
     from timm.models._hub import download_cached_file
 
     bare = timm_name(name)
@@ -58,14 +59,13 @@ def _timm_file(name: str, selector: str | None) -> Path:
 
     def fetch() -> str:
         if repository:
-            return hf_hub_download(repository, known.hf_hub_filename or FILES[0])
+            return _download(repository, known.hf_hub_filename or FILES[0])
         return str(download_cached_file(url, progress=False))
 
     return _fetched(fetch, f"{TIMM}{bare}", selector, f"{bare}.safetensors")
 
 
 def _repository_file(repository: str, selector: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     if repository.count("/") != 1 or not all(repository.split("/")):
@@ -75,7 +75,7 @@ def _repository_file(repository: str, selector: str | None) -> Path:
         found, error = None, None
         for file in FILES:
             try:
-                found = hf_hub_download(repository, file)
+                found = _download(repository, file)
                 break
             except (EntryNotFoundError, LocalEntryNotFoundError) as one:
                 error = error or one
@@ -83,12 +83,19 @@ def _repository_file(repository: str, selector: str | None) -> Path:
             raise error or FileNotFoundError(repository)
         for file in ("config.json", "preprocessor_config.json", "open_clip_config.json"):
             try:  # they come to lie beside the weights
-                hf_hub_download(repository, file)
+                _download(repository, file)
             except (EntryNotFoundError, LocalEntryNotFoundError):
                 continue
         return found
 
     return _fetched(fetch, f"{HUB}{repository}", selector, f"{repository.split('/')[1]}.safetensors")
+
+
+def _download(repository: str, file: str) -> str:
+    from huggingface_hub import constants, hf_hub_download
+
+    offline = constants.HF_HUB_OFFLINE or not answers(constants.ENDPOINT)
+    return hf_hub_download(repository, file, local_files_only=offline)
 
 
 def _fetched(fetch: Callable[[], str], what: str, selector: str | None, file: str) -> Path:

@@ -160,7 +160,7 @@ def test_timm_names_without_a_network(tmp_path: Path, monkeypatch: pytest.Monkey
         resolve("gradcam", weights="timm:vit_huge_of_mine")
     # A file in the hub's cache is found; the name of its model is passed to selectors with an option `model`.
     (tmp_path / "model.safetensors").write_bytes(b"")
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: str(tmp_path / "model.safetensors"))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: str(tmp_path / "model.safetensors"))
     assert resolve("gradcam", weights=f"timm:{name}").options == {"model": f"timm:{name}"}
     assert resolve("dino", weights="timm:vit_small_patch16_224.dino").options == {}
     # A backbone alone brings its weights, in the place of bundled ones too; a file of weights stays.

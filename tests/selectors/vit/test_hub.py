@@ -26,7 +26,7 @@ NAME = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 def test_the_file_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
 
-    def download(*arguments: Any) -> str:
+    def download(*arguments: Any, **_: Any) -> str:
         calls.append(arguments)
         return "/cache/model.safetensors"
 
@@ -47,7 +47,7 @@ def test_the_file_of_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: Any) -> str:
+    def offline(*_: Any, **__: Any) -> str:
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
@@ -71,7 +71,7 @@ def test_a_repository_and_what_lies_beside_its_weights(tmp_path: Path, monkeypat
     config = {"architecture": "vit_tiny_patch16_224", "num_classes": 5, "pretrained_cfg": {"tag": "augreg_in21k"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
 
-    def download(repository: str, file: str) -> str:
+    def download(repository: str, file: str, **_: Any) -> str:
         assert repository == "lab/vit"
         if not (tmp_path / file).exists():
             raise EntryNotFoundError(file)
@@ -91,7 +91,7 @@ def test_a_repository_and_what_lies_beside_its_weights(tmp_path: Path, monkeypat
 
 def test_weights_named_after_a_timm_model_are_of_that_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(timm.create_model("vit_tiny_patch16_224", img_size=32).state_dict(), tmp_path / "model.safetensors.pth")
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: str(tmp_path / "model.safetensors.pth"))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: str(tmp_path / "model.safetensors.pth"))
     found = load_backbone("timm:vit_tiny_patch16_224")
     assert found.supervision.label_sets == ("imagenet21k", "imagenet1k") and found.mean == (0.5, 0.5, 0.5)
 
