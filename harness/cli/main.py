@@ -31,6 +31,8 @@ from ltrp_bench.harness.cli.run import run
 from ltrp_bench.harness.cli.show import show
 from ltrp_bench.harness.cli.terminal.termination import INTERRUPTED, ends_on_sigterm
 from ltrp_bench.harness.cli.train import train_app
+from ltrp_bench.harness.cli.zoo.convert import convert_yolox
+from ltrp_bench.harness.cli.zoo.weights import fetch_weights, list_weights, verify_weights
 from ltrp_bench.selectors.errors import BenchError
 
 app = typer.Typer(
@@ -69,6 +71,16 @@ results_app = typer.Typer(no_args_is_help=True, help="Share results as archives.
 results_app.command("export")(command_of(export_results))
 results_app.command("import")(command_of(import_results))
 app.add_typer(results_app, name="results")
+
+weights_app = typer.Typer(no_args_is_help=True, help="List, fetch and verify official checkpoints.")
+weights_app.command("list")(command_of(list_weights))
+weights_app.command("fetch")(command_of(fetch_weights))
+weights_app.command("verify")(command_of(verify_weights))
+app.add_typer(weights_app, name="weights")
+
+convert_app = typer.Typer(no_args_is_help=True, help="Convert checkpoints of other code bases.")
+convert_app.command("yolox")(command_of(convert_yolox))
+app.add_typer(convert_app, name="convert")
 
 app.add_typer(train_app, name="train")
 

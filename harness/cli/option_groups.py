@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe, with_weights
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe, check_model_weights, with_weights
+from ltrp_bench.selectors.errors import UsageError
 
 SELECTOR_HELP: Final = "Selector, see `ltrp-bench list selectors`; several as a,b or repeated."
 TASK_HELP: Final = "Task, see `ltrp-bench list tasks`; several as a,b or repeated."
@@ -45,7 +45,11 @@ class SelectorOptions:
 
     weights: tuple[str, ...] = field(
         default=(),
-        metadata={"help": "Path to weights of a selector; repeat for several.", "metavar": "FILE | NAME=FILE"},
+        metadata={
+            "help": "Weights of a selector: a file, timm:MODEL, hf-hub:OWNER/NAME, or an official checkpoint of "
+            "`ltrp-bench weights list`, such as evit=deit-s-0.7; repeat for several.",
+            "metavar": "FILE | NAME=FILE",
+        },
     )
     selector_option: tuple[str, ...] = field(
         default=(), metadata={"help": "Option of a selector; repeat for several.", "metavar": "NAME.key=value"}
@@ -59,12 +63,18 @@ class ModelOptions:
     model: str | None = field(
         default=None, metadata={"help": "Model of the task: a timm name, or name or path of an OpenMMLab config."}
     )
-    model_weights: Path | None = field(default=None, metadata={"help": "Path to the model's checkpoint."})
+    model_weights: Path | None = field(
+        default=None,
+        metadata={
+            "help": "The model's checkpoint: a file, timm:MODEL, hf-hub:OWNER/NAME, or an official one of "
+            "`ltrp-bench weights list`, such as rtmdet-tiny."
+        },
+    )
 
-    def check_files(self) -> None:
-        """Raises `InputError` if the checkpoint does not exist."""
-        if self.model_weights is not None and not self.model_weights.is_file():
-            raise InputError(f"--model-weights {self.model_weights}: no such file")
+    def check_files(self, tasks: Iterable[str]) -> None:
+        """Raises `InputError` if the checkpoint is neither a file nor known to these tasks."""
+        if self.model_weights is not None:
+            check_model_weights(tasks, str(self.model_weights))
 
 
 @dataclass(frozen=True, kw_only=True)

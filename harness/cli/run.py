@@ -212,7 +212,7 @@ def request_of(
         selectors.values.get("weights", ()),
         None if model.model_weights is None else str(model.model_weights),
     )
-    model.check_files()
+    model.check_files(task.name for task in chosen_tasks)
     shared = {name: tasks.values.get(name) for name in ("limit", "limit_seed", "narrow_as", "split", "strict")}
     return Request(
         selectors=chosen_selectors,

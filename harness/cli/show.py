@@ -251,7 +251,7 @@ def _check_image_options(files: ImageFiles, images: TaskImages, models: ModelOpt
         )
     else:
         _refuse({"--grid": files.grid, "--truth": files.truth}, "is for image files: a task has its own")
-    models.check_files()
+    models.check_files(() if images.task is None else (images.task,))
 
 
 def _check_figure_options(files: ImageFiles, scores: ScoreOptions, reconstruction: ReconstructionOptions) -> None:

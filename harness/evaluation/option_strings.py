@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.option_checks import parse_option
+from ltrp_bench.selectors.zoo.table import checkpoints
 
 
 def split_list(text: str, *, spaced: bool = False) -> list[str]:
@@ -70,7 +71,8 @@ def parse_weights(given: Iterable[str], selectors: Sequence[str], labels: Sequen
         if equals and name in (*selectors, *labels):
             weights[name] = file
             continue
-        check_prefix("--weights", text, (*selectors, *labels))
+        if text not in (one.name for one in checkpoints()):
+            check_prefix("--weights", text, (*selectors, *labels))
         if len(selectors) == 1:
             weights[selectors[0]] = text
         else:

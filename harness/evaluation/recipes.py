@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from ltrp_bench.harness.evaluation.option_strings import expanded, parse_weights
 from ltrp_bench.results.leaderboard.variants import shown_model
 from ltrp_bench.selectors.errors import InputError, unknown_name
+from ltrp_bench.selectors.zoo.cache import take
+from ltrp_bench.selectors.zoo.network import check_repository
+from ltrp_bench.selectors.zoo.table import HUB, TIMM, find, ways
 
 if TYPE_CHECKING:
     from ltrp_bench.selectors.registry import SelectorSpec
 
 GROUPS: Final = {"selector": "ltrp_bench.selectors", "task": "ltrp_bench.tasks"}
 """Entry points, as in `selectors.registry` and `tasks.registry`, which import torch."""
-
-HUBS: Final = ("timm", "hf-hub")
-"""What stands before the colon in names of weights on a hub, see `selectors.hub`."""
 
 NO_SELECTOR: Final = "give at least one --selector; `ltrp-bench list selectors` shows them"
 NO_TASK: Final = "give at least one --task; `ltrp-bench list tasks` shows them"
@@ -51,21 +51,25 @@ class SelectorRecipe:
 
     @property
     def shown(self) -> str | None:
-        """Its label, or else its name with the backbone that was chosen for it, "clip (vit_base_patch16_224)"."""
+        """Its label, or else its name with the backbone that was chosen for it, "clip (vit_base_patch16_224)".
+
+        An official checkpoint is shown by its name.
+        """
         if self.label is not None:
             return self.label
         chosen = self.options.get("model")
+        if self.weights is not None and (published := find(self.name.partition(".")[0], self.weights)) is not None:
+            chosen = published.short
         for given in (chosen, self.weights):
-            start, _, name = str(given).partition(":")
-            if start in HUBS:
-                chosen = name
+            if str(given).startswith((TIMM, HUB)):
+                chosen = str(given).partition(":")[2]
                 break
         return None if chosen is None else f"{self.name} ({chosen})"
 
     @property
     def weights_file(self) -> str | None:
         """Name of the file of its weights, without its folder; None for bundled weights and those of a hub."""
-        if self.weights is None or self.weights.partition(":")[0] in HUBS:
+        if self.weights is None or self.weights.startswith((TIMM, HUB)):
             return None
         return Path(self.weights).name
 
@@ -80,9 +84,9 @@ class SelectorRecipe:
             _check_name("selector", self.name.partition(".")[0])
 
     def check_files(self) -> None:
-        """Raise InputError if there are no such weights."""
-        if self.weights is not None and ":" not in self.weights and not Path(self.weights).is_file():
-            raise InputError(f"weights of selector {self.name!r}: no file {self.weights}")
+        """Raise InputError if there are no such weights; an official checkpoint is fetched if need be."""
+        if self.weights is not None:
+            _check_weights(self.name.partition(".")[0], self.weights, f"weights of selector {self.name!r}: no file")
 
     def spec(self) -> SelectorSpec:
         """The selector before it is built. Raises UsageError or InputError as `resolve` does."""
@@ -125,10 +129,10 @@ class TaskRecipe:
         _check_name("task", self.name)
 
     def check_files(self) -> None:
-        """Raise InputError if there is no such checkpoint of the model."""
+        """Raise InputError if there is no such checkpoint of the model; an official one is fetched, if need be."""
         weights = self.arguments.get("model_weights")
-        if weights is not None and not Path(weights).is_file():
-            raise InputError(f"model_weights of task {self.name!r}: no such file {weights}")
+        if weights is not None:
+            _check_weights(self.name, str(weights), f"model_weights of task {self.name!r}: no such file")
 
     def on(self, device: str) -> TaskRecipe:
         """The recipe with the task's model on another device."""
@@ -148,6 +152,34 @@ def import_from_here(recipes: Iterable[SelectorRecipe]) -> str:
 def _import_from(folder: str) -> None:
     if folder not in sys.path:
         sys.path.append(folder)  # last, so that it shadows nothing
+
+
+def check_model_weights(tasks: Iterable[str], weights: str) -> None:
+    """Raise InputError unless `--model-weights` is a file, a name on a hub, or a checkpoint of each of these tasks."""
+    for task in tasks:
+        _check_weights(task, weights, f"--model-weights {weights}: no such file", named=False)
+
+
+def _check_weights(owner: str, weights: str, missing: str, *, named: bool = True) -> None:
+    """Raise InputError where weights are no file, no name on a hub and no official checkpoint; fetch the last.
+
+    Args:
+        owner: name of the selector or task.
+        weights: as given.
+        missing: beginning of the message.
+        named: True if the message is to name the weights.
+    """
+    if weights.startswith(HUB) and weights.count("/") == 1:
+        check_repository(weights.removeprefix(HUB), f"{weights.rpartition('/')[2]}.safetensors")
+    if weights.startswith((TIMM, HUB)) or Path(weights).is_file():
+        return
+    published = find(owner, weights)
+    if published is None:
+        raise InputError(f"{missing}{f' {weights}' if named else ''}; {ways(owner, weights)}")
+    if published.on_hub:
+        check_repository(published.repository, f"{published.url.partition(':')[2]}.safetensors")
+    else:
+        take(published)
 
 
 def _check_name(kind: Literal["selector", "task"], name: str) -> None:

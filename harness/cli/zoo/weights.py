@@ -1,0 +1,190 @@
+"""`ltrp-bench weights`: list, fetch and verify official checkpoints."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.zoo.cache import cache_folder, cached, remedy, state_of, take
+from ltrp_bench.selectors.zoo.network import check_repository
+from ltrp_bench.selectors.zoo.table import TABLE, Checkpoint, checkpoints, find_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """Which checkpoints to list."""
+
+    name: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Selector, task, kind or name of a checkpoint; all by default. One name shows all that is known.",
+            "metavar": "[NAME]...",
+            "argument": True,
+        },
+    )
+    form: Literal["table", "csv", "markdown"] = field(
+        default="table",
+        metadata={"help": "A table for the terminal, the whole CSV, or the page of the docs.", "flag": "--format"},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """Which checkpoints to fetch."""
+
+    name: tuple[str, ...] = field(
+        metadata={"help": "Name of a checkpoint, such as dino=vit-s16.", "metavar": "NAME...", "argument": True}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """Which checkpoints to verify."""
+
+    name: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Name of a checkpoint; all that are in the cache by default.",
+            "metavar": "[NAME]...",
+            "argument": True,
+        },
+    )
+
+
+def list_weights(options: ListOptions) -> None:
+    """List official checkpoints of selectors and task models: who trained them with what, and how to get them."""
+    if options.form == "markdown":
+        from ltrp_bench.harness.cli.zoo.page import zoo_page
+
+        if options.name:
+            raise UsageError("--format markdown is the page of all checkpoints: leave the names out")
+        sys.stdout.write(zoo_page())
+    elif options.form == "csv":
+        names = {one.name for one in _chosen(options.name)}
+        head, *lines = TABLE.read_text(encoding="utf-8").splitlines()
+        typer.echo("\n".join([head, *(line for line in lines if line.split(",", 1)[0] in names)]))
+    else:
+        chosen = _chosen(options.name)
+        if len(chosen) == 1 and options.name[0] in (chosen[0].name, chosen[0].short):
+            _print_details(chosen[0])
+        else:
+            _print_table(chosen)
+
+
+def fetch_weights(options: FetchOptions) -> None:
+    """Fetch official checkpoints into the cache, where `--weights NAME` finds them."""
+    failed = 0
+    for one in _chosen(options.name):
+        try:
+            typer.echo(f"{one.name}  {_fetched(one)}")
+        except InputError as error:
+            failed += 1
+            typer.echo(f"ltrp-bench: {error}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def verify_weights(options: VerifyOptions) -> None:
+    """Compare the checkpoints in the cache with their published hashes, or those of their first use."""
+    bad = count = 0
+    for one in _chosen(options.name):
+        path = cached(one)
+        if path is None:
+            if options.name:
+                typer.echo(f"{one.name}  not in the cache" + ("; its hub verifies it" if one.on_hub else ""))
+                bad += not one.on_hub
+            continue
+        count += 1
+        state, why = state_of(one, path)
+        bad += state != "ok"
+        typer.echo(f"{one.name}  ok" if state == "ok" else f"{one.name}  {state}: {why}")
+    if not count and not options.name:
+        typer.echo(f"no checkpoints in {cache_folder()}")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _chosen(names: Sequence[str]) -> tuple[Checkpoint, ...]:
+    """The checkpoints of these names, each once. Raises UsageError for a name that is not in the table."""
+    if not names:
+        return checkpoints()
+    found: dict[str, Checkpoint] = {}
+    for name in names:
+        some = find_all(name)
+        if not some:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, [one.name for one in checkpoints()], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"no checkpoint, selector or task {name!r}{hint} (`ltrp-bench weights list` shows all)")
+        found.update((one.name, one) for one in some)
+    return tuple(found.values())
+
+
+def _fetched(checkpoint: Checkpoint) -> str:
+    if not checkpoint.on_hub:
+        return str(take(checkpoint))
+    check_repository(checkpoint.repository, f"{checkpoint.url.partition(':')[2]}.safetensors")
+    # Imported here, because it imports torch.
+    from ltrp_bench.selectors.vit.hub import hub_file
+
+    return str(hub_file(checkpoint.url))
+
+
+def way_to_get(checkpoint: Checkpoint) -> str:
+    """How a checkpoint is got, in a word or two."""
+    if cached(checkpoint) is not None:
+        return "in the cache"
+    if checkpoint.on_hub:
+        return "hub"
+    return "fetched" if checkpoint.direct else "by hand"
+
+
+def _print_table(chosen: Sequence[Checkpoint]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("name", "what it is", "trained with", "license", "got"):
+        table.add_column(title, overflow="fold")
+    table.columns[0].no_wrap = True
+    for one in chosen:
+        trained = one.supervision.replace("+", " + ") or "-"
+        table.add_row(one.name, one.title, trained, one.license or "-", way_to_get(one))
+    console = Console(soft_wrap=False, highlight=False)
+    console.print(table)
+    console.print(
+        f"\n--weights NAME takes one; cache: {cache_folder()} (LTRP_BENCH_CACHE)\n"
+        "hub: from the hub's own cache; by hand: its authors' page sends no file to a program",
+        soft_wrap=True,
+    )
+
+
+def _print_details(one: Checkpoint) -> None:
+    path = cached(one)
+    facts = {
+        "name": one.name,
+        "what it is": one.title,
+        "taken by": ", ".join(one.used_by),
+        "trained with": one.supervision or "not known",
+        "published at": one.page,
+        "file": one.file,
+        "address": one.url or "not known",
+        "beside it": ", ".join(one.beside),
+        "size": "" if one.size is None else f"{one.size:,} bytes",
+        "license": one.license or "not known",
+        "SHA-256": one.sha256 + ("…" if 0 < len(one.sha256) < 64 else ""),
+        "options": ", ".join(f"{name}={value}" for name, value in one.options.items()),
+        "conversion": f"`ltrp-bench convert {one.convert}`, done on its own at first use" if one.convert else "",
+        "in the cache": str(path) if path else f"no; {remedy(one)}" if not one.on_hub else "that of the hub",
+    }
+    for title, text in facts.items():
+        if text:
+            typer.echo(f"{title:13} {text}")

@@ -1,0 +1,32 @@
+"""The page of official checkpoints."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from ltrp_bench.harness.cli.zoo.page import NOT_PUBLISHED, zoo_page
+from ltrp_bench.selectors.zoo.table import checkpoints
+
+PAGE = Path(__file__).parents[4] / "docs" / "zoo.md"
+
+
+def test_the_page_in_the_docs_is_the_tables() -> None:
+    assert PAGE.read_text(encoding="utf-8") == zoo_page(), "ltrp-bench weights list --format markdown > docs/zoo.md"
+
+
+def test_it_has_every_checkpoint_and_every_selector_of_ours() -> None:
+    text = zoo_page()
+    assert re.findall(r"^\| `([^`]+)` \|", text, re.M) == [one.name for one in checkpoints()]
+    installed = entry_points(group="ltrp_bench.selectors")
+    ours = [point.name for point in installed if point.value.startswith("ltrp_bench.")]
+    assert [name for name in ours if f"`{name}`" not in text] == []
+    assert not set(NOT_PUBLISHED) & {owner for one in checkpoints() for owner in one.used_by}
+
+
+def test_a_row() -> None:
+    assert (
+        "| `vit=deit-s` | DeiT-S/16 at 224 | imagenet1k | "
+        "[fetched](https://github.com/facebookresearch/deit/blob/main/README_deit.md) | Apache-2.0 | `cd65a155`… |"
+    ) in zoo_page()
