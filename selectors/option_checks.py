@@ -64,14 +64,35 @@ def check_options(
 
 
 def signature_of(factory: Callable[..., Any]) -> inspect.Signature:
-    """Signature of a callable; the options of `**name: Unpack[Options]` are keyword parameters that default to None."""
+    """Signature of a callable, with the options that it passes on.
+
+    The options of `**name: Unpack[Options]` are keyword parameters that default to None. `**options` in the constructor
+    of a class stands for the parameters of the next constructor among its base classes, with their defaults, except
+    those that it has itself.
+    """
     signature = inspect.signature(factory)
-    _, shared = _hints(factory)
-    if not shared:
-        return signature
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    _, shared = _hints(factory)
     more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in shared]
-    return signature.replace(parameters=[*own, *more])
+    if not shared and (base := _passed_on_to(factory)) is not None:
+        passed = [one for one in signature_of(base).parameters.values() if one.name not in signature.parameters]
+        more = [one.replace(kind=one.KEYWORD_ONLY) for one in passed if one.kind is not one.VAR_KEYWORD]
+        more += [one for one in passed if one.kind is one.VAR_KEYWORD]
+    return signature.replace(parameters=[*own, *more]) if more else signature
+
+
+def _passed_on_to(factory: Callable[..., Any]) -> type | None:
+    """Base class whose constructor gets the `**options` of a class; None if there is none.
+
+    A constructor of which the parameter has another name may do with it what it likes.
+    """
+    if not inspect.isclass(factory):
+        return None
+    parameters = inspect.signature(factory).parameters
+    if "options" not in parameters or parameters["options"].kind is not inspect.Parameter.VAR_KEYWORD:
+        return None
+    owners = [one for one in factory.__mro__ if "__init__" in vars(one) and one is not object]
+    return owners[1] if len(owners) > 1 else None
 
 
 def _hints(factory: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -91,7 +112,8 @@ def _hints(factory: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]
 def _types(factory: Callable[..., Any]) -> dict[str, Any]:
     """Parameter of `signature_of` -> its annotation; empty if they cannot be resolved."""
     own, shared = _hints(factory)
-    return {**own, **shared}
+    base = None if shared else _passed_on_to(factory)
+    return {**(_types(base) if base is not None else {}), **own, **shared}
 
 
 def check_name(owner: str, option: str, known: Collection[str], listed: Collection[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -137,28 +137,12 @@ class DinoV2Selector(ClassAttentionSelector):
         weights: str | Path,
         *,
         model: str | None = None,
-        rule: Rule = "mean",
-        head: int | None = None,
-        mass: float = 0.6,
-        heads: int | None = None,
         image_size: int = 224,
         any_size: bool = False,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        ema: bool | None = None,
+        **options: Any,
     ) -> None:
         self._model_name = model
-        super().__init__(
-            weights,
-            rule=rule,
-            head=head,
-            mass=mass,
-            heads=heads,
-            any_size=any_size,
-            mean=mean,
-            std=std,
-            ema=ema,
-        )
+        super().__init__(weights, any_size=any_size, **options)
         if isinstance(image_size, bool) or image_size < 1 or image_size % self.patch_size:
             raise UsageError(
                 f"selector {self.name!r}: image_size={image_size} is no multiple of patches of {self.patch_size}"
@@ -180,30 +164,8 @@ class MocoSelector(ClassAttentionSelector):
     _probes = True
     _published_heads = 12
 
-    def __init__(
-        self,
-        weights: str | Path,
-        *,
-        rule: Rule = "mean",
-        head: int | None = None,
-        mass: float = 0.6,
-        heads: int = 12,
-        any_size: bool = False,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        ema: bool | None = None,
-    ) -> None:
-        super().__init__(
-            weights,
-            rule=rule,
-            head=head,
-            mass=mass,
-            heads=heads,
-            any_size=any_size,
-            mean=mean,
-            std=std,
-            ema=ema,
-        )
+    def __init__(self, weights: str | Path, *, heads: int = 12, **options: Any) -> None:
+        super().__init__(weights, heads=heads, **options)
 
 
 def check_layout(model: ViT, name: str) -> None:

@@ -6,10 +6,10 @@ left out of the ranking.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ltrp_bench.selectors.attention.class_attention import DinoV2Selector, Rule
+from ltrp_bench.selectors.attention.class_attention import DinoV2Selector
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.vit.embedding import Resampling, antialiased
 
@@ -29,34 +29,8 @@ class DinoV3Selector(DinoV2Selector):
 
     name = "dinov3"
 
-    def __init__(
-        self,
-        weights: str | Path,
-        *,
-        model: str | None = None,
-        rule: Rule = "mean",
-        head: int | None = None,
-        mass: float = 0.6,
-        heads: int | None = None,
-        image_size: int = 256,
-        any_size: bool = False,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        ema: bool | None = None,
-    ) -> None:
-        super().__init__(
-            weights,
-            model=model,
-            rule=rule,
-            head=head,
-            mass=mass,
-            heads=heads,
-            image_size=image_size,
-            any_size=any_size,
-            mean=mean,
-            std=std,
-            ema=ema,
-        )
+    def __init__(self, weights: str | Path, *, image_size: int = 256, **options: Any) -> None:
+        super().__init__(weights, image_size=image_size, **options)
         if getattr(self.model, "rope", None) is None:
             raise InputError(f"selector 'dinov3' reads ViTs with rotary positions, which {Path(weights).name} has not")
 

@@ -207,3 +207,46 @@ def test_options_that_callables_share_count_as_their_own() -> None:
     with pytest.raises(UsageError, match="it: heads must be"):
         check_options("it", build, {"weights": "a", "heads": "x"})
     check_options("it", free, {"whatever": 1})
+
+
+class _Base:
+    """Takes all options that there are."""
+
+    def __init__(self, weights: str, *, rule: Literal["mean", "max"] = "mean", heads: int | None = None) -> None: ...
+
+
+class _Middle(_Base):
+    def __init__(self, weights: str, *, size: int = 224, **options: Any) -> None: ...
+
+
+class _Leaf(_Middle):
+    def __init__(self, weights: str, *, heads: int = 12, **options: Any) -> None: ...
+
+
+class _Free(_Base):
+    def __init__(self, weights: str, **anything: Any) -> None: ...
+
+
+class _Alone:
+    def __init__(self, **options: Any) -> None: ...
+
+
+def test_options_that_a_constructor_passes_on_are_those_of_its_base_classes() -> None:
+    parameters = signature_of(_Leaf).parameters
+    assert {name: one.default for name, one in parameters.items() if name != "weights"} == {
+        "heads": 12,
+        "size": 224,
+        "rule": "mean",
+    }
+    assert option_types(_Leaf) == {"weights": str, "heads": int, "size": int, "rule": Literal["mean", "max"]}
+    check_options("s", _Leaf, {"weights": "w", "rule": "max", "size": 8})
+    with pytest.raises(UsageError, match="s has no option 'roule'; its options: weights, heads, size, rule"):
+        check_options("s", _Leaf, {"weights": "w", "roule": "max"})
+    with pytest.raises(UsageError, match="s: rule must be one of mean, max, got 'min'"):
+        check_options("s", _Leaf, {"weights": "w", "rule": "min"})
+
+
+def test_other_collections_of_options_stay_open() -> None:
+    check_options("s", _Free, {"weights": "w", "whatever": 1})
+    check_options("s", _Alone, {"whatever": 1})
+    assert list(signature_of(_Free).parameters) == ["weights", "anything"]

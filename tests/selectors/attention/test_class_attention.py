@@ -20,6 +20,7 @@ from ltrp_bench.selectors.base import Selector
 from ltrp_bench.selectors.checkpoints import save_safetensors
 from ltrp_bench.selectors.contract import SelectorContract, WeightsContract
 from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.registry import identity
 from ltrp_bench.selectors.vit.backbones import build_vit
 from ltrp_bench.selectors.vit.embedding import embed, with_offset
 from ltrp_bench.selectors.vit.layers import sincos_positions
@@ -257,3 +258,22 @@ def test_a_stem_takes_the_place_of_the_projection(tmp_path: Path) -> None:
     images = torch.rand(2, 3, 48, 48)
     plain = selector.model.forward_features(images)
     torch.testing.assert_close(ViTReader(selector.model, with_offset).features(images, normalized=True), plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("dino", {"heads": None}),
+        ("dinov2", {"heads": None, "image_size": 224, "model": None}),
+        ("dinov3", {"heads": None, "image_size": 256, "model": None}),
+        ("moco", {"heads": 12}),
+    ],
+)
+def test_fingerprints_have_the_options_of_the_base_class(tmp_path: Path, name: str, own: dict[str, Any]) -> None:
+    """As when each constructor declared them itself: results that exist must be found again."""
+    file = tmp_path / "w.pth"
+    file.write_bytes(b"x")
+    common = {"any_size": False, "head": None, "mass": 0.6, "rule": "mean"}
+    assert identity(name, file)["options"] == common | own
+    given = {"rule": "head", "head": 1, "ema": True}
+    assert identity(name, file, given)["options"] == common | own | given
