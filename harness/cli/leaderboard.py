@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from ltrp_bench.harness.cli.boards import board_options, board_sources
-from ltrp_bench.harness.cli.option_groups import ExposureOptions, IntervalOptions, LatencyChoice, RunDirectory
+from ltrp_bench.harness.cli.option_groups import (
+    ExposureOptions,
+    IntervalOptions,
+    LatencyChoice,
+    MetricChoice,
+    ResultFilter,
+    RunDirectory,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +39,9 @@ class TableFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableContent:
+class TableContent(MetricChoice):
     """Rows and columns of the table."""
 
-    metric: tuple[str, ...] = field(
-        default=(),
-        metadata={"help": "Metric instead of each task's headline metric; several as a,b or repeated.", "commas": True},
-    )
     sizes: bool = field(
         default=False, metadata={"help": "Headline metric on small, medium and large objects separately."}
     )
@@ -55,6 +58,41 @@ class TableContent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TableRows(ResultFilter):
+    """Rows that are shown; ranks are those among all selectors of the directory."""
+
+    keep_ratio: tuple[float, ...] = field(
+        default=(), metadata={"help": "Only this keep ratio; several as .25,.5 or repeated."}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLayout:
+    """Look of the printed table."""
+
+    sort: str = field(
+        default="rank",
+        metadata={
+            "help": "Column that sorts the rows of each keep ratio; `selector` puts its keep ratios together.",
+            "metavar": "COLUMN",
+        },
+    )
+    columns: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Column to print; several as a,b or repeated. By default as many as fit the terminal; all, with "
+            "four digits, where the output goes to a file or pipe.",
+            "metavar": "COLUMN",
+            "commas": True,
+        },
+    )
+    group: tuple[Literal["all", "seen", "unseen"], ...] = field(
+        default=(),
+        metadata={"help": "Only values on this group of categories; several as a,b or repeated."},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableIntervals(IntervalOptions):
     """Intervals in the table."""
 
@@ -64,16 +102,19 @@ class TableIntervals(IntervalOptions):
 def leaderboard(
     directory: RunDirectory,
     content: TableContent,
+    shown: TableRows,
+    layout: TableLayout,
     groups: ExposureOptions,
     intervals: TableIntervals,
     latencies: LatencyChoice,
     files: TableFiles,
 ) -> None:
     """Print stored results: one row per task, reduction, keep ratio and selector, with intervals and ranks."""
-    from ltrp_bench.harness.cli.terminal.tables import results_table
+    from ltrp_bench.harness.cli.terminal.tables import TableView, results_table, terminal_width
     from ltrp_bench.harness.progress.terminal import console
     from ltrp_bench.results.leaderboard.build import load_leaderboard
     from ltrp_bench.results.leaderboard.export import check_suffix, write_table
+    from ltrp_bench.results.leaderboard.names import select_rows, with_names
     from ltrp_bench.selectors.errors import UsageError
 
     options = board_options(groups, intervals)
@@ -95,12 +136,17 @@ def leaderboard(
         latency_device=latencies.latency_device,
     )
     board = load_leaderboard(directory.folder, options, **board_sources())
-    if len(board.frame):
+    frame = board.frame
+    if len(frame) and (shown.task or shown.selector or shown.keep_ratio):
+        frame = with_names(select_rows(frame, shown.task, shown.selector, shown.keep_ratio)).reset_index(drop=True)
+    if len(frame):
         terminal = console()
-        terminal.print(results_table(board.frame, terminal.width))
+        sort = "" if layout.sort == "rank" else layout.sort
+        view = TableView(width=terminal_width(terminal), columns=layout.columns, groups=layout.group, sort=sort)
+        terminal.print(results_table(frame, view))
     if files.csv is not None:
-        write_table(board.frame, files.csv, ".csv")
+        write_table(frame, files.csv, ".csv")
     for file in files.out:
-        write_table(board.frame, file)
+        write_table(frame, file)
     if files.pairs is not None:
         write_table(board.pairs, files.pairs)

@@ -110,6 +110,16 @@ class ResultFilter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricChoice:
+    """Metrics that are shown."""
+
+    metric: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "Metric instead of each task's headline metric; several as a,b or repeated.", "commas": True},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResamplingOptions:
     """Bootstrap over images."""
 

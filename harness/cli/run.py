@@ -246,7 +246,7 @@ def _evaluate(
         out: folder of the results, as it was written.
         dry_run: True to show what would be done instead.
     """
-    from ltrp_bench.harness.cli.terminal.tables import results_table
+    from ltrp_bench.harness.cli.terminal.tables import TableView, results_table, terminal_width
     from ltrp_bench.harness.engines.names import EngineOptions
     from ltrp_bench.harness.evaluation.environment import usable_device
     from ltrp_bench.harness.evaluation.plan import check_ratios
@@ -295,7 +295,7 @@ def _evaluate(
     terminal = console()
     frame = with_exposure(aggregate_cells(records), records, GroupReader(store, label_sets))
     frame = with_labels(frame, read_labels(store.root), records)
-    terminal.print(results_table(frame, terminal.width))
+    terminal.print(results_table(frame, TableView(width=terminal_width(terminal))))
     for line in closing_notes(store, records):
         typer.echo(f"note: {line}", err=True)
     done = f"{counted(len(records), 'cell')}, {counted(progress.worked, 'image')} evaluated now"

@@ -7,13 +7,14 @@ nothing that can be read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import pandas as pd
 
 from ltrp_bench.results.leaderboard.variants import differences, model_in, options_text, shown_model
-from ltrp_bench.results.schema.record import CellRecord
+from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.store.labels import Labels
 
 LABELS: Final = ("selector_label", "task_label")
@@ -124,6 +125,42 @@ def with_labels(
     ]
     add_labels(rows, stored, records, read_provenance)
     return frame.assign(**{name: [row[name] for row in rows] for name in (*LABELS, *OPTIONS)})
+
+
+def select_rows(
+    frame: pd.DataFrame, tasks: Sequence[str] = (), selectors: Sequence[str] = (), keep_ratios: Sequence[float] = ()
+) -> pd.DataFrame:
+    """Rows of a leaderboard that have one of these tasks, selectors and keep ratios; all where none are given.
+
+    Args:
+        frame: the leaderboard.
+        tasks, selectors: names, labels, or names as tables show them. "evit" also stands for "evit.shapes0".
+        keep_ratios: shares of kept patches; areas over keep ratios have none of them.
+
+    Raises:
+        ResultsError: a name or keep ratio that no row has.
+    """
+    for column, names in (("task", tasks), ("selector", selectors)):
+        others = [frame[name] for name in (f"{column}_label", f"{column}_name") if name in frame]
+        known = [
+            {name, name.partition(".")[0], *map(str, rest)} for name, *rest in zip(frame[column], *others, strict=True)
+        ]
+        for name in names:
+            if not any(name in own for own in known):
+                there = ", ".join(sorted(set(frame[column])))
+                raise ResultsError(f"no {column} {name!r} in the results; there are {there}")
+        if names:
+            frame = frame[[not own.isdisjoint(names) for own in known]]
+    ratios = sorted(set(frame["keep_ratio"].dropna()))
+    for ratio in keep_ratios:
+        if not any(math.isclose(ratio, one) for one in ratios):
+            raise ResultsError(
+                f"no keep ratio {ratio:g} in the results; there are {', '.join(f'{r:g}' for r in ratios)}"
+            )
+    if keep_ratios:
+        near = [any(math.isclose(ratio, one) for one in keep_ratios) for ratio in frame["keep_ratio"]]
+        frame = frame[near]
+    return frame
 
 
 def with_names(frame: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ltrp_bench.results.leaderboard.names import labels
+from ltrp_bench.results.leaderboard.names import select_rows as select_named
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import number
 from ltrp_bench.results.leaderboard.table_notes import NOTHING, nothing_measured
@@ -99,21 +100,7 @@ def select_rows(frame: pd.DataFrame, options: FigureOptions) -> pd.DataFrame:
     """
     if not len(frame):
         raise ResultsError("the leaderboard has no rows to draw")
-    for column, names in (("task", options.tasks), ("selector", options.selectors)):
-        known = [{name, name.partition(".")[0], str(label)} for name, label in _names(frame, column)]
-        for name in names:
-            if not any(name in own for own in known):
-                there = ", ".join(sorted(set(frame[column])))
-                raise ResultsError(f"no {column} {name!r} in the results; there are {there}")
-        if names:
-            frame = frame[[not own.isdisjoint(names) for own in known]]
-    return frame
-
-
-def _names(frame: pd.DataFrame, column: str) -> Iterator[tuple[str, object]]:
-    """Name and label of each row."""
-    labels_there = frame.get(f"{column}_label", frame[column])
-    return zip(frame[column], labels_there, strict=True)
+    return select_named(frame, options.tasks, options.selectors)
 
 
 def plan_figures(
@@ -136,11 +123,7 @@ def plan_figures(
     """
     single = select_rows(frame, options)
     single = single[single["keep_ratio"].notna()]
-    known = sorted(set(single["keep_ratio"]))
-    for ratio in options.keep_ratios:
-        if not any(math.isclose(ratio, one) for one in known):
-            listed = ", ".join(f"{one:g}" for one in known)
-            raise ResultsError(f"no keep ratio {ratio:g} in the results; there are {listed}")
+    select_named(single, keep_ratios=options.keep_ratios)
     parts = list(_parts(single))
     out: list[FigureSpec] = []
     for kind in dict.fromkeys(options.kinds or KINDS):

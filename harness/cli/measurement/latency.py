@@ -32,13 +32,13 @@ BATCHES: Final = (1, 8, 32, 256)
 class TimedGrid:
     """What is timed."""
 
-    selector: tuple[str, ...] = field(default=(), metadata={"help": SELECTOR_HELP})
-    task: tuple[str, ...] = field(default=(), metadata={"help": TASK_HELP})
+    selector: tuple[str, ...] = field(default=(), metadata={"help": SELECTOR_HELP, "commas": True})
+    task: tuple[str, ...] = field(default=(), metadata={"help": TASK_HELP, "commas": True})
     keep_ratio: tuple[float, ...] = field(
         default=(), metadata={"help": f"{KEEP_RATIO_HELP} Those of the sweep by default."}
     )
     batch: tuple[int, ...] = field(
-        default=BATCHES, metadata={"help": "Batch size: 1, 8, 32 or 256; repeat for several."}
+        default=BATCHES, metadata={"help": "Batch size: 1, 8, 32 or 256; several as 1,8 or repeated."}
     )
 
 

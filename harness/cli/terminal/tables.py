@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ltrp_bench.harness.cli.terminal.columns import (
+    ESSENTIAL,
+    GROUPS,
+    HEADINGS,
+    INTERVALS,
+    LOW_PRIORITY,
+    Column,
+    Row,
+    areas_of,
+    columns_of,
+    find_columns,
+    ratio_text,
+)
 from ltrp_bench.harness.cli.terminal.messages import counted
-from ltrp_bench.results.leaderboard.cost import break_even_text
-from ltrp_bench.results.leaderboard.export import rank_text
 from ltrp_bench.results.leaderboard.exposure_text import (
     LISTED,
     exposure_mark,
@@ -22,7 +32,6 @@ from ltrp_bench.results.leaderboard.exposure_text import (
     few_text,
     split_text,
 )
-from ltrp_bench.results.leaderboard.latency import break_even_time_text, latency_text
 from ltrp_bench.results.leaderboard.names import labels, selector_labels
 from ltrp_bench.results.leaderboard.replicate_spread import replicate_text
 from ltrp_bench.results.leaderboard.table_notes import row_notes, selector_notes
@@ -30,137 +39,224 @@ from ltrp_bench.results.leaderboard.table_notes import row_notes, selector_notes
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A column of the table.
-
-    Attributes:
-        title: title of the column.
-        text: text of a row.
-        number: True for numbers, which are aligned at the right.
-        short: text of a row in narrow terminals.
-        marked: True if values of exposed rows get a mark.
-    """
-
-    title: str
-    text: Callable[[Row], str]
-    number: bool = True
-    short: Callable[[Row], str] | None = None
-    marked: bool = False
-
-
-HEADINGS: Final = ("task", "reduction", "metric")
-"""Columns that become headings in a narrow terminal."""
-
-LOW_PRIORITY: Final = (
-    *("unseen retention", "gap from whole", "images", "seeds", "supervision", "retention"),
-    *("as fast as whole at", "ms at batch 1", "as random at", "images/s", "rank on unseen", "adjusted"),
-)
-"""Columns that are left out of a narrow terminal, first to last."""
-
 SPACE: Final = 2
 """Characters between columns. A mark takes one of them, so marks make no column wider."""
 
-NOTE_WIDTH: Final = 20
-"""Least width of notes in a narrow terminal."""
+LEAST: Final = 13
+"""Least width of a column of texts, whose parts wrap before an interval is left out."""
+
+_OF_GROUP: Final = {
+    "all": ("all", "rank", "retention", "as random at"),
+    "seen": ("seen",),
+    "unseen": ("unseen", "rank on unseen", "unseen retention"),
+}
+"""Group -> columns that are about it alone; all other columns of numbers compare seen with unseen categories."""
+_COMPARING: Final = ("gap", "adjusted", "gap from whole", "gap 0", "gap 1")
 
 
-def results_table(frame: pd.DataFrame, width: int | None = None) -> RenderableType:
+@dataclass(frozen=True, kw_only=True)
+class TableView:
+    """What of a leaderboard is shown, and how.
+
+    Attributes:
+        width: width of the terminal in characters; None for files and pipes, which get one table with all columns.
+        columns: titles of the columns to show, in this order; empty for as many as fit.
+        groups: groups of categories whose values are shown; empty for all.
+        sort: column that sorts the rows of each keep ratio; "" for the rank. "selector" puts its keep ratios together.
+    """
+
+    width: int | None = None
+    columns: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    sort: str = ""
+
+
+def terminal_width(terminal: Console) -> int | None:
+    """Width for `TableView`."""
+    return terminal.width if terminal.is_terminal else None
+
+
+def results_table(frame: pd.DataFrame, view: TableView | None = None) -> RenderableType:
     """Table of a leaderboard or crossover of `results/leaderboard`, without columns that are empty in every row.
 
-    Incomplete rows are dim and name what is missing. Headlines say how categories are split, and lines below the table
-    explain the marks of exposed rows.
+    Incomplete rows are dim and say what is missing. Headlines say how categories are split, and lines below the table
+    explain the marks of exposed rows, and name what a narrow terminal lacks: first columns of `LOW_PRIORITY`, then
+    `INTERVALS`; words wrap rather than being cut.
 
     Args:
         frame: the leaderboard.
-        width: available width in characters; None for any. Where the table is wider, task, reduction and metric become
-            headings, and columns of lower priority are left out, then intervals; a last line names them.
+        view: what is shown.
+
+    Raises:
+        UsageError: `view` names a column that the table has not.
     """
-    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-    columns = [one for one in _columns(rows) if not one.number or any(one.text(row) not in ("", "-") for row in rows)]
-    headings = [one for one in columns if one.title in HEADINGS]
+    view = view or TableView()
+    rows: list[Row] = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    every = columns_of(rows, exact=view.width is None)
+    there = [one for one in every if not one.number or any(one.text(row) not in ("", "-") for row in rows)]
+    headings = [one for one in there if one.title in HEADINGS]
     parts = [list(part) for _, part in groupby(rows, key=lambda row: _heading(headings, row))]
+    parts = [_sorted(part, every, view) for part in parts]
+    rows = [row for part in parts for row in part]
     shown: list[RenderableType]
-    if width is None or _table_width(columns, rows) <= width:
+    if view.width is None:
+        columns = find_columns(view.columns, every, "--columns") or _of_groups(there, view.groups)
         starts = [i for i in range(1, len(rows)) if _kind(rows[i]) != _kind(rows[i - 1])]
         lines = [line for part in parts if split_text(part) for line in _headline(headings, part)]
-        shown = [*lines, _table(columns, rows, _widths(columns, rows), starts=starts), *_note_lines(parts)]
+        shown = [*lines, _table(columns, rows, _widths(columns, rows), starts=starts, noted=True), *_note_lines(parts)]
     else:
-        shown = _narrow_tables([one for one in columns if one not in headings], headings, parts, width)
+        shown = _terminal_tables(there if not view.columns else every, headings, parts, view)
     if options := exposure_options(rows):
         shown.append(Text(options, style="dim"))
     return Group(*shown) if len(shown) > 1 else shown[0]
 
 
-def _narrow_tables(
-    columns: Sequence[_Column], headings: Sequence[_Column], parts: Sequence[Sequence[Row]], width: int
+def _sorted(part: Sequence[Row], columns: Sequence[Column], view: TableView) -> list[Row]:
+    """Rows of one table in order: by keep ratio, then by the column, then by the value of the first group shown."""
+    by = {one.title: one for one in columns}
+    first = next((group for group in GROUPS if group in view.groups), "all")
+    title = view.sort or {"all": "rank", "unseen": "rank on unseen"}.get(first, first)
+    (column,) = find_columns([title], columns, "--sort")
+
+    def key(row: Row) -> tuple[Any, ...]:
+        own = column.key(row) if column.key else (column.text(row),)
+        keep = by["keep"].key or (lambda row: ())
+        rest = by[first].key or (lambda row: ())
+        ratio = (*keep(row), ratio_text(row))
+        return (*own, *ratio) if column.title == "selector" else (*ratio, *own, *rest(row), by["selector"].text(row))
+
+    return sorted(part, key=key)
+
+
+def _of_groups(columns: Sequence[Column], groups: Sequence[str]) -> list[Column]:
+    """The columns without those about other groups of categories."""
+    if not groups:
+        return list(columns)
+    hidden = {title for group in GROUPS if group not in groups for title in _OF_GROUP[group]}
+    hidden |= set() if {"seen", "unseen"} <= set(groups) else set(_COMPARING)
+    return [one for one in columns if one.title not in hidden]
+
+
+def _terminal_tables(
+    columns: Sequence[Column], headings: Sequence[Column], parts: Sequence[Sequence[Row]], view: TableView
 ) -> list[RenderableType]:
     """A table with a headline for each part, with as many of the columns as fit."""
     rows = [row for part in parts for row in part]
-    columns, hidden = _fitting(columns, rows, width)
+    width = view.width or 0
+    optional: tuple[str, ...] = ()
+    if view.columns:
+        columns = find_columns(view.columns, columns, "--columns")
+    else:
+        left = [one for one in columns if one.title not in (*HEADINGS, "model")]
+        columns, optional = _of_groups(left, view.groups), _optional(view.groups)
+    columns, widths, hidden = _fitting(columns, rows, width, optional)
+    models = len({str(row.get("model") or "") for row in rows}) > 1
     shown: list[RenderableType] = []
     for part in parts:
-        shown += [*_headline(headings, part), _table(columns, part, _widths(columns, rows))]
+        if shown:
+            shown.append(Text(""))
+        starts = [i for i in range(1, len(part)) if ratio_text(part[i]) != ratio_text(part[i - 1])]
+        starts = [] if view.sort == "selector" else starts
+        shown += [*_headline(headings, part, model=models), _table(columns, part, widths, starts=starts)]
+        shown += [Text(line, style="dim") for line in _part_notes(part, columns)]
         shown += _note_lines([part])
     if hidden:
-        line = f"left out to fit {width} columns: {', '.join(hidden)}; a CSV (leaderboard --csv) has all"
+        line = f"left out to fit {width} columns: {', '.join(hidden)}; --columns, --csv and wider terminals show them"
         shown.append(Text(line, style="dim"))
     return shown
 
 
-def _fitting(columns: Sequence[_Column], rows: Sequence[Row], width: int) -> tuple[list[_Column], list[str]]:
-    """The columns that fit, and the names of what is left out: columns of low priority, then intervals."""
+def _optional(groups: Sequence[str]) -> tuple[str, ...]:
+    """Columns that may be left out; a table of the unseen group alone needs the rank on it."""
+    needed = {"rank on unseen"} if groups and "all" not in groups else set()
+    return tuple(title for title in LOW_PRIORITY if title not in needed and title not in ESSENTIAL)
+
+
+def _fitting(
+    columns: Sequence[Column], rows: Sequence[Row], width: int, optional: Sequence[str]
+) -> tuple[list[Column], list[int], list[str]]:
+    """The columns that fit, their widths, and the names of what is left out."""
     hidden: list[str] = []
     intervals: list[str] = []
     shown = list(columns)
-    for title in LOW_PRIORITY:
+    for title in optional:
         if _table_width(shown, rows) > width and any(one.title == title for one in shown):
             shown = [one for one in shown if one.title != title]
             hidden.append(title)
-    for title in ("gap", "all"):
-        if _table_width(shown, rows) > width:
+    for title in INTERVALS:
+        if _sum(_wrapped(shown, rows, width), shown) > width and any(
+            one.title == title and _has_interval(one, rows) for one in shown
+        ):
             shown = [_short(one) if one.title == title else one for one in shown]
             intervals.append(f"intervals of {title}")
-    if intervals:
+    for title in hidden[::-1] if intervals else ():
         # There may be room for columns again.
-        for title in hidden[::-1]:
-            kept = {one.title: one for one in shown}
-            more = [kept.get(one.title) or _short(one) for one in columns if one.title in kept or one.title == title]
-            if _table_width(more, rows) <= width:
-                shown = more
-                hidden.remove(title)
-    if _table_width(shown, rows) > width:
-        shown = [one for one in shown if one.title != "rank"]
-        hidden.append("rank")
-    return shown, hidden + intervals
+        kept = {one.title: one for one in shown}
+        more = [kept.get(one.title) or _short(one) for one in columns if one.title in kept or one.title == title]
+        if _table_width(more, rows) <= width:
+            shown = more
+            hidden.remove(title)
+    widths = _wrapped(shown, rows, width)
+    while _sum(widths, shown) > width and len(shown) > 1:
+        last = next((one for one in reversed(shown) if one.title != "rank"), shown[-1])
+        shown.remove(last)
+        hidden.append(last.title)
+        widths = _wrapped(shown, rows, width)
+    return shown, widths, hidden + intervals
 
 
-def _short(column: _Column) -> _Column:
+def _wrapped(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[int]:
+    """Widths of the columns; where they are too wide for the terminal, columns of texts are narrowed, so they wrap."""
+    widths = _widths(columns, rows)
+    texts = [i for i, one in enumerate(columns) if not one.number]
+    while _sum(widths, columns) > width and any(widths[i] > LEAST for i in texts):
+        widest = max(texts, key=lambda i: widths[i])
+        widths[widest] -= 1
+    return widths
+
+
+def _short(column: Column) -> Column:
     return replace(column, text=column.short or column.text)
 
 
-def _heading(headings: Sequence[_Column], row: Row) -> str:
+def _has_interval(column: Column, rows: Sequence[Row]) -> bool:
+    return column.short is not None and any(column.text(row) != column.short(row) for row in rows)
+
+
+def _heading(headings: Sequence[Column], row: Row) -> str:
     return ", ".join(one.text(row) for one in headings)
 
 
-def _headline(headings: Sequence[_Column], part: Sequence[Row]) -> list[Text]:
+def _headline(headings: Sequence[Column], part: Sequence[Row], *, model: bool = False) -> list[Text]:
     """Heading of a part with its split, and a line if it has few unseen categories."""
     split, few = split_text(part), few_text(part)
-    head = Text(_heading(headings, part[0]) + (f"; {split}" if split else ""), style="bold")
+    title, name = _heading(headings, part[0]), str(part[0].get("model") or "")
+    title += f", {name}" if model and name and name not in title else ""
+    head = Text(title + (f"; {split}" if split else ""), style="bold")
     return [head, Text(few)] if few else [head]
+
+
+def _part_notes(part: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Lines below a table in a terminal: what rows lack, and what "auc" stands for."""
+    label = selector_labels(part)
+    rows: dict[str, dict[str, None]] = {}
+    for row in part:
+        if note := _note(row):
+            rows.setdefault(note, {})[f"{label(row)} at {ratio_text(row)}"] = None
+    areas = areas_of(part) if any(one.title == "keep" for one in columns) else []
+    named = [f"auc: area under the curve over keep ratios {areas[0].partition(' ')[2]}"] if len(areas) == 1 else []
+    return [*named, *(f"{', '.join(own)}: {note}" for note, own in rows.items())]
 
 
 def _note_lines(parts: Sequence[Sequence[Row]]) -> list[Text]:
     """Lines below a table of these parts. Where parts differ, a line names its tasks."""
     tasks: dict[str, list[str]] = {}
+    task = labels("task", [row for part in parts for row in part])
     for part in parts:
         for note in selector_notes(part, listed=LISTED):
-            tasks.setdefault(note, []).append(str(part[0]["task"]))
-    replicates = [(str(part[0]["task"]), line) for part in parts if (line := replicate_text(part))]
-    if len({str(part[0]["task"]) for part in parts}) == 1:
+            tasks.setdefault(note, []).append(task(part[0]))
+    replicates = [(task(part[0]), line) for part in parts if (line := replicate_text(part))]
+    if len({task(part[0]) for part in parts}) == 1:
         return [Text(note) for note in (*tasks, *(line for _, line in replicates))]
     split = ((note.partition(": "), list(dict.fromkeys(own))) for note, own in tasks.items())
     lines = [f"{who} on {', '.join(own)}: {what}" for (who, _, what), own in split]
@@ -168,33 +264,49 @@ def _note_lines(parts: Sequence[Sequence[Row]]) -> list[Text]:
 
 
 def _table(
-    columns: Sequence[_Column],
+    columns: Sequence[Column],
     rows: Sequence[Row],
     widths: Sequence[int],
     *,
     starts: Sequence[int] = (),
+    noted: bool = False,
 ) -> Table:
     """The rows as a table with columns of these widths, and with a section before each row of `starts`."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=0)
-    for one, width in zip(columns, widths, strict=True):
-        table.add_column(_aligned(one, one.title, width), no_wrap=True, min_width=width + SPACE)
-    table.add_column("")
+    for i, (one, width) in enumerate(zip(columns, widths, strict=True)):
+        space = SPACE if noted or i < len(columns) - 1 else int(one.marked)
+        table.add_column(_aligned(one, one.title, width), no_wrap=one.number, overflow="fold", width=width + space)
+    if noted:
+        table.add_column("")
     for i, row in enumerate(rows):
-        if i in starts:
+        if i in starts and noted:
             table.add_section()
-        texts = [
-            _aligned(one, one.text(row), width) + _mark(one, row) for one, width in zip(columns, widths, strict=True)
+        elif i in starts:
+            table.add_row()
+        texts: list[RenderableType] = [
+            Text(_folded(_aligned(one, one.text(row), width) + _mark(one, row), width + len(_mark(one, row))))
+            for one, width in zip(columns, widths, strict=True)
         ]
-        table.add_row(*texts, _note(row), style=None if row["complete"] else "dim")
+        table.add_row(*texts, *([_note(row)] if noted else []), style=None if row["complete"] else "dim")
     return table
 
 
-def _aligned(column: _Column, text: str, width: int) -> str:
+def _aligned(column: Column, text: str, width: int) -> str:
     """Text of this width if it is to be at the right; in a column at the right, marks would shift numbers."""
     return text.rjust(width) if column.number else text
 
 
-def _mark(column: _Column, row: Row) -> str:
+def _folded(text: str, width: int) -> str:
+    """The text in lines of this width, broken after a space, hyphen, dot, slash or "+" where there is one."""
+    lines = []
+    while len(text) > width:
+        end = max((text.rfind(sign, 0, width) for sign in " -./+="), default=-1) + 1 or width
+        lines.append(text[:end].rstrip())
+        text = text[end:]
+    return "\n".join([*lines, text])
+
+
+def _mark(column: Column, row: Row) -> str:
     return exposure_mark(row) if column.marked and column.text(row) not in ("", "-") else ""
 
 
@@ -205,62 +317,18 @@ def _note(row: Row) -> str:
 
 def _kind(row: Row) -> tuple[Any, ...]:
     """Rows of one kind can be compared with each other."""
-    return row["task"], row["task_id"], row["reduction"], row["metric"], _ratio(row)
+    return row["task"], row["task_id"], row["reduction"], row["metric"], ratio_text(row)
 
 
-def _widths(columns: Sequence[_Column], rows: Sequence[Row]) -> list[int]:
+def _widths(columns: Sequence[Column], rows: Sequence[Row]) -> list[int]:
     return [max([len(one.title), *(len(one.text(row)) for row in rows)]) for one in columns]
 
 
-def _table_width(columns: Sequence[_Column], rows: Sequence[Row]) -> int:
-    """Width in characters; notes may wrap."""
-    noted = any(_note(row) for row in rows)
-    return sum(_widths(columns, rows)) + SPACE * len(columns) + (NOTE_WIDTH if noted else 0)
+def _table_width(columns: Sequence[Column], rows: Sequence[Row]) -> int:
+    """Width in characters."""
+    return _sum(_widths(columns, rows), columns)
 
 
-def _columns(rows: Sequence[Row]) -> list[_Column]:
-    return [
-        _Column("task", labels("task", rows), number=False),
-        _Column("reduction", lambda row: str(row["reduction"]), number=False),
-        _Column("keep", _ratio),
-        _Column("selector", selector_labels(rows), number=False, marked=True),
-        _Column("supervision", lambda row: str(row["supervision"]), number=False),
-        _Column("metric", lambda row: str(row["metric"]), number=False),
-        _Column("all", _value("all"), short=_value("all", interval=False)),
-        _Column("seen", _value("seen", interval=False)),
-        _Column("unseen", _value("unseen", interval=False), marked=True),
-        _Column("gap", _value("gap", "+.4f"), short=_value("gap", "+.4f", interval=False), marked=True),
-        _Column("adjusted", _value("gap_adjusted", "+.4f"), short=_value("gap_adjusted", "+.4f", interval=False)),
-        _Column("gap from whole", _value("gap_from_whole", "+.4f", interval=False), marked=True),
-        *(_Column(f"gap {fold}", _value(f"gap_{fold}", "+.4f")) for fold in (0, 1)),
-        _Column("retention", _value("retention_all", ".3f", interval=False)),
-        _Column("unseen retention", _value("retention_unseen", ".3f", interval=False), marked=True),
-        _Column("rank", lambda row: rank_text(row, "")),
-        _Column("rank on unseen", lambda row: rank_text(row, "unseen_")),
-        _Column("as random at", lambda row: break_even_text(row, "random") or "-"),
-        _Column("images/s", _value("images_per_second", ".1f")),
-        _Column("ms at batch 1", lambda row: latency_text(row, "both") or "-"),
-        _Column("as fast as whole at", lambda row: break_even_time_text(row, 1) or "-"),
-        _Column("seeds", lambda row: str(row["seeds"])),
-        _Column("images", lambda row: str(row["images"])),
-    ]
-
-
-def _ratio(row: Row) -> str:
-    return str(row.get("ratios") or f"{row['keep_ratio']:g}")
-
-
-def _value(name: str, form: str = ".4f", interval: bool = True) -> Callable[[Row], str]:
-    """Formatter of a value with its interval, or else its standard deviation over seeds; "-" if undefined."""
-
-    def text(row: Row) -> str:
-        value = float(row.get(name, math.nan))
-        low, high = (float(row.get(f"{name}_{end}", math.nan)) for end in ("low", "high"))
-        spread = float(row.get(f"{name}_std", math.nan))
-        if math.isnan(value):
-            return "-"
-        if interval and not math.isnan(low):
-            return f"{value:{form}} [{low:{form}} {high:{form}}]"
-        return f"{value:{form}}" if math.isnan(spread) else f"{value:{form}} ±{spread:.4f}"
-
-    return text
+def _sum(widths: Sequence[int], columns: Sequence[Column]) -> int:
+    """Width of a table; the space after the last column is needed for a mark only."""
+    return sum(widths) + SPACE * (len(widths) - 1) + int(bool(columns) and columns[-1].marked)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from ltrp_bench.harness.cli.terminal.tables import results_table
+from ltrp_bench.harness.cli.terminal.tables import TableView, results_table
 from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
 from ltrp_bench.results.leaderboard.build import load_leaderboard
 from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.errors import UsageError
 
 
-def printed(frame: object, capsys: pytest.CaptureFixture[str], width: int = 400) -> list[str]:
-    Console(width=width).print(results_table(frame, width))  # type: ignore[arg-type]
+def printed(frame: Any, capsys: pytest.CaptureFixture[str], width: int | None = None, **view: Any) -> list[str]:
+    """Lines of a table in a terminal of this width, or in a file."""
+    Console(width=width or 400).print(results_table(frame, TableView(width=width, **view)))
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -28,7 +31,7 @@ def test_columns_without_a_value_are_left_out(runs: Path, capsys: pytest.Capture
         *("task", "reduction", "keep", "selector", "supervision", "metric", "all", "seen", "unseen"),
         *("gap", "seeds", "images"),
     ]
-    first = frame.iloc[0]
+    first = frame[frame["keep_ratio"] == 0.25].sort_values("all").iloc[-1]
     assert rows[0].split()[:7] == [
         *("shapes-coverage", "none", "0.25", first["selector"], "none", "coverage"),
         f"{first['all']:.4f}",
@@ -53,21 +56,77 @@ def test_incomplete_rows_name_what_is_missing(runs: Path, capsys: pytest.Capture
     assert line.endswith("incomplete: lacks keep ratio 0.5")
 
 
-def test_a_narrow_terminal_gets_headings_and_fewer_columns(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def header_of(lines: list[str]) -> list[str]:
+    (header,) = [line for line in lines if line.lstrip().startswith("keep ")]
+    return header.split()
+
+
+def test_a_terminal_gets_headings_and_the_columns_that_fit(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frame = load_leaderboard(runs).frame
     row = frame[frame["selector"] == "variance"].iloc[0]
-    interval = f"{row['all']:.4f} [{row['all_low']:.4f} {row['all_high']:.4f}]"
-    for width, intervals in ((100, True), (80, True), (60, False)):
-        heading, *rows = printed(frame, capsys, width)
-        assert heading.startswith("shapes-coverage, none, coverage; unseen by ")
-        (header,) = [line for line in rows if line.lstrip().startswith("keep ")]
-        assert header.split()[:5] == ["keep", "selector", "all", "seen", "unseen"]
-        assert max(map(len, rows)) <= width and not any("…" in line for line in rows)
-        (hidden,) = re.findall(rf"left out to fit {width} columns: (.*?); a CSV", " ".join(rows))
-        assert set(hidden.split(", ")) >= {"images", "supervision", "images/s"}
-        assert ("rank" in header.split()) is (width > 60) and ("rank" in hidden.split(", ")) is (width <= 60)
-        (line, *_) = [line for line in rows if " variance " in line]
-        assert (interval in line) is intervals and f"{row['all']:.4f}" in line
+    ends = [f"{row[name]:.3f}".replace("0.", ".") for name in ("all", "all_low", "all_high")]
+    interval = f"{ends[0]} [{ends[1]} {ends[2]}]"
+    for width in (100, 80, 60):
+        lines = printed(frame, capsys, width)
+        assert lines[0].startswith("shapes-coverage, none, coverage; unseen by ")
+        assert header_of(lines)[:7] == ["keep", "selector", "all", "seen", "unseen", "gap", "rank"]
+        assert max(map(len, lines)) <= width and not any("…" in line for line in lines)
+        (line, *_) = [line for line in lines if " variance " in line]
+        assert width == 60 or interval in line
+        (hidden,) = re.findall(rf"left out to fit {width} columns: (.*?); --columns, --csv", " ".join(lines))
+        assert "supervision" in hidden.split(", ")
+        # Intervals of the groups are left out first.
+        assert ("intervals of seen" in hidden, "intervals of gap" in hidden) == (width < 100, width < 80)
+    titles = " ".join(header_of(printed(frame, capsys, 160)))
+    assert "adjusted rank rank on unseen" in titles
+
+
+def test_rows_are_sorted_by_rank_within_a_keep_ratio(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = load_leaderboard(runs).frame
+    own = frame[frame["keep_ratio"] == 0.25].sort_values(["rank", "rank_last", "all"], ascending=[True, True, False])
+    lines = [line.split() for line in printed(frame, capsys, 100)]
+    shown = [line[1] for line in lines if line[:1] == ["0.25"]]
+    assert shown == own["selector"].tolist()
+    by_gap = [line.split()[1] for line in printed(frame, capsys, 100, sort="gap") if line.startswith("0.25")]
+    assert by_gap == frame[frame["keep_ratio"] == 0.25].sort_values("gap", ascending=False)["selector"].tolist()
+    together = [line.split()[:2] for line in printed(frame, capsys, 100, sort="selector")]
+    names = sorted(frame["selector"].unique())
+    assert [words[1] for words in together if words[:1] == ["0.5"]] == names
+    assert [words[0] for words in together if words[1:] == [names[0]]] == ["0.25", "0.5", "auc"]
+
+
+def test_columns_and_groups_are_chosen(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = load_leaderboard(runs).frame
+    lines = printed(frame, capsys, 100, columns=("selector", "images/s", "rank-on-unseen"))
+    assert ["selector", "images/s", "rank", "on", "unseen"] in [line.split() for line in lines]
+    assert printed(frame, capsys, columns=("gap", "keep"))[1].split() == ["gap", "keep"]
+    titles = header_of(printed(frame, capsys, 100, groups=("unseen",)))
+    assert "unseen rank on unseen" in " ".join(titles).replace("unseen retention ", "") and "all" not in titles
+    titles = header_of(printed(frame, capsys, 200, groups=("seen", "unseen")))
+    assert "seen unseen gap" in " ".join(titles) and "all" not in titles
+    with pytest.raises(UsageError, match="--columns gpa: no such column; did you mean 'gap'"):
+        printed(frame, capsys, 100, columns=("gpa",))
+    with pytest.raises(UsageError, match="--sort nothing: no such column"):
+        printed(frame, capsys, 100, sort="nothing")
+
+
+def test_long_names_wrap_at_their_parts(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = load_leaderboard(runs).frame
+    frame = frame.assign(selector_label=frame["selector"].replace("variance", "ltrp-cluster.photos"))
+    lines = printed(frame, capsys, 32, columns=("keep", "selector", "supervision"))
+    places = [i for i, line in enumerate(lines) if " ltrp-cluster. " in line]
+    assert places and all(lines[i + 1].split() == ["photos"] for i in places)
+    assert max(map(len, lines)) <= 32 and "…" not in "".join(lines)
+
+
+def test_models_of_tasks_are_a_column_and_in_headings(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = load_leaderboard(runs).frame
+    other = frame.assign(task="other", task_id="other", model="yolox")
+    both = pd.concat([frame.assign(model="rtmdet"), other])
+    assert printed(both, capsys)[2].split()[:2] == ["task", "model"]
+    headings = [line for line in printed(both, capsys, 100) if ", none, coverage, " in line]
+    assert [line.partition(";")[0].split(", ")[-1] for line in headings] == ["rtmdet", "yolox"]
+    assert not any("rtmdet" in line for line in printed(frame.assign(model="rtmdet"), capsys))
 
 
 @pytest.fixture
@@ -118,14 +177,6 @@ def test_marks_make_no_column_wider(exposed: pd.DataFrame, capsys: pytest.Captur
         assert max(map(len, marked)) <= width
         assert marked[0].startswith("shapes-coverage, none, coverage; unseen by imagenet1k: 12 of 20 categories")
         assert "† variance: labels of" in " ".join(marked) and "…" not in " ".join(marked)
-
-
-def test_columns_return_when_intervals_are_left_out(exposed: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
-    for width, titles in ((76, ["gap", "adjusted", "rank"]), (64, ["gap", "rank"])):
-        lines = printed(exposed, capsys, width)
-        (header,) = [line for line in lines if line.lstrip().startswith("keep ")]
-        assert header.split()[5:] == titles and max(map(len, lines)) <= width
-        assert "intervals of gap" in " ".join(lines)
 
 
 def test_few_unseen_categories(exposed: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
