@@ -69,6 +69,10 @@ def __getattr__(name: str) -> Any:
         module = next((one for one, names in _MODULES.items() if name in names), None)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import warnings
+
+        # Libraries that we use import tqdm, which warns in every notebook without ipywidgets.
+        warnings.filterwarnings("ignore", message="IProgress not found")
         value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value

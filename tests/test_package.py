@@ -38,6 +38,14 @@ def test_every_name_exists_and_is_listed() -> None:
         assert getattr(lb, name).__doc__
 
 
+def test_notebooks_without_ipywidgets_see_no_warning_of_tqdm(tmp_path: Path) -> None:
+    code = (
+        "import warnings, ltrp_bench as lb; lb.UsageError; warnings.simplefilter('error', append=True);"
+        "warnings.warn('IProgress not found. Please update jupyter and ipywidgets.')"
+    )
+    assert in_a_new_process(code, tmp_path) == ""
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'ltrp_bench' has no attribute 'creat_selector'"):
         _ = lb.creat_selector

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ltrp_bench.results.report.style import figure_bytes, plot_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NOTEBOOK_DPI = 110
+NOTEBOOK_DPI: Final = 90
+"""Pixels per inch of a figure in a notebook."""
 
 
 def for_notebooks(figure: Figure) -> Figure:

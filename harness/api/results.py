@@ -19,7 +19,6 @@ from ltrp_bench.results.comparison.outcome import Comparison
 from ltrp_bench.results.leaderboard.build import Leaderboard, LeaderboardOptions, build_leaderboard
 from ltrp_bench.results.leaderboard.category_groups import regroup
 from ltrp_bench.results.leaderboard.export import html
-from ltrp_bench.results.leaderboard.names import labels, selector_labels
 from ltrp_bench.results.report.figures import FigureOptions, Kind, draw_figure, plan_figures
 from ltrp_bench.results.report.html import write_report
 from ltrp_bench.results.report.style import plot_style
@@ -87,10 +86,8 @@ class Results:
         frame = self._board(_options(options)).frame
         if all_columns:
             return frame.copy()
-        shown = frame[[name for name in MAIN_COLUMNS if name in frame.columns]].copy()
-        rows = [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-        task, selector = labels("task", rows), selector_labels(rows)
-        return shown.assign(task=[task(row) for row in rows], selector=[selector(row) for row in rows])
+        shown = frame[[name for name in MAIN_COLUMNS if name in frame.columns]]
+        return shown.assign(task=frame["task_name"], selector=frame["selector_name"])
 
     def curves(self, **options: Any) -> pd.DataFrame:
         """Metrics over keep ratios in long form: one row for each task, selector, keep ratio and group of categories.
@@ -131,9 +128,8 @@ class Results:
         records = self._records(store)
         frames: list[pd.DataFrame] = []
         known: set[str] = set()
-        rows = [_names(record) for record in records]
-        task, selector = labels("task", rows), selector_labels(rows)
-        for record, row in zip(records, rows, strict=True):
+        names = self._names()
+        for record in records:
             summary = store.read_summary(record)
             if summary is None:
                 continue
@@ -142,8 +138,9 @@ class Results:
             if name not in summary.metrics:
                 continue
             found = _of_each_image(summary, name)
+            task, selector = names[record.task.identity.short, record.selector.identity.short]
             front = {
-                **{"task": task(row), "reduction": record.reduction, "metric": name, "selector": selector(row)},
+                **{"task": task, "reduction": record.reduction, "metric": name, "selector": selector},
                 **{"keep_ratio": record.keep_ratio, "seed": record.seed, "image_id": list(summary.images)},
             }
             frames.append(pd.DataFrame({**front, **found}))
@@ -205,6 +202,12 @@ class Results:
         path = Path(out).expanduser()
         write_report(self.folder, path, _options(options), label_sets=label_sets, progress=tracked("resampling"))
         return path
+
+    def _names(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """(Id of a task, id of a selector) -> their names in tables."""
+        frame = self._board(LeaderboardOptions(intervals=False)).frame
+        columns = ("task_id", "selector_id", "task_name", "selector_name")
+        return {(a, b): (c, d) for a, b, c, d in zip(*(frame[name] for name in columns), strict=True)}
 
     def _records(self, store: RunStore) -> list[CellRecord]:
         if self._fingerprints is None:
@@ -274,16 +277,6 @@ def _check_options(given: Mapping[str, Any], options: type) -> None:
     for name in given:
         if name not in known:
             raise UsageError(f"there is no option {name!r}; there are {', '.join(known)}")
-
-
-def _names(record: CellRecord) -> dict[str, str]:
-    """Columns of names and ids, as those of a leaderboard."""
-    return {
-        "task": record.task.name,
-        "task_id": record.task.identity.short,
-        "selector": record.selector.name,
-        "selector_id": record.selector.identity.short,
-    }
 
 
 def _of_each_image(summary: Any, metric: str) -> dict[str, np.ndarray]:
