@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -141,8 +142,15 @@ def test_a_guide_works_when_followed(page: Path, follow: Follow) -> None:
     follow(page.read_text(encoding="utf-8"))
 
 
-def test_the_readmes_selector_works_when_followed(follow: Follow) -> None:
-    follow(section((ROOT / "README.md").read_text(encoding="utf-8"), "Your own selector"))
+@pytest.mark.slow
+def test_the_tutorial_works_when_followed(follow: Follow) -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    start = text.index("<!-- tests/test_docs.py follows the tutorial from here. -->")
+    follow(text[start:].replace("--limit 100", "--limit 16"))
+    made = ("selections.png", "pairs.csv", "table.tex", "report.html", "study.zip")
+    assert not [name for name in made if not Path(name).stat().st_size]
+    figure = re.search(r"includegraphics\S*\{(\S+)\}", text)
+    assert figure and Path(figure[1]).is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
@@ -173,11 +181,41 @@ def test_files_it_names_exist(page: Path) -> None:
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
-def test_the_readme_names_every_selector_and_task() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_pages_name_every_selector_and_task() -> None:
+    text = (ROOT / "docs" / "selectors.md").read_text(encoding="utf-8")
     assert not [name for name in selector_registry.selector_names() if f"`{name}`" not in text]
-    rows = [line for line in section(text, "Tasks").splitlines() if line.startswith("| [")]
+    rows = [line for line in (ROOT / "docs" / "tasks.md").read_text().splitlines() if line.startswith("| [")]
     for name in task_registry.task_names():
         data, _, family = name.rpartition("-")
         (row,) = (row for row in rows if f"-{family}`" in row)
         assert f"`{name}`" in row or f"`{data}-`" in row, name
+
+
+def test_the_readmes_blocks_fit_into_100_columns() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [line for block in blocks(text) for line in block.text.splitlines() if len(line) > 100]
+
+
+def test_the_messages_of_the_faq_are_those_of_the_program() -> None:
+    templates = [
+        text for folder in ("harness", "selectors", "tasks", "results") for text in message_texts(ROOT / folder)
+    ]
+    headings = re.findall(r"^### (`.+)$", (ROOT / "docs" / "faq.md").read_text(encoding="utf-8"), re.M)
+    assert len(headings) > 20
+    for heading in headings:
+        for quoted in re.findall(r"`([^`]+)`", heading):
+            parts = [re.escape(part.strip()) for part in quoted.split("…")]
+            pattern = re.compile(".*".join(parts), re.S)
+            assert any(pattern.search(text) for text in templates), quoted
+
+
+def message_texts(folder: Path) -> Iterator[str]:
+    """Texts of a folder's modules; an f-string's values are written as …, backticks are left out."""
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(v.value) if isinstance(v, ast.Constant) else "…" for v in node.values).replace(
+                    "`", ""
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value.replace("`", "")
