@@ -23,6 +23,7 @@ from ltrp_bench.harness.cli.doctor import doctor
 from ltrp_bench.harness.cli.leaderboard import leaderboard
 from ltrp_bench.harness.cli.list import list_categories, list_label_sets, list_selectors, list_suites, list_tasks
 from ltrp_bench.harness.cli.measurement.latency import latency
+from ltrp_bench.harness.cli.measurement.power import power
 from ltrp_bench.harness.cli.options import command_of
 from ltrp_bench.harness.cli.plot import plot
 from ltrp_bench.harness.cli.report import report
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command("run")(command_of(ends_on_sigterm(run)))
 app.command("leaderboard")(command_of(leaderboard))
 app.command("compare")(command_of(compare))
+app.command("power")(command_of(power))
 app.command("plot")(command_of(plot))
 app.command("report")(command_of(report))
 app.command("latency")(command_of(latency))
