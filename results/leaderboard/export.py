@@ -132,13 +132,17 @@ def latex(frame: pd.DataFrame) -> str:
             table = table.replace("\\end{table}", f"{below}\\end{{table}}")
         for mark, command in ((EXPOSED_MARK, "dagger"), (UNKNOWN_MARK, "ddagger")):
             table = table.replace(mark, f"$^\\{command}$")
-        texts.append(table)
+        # LaTeX's default fonts have other signs in their places.
+        texts.append(table.replace("<", "$<$").replace(">", "$>$"))
     return "\n".join(texts)
+
+
+_TEX: Final = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
 
 
 def _tex(text: str) -> str:
     """Text of a caption, with escapes; pandas escapes the body of a table only."""
-    return "".join("\\" + letter if letter in "&%$#_{}" else letter for letter in text)
+    return "".join("\\" + letter if letter in "&%$#_{}" else _TEX.get(letter, letter) for letter in text)
 
 
 def _parts(frame: pd.DataFrame) -> list[_Part]:

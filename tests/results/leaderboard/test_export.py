@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +174,33 @@ def test_texts_of_values_and_ranks() -> None:
     assert interval_text(row, "gap", "+.2f") == "+0.05" and interval_text(row, "seen") == ""
     assert rank_text(row, "") == "2-4" and rank_text({**row, "rank_last": 2.0}, "") == "2"
     assert rank_text(row, "unseen_") == "" == rank_text({"rank": math.nan, "rank_last": math.nan}, "")
+
+
+def has_latex() -> bool:
+    """True if this machine can compile the tables."""
+    if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
+        return False
+    files = ("booktabs.sty", "multirow.sty")
+    return all(subprocess.run(["kpsewhich", one], capture_output=True, check=False).returncode == 0 for one in files)
+
+
+@pytest.mark.skipif(not has_latex(), reason="no pdflatex with booktabs and multirow here (Debian: texlive-latex-extra)")
+def test_latex_compiles(leaderboard: Leaderboard, tmp_path: Path) -> None:
+    names = {"random": r"50 % of a_b & {c} ~ ^ \d #1 $x$"}
+    frame = leaderboard.frame.assign(selector_label=leaderboard.frame["selector"].map(names).fillna(""))
+    marked = frame.assign(
+        exposure=np.where(frame["selector"] == "random", "exposed", "open"),
+        **{
+            "split_by": "imagenet_1k",
+            "seen_categories": 75,
+            "unseen_categories": 5,
+            "exposed_categories": "a_b; c & d",
+        },
+    )
+    tables = latex(marked) + latex(leaderboard.pairs)
+    start = "\\documentclass{article}\n\\usepackage{booktabs,multirow}\n\\begin{document}\n"
+    (tmp_path / "paper.tex").write_text(f"{start}{tables}\\end{{document}}\n", encoding="utf-8")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-1500:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 1000
