@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from ltrp_bench.harness.cli.list import bundled_weights
+from ltrp_bench.harness.cli.terminal.version import version_line
+from ltrp_bench.selectors.zoo.cache import cache_folder, cached
+from ltrp_bench.selectors.zoo.table import checkpoints
+
+if TYPE_CHECKING:
+    from ltrp_bench.tasks.models.openmmlab.setup import OpState
 
 PACKAGES: Final = (
     "ltrp-bench",
@@ -37,16 +43,28 @@ DATA_SETS: Final = {
 """Files and directories by which a data set is recognized in the directories of `data_folders`."""
 
 
+OPERATORS: Final[Mapping[OpState, str]] = {
+    "compiled": "mmcv's own",
+    "stand-in": "made of torchvision's",
+    "missing": "no model that needs one runs without a compiled mmcv",
+}
+"""State of mmcv's operators, and what it means."""
+
+
 def doctor() -> None:
-    """Show versions, devices, compiled operators, data sets and weights found on this machine."""
+    """Show versions, devices, data sets and weights found on this machine, what is missing and how to get it.
+
+    Data sets are looked for in LTRP_BENCH_DATA (folders joined as in PATH), ./data and ../shared/data.
+    """
     for title, lines in (
         ("system", _system()),
         ("packages", _packages()),
         ("devices", _devices()),
         ("mmcv operators", _operators()),
         ("entry points", _entry_points()),
-        ("bundled weights", _weights()),
+        ("weights", _weights()),
         ("data sets", _data_sets()),
+        ("missing", _missing()),
     ):
         typer.echo(title)
         try:
@@ -57,6 +75,7 @@ def doctor() -> None:
 
 
 def _system() -> Iterator[str]:
+    yield version_line()
     yield f"python {platform.python_version()} at {sys.executable}"
     yield f"{platform.platform()}, {os.cpu_count()} CPUs"
 
@@ -87,35 +106,65 @@ def _operators() -> Iterator[str]:
 
     found = available_ops()
     yield found.note
-    for state in ("compiled", "stand-in", "missing"):
+    for state, meaning in OPERATORS.items():
         if names := found.names(state):
-            yield f"{state} ({len(names)}): {', '.join(names)}"
+            yield f"{state}: {len(names)}, such as {names[0]}: {meaning}"
 
 
 def _entry_points() -> Iterator[str]:
     for group in ("selectors", "tasks"):
-        names = sorted(point.name for point in entry_points(group=f"ltrp_bench.{group}"))
-        yield f"{group}: {', '.join(names) or 'none'}"
+        points = entry_points(group=f"ltrp_bench.{group}")
+        others = sorted(point.name for point in points if not point.value.startswith("ltrp_bench."))
+        more = f"; of other packages: {', '.join(others)}" if others else ""
+        yield f"{group}: {len({point.name for point in points})} (ltrp-bench list {group}){more}"
 
 
 def _weights() -> Iterator[str]:
-    yield f"selectors: {', '.join(bundled_weights('selectors')) or 'none'}"
-    yield f"tasks: {', '.join(bundled_weights('tasks')) or 'none'}"
+    for room in ("selectors", "tasks"):
+        names = bundled_weights(room)
+        yield f"bundled for {room}: {len(names)}" + ("" if names else "; reinstall ltrp-bench")
+    found = [one.name for one in checkpoints() if cached(one) is not None]
+    yield f"official, in {cache_folder()}: {', '.join(found) or 'none'}"
+    yield "others: ltrp-bench weights list, ltrp-bench weights fetch NAME"
+
+
+def _missing() -> Iterator[str]:
+    """What keeps parts of ltrp-bench from working here, and how to get it."""
+    lines = [f"{name}: pip install {name}" for name in PACKAGES if not _installed(name)]
+    if not _installed("ray"):
+        lines.append("ray, for several machines: pip install 'ltrp-bench[cluster]'")
+    yield from lines
+    if not _data_found():
+        yield "COCO: give its folder to run with --data DIR (docs/tasks/data.md has the layouts)"
+        lines.append("data")
+    if not lines:
+        yield "nothing"
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _data_sets() -> Iterator[str]:
     yield "shapes: built in"
-    folders = data_folders()
-    found = [
-        f"{name}: {folder}"
-        for folder in folders
-        for name, parts in DATA_SETS.items()
-        if all((folder / part).exists() for part in parts)
-    ]
+    folders, found = data_folders(), _data_found()
     yield from found
     if not found:
         searched = ", ".join(str(folder) for folder in folders) or "no directories"
-        yield f"no COCO found (searched {searched}); set LTRP_BENCH_DATA, or give --data DIR to run"
+        yield f"no COCO found (searched {searched}; LTRP_BENCH_DATA names further ones)"
+
+
+def _data_found() -> list[str]:
+    return [
+        f"{name}: {folder}"
+        for folder in data_folders()
+        for name, parts in DATA_SETS.items()
+        if all((folder / part).exists() for part in parts)
+    ]
 
 
 def data_folders() -> list[Path]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
 from ltrp_bench.harness.cli.terminal.messages import print_note
+from ltrp_bench.harness.cli.zoo.descriptions import DATA, FAMILIES, SELECTORS
 from ltrp_bench.selectors.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,8 +24,13 @@ _WNIDS_SHOWN = 2  # ImageNet ids per category in the table
 
 def list_selectors() -> None:
     """List names for --selector, and bundled weights."""
-    # Entry points only: importing every selector would take seconds.
-    _print_entry_points("ltrp_bench.selectors")
+    rows = [_selector_row(point.name, point.value) for point in _entry_points("ltrp_bench.selectors")]
+    _print_rows(("name", "trained with", "weights", "ranks by"), rows)
+    typer.echo(
+        "\nlabels: those of the weights (docs/label-sets.md); - : needs no weights\n"
+        "shipped: for the domains of the bundled weights; for others, as where needed,\n"
+        "give --weights: `ltrp-bench weights list` shows official ones"
+    )
     if weights := bundled_weights("selectors"):
         typer.echo("bundled weights: " + ", ".join(weights))
     typer.echo("your own: --selector package.module:Class")
@@ -35,8 +41,13 @@ def list_selectors() -> None:
 
 
 def list_tasks() -> None:
-    """List names for --task."""
-    _print_entry_points("ltrp_bench.tasks")
+    """List names for --task, and what each needs."""
+    rows = [_task_row(point.name, point.value) for point in _entry_points("ltrp_bench.tasks")]
+    _print_rows(("name", "data", "model", "measures"), rows)
+    typer.echo(
+        "\ngive the folder of the data with --data (docs/tasks/data.md), a model with --model\n"
+        "and --model-weights: `ltrp-bench weights list TASK` shows official ones"
+    )
 
 
 def list_suites() -> None:
@@ -150,13 +161,36 @@ def _split_json(split: CategorySplit, task: str | None, name: str) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def _print_entry_points(group: str) -> None:
+def _entry_points(group: str) -> list[EntryPoint]:
+    """Those of a group by name. They are not loaded: importing every selector would take seconds."""
     points = sorted(entry_points(group=group), key=lambda point: point.name)
-    width = max((len(point.name) for point in points), default=0)
-    for point in points:
-        typer.echo(f"{point.name:{width}}  {point.value}")
     if not points:
         typer.echo(f"no entry points {group!r} are installed: reinstall ltrp-bench")
+    return points
+
+
+def _selector_row(name: str, value: str) -> tuple[str, ...]:
+    line = SELECTORS.get(name)
+    if line is None or not value.startswith("ltrp_bench."):
+        return name, "", "", value
+    families = {tag.partition(".")[0] for tag in bundled_weights("selectors")}
+    weights = "shipped" if line.family in families else "needed" if line.weights else "-"
+    return name, line.trained, weights, line.text
+
+
+def _task_row(name: str, value: str) -> tuple[str, ...]:
+    data, _, family = name.rpartition("-")
+    if family not in FAMILIES or data not in DATA or not value.startswith("ltrp_bench."):
+        return name, "", "", value
+    model, measures = FAMILIES[family]
+    return name, DATA[data], "shipped" if data == "shapes" and model != "none" else model, measures
+
+
+def _print_rows(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Columns as wide as their cells, the first line their titles."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in (titles, *rows):
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def bundled_weights(room: Literal["selectors", "tasks"]) -> list[str]:

@@ -10,7 +10,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import typer
 from typer.main import get_command
@@ -31,6 +30,7 @@ from ltrp_bench.harness.cli.results import export_results, import_results
 from ltrp_bench.harness.cli.run import run
 from ltrp_bench.harness.cli.show import show
 from ltrp_bench.harness.cli.terminal.termination import INTERRUPTED, ends_on_sigterm
+from ltrp_bench.harness.cli.terminal.version import version_line
 from ltrp_bench.harness.cli.train import train_app
 from ltrp_bench.harness.cli.zoo.convert import convert_yolox
 from ltrp_bench.harness.cli.zoo.weights import fetch_weights, list_weights, verify_weights
@@ -38,7 +38,6 @@ from ltrp_bench.selectors.errors import BenchError
 
 app = typer.Typer(
     name="ltrp-bench",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Does a patch selector keep what is in the image, or only what its training labels name?",
@@ -89,25 +88,21 @@ app.add_typer(train_app, name="train")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"ltrp-bench {package_version()}")
+        typer.echo(version_line())
         raise typer.Exit()
 
 
 @app.callback()
 def _main(
     version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Show version and commit, and exit.",
     ),
 ) -> None:
     """Options of every command."""
-
-
-def package_version() -> str:
-    """The installed version; "unknown" in a checkout that is not installed."""
-    try:
-        return version("ltrp-bench")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

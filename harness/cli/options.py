@@ -45,6 +45,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, Union, get_args, get_o
 
 import typer
 
+from ltrp_bench.harness.cli.terminal.completion import COMPLETIONS
 from ltrp_bench.harness.evaluation.option_strings import expanded, split_list
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -211,6 +212,8 @@ def _declaration(one: Field[Any], hint: Any, *, optional: bool, given: bool) -> 
     choices = _choices(hint)
     shown = {key: known[key] for key in ("help", "min", "max") if key in known}
     shown["metavar"] = known.get("metavar", " | ".join(choices) or None)
+    if one.name in COMPLETIONS:
+        shown["autocompletion"] = COMPLETIONS[one.name]
     default: Any = ... if one.default_factory is MISSING else one.default_factory()
     if one.default is not MISSING:
         default = one.default

@@ -39,3 +39,19 @@ def test_data_folders_are_those_of_the_environment_and_the_usual_ones(
     monkeypatch.setenv("LTRP_BENCH_DATA", f"{tmp_path / 'elsewhere'}:{tmp_path / 'nowhere'}")
     found = [tmp_path / "elsewhere", Path("data"), tmp_path / "elsewhere" / "voc", Path("data/coco")]
     assert doctor.data_folders() == found
+
+
+def test_lines_are_short_and_what_is_missing_comes_with_a_remedy(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LTRP_BENCH_DATA", raising=False)
+    monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setenv("LTRP_BENCH_CACHE", "cache")
+    code, out, _ = run("doctor")
+    lines = out.splitlines()
+    missing = lines[lines.index("missing") + 1 :]
+    assert code == 0 and "  no-such-package: pip install no-such-package" in missing
+    assert any(line.startswith("  COCO: ") and "--data DIR" in line for line in missing)
+    assert "  official, in cache: none" in lines and "LTRP_BENCH_DATA" in out
+    assert [line for line in lines if len(line) > 120 and "python" not in line] == []
+    assert not any(line.count(", ") > 5 for line in lines)

@@ -15,12 +15,19 @@ from ltrp_bench.tasks.splits.split import load_split
 
 def test_installed_selectors_tasks_and_categories(run: Run) -> None:
     code, out, _ = run("list", "selectors")
-    assert code == 0 and re.search(r"^random +ltrp_bench", out, re.M) and "package.module:Class" in out
+    assert code == 0 and re.search(r"^random +none +- +control: chance$", out, re.M) and "package.module:Class" in out
     assert "the ceiling of coverage over all objects" in out and "for tasks with a model it is no bound" in out
     code, out, _ = run("list", "tasks")
     assert code == 0 and re.search(r"^toy-coverage +toy_bench:ToyTask", out, re.M)
+    assert re.search(r"^coco-det +COCO 2017, or any in its format +detector +average precision of boxes$", out, re.M)
     code, out, _ = run("list", "categories")
     assert code == 0 and "80 categories" in out and re.search(r"^giraffe +unseen", out, re.M)
+
+
+def test_the_tables_fit_80_columns(run: Run) -> None:
+    for kind in ("selectors", "tasks"):
+        table = run("list", kind)[1].split("\n\n")[0].splitlines()
+        assert len(table) > 20 and max(map(len, table)) <= 100 - 20 * (kind == "selectors")
 
 
 def write(path: Path, states: dict[str, str], columns: str = "category,state") -> Path:

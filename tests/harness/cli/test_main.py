@@ -11,7 +11,7 @@ import pytest
 import toy_bench
 from command_lines import BASIC, SHAPES, SMALL, Run
 
-from ltrp_bench.harness.cli.main import package_version
+from ltrp_bench.harness.cli.terminal.version import version_line
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_bug_of_a_third_party_task_is_reported_as_one(run: Run, monkeypatch: p
 
 
 def test_version(run: Run) -> None:
-    assert run("--version") == (0, f"ltrp-bench {package_version()}\n", "")
+    assert run("--version") == (0, f"{version_line()}\n", "")
 
 
 def test_light_commands_do_not_load_torch() -> None:
