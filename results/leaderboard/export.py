@@ -112,8 +112,12 @@ def html(frame: pd.DataFrame) -> str:
         table = part.shown[[name for name in NOTEBOOK_COLUMNS if name in part.shown.columns]]
         lines = [f"{part.few}."] if part.few else []
         notes = "".join(f"<p><small>{escape(line)}</small></p>" for line in [*lines, *part.notes])
-        texts.append(f"<p><b>{escape(part.headline)}</b></p>{table.to_html(index=False, border=0)}{notes}")
-    return "<div>" + "".join(texts) + "</div>"
+        # A value stays on one line with its interval; a narrow window scrolls.
+        text = table.to_html(index=False, border=0, justify="left").replace(
+            "<table ", '<table style="white-space: nowrap; text-align: left" ', 1
+        )
+        texts.append(f"<p><b>{escape(part.headline)}</b></p>{text}{notes}")
+    return '<div style="overflow-x: auto">' + "".join(texts) + "</div>"
 
 
 def latex(frame: pd.DataFrame) -> str:

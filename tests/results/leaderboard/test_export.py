@@ -7,13 +7,22 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ltrp_bench.results.leaderboard.build import COLUMNS, PAIR_COLUMNS, Leaderboard, load_leaderboard
-from ltrp_bench.results.leaderboard.export import check_suffix, interval_text, latex, markdown, rank_text, write_table
+from ltrp_bench.results.leaderboard.export import (
+    check_suffix,
+    html,
+    interval_text,
+    latex,
+    markdown,
+    rank_text,
+    write_table,
+)
 from ltrp_bench.results.schema.record import ResultsError
 
 
@@ -64,6 +73,20 @@ def test_markdown(leaderboard: Leaderboard, tmp_path: Path) -> None:
     assert markdown(leaderboard.pairs).splitlines()[2].split() == (
         ["|", "keep", "|", "value", "|", "first", "|", "second", "|", "difference", "|", "p", "|", "p", "holm", "|"]
     )
+
+
+def test_html_for_notebooks(leaderboard: Leaderboard) -> None:
+    tables = list(ElementTree.fromstring(html(leaderboard.frame)).iter("table"))
+    assert len(tables) == 1
+    heads, *body = [["".join(one.itertext()) for one in row] for row in tables[0].iter("tr")]
+    assert heads == [
+        *("keep", "selector", "supervision", "all", "seen", "unseen", "gap", "rank", "rank on unseen"),
+    ]
+    first = leaderboard.frame.iloc[0]
+    assert len(body) == len(leaderboard.frame)
+    assert body[0][3] == f"{first['all']:.3f} [{first['all_low']:.3f}, {first['all_high']:.3f}]"
+    assert "&lt;x&gt;" in html(leaderboard.frame.assign(selector="<x>", selector_label="", selector_name="<x>"))
+    assert html(leaderboard.frame[:0]) == "<p>no finished cell</p>"
 
 
 def test_latex(leaderboard: Leaderboard, tmp_path: Path) -> None:
