@@ -81,7 +81,7 @@ def test_a_bug_is_reported_as_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("ltrp_bench.harness.evaluation.plan.plan", fail)
+    monkeypatch.setattr("ltrp_bench.harness.sweeps.running.plan", fail)
     code, _, err = run(*SMALL)
     assert code == 1 and "ZeroDivisionError: division by zero (a bug in ltrp-bench; --debug" in err
 
