@@ -28,6 +28,7 @@ from ltrp_bench.harness.cli.plot import plot
 from ltrp_bench.harness.cli.report import report
 from ltrp_bench.harness.cli.results import export_results, import_results
 from ltrp_bench.harness.cli.run import run
+from ltrp_bench.harness.cli.sharing.site import site
 from ltrp_bench.harness.cli.show import show
 from ltrp_bench.harness.cli.terminal.termination import INTERRUPTED, ends_on_sigterm
 from ltrp_bench.harness.cli.terminal.version import version_line
@@ -48,6 +49,7 @@ app.command("compare")(command_of(compare))
 app.command("power")(command_of(power))
 app.command("plot")(command_of(plot))
 app.command("report")(command_of(report))
+app.command("site")(command_of(site))
 app.command("latency")(command_of(latency))
 app.command("audit")(command_of(audit))
 app.command("show")(command_of(show))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ltrp_bench.results.leaderboard.build import DEFAULT, LeaderboardOptions, Progress, build_leaderboard
 from ltrp_bench.results.leaderboard.category_groups import OWN_SPLITS, LabelSets, Notice, regroup
@@ -19,6 +20,9 @@ from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.schema.redaction import here
 from ltrp_bench.results.store.run_store import ReadOnceStore
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 def write_report(
@@ -58,19 +62,40 @@ def write_report(
     return len(page)
 
 
-def render(source: ReportSource, title: str) -> str:
-    """Text of the HTML page."""
+def render(source: ReportSource, title: str, site: Sequence[tuple[str, str]] = ()) -> str:
+    """Text of the HTML page.
+
+    Args:
+        source: what it shows.
+        title: its title.
+        site: text and file of links to other pages; if there are any, style and scripts are files of `write_assets`.
+    """
+    inside = {} if site else {"style": _text("report.css"), "script": _script(), "plotly": _packed(_plotly())}
+    known = {"title": title, "data": _embed(report_data(source)), "site": site, "assets": "assets" if site else ""}
+    return page_template("report.html.j2").render(**known, **inside)
+
+
+def page_template(name: str) -> Template:
+    """A page of this folder."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("ltrp_bench.results.report", "."), autoescape=True)
-    folder = Path(__file__).parent
-    return environment.get_template("report.html.j2").render(
-        title=title,
-        data=_embed(report_data(source)),
-        style=(folder / "report.css").read_text(encoding="utf-8"),
-        script="\n".join((folder / name).read_text(encoding="utf-8") for name in ("report_base.js", "report.js")),
-        plotly=_plotly(),
-    )
+    return environment.get_template(name)
+
+
+def write_assets(folder: Path) -> None:
+    """Write style and scripts that the pages of a site share."""
+    files = {"report.css": _text("report.css"), "report.js": _script(), "theme.js": _text("theme.js")}
+    for name, text in {**files, "plotly.js": _plotly()}.items():
+        atomic_write(folder / name, text.encode())
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return "\n".join(map(_text, ("report_base.js", "report.js")))
 
 
 def _embed(data: Any) -> str:
@@ -80,7 +105,11 @@ def _embed(data: Any) -> str:
 
 
 def _plotly() -> str:
-    """Plotly's script as base64 of gzip; the page decompresses it."""
     from plotly.offline import get_plotlyjs
 
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+    return str(get_plotlyjs())
+
+
+def _packed(text: str) -> str:
+    """A script as base64 of gzip, since it makes up most of the file; the page decompresses it."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()

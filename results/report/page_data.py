@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,6 +62,7 @@ class ReportSource:
         leaderboard: their leaderboard.
         redaction: what the page must not say of this machine; None to say everything.
         with_findings: False leaves out the sentences about the leaderboard, where it has only some of the rows.
+        labs: fingerprint -> names of the archives that hold the cell, in a site.
     """
 
     store: RunStore
@@ -69,6 +70,7 @@ class ReportSource:
     leaderboard: Leaderboard
     redaction: Redaction | None = None
     with_findings: bool = True
+    labs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def text(self, text: str) -> str:
         """Text as the page may show it."""
@@ -265,6 +267,7 @@ def _cell(source: ReportSource, record: CellRecord, shared: dict[str, int]) -> d
     versions = provenance.get("versions")
     return {
         "fingerprint": record.fingerprint,
+        "labs": ", ".join(source.labs.get(record.fingerprint, ())),
         "seed": record.seed,
         "images": record.images,
         "skipped": len(record.skipped),

@@ -120,7 +120,7 @@ const report = (() => {
       if (!cell) continue;
       body.append(
         element("dl", {},
-          ...[["fingerprint", cell.fingerprint], ["seed", cell.seed], ["images", cell.images],
+          ...[["fingerprint", cell.fingerprint], ["archives", cell.labs], ["seed", cell.seed], ["images", cell.images],
             ["skipped images", cell.skipped], ["finished", cell.finished], ["machine", `${cell.machine} ${cell.device}`],
             ["versions", data.shared[cell.versions]]]
             .filter(([, value]) => value !== "")

@@ -237,9 +237,8 @@ def test_columns_are_explained_and_rows_sorted_by_rank(browser: Any, small: Path
     page = tab.page
     titles = page.eval_on_selector_all("#board thead button", "all => all.map(b => [b.dataset.key, b.title])")
     assert all(len(title) > 10 for _, title in titles) and "random patches reach" in dict(titles)["break_even_random"]
-    assert (
-        page.locator("#f-help dt").count() == len(titles)
-        and "as random at" in page.locator("#board thead").inner_text()
+    assert page.locator("#f-help dt").count() == len(titles) and "as random at" in (
+        page.locator("#board thead").text_content() or ""
     )
     assert set(tab.column("metric")) == {"coverage"}
     page.select_option("#f-task", label="shapes-cls")
