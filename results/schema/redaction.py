@@ -21,7 +21,7 @@ _QUOTED: Final = re.compile(rf"(['\"`])({_START}[^'\"`\n]*)\1")
 """A path in quotation marks, which may have spaces."""
 
 _PATH: Final = re.compile(
-    r"(?<![\w.~/\\-])(?<!:/)"  # within a word, a relative path or a web address
+    r"(?<![\w.~/\\<-])(?<!:/)"  # within a word, a tag, a relative path or a web address
     r"(?!//)"
     r"(?:file://)?(?:~[\w.-]*|[A-Za-z]:|\.\.)?"
     r"(?:[\\/]+(?:[^~\\/\n'\"`,;:|<>()\[\]{}]*[^~\\/\s'\"`,;:|<>()\[\]{}])(?=[\\/]))*"  # folders may have spaces
