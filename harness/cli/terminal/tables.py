@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SPACE: Final = 2
 """Characters between columns. A mark takes one of them, so marks make no column wider."""
 
-LEAST: Final = 13
+LEAST: Final = 12
 """Least width of a column of texts, whose parts wrap before an interval is left out."""
 
 _OF_GROUP: Final = {
