@@ -10,14 +10,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from ltrp_bench.harness.engines.dispatcher import Dispatcher, Fate, Held
@@ -139,7 +141,8 @@ def _pool(root: Path, options: SweepOptions) -> ProcessPoolExecutor:
         # Read once, when numerical libraries are loaded in the server process.
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
         pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(root, options))
-        pool.submit(_ready)  # starts the worker now, while the variables are set
+        with _hidden_script():
+            pool.submit(_ready)  # starts the worker now, while the variables are set
         return pool
     finally:
         for name, value in before.items():
@@ -147,6 +150,21 @@ def _pool(root: Path, options: SweepOptions) -> ProcessPoolExecutor:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _hidden_script() -> Iterator[None]:
+    """Keep workers that start meanwhile from importing the driver's script.
+
+    `multiprocessing` imports it in each worker, which would run a script without `if __name__ == "__main__"` again:
+    the workers would wait for the driver, whose work it repeats. Workers need nothing of the script.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 # -- in the worker's process

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -153,3 +155,23 @@ def test_jobs_of_a_machine_without_gpu() -> None:
     assert 1 <= len(job_devices("cpu", None, threads=1)) <= (os.cpu_count() or 1)
     assert job_devices("cpu", None, threads=10_000) == ["cpu"]
     assert job_devices("cuda:1", 2, threads=1) == ["cuda:1", "cuda:1"]
+
+
+SCRIPT = """
+import sys
+import ltrp_bench as lb
+
+print("the script begins")
+selectors = ["random", "variance"]
+results = lb.evaluate(selectors, "shapes-coverage", [0.5], limit=130, out=sys.argv[1], engine="local", jobs=2)
+print(len(results.leaderboard()), "rows")
+"""
+
+
+def test_workers_do_not_run_a_script_without_a_guard_again(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py", str(tmp_path / "runs")]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    assert ran.returncode == 0, ran.stderr
+    printed = [line for line in ran.stdout.splitlines() if not line.startswith("note: ")]
+    assert printed == ["the script begins", "2 rows"] and "died" not in ran.stderr
