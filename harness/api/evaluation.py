@@ -14,8 +14,8 @@ from ltrp_bench.harness.engines.names import Engine, EngineOptions
 from ltrp_bench.harness.evaluation.environment import usable_device
 from ltrp_bench.harness.evaluation.option_strings import expanded
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
-from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry, check_ratios
-from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe
+from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry
+from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe, check_ratios
 from ltrp_bench.harness.evaluation.request import build_pairs, equipped, task_recipes
 from ltrp_bench.harness.progress.choice import RunDisplay, display
 from ltrp_bench.harness.sweeps.running import check_measured, closing_notes, evaluate_groups, plan_run

@@ -12,7 +12,8 @@ from PIL import Image
 from ltrp_bench.harness.api.figures import for_notebooks
 from ltrp_bench.harness.api.objects import SelectorLike, TaskLike, as_list, selector_entries, task_sources
 from ltrp_bench.harness.evaluation.environment import usable_device
-from ltrp_bench.harness.evaluation.plan import TaskEntry, check_ratios
+from ltrp_bench.harness.evaluation.plan import TaskEntry
+from ltrp_bench.harness.evaluation.recipes import check_ratios
 from ltrp_bench.harness.evaluation.request import build_task, weights_tags
 from ltrp_bench.harness.visualization.images import (
     FILES_GRID,

@@ -246,10 +246,12 @@ def _evaluate(
         out: folder of the results, as it was written.
         dry_run: True to show what would be done instead.
     """
+    from ltrp_bench.harness.evaluation.recipes import check_ratios
+
+    ratios = check_ratios(grid.keep_ratio)  # before torch is imported, which takes seconds
     from ltrp_bench.harness.cli.terminal.tables import TableView, results_table, terminal_width
     from ltrp_bench.harness.engines.names import EngineOptions
     from ltrp_bench.harness.evaluation.environment import usable_device
-    from ltrp_bench.harness.evaluation.plan import check_ratios
     from ltrp_bench.harness.evaluation.request import build_pairs, equipped, selector_recipes, task_recipes
     from ltrp_bench.harness.progress.terminal import RunProgress, console
     from ltrp_bench.harness.sweeps.running import check_measured, closing_notes, evaluate_groups, plan_run
@@ -262,7 +264,6 @@ def _evaluate(
     from ltrp_bench.results.store.run_store import RunStore
     from ltrp_bench.tasks.splits import label_sets
 
-    ratios = check_ratios(grid.keep_ratio)
     compute.set_limit()
     options = SweepOptions(
         batch_size=compute.batch_size,

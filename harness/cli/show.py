@@ -204,7 +204,7 @@ def _score_figure(
     scores: ScoreOptions,
     figure: FigureFile,
 ) -> PanelGrid:
-    from ltrp_bench.harness.evaluation.plan import check_ratios
+    from ltrp_bench.harness.evaluation.recipes import check_ratios
     from ltrp_bench.harness.visualization.score_figure import ScoreFigureOptions, score_figure
     from ltrp_bench.harness.visualization.selections import select_patches
 

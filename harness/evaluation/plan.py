@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ltrp_bench.harness.evaluation.recipes import check_ratios
 from ltrp_bench.harness.evaluation.scorer import check_oracle_groups
 from ltrp_bench.results.schema.record import Identity, SelectorInfo, TaskInfo, cell_fingerprint, digest
 from ltrp_bench.selectors.base import Selector, as_selector
@@ -155,17 +156,6 @@ def fingerprint(selector: SelectorEntry, task: TaskEntry, keep_ratio: float, see
     return cell_fingerprint(
         selector.info.identity.value, task.info.identity.value, keep_ratio, seed, task.task.reduction
     )
-
-
-def check_ratios(keep_ratios: Iterable[float]) -> tuple[float, ...]:
-    """Sort keep ratios and drop duplicates. Raises UsageError if there is none, or one outside (0, 1]."""
-    ratios = sorted(set(keep_ratios))
-    for ratio in ratios:
-        if not 0.0 < ratio <= 1.0:
-            raise UsageError(f"keep ratio {ratio:g} is not in (0, 1]: it is the share of patches kept")
-    if not ratios:
-        raise UsageError("give at least one --keep-ratio")
-    return tuple(ratios)
 
 
 def plan(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from ltrp_bench.harness.evaluation.option_strings import expanded, parse_weights
 from ltrp_bench.results.leaderboard.variants import shown_model
-from ltrp_bench.selectors.errors import InputError, unknown_name
+from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
 from ltrp_bench.selectors.zoo.cache import take
 from ltrp_bench.selectors.zoo.network import check_repository
 from ltrp_bench.selectors.zoo.table import HUB, TIMM, find, ways
@@ -227,3 +227,15 @@ def _expanded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _expanded(one) for key, one in value.items()}
     return [_expanded(one) for one in value] if isinstance(value, list) else value
+
+
+def check_ratios(keep_ratios: Iterable[float]) -> tuple[float, ...]:
+    """Sort keep ratios and drop duplicates. Raises UsageError if there is none, or one outside (0, 1]."""
+    ratios = sorted(set(keep_ratios))
+    for ratio in ratios:
+        if not 0.0 < ratio <= 1.0:
+            hint = f"; did you mean {ratio / 100:g}?" if 1.0 < ratio <= 100.0 else ""
+            raise UsageError(f"keep ratio {ratio:g} is not in (0, 1]: it is the share of patches kept{hint}")
+    if not ratios:
+        raise UsageError("give at least one --keep-ratio")
+    return tuple(ratios)

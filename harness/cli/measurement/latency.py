@@ -88,7 +88,7 @@ def latency(
     from ltrp_bench.harness.cli.terminal.latency_table import latency_table
     from ltrp_bench.harness.evaluation.environment import cpu_threads, usable_device
     from ltrp_bench.harness.evaluation.latency.measure import LatencyOptions, measurable, measure_pairs
-    from ltrp_bench.harness.evaluation.plan import check_ratios
+    from ltrp_bench.harness.evaluation.recipes import check_ratios
     from ltrp_bench.harness.evaluation.request import build_pairs, equipped, selector_recipes, task_recipes
     from ltrp_bench.harness.progress.terminal import console
     from ltrp_bench.results.store.latency import add_latencies
