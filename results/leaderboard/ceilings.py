@@ -82,6 +82,8 @@ def _text(ceiling: str) -> str:
             "ranks for seen or unseen objects by the split of the run, so it is no ceiling in the groups of this table"
         )
     if ceiling == "all":
-        text = "the ceiling of all objects; a group's own ceiling is another ranking"
-        return f"{text} (oracle.GROUP; seen and unseen by the split of the run)"
+        return (
+            "no ranking covers more of all objects; the most of seen or of unseen objects alone is covered by "
+            "oracle.seen and oracle.unseen (groups of the run's split)"
+        )
     return f"the ceiling of the group {ceiling} only; its other values are no ceilings"

@@ -14,8 +14,8 @@ from ltrp_bench.results.schema.record import CellRecord, Identity, cell_fingerpr
 from ltrp_bench.results.schema.rows import GROUPS, MetricRow
 
 ALL = (
-    "oracle: the ceiling of all objects; a group's own ceiling is another ranking "
-    "(oracle.GROUP; seen and unseen by the split of the run)"
+    "oracle: no ranking covers more of all objects; the most of seen or of unseen objects alone is covered by "
+    "oracle.seen and oracle.unseen (groups of the run's split)"
 )
 NONE = "oracle: ranks by ground truth, but is no bound: other patches may score higher"
 

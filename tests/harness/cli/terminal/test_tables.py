@@ -159,8 +159,8 @@ def test_exposed_rows_have_marks_and_a_line_below(exposed: pd.DataFrame, capsys:
     assert rows[-3:] == [
         "† variance: labels of imagenet21k+imagenet1k contain 9 (1 narrow) of the 12 categories called unseen: "
         "thing 0, thing 1, thing 2, thing 3, thing 4, thing 5 and 3 others; not ranked on unseen",
-        "oracle: the ceiling of all objects; a group's own ceiling is another ranking (oracle.GROUP; seen and unseen "
-        "by the split of the run)",
+        "oracle: no ranking covers more of all objects; the most of seen or of unseen objects alone is covered by "
+        "oracle.seen and oracle.unseen (groups of the run's split)",
         "to compare † on unseen categories: leaderboard --unseen-by imagenet21k, or common; to rank † as they are: "
         "leaderboard --count-exposed",
     ]
