@@ -80,8 +80,8 @@ class TableLayout:
     columns: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "Column to print; several as a,b or repeated. By default as many as fit the terminal; all, with "
-            "four digits, where the output goes to a file or pipe.",
+            "help": "Column to print, and to write to --out's Markdown and LaTeX; several as a,b or repeated. By "
+            "default as many as fit the terminal; all, with four digits, where the output goes to a file or pipe.",
             "metavar": "COLUMN",
             "commas": True,
         },
@@ -110,6 +110,7 @@ def leaderboard(
     files: TableFiles,
 ) -> None:
     """Print stored results: one row per task, reduction, keep ratio and selector, with intervals and ranks."""
+    from ltrp_bench.harness.cli.terminal.messages import print_note
     from ltrp_bench.harness.cli.terminal.tables import TableView, results_table, terminal_width
     from ltrp_bench.harness.progress.terminal import console
     from ltrp_bench.results.leaderboard.build import load_leaderboard
@@ -147,6 +148,7 @@ def leaderboard(
     if files.csv is not None:
         write_table(frame, files.csv, ".csv")
     for file in files.out:
-        write_table(frame, file)
+        write_table(frame, file, columns=layout.columns)
     if files.pairs is not None:
         write_table(board.pairs, files.pairs)
+        print_note(f"wrote {len(board.pairs)} differences between two selectors to {files.pairs}")

@@ -28,6 +28,9 @@ from ltrp_bench.results.schema.record import ResultsError
 
 SUFFIXES: Final = (".csv", ".parquet", ".md", ".tex")
 
+PAPER_COLUMNS: Final = ("keep", "selector", "all", "seen", "unseen", "gap", "rank", "note")
+"""Columns of a table in LaTeX, unless others are chosen."""
+
 NOTEBOOK_COLUMNS: Final = (
     *("keep", "selector", "supervision", "all", "seen", "unseen", "gap", "gap adjusted"),
     *("retention", "rank", "rank on unseen", "note"),
@@ -43,13 +46,14 @@ def check_suffix(path: Path) -> str:
     return suffix
 
 
-def write_table(frame: pd.DataFrame, path: Path, suffix: str | None = None) -> None:
+def write_table(frame: pd.DataFrame, path: Path, suffix: str | None = None, columns: Sequence[str] = ()) -> None:
     """Write a table to a file, atomically.
 
     Args:
         frame: a leaderboard, a crossover or differences (see the columns in `build`).
         path: the file.
         suffix: format of the file, one of `SUFFIXES`; by default the suffix of `path`.
+        columns: titles of the columns of a Markdown or LaTeX table; by default all, or `PAPER_COLUMNS` in LaTeX.
 
     Raises:
         ResultsError: an unknown suffix, or the file cannot be written.
@@ -63,9 +67,9 @@ def write_table(frame: pd.DataFrame, path: Path, suffix: str | None = None) -> N
         frame.to_parquet(buffer, index=False)
         data = buffer.getvalue()
     elif suffix == ".md":
-        data = markdown(frame).encode()
+        data = markdown(frame, columns).encode()
     else:
-        data = latex(frame).encode()
+        data = latex(frame, columns).encode()
     atomic_write(path, data)
 
 
@@ -93,11 +97,12 @@ class _Part:
         return f"{self.title}; {self.split}" if self.split else self.title
 
 
-def markdown(frame: pd.DataFrame) -> str:
+def markdown(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
     """Markdown text with a table for each task, metric and reduction; paragraphs below a table explain its marks."""
     texts = []
     for part in _parts(frame):
-        table = part.shown.to_markdown(index=False, disable_numparse=True) if len(part.shown) else "no rows"
+        shown = _chosen(part.shown, columns)
+        table = shown.to_markdown(index=False, disable_numparse=True) if len(shown) else "no rows"
         few = [f"{part.few}."] if part.few else []
         texts.append("\n\n".join([f"### {part.headline}", *few, table, *part.notes]) + "\n")
     return "\n".join(texts)
@@ -120,14 +125,18 @@ def html(frame: pd.DataFrame) -> str:
     return '<div style="overflow-x: auto">' + "".join(texts) + "</div>"
 
 
-def latex(frame: pd.DataFrame) -> str:
-    """LaTeX text with a table for each task, metric and reduction; needs the packages booktabs and multirow."""
-    texts = ["% needs \\usepackage{booktabs,multirow}"]
+def latex(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
+    """LaTeX text with a table for each task, metric and reduction, at most as wide as the text.
+
+    Needs the packages booktabs, multirow and graphicx.
+    """
+    texts = ["% needs \\usepackage{booktabs,multirow,graphicx}"]
     for part in _parts(frame):
-        index = [name for name in ("keep", "selector") if name in part.shown.columns]
+        shown = _chosen(part.shown, columns or (() if "difference" in frame else PAPER_COLUMNS))
+        index = [name for name in ("keep", "selector") if name in shown.columns]
         label = "tab:" + "-".join(part.title.replace(",", "").split()).lower()
         caption = ". ".join([part.headline, *([part.few] if part.few else [])])
-        table = part.shown.set_index(index or part.shown.columns[:1].tolist()).to_latex(
+        table = shown.set_index(index or shown.columns[:1].tolist()).to_latex(
             escape=True, multirow=True, caption=_tex(caption), label=label, position="t", sparsify=True
         )
         if part.notes:
@@ -137,8 +146,21 @@ def latex(frame: pd.DataFrame) -> str:
         for mark, command in ((EXPOSED_MARK, "dagger"), (UNKNOWN_MARK, "ddagger")):
             table = table.replace(mark, f"$^\\{command}$")
         # LaTeX's default fonts have other signs in their places.
-        texts.append(table.replace("<", "$<$").replace(">", "$>$"))
+        table = table.replace("<", "$<$").replace(">", "$>$")
+        table = table.replace("\\begin{tabular}", f"{_FIT}\\begin{{tabular}}")
+        texts.append(table.replace("\\end{tabular}", "\\end{tabular}}"))
     return "\n".join(texts)
+
+
+_FIT: Final = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{"
+"""Shrinks a table that is wider than the text."""
+
+
+def _chosen(shown: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The columns with these titles, in this order; all of them where none is named or there."""
+    titles = {"adjusted": "gap adjusted"}
+    found = [title for title in (titles.get(name, name) for name in columns) if title in shown.columns]
+    return shown[found] if found else shown
 
 
 _TEX: Final = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}

@@ -92,12 +92,20 @@ def test_html_for_notebooks(leaderboard: Leaderboard) -> None:
 def test_latex(leaderboard: Leaderboard, tmp_path: Path) -> None:
     write_table(leaderboard.frame, tmp_path / "table.tex")
     text = (tmp_path / "table.tex").read_text()
-    assert text == latex(leaderboard.frame) and text.startswith("% needs \\usepackage{booktabs,multirow}\n")
+    assert text == latex(leaderboard.frame) and text.startswith("% needs \\usepackage{booktabs,multirow,graphicx}\n")
     assert (
         "\\toprule" in text and "good\\_one" in text and "\\caption{shapes-coverage, coverage, none; unseen by" in text
     )
     assert "\\label{tab:shapes-coverage-coverage-none}" in text
-    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 1
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}}") == 1
+    assert " & all & seen & unseen & gap & rank \\\\\n" in text
+
+
+def test_chosen_columns(leaderboard: Leaderboard) -> None:
+    (heads,) = [line for line in latex(leaderboard.frame, ["selector", "gap", "all"]).splitlines() if "gap" in line]
+    assert heads == " & gap & all \\\\"
+    lines = markdown(leaderboard.frame, ["selector", "gap", "all"]).splitlines()
+    assert [head.strip() for head in lines[4].strip("|").split("|")] == ["selector", "gap", "all"]
 
 
 @pytest.fixture
@@ -140,7 +148,7 @@ def test_latex_marks_exposed_rows(exposed: pd.DataFrame) -> None:
     ) in text
     assert "\\label{tab:shapes-coverage-coverage-none}" in text
     assert text.endswith(
-        "\\end{tabular}\n\\par\\smallskip\n\\parbox{\\linewidth}{\\footnotesize $^\\dagger$ good\\_one: labels of "
+        "\\end{tabular}}\n\\par\\smallskip\n\\parbox{\\linewidth}{\\footnotesize $^\\dagger$ good\\_one: labels of "
         "imagenet21k+imagenet1k contain 4 (1 narrow) of the 5 categories called unseen: a, b, c, kite (narrow)\\\\\n"
         "$^\\ddagger$ random: trained with captions; which categories these showed cannot be known}\n\\end{table}\n"
     )
@@ -203,7 +211,7 @@ def has_latex() -> bool:
     """True if this machine can compile the tables."""
     if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
         return False
-    files = ("booktabs.sty", "multirow.sty")
+    files = ("booktabs.sty", "multirow.sty", "graphicx.sty")
     return all(subprocess.run(["kpsewhich", one], capture_output=True, check=False).returncode == 0 for one in files)
 
 
@@ -221,9 +229,10 @@ def test_latex_compiles(leaderboard: Leaderboard, tmp_path: Path) -> None:
         },
     )
     tables = latex(marked) + latex(leaderboard.pairs)
-    start = "\\documentclass{article}\n\\usepackage{booktabs,multirow}\n\\begin{document}\n"
+    start = "\\documentclass{article}\n\\usepackage{booktabs,multirow,graphicx}\n\\begin{document}\n"
     (tmp_path / "paper.tex").write_text(f"{start}{tables}\\end{{document}}\n", encoding="utf-8")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-1500:]
+    assert "Overfull" not in done.stdout, done.stdout[-1500:]
     assert (tmp_path / "paper.pdf").stat().st_size > 1000
