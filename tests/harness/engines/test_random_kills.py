@@ -1,6 +1,6 @@
 """Drivers and workers of several processes killed at random moments: the same bytes, and no worker outlives its driver.
 
-`pytest --runslow --kills N` kills N / 20 processes here; nodes of a Ray cluster are killed in test_ray_cluster.py.
+`pytest --runslow --kills N` kills N / 50 processes here; nodes of a Ray cluster are killed in test_ray_cluster.py.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def test_drivers_and_workers_killed_at_random(
     reference: Mapping[str, bytes], tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     moments, killed, runs = random.Random(3), dict.fromkeys(("driver", "worker"), 0), 0
-    while sum(killed.values()) < max(2, pytestconfig.getoption("--kills") // 20):
+    while sum(killed.values()) < max(2, pytestconfig.getoption("--kills") // 50):
         out, runs = tmp_path / str(runs), runs + 1
         while True:
             process = CONTEXT.Process(target=two_workers.drive, args=(out,))
