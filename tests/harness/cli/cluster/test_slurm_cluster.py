@@ -132,6 +132,7 @@ def test_a_job_whose_node_was_killed_goes_on_where_it_was(
     log = Path(f"slurm/{job}/{job}_0_log.out").read_text()
     assert (end["JobState"], end["ExitCode"], end["Restarts"]) == ("COMPLETED", "0:0", "1"), log
     assert log.count("Ray runs on n1, n2, n3") == 2 and _evaluated(log) < 2 * 400
+    monkeypatch.delenv("PAUSE")
     assert _contents("slurm-run") == _serial()
 
 
@@ -146,6 +147,7 @@ def test_a_preempted_job_goes_on_where_it_was(cluster: Callable[..., str], monke
     assert (end["JobState"], end["ExitCode"], end["Restarts"]) == ("COMPLETED", "0:0", "1"), log
     assert "interrupted: 0 finished cells kept in slurm-run" in log and _evaluated(log) < 2 * 400
     assert "Traceback" not in log and not list(Path(os.environ["TMPDIR"]).glob("ray-*"))
+    monkeypatch.delenv("PAUSE")
     assert _contents("slurm-run") == _serial()
 
 
