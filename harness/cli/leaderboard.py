@@ -12,7 +12,7 @@ from ltrp_bench.harness.cli.option_groups import (
     IntervalOptions,
     LatencyChoice,
     MetricChoice,
-    ResultFilter,
+    RowFilter,
     RunDirectory,
 )
 
@@ -58,15 +58,6 @@ class TableContent(MetricChoice):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableRows(ResultFilter):
-    """Rows that are shown; ranks are those among all selectors of the directory."""
-
-    keep_ratio: tuple[float, ...] = field(
-        default=(), metadata={"help": "Only this keep ratio; several as .25,.5 or repeated."}
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class TableLayout:
     """Look of the printed table."""
 
@@ -102,7 +93,7 @@ class TableIntervals(IntervalOptions):
 def leaderboard(
     directory: RunDirectory,
     content: TableContent,
-    shown: TableRows,
+    shown: RowFilter,
     layout: TableLayout,
     groups: ExposureOptions,
     intervals: TableIntervals,

@@ -110,6 +110,15 @@ class ResultFilter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RowFilter(ResultFilter):
+    """Which rows of a table are used; ranks are those among all selectors of the directory."""
+
+    keep_ratio: tuple[float, ...] = field(
+        default=(), metadata={"help": "Only this keep ratio; several as .25,.5 or repeated."}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class MetricChoice:
     """Metrics that are shown."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ltrp_bench.harness.cli.option_groups import MetricChoice, ResamplingOptions, ResultFilter, RunDirectory
+from ltrp_bench.harness.cli.option_groups import MetricChoice, ResamplingOptions, RowFilter, RunDirectory
 from ltrp_bench.harness.cli.terminal.messages import print_note
 
 
@@ -27,16 +27,7 @@ class PowerChoice(MetricChoice):
     csv: Path | None = field(default=None, metadata={"help": "Path of a CSV file to write the table to as well."})
 
 
-@dataclass(frozen=True, kw_only=True)
-class PowerRows(ResultFilter):
-    """Results whose variance is used."""
-
-    keep_ratio: tuple[float, ...] = field(
-        default=(), metadata={"help": "Only this keep ratio; several as .25,.5 or repeated."}
-    )
-
-
-def power(directory: RunDirectory, choice: PowerChoice, shown: PowerRows, resampling: ResamplingOptions) -> None:
+def power(directory: RunDirectory, choice: PowerChoice, shown: RowFilter, resampling: ResamplingOptions) -> None:
     """Say how many images a task needs to tell two selectors apart, at the variance of stored results."""
     from ltrp_bench.harness.cli.terminal.power_table import power_tables
     from ltrp_bench.harness.progress.terminal import console
