@@ -90,7 +90,7 @@ def evaluate(
     if unknown := sorted(set(resources) - set(Resources.__annotations__)):
         known = ", ".join(Resources.__annotations__)
         raise UsageError(f"evaluate has no option {unknown[0]!r}; there are also {known}")
-    ratios = check_ratios([keep_ratios] if isinstance(keep_ratios, (int, float)) else keep_ratios)
+    ratios = check_ratios(keep_ratios)
     chosen, chosen_tasks = as_list(selectors, "selector"), as_list(tasks, "task")
     settings: dict[str, Any] = {key: value for key, value in resources.items() if key not in _ENGINE}
     options = SweepOptions(device=usable_device(device), **settings)

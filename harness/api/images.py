@@ -95,7 +95,7 @@ def show(
         UsageError: an unknown name, a keep ratio or position out of range. InputError: an image that cannot be read.
     """
     chosen = as_list(selectors, "selector")
-    ratios = check_ratios([keep_ratio] if isinstance(keep_ratio, (int, float)) else keep_ratio)
+    ratios = check_ratios(keep_ratio)
     where = usable_device(device)
     several = list(images) if isinstance(images, (list, tuple, range)) else [images]
     if task is None:

@@ -229,9 +229,9 @@ def _expanded(value: Any) -> Any:
     return [_expanded(one) for one in value] if isinstance(value, list) else value
 
 
-def check_ratios(keep_ratios: Iterable[float]) -> tuple[float, ...]:
-    """Sort keep ratios and drop duplicates. Raises UsageError if there is none, or one outside (0, 1]."""
-    ratios = sorted(set(keep_ratios))
+def check_ratios(keep_ratios: float | Iterable[float]) -> tuple[float, ...]:
+    """Sort one or several keep ratios and drop duplicates; UsageError if there is none, or one outside (0, 1]."""
+    ratios = [keep_ratios] if isinstance(keep_ratios, (int, float)) else sorted(set(keep_ratios))
     for ratio in ratios:
         if not 0.0 < ratio <= 1.0:
             hint = f"; did you mean {ratio / 100:g}?" if 1.0 < ratio <= 100.0 else ""
