@@ -21,6 +21,7 @@ from ltrp_bench.results.leaderboard.category_groups import regroup
 from ltrp_bench.results.leaderboard.export import html
 from ltrp_bench.results.report.figures import FigureOptions, Kind, draw_figure, plan_figures
 from ltrp_bench.results.report.html import write_report
+from ltrp_bench.results.report.plots import Group
 from ltrp_bench.results.report.style import plot_style
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.schema.rows import GROUPS
@@ -158,6 +159,7 @@ class Results:
         task: str | None = None,
         selectors: Sequence[str] = (),
         keep_ratio: float | None = None,
+        groups: Group | Sequence[Group] = (),
         **options: Any,
     ) -> Figure:
         """Draw one figure of one task.
@@ -167,7 +169,9 @@ class Results:
             task: name or label; needed if the results have several tasks.
             selectors: names or labels; all by default.
             keep_ratio: of the gap figure; by default the one nearest to 0.25.
-            options: as of `leaderboard`.
+            groups: groups of categories: panels of the curves, "seen" and "unseen" by default; or the one of a Pareto
+                figure, "all" by default.
+            options: as of `leaderboard`; `metrics` chooses another metric.
 
         Returns:
             A figure, which notebooks show; `figure.savefig("name.pdf")` writes it.
@@ -182,13 +186,14 @@ class Results:
             tasks=() if task is None else (task,),
             selectors=tuple([selectors] if isinstance(selectors, str) else selectors),
             keep_ratios=() if keep_ratio is None else (keep_ratio,),
+            groups=(groups,) if isinstance(groups, str) else tuple(groups),
         )
         found = plan_figures(board.frame, chosen, roles=board.roles, notice=reasons.append)
         if not found:
             raise UsageError("; ".join(reasons) or f"there is no figure of kind {kind!r}")
         if len(found) > 1:
-            titles = ", ".join(one.panels.title for one in found)
-            raise UsageError(f"{len(found)} figures fit ({titles}): choose one by task=")
+            titles = ", ".join(f"{one.panels.title}, {one.panels.metric}" for one in found)
+            raise UsageError(f"{len(found)} figures fit ({titles}): choose one by task=, metrics= and groups=")
         with plot_style():
             return for_notebooks(draw_figure(found[0]))
 

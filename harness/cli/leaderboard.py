@@ -9,6 +9,7 @@ from typing import Literal
 from ltrp_bench.harness.cli.boards import board_options, board_sources
 from ltrp_bench.harness.cli.option_groups import (
     ExposureOptions,
+    GroupChoice,
     IntervalOptions,
     LatencyChoice,
     MetricChoice,
@@ -58,7 +59,7 @@ class TableContent(MetricChoice):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableLayout:
+class TableLayout(GroupChoice):
     """Look of the printed table."""
 
     sort: str = field(
@@ -76,10 +77,6 @@ class TableLayout:
             "metavar": "COLUMN",
             "commas": True,
         },
-    )
-    group: tuple[Literal["all", "seen", "unseen"], ...] = field(
-        default=(),
-        metadata={"help": "Only values on this group of categories; several as a,b or repeated."},
     )
 
 

@@ -129,6 +129,16 @@ class MetricChoice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupChoice:
+    """Groups of categories whose values are shown."""
+
+    group: tuple[Literal["all", "seen", "unseen"], ...] = field(
+        default=(),
+        metadata={"help": "Only values on this group of categories; several as a,b or repeated."},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResamplingOptions:
     """Bootstrap over images."""
 

@@ -11,7 +11,9 @@ import typer
 from ltrp_bench.harness.cli.boards import board_options, board_sources
 from ltrp_bench.harness.cli.option_groups import (
     ExposureOptions,
+    GroupChoice,
     LatencyChoice,
+    MetricChoice,
     ResamplingOptions,
     ResultFilter,
     RunDirectory,
@@ -20,7 +22,7 @@ from ltrp_bench.harness.cli.terminal.messages import print_note
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlotOptions:
+class PlotOptions(MetricChoice, GroupChoice):
     """Figures to draw."""
 
     csv: Path | None = field(
@@ -65,7 +67,9 @@ def plot(
         )
     if options.csv is not None and latencies.latency_device is not None:
         raise UsageError("--latency-device needs a run directory; the times of --csv are those of one device")
-    settings = replace(board_options(groups, resampling), latency_device=latencies.latency_device)
+    settings = replace(
+        board_options(groups, resampling), metrics=options.metric, latency_device=latencies.latency_device
+    )
     if options.csv is not None:
         frame, roles = read_all_columns(options.csv, COLUMNS), BUILT_IN_ROLES
     else:
@@ -78,6 +82,8 @@ def plot(
         keep_ratios=options.keep_ratio,
         formats=tuple(dict.fromkeys(options.form)),
         costs=options.cost,
+        groups=options.group,
+        metrics=options.metric,
     )
     for figure in plan_figures(frame, figures, roles=roles, notice=print_note):
         for suffix in figures.formats:

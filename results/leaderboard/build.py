@@ -202,10 +202,20 @@ def build_leaderboard(
 
 
 def _check_metrics(records: Sequence[CellRecord], metrics: Sequence[str]) -> None:
-    """Raise ResultsError for a metric that no cell has, with the names that are most like it."""
+    """Raise ResultsError for a metric that no cell has."""
     rows = (row for record in records for row in record.metrics)
-    known = sorted({row.metric for row in rows if row.category is None and row.group == "all"})
-    for name in metrics if records else ():
+    check_metrics({row.metric for row in rows if row.category is None and row.group == "all"}, metrics)
+
+
+def check_metrics(there: Iterable[str], wanted: Sequence[str]) -> None:
+    """Raise ResultsError for a metric that is not there, with the names that are most like it.
+
+    Args:
+        there: metrics of all cells; nothing is wrong where there is none, since there is no cell.
+        wanted: names as given by the user.
+    """
+    known = sorted(set(there))
+    for name in wanted if known else ():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3)
             meant = f"did you mean {' or '.join(near)}? " if near else ""

@@ -8,20 +8,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ltrp_bench.results.leaderboard.build import check_metrics
 from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.names import select_rows as select_named
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import number
 from ltrp_bench.results.leaderboard.table_notes import NOTHING, nothing_measured
 from ltrp_bench.results.report.cost_axes import COSTS, Cost, cost_axes
-from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto
+from ltrp_bench.results.report.plots import Group, Panels, draw_curves, draw_gaps, draw_pareto
 from ltrp_bench.results.report.style import figure_bytes, plot_style
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
@@ -30,6 +31,8 @@ Kind = Literal["curves", "gap", "pareto"]
 KINDS: Final[tuple[Kind, ...]] = ("curves", "gap", "pareto")
 Format = Literal["png", "svg", "pdf"]
 FORMATS: Final[tuple[Format, ...]] = ("png", "svg", "pdf")
+
+GROUPS: Final[tuple[Group, ...]] = ("all", "seen", "unseen")
 
 GAP_KEEP_RATIO: Final = 0.25
 """Gap figures show the keep ratio nearest to this by default."""
@@ -49,6 +52,9 @@ class FigureOptions:
         keep_ratios: keep ratios of the gap figures; empty takes the one nearest to `GAP_KEEP_RATIO`.
         formats: file formats.
         costs: costs of the Pareto figures, a panel each; empty draws all that were measured.
+        groups: groups of categories: a panel each in curves, a Pareto figure each; gap figures need seen and unseen.
+            Empty draws seen and unseen in curves and gap figures, and all categories in Pareto figures.
+        metrics: metrics, a figure each; empty draws all that the leaderboard has.
     """
 
     kinds: tuple[Kind, ...] = ()
@@ -57,6 +63,8 @@ class FigureOptions:
     keep_ratios: tuple[float, ...] = ()
     formats: tuple[Format, ...] = ("png",)
     costs: tuple[Cost, ...] = ()
+    groups: tuple[Group, ...] = ()
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,13 +101,15 @@ class _Part:
 
 
 def select_rows(frame: pd.DataFrame, options: FigureOptions) -> pd.DataFrame:
-    """Rows of the tasks and selectors that the options name.
+    """Rows of the tasks, selectors and metrics that the options name.
 
     Raises:
         ResultsError: a name that no row has, or an empty leaderboard.
     """
     if not len(frame):
         raise ResultsError("the leaderboard has no rows to draw")
+    check_metrics(map(str, frame["metric"]), options.metrics)
+    frame = frame[frame["metric"].isin(options.metrics)] if options.metrics else frame
     return select_named(frame, options.tasks, options.selectors)
 
 
@@ -129,11 +139,11 @@ def plan_figures(
     for kind in dict.fromkeys(options.kinds or KINDS):
         for part in parts:
             if kind == "curves":
-                out += _plan_curves(part, roles, notice)
+                out += _plan_curves(part, options, roles, notice)
             elif kind == "pareto":
-                out += _plan_pareto(part, options.costs, roles, notice)
+                out += _plan_pareto(part, options, roles, notice)
             else:
-                out += _plan_gaps(part, options.keep_ratios, roles, notice)
+                out += _plan_gaps(part, options, roles, notice)
     return out
 
 
@@ -163,16 +173,19 @@ def _parts(frame: pd.DataFrame) -> Iterator[_Part]:
         yield _Part(name, f"{label} ({reduction})", rows)
 
 
-def _plan_curves(part: _Part, roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
+def _plan_curves(part: _Part, options: FigureOptions, roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
     if part.measures_nothing:
         notice(f"no curves of {part.title}: {NOTHING}")
     elif len(part.keep_ratios) < 2:
         notice(f"no curves of {part.title}: it has a single keep ratio ({part.keep_ratios[0]:g})")
     else:
-        yield FigureSpec(f"curves-{part.name}", "curves", Panels(part.title, part.rows, roles))
+        groups = tuple(group for group in GROUPS if group in options.groups)
+        name = "-".join(["curves", part.name, *groups])
+        yield FigureSpec(name, "curves", Panels(part.title, part.rows, roles, groups=groups))
 
 
-def _plan_pareto(part: _Part, costs: Sequence[Cost], roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
+def _plan_pareto(part: _Part, options: FigureOptions, roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
+    costs = options.costs
     there = [cost for cost in dict.fromkeys(costs or COSTS) if cost_axes(part.rows, [cost])]
     if part.rows[0]["reduction"] != "drop":
         notice(f"no pareto figure of {part.title}: only the reduction drop makes models faster")
@@ -184,10 +197,18 @@ def _plan_pareto(part: _Part, costs: Sequence[Cost], roles: SelectorRoles, notic
         notice(f"no pareto figure of {part.title}: no cell has a measured time; run it again with this version")
     else:
         chosen = f"{there[0]}-" if len(set(costs)) == 1 else ""
-        yield FigureSpec(f"pareto-{chosen}{part.name}", "pareto", Panels(part.title, part.rows, roles, tuple(there)))
+        panels = Panels(part.title, part.rows, roles, tuple(there))
+        if not options.groups:
+            yield FigureSpec(f"pareto-{chosen}{part.name}", "pareto", panels)
+        for group in dict.fromkeys(options.groups):
+            yield FigureSpec(f"pareto-{chosen}{part.name}-{group}", "pareto", replace(panels, groups=(group,)))
 
 
-def _plan_gaps(part: _Part, keep_ratios: Sequence[float], roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
+def _plan_gaps(part: _Part, options: FigureOptions, roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
+    if options.groups and not {"seen", "unseen"} <= set(options.groups):
+        notice(f"no gap figure of {part.title}: a gap compares the groups seen and unseen")
+        return
+    keep_ratios = options.keep_ratios
     shown = [ratio for ratio in part.keep_ratios if any(math.isclose(ratio, one) for one in keep_ratios)]
     if not shown and not keep_ratios:
         shown = [min(part.keep_ratios, key=lambda ratio: abs(ratio - GAP_KEEP_RATIO))]

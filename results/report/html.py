@@ -1,7 +1,7 @@
 """The HTML report of a run folder: one file that needs no network.
 
-`page_data` collects the content as JSON, and the scripts of the page (`report_base.js`, `report.js`) display it. Plotly
-comes from its Python package and is embedded compressed, since it makes up most of the file.
+`page_data` collects the content as JSON, and the scripts of the page (`report*.js`) display it. Plotly comes from its
+Python package and is embedded compressed, since it makes up most of the file.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _text(name: str) -> str:
 
 
 def _script() -> str:
-    return "\n".join(map(_text, ("report_base.js", "report.js")))
+    return "\n".join(map(_text, ("report_base.js", "report_pareto.js", "report.js")))
 
 
 def _embed(data: Any) -> str:

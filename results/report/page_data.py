@@ -19,6 +19,7 @@ from ltrp_bench.results.leaderboard.exposure_text import few_text, note_places, 
 from ltrp_bench.results.leaderboard.roles import SelectorRoles
 from ltrp_bench.results.leaderboard.table_notes import table_notes
 from ltrp_bench.results.report.findings import findings
+from ltrp_bench.results.report.page_costs import task_costs
 from ltrp_bench.results.report.style import legend_order, style_of
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.schema.redaction import Redaction
@@ -95,7 +96,8 @@ def report_data(source: ReportSource) -> dict[str, Any]:
     for key in _task_keys(frame):
         own = [i for i, row in enumerate(rows) if (row["task"], row["task_id"], row["reduction"]) == key]
         part = [rows[i] for i in own]
-        tasks.append({**_task(source, key), "label": source.text(_label(part[0], "task")), **_table_texts(part)})
+        task = {**_task(source, key), "label": source.text(_label(part[0], "task")), **_table_texts(part)}
+        tasks.append({**task, "costs": task_costs(dict(zip(own, part, strict=True)), roles)})
         notes |= zip(own, note_places(part), strict=True)
     return {
         "columns": [*SHOWN, "note"],

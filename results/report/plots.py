@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ltrp_bench.results.leaderboard.exposure_text import (
     LISTED,
@@ -20,7 +20,7 @@ from ltrp_bench.results.leaderboard.names import labels
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
 from ltrp_bench.results.leaderboard.rows import number
 from ltrp_bench.results.leaderboard.table_notes import selector_notes
-from ltrp_bench.results.report.cost_axes import Cost, CostAxis, cost_axes
+from ltrp_bench.results.report.cost_axes import Cost, CostAxis, cost_axes, pareto_front, whole_image
 from ltrp_bench.results.report.style import legend_order, style_of
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ _NARROW: Final = 6
 """Ratio of the largest to the smallest cost below which an axis has more ticks."""
 
 Row = Mapping[str, Any]
+Group = Literal["all", "seen", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,15 @@ class Panels:
         rows: rows of a leaderboard, of one task and metric.
         roles: roles of the selectors.
         costs: costs of a Pareto figure; empty for all that were measured.
+        groups: groups of categories: a panel each in curves, the first in a Pareto figure. Empty for seen and unseen in
+            curves, all categories in a Pareto figure.
     """
 
     title: str
     rows: Sequence[Row]
     roles: SelectorRoles = BUILT_IN_ROLES
     costs: tuple[Cost, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -111,13 +115,14 @@ class Panels:
 
 
 def draw_curves(panels: Panels) -> Figure:
-    """The metric over the keep ratio, on seen and on unseen categories, with bands of 95 % intervals.
+    """The metric over the keep ratio, by default on seen and on unseen categories, with bands of 95 % intervals.
 
     Exposed selectors have hollow markers on unseen categories.
     """
-    figure, axes = _figure(panels, 2, share_y=True)
+    groups = panels.groups or ("seen", "unseen")
+    figure, axes = _figure(panels, len(groups), share_y=True, width=1.0 if len(groups) > 1 else 1.5)
     alpha = 0.14 if len(panels.series) <= _MANY_CURVES else 0.07  # bands overlap
-    for axis, group in zip(axes, ("seen", "unseen"), strict=True):
+    for axis, group in zip(axes, groups, strict=True):
         for series in panels.series:
             options = style_of(series.selector).plot_options()
             x = [row["keep_ratio"] for row in series.rows]
@@ -129,7 +134,7 @@ def draw_curves(panels: Panels) -> Figure:
         axis.set_title(group, fontsize=8)
         axis.set_xlabel("keep ratio")
     axes[0].set_ylabel(panels.metric)
-    _finish(figure, axes, panels, unseen=True)
+    _finish(figure, axes, panels, unseen=groups != ("all",))
     return figure
 
 
@@ -166,34 +171,38 @@ def draw_gaps(panels: Panels) -> Figure:
 def draw_pareto(panels: Panels) -> Figure:
     """The metric over latency and over throughput, as far as measured: a curve over keep ratios per selector.
 
+    It is that on all categories, or on the first group of the panels.
+
     Rings mark the Pareto front, dotted lines the whole image.
     """
     costs = cost_axes(panels.rows, panels.costs)
     figure, axes = _figure(panels, len(costs), share_y=True, width=1.5 if len(costs) == 1 else 1.25)
+    group = panels.groups[0] if panels.groups else "all"
     for axis, cost in zip(axes, costs, strict=True):
-        _draw_cost(axis, cost, panels)
-    axes[0].set_ylabel(panels.metric)
+        _draw_cost(axis, cost, panels, group)
+    axes[0].set_ylabel(panels.metric if group == "all" else f"{panels.metric} on {group} categories")
     columns = {cost.device for cost in costs}
     machines = sorted({row[name] for row in panels.rows for name in columns if isinstance(row.get(name), str)} - {""})
-    _finish(figure, axes, panels, note=f"measured on {', '.join(machines)}; rings: Pareto front; dotted: whole image")
+    note = f"measured on {', '.join(machines)}; rings: Pareto front; dotted: whole image"
+    _finish(figure, axes, panels, unseen=group != "all", note=note)
     return figure
 
 
-def _draw_cost(axis: Axes, cost: CostAxis, panels: Panels) -> None:
-    """The metric over one cost."""
+def _draw_cost(axis: Axes, cost: CostAxis, panels: Panels, group: str) -> None:
+    """The metric on a group of categories over one cost."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    _draw_whole_image(axis, cost, panels)
-    points = []
+    _draw_whole_image(axis, cost, panels, group)
     for series in panels.series:
-        known = [row for row in series.rows if not math.isnan(cost.value(row)) and not math.isnan(number(row, "all"))]
-        x, y = [cost.value(row) for row in known], [number(row, "all") for row in known]
-        axis.plot(x, y, markersize=3.6, linewidth=0.8, **style_of(series.selector).plot_options())
-        if _competes(series.selector, panels.roles):
-            points += [(cost.speed(one), value) for one, value in zip(x, y, strict=True)]
-    front = pareto_front(points)
+        known = [row for row in series.rows if not math.isnan(cost.value(row)) and not math.isnan(number(row, group))]
+        x, y = [cost.value(row) for row in known], [number(row, group) for row in known]
+        options = style_of(series.selector).plot_options()
+        if group == "unseen" and series.mark:
+            options |= _HOLLOW
+        axis.plot(x, y, markersize=3.6, linewidth=0.8, **options)
+    front = pareto_front(cost, panels.rows, panels.roles, group)
     rings: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "color": "#1a1a1a"}
-    axis.plot([abs(speed) for speed, _ in front], [value for _, value in front], linewidth=0.5, **rings)
+    axis.plot([x for x, _ in front], [y for _, y in front], linewidth=0.5, **rings)
     axis.set_xscale("log")
     drawn = [one for row in panels.rows if not math.isnan(one := cost.value(row))]
     narrow = max(drawn, default=math.inf) < _NARROW * min(drawn, default=1.0)
@@ -203,31 +212,13 @@ def _draw_cost(axis: Axes, cost: CostAxis, panels: Panels) -> None:
     axis.set_xlabel(cost.title)
 
 
-def _draw_whole_image(axis: Axes, cost: CostAxis, panels: Panels) -> None:
+def _draw_whole_image(axis: Axes, cost: CostAxis, panels: Panels, group: str) -> None:
     """Dotted lines at the cost and the value of the whole image, as far as they are known."""
-    whole = [row for row in panels.rows if panels.roles.keeps_every_patch(str(row["selector"]))]
-    costs = [cost.value(row) for row in whole] or [math.nan]
     dotted: dict[str, Any] = {"color": "#888888", "linewidth": 0.7, "linestyle": ":", "zorder": 0}
-    for draw, value in (
-        (axis.axvline, cost.whole_image(panels.rows) if math.isnan(costs[0]) else costs[0]),
-        (axis.axhline, number(whole[0], "all") if whole else math.nan),
-    ):
+    x, y = whole_image(cost, panels.rows, panels.roles, group)
+    for draw, value in ((axis.axvline, x), (axis.axhline, y)):
         if not math.isnan(value):
             draw(value, **dotted)
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points (speed, value) for which no other is at least as fast and better, slowest first."""
-    front: list[tuple[float, float]] = []
-    for speed, value in sorted(set(points), key=lambda point: (-point[0], -point[1])):
-        if not front or value > front[-1][1]:
-            front.append((speed, value))
-    return front[::-1]
-
-
-def _competes(selector: str, roles: SelectorRoles) -> bool:
-    """True unless the selector is a reference; the whole image is one that can be used in practice."""
-    return not roles.is_reference(selector) or roles.keeps_every_patch(selector)
 
 
 def _figure(

@@ -3,7 +3,8 @@
 (() => {
   const {
     data, rows, $, theme, element, isNumber, fixed, roundHalfEven, unique, taskKey, names,
-    labels, fill, taskOptions, taskOf, swatch, selectorName, shownSelector, selectorLabel, mark, splits, notes, details, showRow, followHash,
+    labels, fill, taskOptions, taskOf, swatch, selectorName, shownSelector, selectorLabel, legend, mark, splits, notes, details, showRow, followHash,
+    pareto,
   } = report;
 
   // -- leaderboard
@@ -203,19 +204,7 @@
       }
     }
     const lines = points(task, "seen");
-    $("plot-legend").replaceChildren(...lines.map(({ name, line }) => element("button", {
-      type: "button", "data-name": name, "aria-pressed": String(!hidden.has(name)),
-      onclick: () => {
-        if (!hidden.delete(name)) hidden.add(name);
-        curves();
-        [...$("plot-legend").children].find((b) => b.dataset.name === name)?.focus();
-      },
-      ondblclick: () => {
-        hidden.clear();
-        lines.forEach((other) => { if (other.name !== name) hidden.add(other.name); });
-        curves();
-      },
-    }, swatch(line[0].selector), name, markOf(line))));
+    legend($("plot-legend"), lines.map(({ name, line }) => ({ name, selector: line[0].selector, mark: markOf(line) })), hidden, curves);
     const incomplete = unique(lines.filter(({ line }) => line.some((row) => !row.complete)).map(({ name }) => name));
     $("c-splits").replaceChildren(...splits([own]));
     $("c-exposed").replaceChildren(...notes([own]));
@@ -236,6 +225,7 @@
     await plotlyScript();
     plotly = window.Plotly;
     curves();
+    pareto.draw(plotly);
     document.documentElement.dataset.plots = "ready";
   }
 
@@ -366,7 +356,11 @@
   function recall() {
     const query = new URLSearchParams(location.search);
     const task = [...labels].find(([, label]) => label === query.get("task"));
-    if (task) for (const id of ["f-task", "c-task", "k-task"]) $(id).value = task[0];
+    if (task) {
+      for (const id of ["f-task", "c-task", "p-task", "k-task"]) {
+        if ([...$(id).options].some((option) => option.value === task[0])) $(id).value = task[0];
+      }
+    }
     for (const [name, id] of Object.entries(FIELDS)) {
       if (!query.has(name)) continue;
       if ($(id).type === "checkbox") $(id).checked = true;
@@ -384,7 +378,7 @@
     $("theme").textContent = next === "dark" ? "Light" : "Dark";
     $("theme").setAttribute("aria-pressed", String(next === "dark"));
   }
-  const drawAll = () => { table(); curves(); categories(); matrix(); gallery(); };
+  const drawAll = () => { table(); curves(); pareto.draw(plotly); categories(); matrix(); gallery(); };
 
   setTheme(window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   $("theme").addEventListener("click", () => { setTheme(theme() === "dark" ? "light" : "dark"); drawAll(); });
@@ -413,6 +407,7 @@
   $("f-text").addEventListener("input", table);
   $("f-reset").addEventListener("click", () => { $("filters").reset(); sorting = null; table(); });
   for (const id of ["c-task", "c-bands"]) $(id).addEventListener("change", () => { if (id === "c-task") hidden.clear(); curves(); });
+  $("p-task").addEventListener("change", () => { pareto.hidden.clear(); pareto.draw(plotly); });
   for (const id of ["k-task", "k-selector", "k-ratio"]) $(id).addEventListener("change", categories);
   for (const id of ["a-task", "a-ratio"]) $(id).addEventListener("change", matrix);
   for (const id of ["g-task", "g-image"]) $(id).addEventListener("change", gallery);

@@ -90,6 +90,23 @@ const report = (() => {
     return twins.length > 1 ? `${shownSelector(row)} ${row.selector_id}` : shownSelector(row);
   }
 
+  // Buttons that hide and show the curves of a plot: a click hides one, a double click shows it alone.
+  function legend(target, lines, hidden, redraw) {
+    target.replaceChildren(...lines.map(({ name, selector, mark }) => element("button", {
+      type: "button", "data-name": name, "aria-pressed": String(!hidden.has(name)),
+      onclick: () => {
+        if (!hidden.delete(name)) hidden.add(name);
+        redraw();
+        [...target.children].find((b) => b.dataset.name === name)?.focus();
+      },
+      ondblclick: () => {
+        hidden.clear();
+        lines.forEach((other) => { if (other.name !== name) hidden.add(other.name); });
+        redraw();
+      },
+    }, swatch(selector), name, mark)));
+  }
+
   // -- unseen categories
 
   const noteOf = (row) => row.note === null ? null : taskOf(taskKey(row)).notes[row.note];
@@ -157,6 +174,6 @@ const report = (() => {
 
   return {
     data, rows, $, theme, element, isNumber, fixed, roundHalfEven, unique, taskKey, names,
-    labels, fill, taskOptions, taskOf, swatch, selectorName, shownSelector, selectorLabel, mark, splits, notes, details, showRow, followHash,
+    labels, fill, taskOptions, taskOf, swatch, selectorName, shownSelector, selectorLabel, legend, mark, splits, notes, details, showRow, followHash,
   };
 })();

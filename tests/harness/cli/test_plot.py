@@ -20,3 +20,13 @@ def test_figures_of_a_csv(runs: Path, run: Run) -> None:
     code, out, _ = run("plot", "--csv", "board.csv", "--kind", "gap", "--keep-ratio", "0.5", "--out", "more")
     assert (code, out) == (0, "more/gap-shapes-coverage-coverage-none-0.5.png\n")
     assert [path.name for path in Path("more").iterdir()] == ["gap-shapes-coverage-coverage-none-0.5.png"]
+
+
+def test_figures_of_metrics_and_groups(runs: Path, run: Run) -> None:
+    code, out, _ = run(
+        "plot", "runs", "--kind", "curves", "--metric", "coverage_small", "--group", "all", "--out", "one"
+    )
+    assert (code, out) == (0, "one/curves-shapes-coverage-coverage-small-none-all.png\n")
+    command = ("plot", "runs", "--metric", "covrage")
+    assert run(*command) == run("leaderboard", *command[1:])
+    assert run(*command)[0] == 1

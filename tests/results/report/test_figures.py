@@ -58,6 +58,25 @@ def test_pareto_figures_of_one_cost(frame: pd.DataFrame) -> None:
     assert spec.name == "pareto-shapes-cls-coverage-drop" and spec.panels.costs == ("latency", "throughput")
 
 
+def test_figures_of_groups_and_metrics(frame: pd.DataFrame) -> None:
+    notices: list[str] = []
+    options = FigureOptions(tasks=("shapes-cls",), groups=("unseen", "all"))
+    found = plan_figures(frame, options, notice=notices.append)
+    assert [(spec.name, spec.panels.groups) for spec in found] == [
+        ("curves-shapes-cls-coverage-drop-all-unseen", ("all", "unseen")),
+        ("pareto-shapes-cls-coverage-drop-unseen", ("unseen",)),
+        ("pareto-shapes-cls-coverage-drop-all", ("all",)),
+    ]
+    assert notices == ["no gap figure of shapes-cls (drop): a gap compares the groups seen and unseen"]
+    both = FigureOptions(tasks=("shapes-cls",), kinds=("gap",), groups=("seen", "unseen"))
+    assert [spec.kind for spec in plan_figures(frame, both)] == ["gap"]
+    two = pd.concat([frame, frame.assign(metric="top5")])
+    (spec,) = plan_figures(two, FigureOptions(kinds=("curves",), metrics=("top5",)))
+    assert spec.name == "curves-shapes-cls-top5-drop" and spec.panels.metric == "top5"
+    with pytest.raises(ResultsError, match="no cell has the metric top1; did you mean top5"):
+        plan_figures(two, FigureOptions(metrics=("top1",)))
+
+
 def test_gap_figures_of_given_keep_ratios(frame: pd.DataFrame) -> None:
     found = plan_figures(frame, FigureOptions(kinds=("gap",), keep_ratios=(0.5, 1.0)))
     assert [spec.name[-4:] for spec in found] == ["-0.5", "op-1"]

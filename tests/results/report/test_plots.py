@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ltrp_bench.results.leaderboard.roles import BUILT_IN_ROLES, SelectorRoles
-from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto, pareto_front
+from ltrp_bench.results.report.plots import Panels, draw_curves, draw_gaps, draw_pareto
 from ltrp_bench.results.report.style import figure_bytes, plot_style, style_of
 
 
@@ -133,13 +133,7 @@ def test_marks_have_glyphs(exposed: pd.DataFrame, recwarn: pytest.WarningsRecord
     assert not [one for one in recwarn if "missing from font" in str(one.message)]
 
 
-def test_pareto_front(frame: pd.DataFrame) -> None:
-    assert pareto_front([(1, 0.9), (2, 0.8), (2, 0.7), (3, 0.75), (0.5, 0.9), (4, 0.1)]) == [
-        (1, 0.9),
-        (2, 0.8),
-        (3, 0.75),
-        (4, 0.1),
-    ]
+def test_pareto_plots_have_curves_and_a_front(frame: pd.DataFrame) -> None:
     with plot_style():
         (axis,) = draw_pareto(_panels(frame)).axes
     assert axis.get_xscale() == "log" and len(axis.get_lines()) == 5 + 1
@@ -195,6 +189,18 @@ def test_pareto_figures_show_the_cost_that_was_asked_for(frame: pd.DataFrame) ->
         (axis,) = draw_pareto(replace(_panels(timed), costs=("latency",))).axes
         assert axis.get_xlabel().startswith("milliseconds")
         assert [axis.get_lines()[0].get_xdata()[0], axis.get_lines()[-1].get_xdata()[0]] == [4.0, 4.0]
+
+
+def test_figures_of_groups(frame: pd.DataFrame) -> None:
+    shown = replace(_panels(frame), groups=("all",))
+    with plot_style():
+        (axis,) = draw_curves(shown).axes
+    ltrp = frame[(frame["task"] == "shapes-cls") & (frame["selector"] == "ltrp.shapes") & frame["keep_ratio"].notna()]
+    assert axis.get_title() == "all" and list(axis.get_lines()[0].get_ydata()) == list(ltrp["all"])
+    with plot_style():
+        (axis,) = draw_pareto(replace(_panels(frame), groups=("unseen",))).axes
+    assert list(axis.get_lines()[0].get_ydata()) == list(ltrp["unseen"])
+    assert axis.get_ylabel() == "coverage on unseen categories"
 
 
 def test_without_its_own_time_the_whole_image_is_where_other_rows_saw_it(frame: pd.DataFrame) -> None:
