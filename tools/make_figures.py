@@ -10,16 +10,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
+from PIL import Image
 
-from ltrp_bench.selectors.base import BatchContext
-from ltrp_bench.selectors.normalization import normalize
-from ltrp_bench.selectors.registry import create_selector
-from ltrp_bench.selectors.topk import resample_scores, top_k
-from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, ShapesWorld, seen_categories
+from ltrp_bench.harness.cli.main import run_command
+from ltrp_bench.tasks.data.shapes.world import CATEGORIES, SIZE, ShapesWorld, seen_categories
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-GRID = (SIZE // PATCH, SIZE // PATCH)
 
 
 def shapes() -> None:
@@ -39,29 +35,17 @@ def shapes() -> None:
 
 
 def overview() -> None:
-    """Draw score maps and the quarter of the patches that selectors keep, on two images of the built-in data set."""
-    names = ["ltrp", "variance", "center", "random", "oracle"]
-    rows = [3, 12]
-    figure, axes = plt.subplots(2 * len(rows), 1 + len(names), figsize=(2.1 * (1 + len(names)), 4.3 * len(rows)))
-    for row, index in enumerate(rows):
-        image = ShapesWorld(2000).image(index)
-        pixels = torch.from_numpy(image.image).permute(2, 0, 1)[None].float() / 255
-        covered = torch.from_numpy(image.masks.any(0).reshape(GRID[0], PATCH, GRID[1], PATCH).mean((1, 3)))[None]
-        context = BatchContext((f"shapes-{index}",), 0, covered.float(), GRID)
-        axes[2 * row, 0].imshow(image.image)
-        axes[2 * row, 0].set_title("image", fontsize=10)
-        axes[2 * row + 1, 0].imshow(image.semantic > 0, cmap="gray")
-        axes[2 * row + 1, 0].set_title("objects", fontsize=10)
-        for column, name in enumerate(names, start=1):
-            selector = create_selector(name, domain="shapes")
-            images = normalize(pixels, selector.mean, selector.std)
-            scores = resample_scores(selector.scores(images, context), GRID)
-            kept = top_k(scores, 0.25, context.image_ids).mask()[0].numpy().repeat(PATCH, 0).repeat(PATCH, 1)
-            filled = np.where(kept[..., None], image.image / 255, np.array(MEAN))
-            axes[2 * row, column].imshow(scores[0], cmap="viridis")
-            axes[2 * row, column].set_title(name, fontsize=10)
-            axes[2 * row + 1, column].imshow(filled)
-    _finish(figure, axes, "overview.png")
+    """Draw what selectors keep of two images of the built-in data set, by `ltrp-bench show`, in 256 colors."""
+    file = IMAGES / "overview.png"
+    names = "ltrp,attention-rollout,evit,center,random,oracle"
+    shown = f"show --task shapes-coverage --index 12,28 --selector {names} --layout block --width 9 --dpi 112 --out"
+    code = run_command([*shown.split(), str(file)])
+    if code:
+        sys.exit(code)
+    with Image.open(file) as image:
+        # The default method merges rare colors, such as those of the outlines, with frequent ones.
+        reduced = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
+    reduced.save(file, optimize=True)
 
 
 def _finish(figure: plt.Figure, axes: np.ndarray, name: str) -> None:
