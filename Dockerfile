@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# docker build --target cpu|cuda --tag ltrp-bench .    (docs/docker.md)
+# docker build --tag ltrp-bench .    (docs/docker.md)
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim-bookworm AS base
@@ -29,29 +29,16 @@ COPY results results
 # hadolint ignore=DL3013
 RUN pip wheel --no-deps --wheel-dir /wheels .
 
-FROM base AS cpu
-# The address of PyTorch's index of CPU wheels; without it, torch comes with the CUDA libraries, which the CPU does not use.
+FROM base
+# By default torch comes with the CUDA libraries; it also runs without a GPU. With the address of PyTorch's index of CPU
+# wheels here, pip prefers these wheels of the same versions: their local label (2.x+cpu) sorts last and fits the constraint.
 ARG TORCH_INDEX_URL=""
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=build /wheels /wheels
-# CPU wheels of the same versions of torch and torchvision; their local version label satisfies the constraint.
-# hadolint ignore=DL3013
-RUN pip install --constraint /tmp/constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch torchvision \
-    && wheel=$(ls /wheels/*.whl) \
-    && pip install --constraint /tmp/constraints.txt "${wheel}[${EXTRAS}]" \
-    && rm -rf /wheels /tmp/constraints.txt
-USER 1000
-WORKDIR /work
-ENTRYPOINT ["ltrp-bench"]
-CMD ["--help"]
-
-FROM base AS cuda
-COPY constraints.txt /tmp/constraints.txt
-COPY --from=build /wheels /wheels
-# torch's wheels for Linux bring the CUDA libraries; the driver comes from the host (`docker run --gpus all`).
 # hadolint ignore=DL3013
 RUN wheel=$(ls /wheels/*.whl) \
-    && pip install --constraint /tmp/constraints.txt "${wheel}[${EXTRAS}]" \
+    && pip install --constraint /tmp/constraints.txt ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \
+        "${wheel}[${EXTRAS}]" \
     && rm -rf /wheels /tmp/constraints.txt
 USER 1000
 WORKDIR /work
