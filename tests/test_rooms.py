@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,6 +157,22 @@ def test_wings_import_the_wings_below_only(name: str) -> None:
 def test_every_wing_of_these_rooms_has_its_rule() -> None:
     found = {wing(module) for module in modules() if not within(module, ("selectors",))} - {None}
     assert found == set(WINGS)
+
+
+def test_the_architecture_page_has_a_row_for_each_wing_that_names_its_folders() -> None:
+    rows = re.findall(r"^\| (`\w+/.+?) \| (.+) \|$", (ROOT / "docs" / "architecture.md").read_text("utf-8"), re.M)
+    described = {name: text for names, text in rows for name in re.findall(r"`([\w/]+\w)`", names)}
+    wings = {path.parent for room in ROOMS for path in (ROOT / room).glob("*/*") if path.parent.name != "__pycache__"}
+    assert set(described) == {wing.relative_to(ROOT).as_posix() for wing in wings}
+    unnamed = [
+        folder.relative_to(ROOT).as_posix()
+        for wing in wings
+        for folder in wing.iterdir()
+        if folder.is_dir()
+        and any(folder.glob("[!_]*"))
+        and f"`{folder.name}`" not in described[wing.relative_to(ROOT).as_posix()]
+    ]
+    assert unnamed == []
 
 
 def test_no_private_name_crosses_a_wing() -> None:
