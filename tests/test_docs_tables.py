@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def row(selector: str, ratio: str, value: float, **more: object) -> dict[str, object]:
     base: dict[str, object] = {"task": "t", "task_name": "t", "task_label": None}
     base |= {"selector": selector, "selector_label": None, "keep_ratio": ratio, "supervision": "self"}
-    base |= {"exposure": "none", "split_by": "shapes-seen/0", "complete": True}
+    base |= {"metric": "top1", "exposure": "none", "split_by": "shapes-seen/0", "complete": True}
     for column in ("all", "seen", "unseen", "gap", "gap_adjusted"):
         base |= {column: value, f"{column}_low": value - 0.1, f"{column}_high": value + 0.1}
     return base | {"rank": 1, "rank_last": 2, "unseen_rank": 3, "unseen_rank_last": 3} | more
@@ -49,6 +49,13 @@ def test_intervals_at_one_keep_ratio(leaderboard: Path) -> None:
         f"| a | 0.500 [0.400, 0.600] | 0.600 | 0.500 | {gap} | {gap} | 1–2 |",
         "| b † | 0.200 [0.100, 0.300] | 0.200 | 0.200 | +0.200 [+0.100, +0.300] | – | – |",
     ]
+
+
+def test_intervals_without_unseen_categories(leaderboard: Path) -> None:
+    table = pd.read_csv(leaderboard, dtype={"keep_ratio": str})
+    table.assign(unseen=None).to_csv(leaderboard, index=False)
+    first, second = printed("intervals", str(leaderboard), "--task", "t")
+    assert first == "| a | 0.500 [0.400, 0.600] | 1–2 |" and second == "| b † | 0.200 [0.100, 0.300] | – |"
 
 
 def test_areas_under_the_curve(leaderboard: Path) -> None:

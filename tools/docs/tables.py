@@ -68,12 +68,17 @@ def curves(table: pd.DataFrame, sort: float, column: str) -> None:
 
 def intervals(table: pd.DataFrame, sort: float) -> None:
     rows = ratios(table)
+    rows = rows[rows["keep_ratio"] == sort].sort_values("all", ascending=False)
+    if rows["unseen"].isna().all():
+        lines = [[row["name"], interval(row, "all"), rank(row)] for _, row in rows.iterrows()]
+        return print_table(["selector", str(rows["metric"].iloc[0]), "rank"], lines)
     lines = []
-    for _, row in rows[rows["keep_ratio"] == sort].sort_values("all", ascending=False).iterrows():
+    for _, row in rows.iterrows():
         groups = [f"{row[column]:.3f}" for column in ("seen", "unseen")]
         gaps = [interval(row, column, "+") for column in ("gap", "gap_adjusted")]
         lines.append([row["name"], interval(row, "all"), *groups, *gaps, rank(row)])
     print_table(["selector", "all", "seen", "unseen", "gap", "adj.", "rank"], lines)
+    return None
 
 
 def areas(table: pd.DataFrame) -> None:
