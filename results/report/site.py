@@ -132,12 +132,15 @@ def _page(site: _Site, index: Any, title: str, *, whole: bool) -> str:
 
 
 def _leaders(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Selectors that may be first, by keep ratio."""
-    parts: dict[str, list[str]] = {}
+    """Selectors of rank 1, tied ones together, each time with the keep ratios where they are."""
+    names: dict[str, list[str]] = {}
     for row in rows:
         if row["rank"] == 1 and row["keep_ratio"] < 1:
-            parts.setdefault(str(row["ratios"]), []).append(str(row.get("selector_name") or row["selector"]))
-    return "; ".join(f"{ratio}: {', '.join(dict.fromkeys(names))}" for ratio, names in parts.items())
+            names.setdefault(str(row["ratios"]), []).append(str(row.get("selector_name") or row["selector"]))
+    ratios: dict[str, list[str]] = {}
+    for ratio, leaders in names.items():
+        ratios.setdefault(", ".join(dict.fromkeys(leaders)), []).append(ratio)
+    return "; ".join(f"{leaders} (keep ratio {', '.join(found)})" for leaders, found in ratios.items())
 
 
 def _slug(text: str) -> str:

@@ -300,6 +300,13 @@ def test_small_screens_and_dark(browser: Any, small: Path, scheme: str) -> None:
     # A row shows its key numbers without scrolling sideways.
     boxes = [page.locator(f"#board tbody tr >> nth=0 >> td.c-{key}").bounding_box() for key in KEY]
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= 400 and box["width"] > 20 for box in boxes)
+    # The matrix has room for seven selectors; a note keeps its distance from what it is about.
+    matrix, note, names, cell = (
+        page.locator(name).first.bounding_box()
+        for name in ("#matrix", "#a-note", "#matrix tbody th", "#matrix td >> nth=1")
+    )
+    assert names["width"] + 7 * cell["width"] <= 380 and cell["width"] <= 35
+    assert note["y"] >= matrix["y"] + matrix["height"] + 6
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") != scheme
     tab.done()

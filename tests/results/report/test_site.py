@@ -48,7 +48,7 @@ def test_pages(built: Path) -> None:
     assert "Ours &amp; theirs" in index and "<b>" not in index and all(f'href="{name}"' in index for name in names[1:])
     assert "lab &lt;b&gt;</strong>: 12 cells" in index
     assert "broken</strong>: left out: it is truncated or not an archive" in index
-    assert "Beyond chance, ltrp leads on" in index and "may be first at keep ratio 0.25: ltrp; 0.5: ltrp" in index
+    assert "Beyond chance, ltrp leads on" in index and "first or tied for first: ltrp (keep ratio 0.25, 0.5)" in index
     assert not any("http://" in path.read_text() or "https://" in path.read_text() for path in built.glob("*.html"))
 
 
