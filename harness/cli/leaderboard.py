@@ -103,6 +103,7 @@ def leaderboard(
     from ltrp_bench.harness.progress.terminal import console
     from ltrp_bench.results.leaderboard.build import load_leaderboard
     from ltrp_bench.results.leaderboard.export import check_suffix, write_table
+    from ltrp_bench.results.leaderboard.folds import without_other_fold
     from ltrp_bench.results.leaderboard.names import select_rows, with_names
     from ltrp_bench.selectors.errors import UsageError
 
@@ -128,15 +129,19 @@ def leaderboard(
     frame = board.frame
     if len(frame) and (shown.task or shown.selector or shown.keep_ratio):
         frame = with_names(select_rows(frame, shown.task, shown.selector, shown.keep_ratio)).reset_index(drop=True)
-    if len(frame):
+    shown_rows, lines = without_other_fold(frame) if content.folds else (frame, [])
+    for line in lines:
+        print_note(line)
+    if len(shown_rows):
         terminal = console()
         sort = "" if layout.sort == "rank" else layout.sort
         view = TableView(width=terminal_width(terminal), columns=layout.columns, groups=layout.group, sort=sort)
-        terminal.print(results_table(frame, view))
+        terminal.print(results_table(shown_rows, view))
     if files.csv is not None:
         write_table(frame, files.csv, ".csv")
     for file in files.out:
-        write_table(frame, file, columns=layout.columns)
+        suffix = check_suffix(file)
+        write_table(frame if suffix in (".csv", ".parquet") else shown_rows, file, columns=layout.columns)
     if files.pairs is not None:
         write_table(board.pairs, files.pairs)
         print_note(f"wrote {len(board.pairs)} differences between two selectors to {files.pairs}")

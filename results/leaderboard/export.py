@@ -1,4 +1,6 @@
-"""Tables as files. CSV and Parquet files have all columns; Markdown and LaTeX have the ones that a paper shows."""
+"""Tables as files. CSV and Parquet files have all columns and rows in the order of the leaderboard; Markdown and LaTeX
+have the columns that a paper shows, with rows by rank.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +24,7 @@ from ltrp_bench.results.leaderboard.exposure_text import (
 )
 from ltrp_bench.results.leaderboard.latency import break_even_time_text, latency_text
 from ltrp_bench.results.leaderboard.names import Row, labels
+from ltrp_bench.results.leaderboard.rows import by_rank
 from ltrp_bench.results.leaderboard.table_notes import row_notes, table_notes
 from ltrp_bench.results.schema.atomic_io import atomic_write
 from ltrp_bench.results.schema.record import ResultsError
@@ -98,7 +101,7 @@ class _Part:
 
 
 def markdown(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
-    """Markdown text with a table for each task, metric and reduction; paragraphs below a table explain its marks."""
+    """Markdown text with a table for each task, metric and reduction, rows by rank; lines below explain its marks."""
     texts = []
     for part in _parts(frame):
         shown = _chosen(part.shown, columns)
@@ -126,7 +129,7 @@ def html(frame: pd.DataFrame) -> str:
 
 
 def latex(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
-    """LaTeX text with a table for each task, metric and reduction, at most as wide as the text.
+    """LaTeX text with a table for each task, metric and reduction, rows by rank, at most as wide as the text.
 
     Needs the packages booktabs, multirow and graphicx.
     """
@@ -180,6 +183,7 @@ def _parts(frame: pd.DataFrame) -> list[_Part]:
     for key, part in frame.groupby(keys, sort=True):
         _, _, metric, reduction = (str(value) for value in key)
         rows = [{str(k): v for k, v in row.items()} for row in part.to_dict("records")]
+        rows = rows if "difference" in rows[0] else sorted(rows, key=by_rank)
         # Differences hold the names of the leaderboard that they belong to.
         name = str(rows[0]["task_name"]) if "difference" in rows[0] and "task_name" in rows[0] else task_label(rows[0])
         texts_of = _difference_texts if "difference" in rows[0] else _marked

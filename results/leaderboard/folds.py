@@ -39,6 +39,9 @@ COLUMNS: Final = (
 """Columns of the table and of the CSV, in this order; docs/results.md describes them."""
 
 _FOLDED: Final = re.compile(r"(?P<base>.+)/(?P<fold>[01])")
+_LACKS_FOLD: Final = re.compile(r"(?:(?:at \S+: )?lacks fold (?P<fold>[01])(?:; )?)+")
+"""What is missing from a row of one fold, or from the area over such rows."""
+
 _TABLE: Final = ("task", "task_id", "reduction", "keep_ratio")
 
 
@@ -95,6 +98,28 @@ def crossover(
     frame = pd.DataFrame([_row(pair, folds) for pair, folds in pairs.items()], columns=list(COLUMNS))
     order = [*_TABLE, "selector", "selector_id"]
     return frame.sort_values(order, kind="stable", ignore_index=True)
+
+
+def without_other_fold(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """A crossover without the rows that lack a fold, and a line for each task and fold that says how many they are.
+
+    Rows that are incomplete for another reason stay, since this is to be mended rather than to be run.
+
+    Args:
+        frame: a crossover with its areas, and the column `task_name`.
+    """
+    lacks = [_LACKS_FOLD.fullmatch(str(text)) for text in frame["missing"]]
+    counts: dict[tuple[str, str], int] = {}
+    for found, task, ratio in zip(lacks, frame["task_name"], frame["keep_ratio"], strict=True):
+        if found is not None and not math.isnan(ratio):
+            key = str(task), found["fold"]
+            counts[key] = counts.get(key, 0) + 1
+    lines = [
+        f"{task}: {count} row{'s' if count > 1 else ''} without fold {fold} left out of the table; "
+        f"`ltrp-bench run --task-option fold={fold}` adds it"
+        for (task, fold), count in counts.items()
+    ]
+    return frame[[found is None for found in lacks]].reset_index(drop=True), lines
 
 
 def _task_fold(task: TaskInfo) -> tuple[str, int] | None:

@@ -52,6 +52,21 @@ def number(row: Mapping[str, Any], column: str) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
+def by_rank(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Sort key of rows for readers: by task and keep ratio, areas last; then by rank, and rows without one by value.
+
+    CSV and Parquet files are in the order of `build` instead, which is by names.
+    """
+    ratio, rank, last, value = (float(row.get(name, math.nan)) for name in ("keep_ratio", "rank", "rank_last", "all"))
+    table = (*(str(row[name]) for name in TASK), *_last(ratio), str(row["ratios"]))
+    return (*table, *_last(rank), *_last(last), *_last(-value), str(row["selector"]), str(row["selector_id"]))
+
+
+def _last(value: float) -> tuple[bool, float]:
+    """Key that places NaN last."""
+    return (True, 0.0) if math.isnan(value) else (False, value)
+
+
 def rows_of(frame: pd.DataFrame, records: Iterable[CellRecord], estimates_of: EstimatesOf) -> list[TableRow]:
     """Rows of a leaderboard or crossover, with the estimates of the cells behind them.
 

@@ -17,6 +17,7 @@ import pandas as pd
 from ltrp_bench.results.leaderboard.build import Leaderboard
 from ltrp_bench.results.leaderboard.exposure_text import few_text, note_places, split_text
 from ltrp_bench.results.leaderboard.roles import SelectorRoles
+from ltrp_bench.results.leaderboard.rows import by_rank
 from ltrp_bench.results.leaderboard.table_notes import table_notes
 from ltrp_bench.results.report.findings import findings
 from ltrp_bench.results.report.page_costs import task_costs
@@ -90,7 +91,7 @@ def report_data(source: ReportSource) -> dict[str, Any]:
     """
     frame, roles = source.leaderboard.frame, source.leaderboard.roles
     shared: dict[str, int] = {}
-    rows = sorted(({str(name): value for name, value in row.items()} for row in frame.to_dict("records")), key=_place)
+    rows = sorted(({str(name): value for name, value in row.items()} for row in frame.to_dict("records")), key=by_rank)
     tasks: list[dict[str, Any]] = []
     notes: dict[int, int | None] = {}
     for key in _task_keys(frame):
@@ -116,22 +117,6 @@ def _label(row: Mapping[str, Any], what: str) -> str:
     """Name of a row's task or selector where it is another one than the registry's."""
     shown = str(row.get(f"{what}_name") or "")
     return "" if shown == row[what] else shown
-
-
-def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Order of a row: by task and keep ratio, areas last; then by rank, rows without one by value, and names."""
-    ratio, rank, last, value = (float(row.get(name, math.nan)) for name in ("keep_ratio", "rank", "rank_last", "all"))
-    table = (
-        *(str(row[name]) for name in ("task", "task_id", "reduction", "metric")),
-        *_last(ratio),
-        str(row["ratios"]),
-    )
-    return (*table, *_last(rank), *_last(last), *_last(-value), str(row["selector"]), str(row["selector_id"]))
-
-
-def _last(value: float) -> tuple[bool, float]:
-    """Key that places NaN last."""
-    return (True, 0.0) if math.isnan(value) else (False, value)
 
 
 def _task_keys(frame: pd.DataFrame) -> list[tuple[str, str, str]]:

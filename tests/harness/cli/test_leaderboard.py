@@ -71,9 +71,14 @@ def test_both_folds_side_by_side(
         lines = [*base, "--task-option", f"fold={fold}", *(part.format(fold) for part in trained)]
         assert run_command([*lines, *controls] if fold == 0 else lines) == 0
     capsys.readouterr()
-    assert run_command(["leaderboard", "runs", "--folds", "--csv", "folds.csv"]) == 0
-    out = capsys.readouterr().out
-    assert "incomplete: lacks fold 1" in out and "gap 0" in out
+    assert run_command(["leaderboard", "runs", "--folds", "--csv", "folds.csv", "--out", "folds.md"]) == 0
+    out, err = capsys.readouterr()
+    assert "trained:Trained" in out and "gap 0" in out and "variance" not in out and "incomplete" not in out
+    assert (
+        "note: shapes-coverage: 2 rows without fold 1 left out of the table; `ltrp-bench run --task-option fold=1`"
+        in err
+    )
+    assert "trained:Trained" in (text := (tmp_path / "folds.md").read_text()) and "variance" not in text
     rows = {row["selector"]: row for row in csv.DictReader((tmp_path / "folds.csv").open())}
     assert rows["trained:Trained"]["complete"] == "True" and rows["trained:Trained"]["supervision"] == "shapes-seen"
     # The same scores on both folds: what one calls seen the other calls unseen.

@@ -75,6 +75,20 @@ def test_markdown(leaderboard: Leaderboard, tmp_path: Path) -> None:
     )
 
 
+def test_rows_are_by_rank_where_people_read_them(world: Any) -> None:
+    for ratio in (0.25, 0.5):
+        for name, skill in (("a_weak", 0.2), ("b_best", 0.7), ("oracle", 0.9)):
+            world.cell(name, ratio, skill)
+    frame = load_leaderboard(world.store.root).frame
+    by_rank = ["b_best", "a_weak", "oracle"]
+    lines = markdown(frame, ["selector", "rank"]).splitlines()
+    table = [[entry.strip() for entry in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
+    assert [line[0] for line in table] == by_rank * 3 and [line[1] for line in table] == ["1", "2", ""] * 3
+    rows = [line.replace("\\\\", "").split("&")[1].strip() for line in latex(frame).splitlines() if line.count("&") > 3]
+    assert rows[-9:] == [name.replace("_", "\\_") for name in by_rank] * 3
+    assert frame["selector"].tolist() == sorted(by_rank) * 3  # as CSV files have them
+
+
 def test_html_for_notebooks(leaderboard: Leaderboard) -> None:
     tables = list(ElementTree.fromstring(html(leaderboard.frame)).iter("table"))
     assert len(tables) == 1
@@ -173,7 +187,7 @@ def test_names_of_two_selectors_have_what_differs(leaderboard: Leaderboard, worl
     names = list(dict.fromkeys(frame["selector_name"]))  # in the order of their ids
     assert sorted(names) == ["good_one w1", "good_one w2"] and frame["selector_id"].nunique() == 2
     body = [line.split("|") for line in markdown(board.frame).splitlines() if line.startswith("| 0.25")]
-    assert [line[2].strip() for line in body] == [*names, "random"]
+    assert [line[2].strip() for line in body] == [*sorted(names), "random"]  # w1 is better
     assert all(f"{one} &".replace("_", "\\_") in latex(board.frame) for one in names)
     pairs = [line.split("|") for line in markdown(board.pairs).splitlines() if line.startswith("| 0.25")]
     assert {line[i].strip() for line in pairs for i in (3, 4)} == {*names, "random"}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
-from ltrp_bench.results.leaderboard.folds import COLUMNS, crossover
+from ltrp_bench.results.leaderboard.folds import COLUMNS, crossover, without_other_fold
 from ltrp_bench.results.leaderboard.rows import area_rows, rows_of
 from ltrp_bench.results.schema.record import CellRecord, Identity, SelectorInfo, TaskInfo, cell_fingerprint
 from ltrp_bench.results.schema.rows import MetricRow
@@ -161,6 +161,22 @@ def test_two_weights_of_one_fold_are_ambiguous() -> None:
     row = only(crossover([vit(0), vit(0, (0.9, 0.9, 0.9), weights="other"), vit(1)]))
     assert not row["complete"] and row["missing"].startswith("fold 0 has 2 weights") and math.isnan(row["all"])
     assert math.isnan(row["all_0"]) and row["all_1"] == 0.5
+
+
+def test_rows_without_the_other_fold_are_counted(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    alone = [cell("center", 0, keep_ratio=ratio) for ratio in (0.25, 0.5)]
+    for record in (vit(0), vit(0, (0.9, 0.9, 0.9), weights="other"), vit(1), cell("random", 1), *alone):
+        store.write_cell(record, {}, {"x": "int64"}, {})
+    frame = load_leaderboard(tmp_path, LeaderboardOptions(folds=True, intervals=False)).frame
+    assert {"at 0.25: lacks fold 0", "lacks fold 0"} & set(frame["missing"])
+    shown, lines = without_other_fold(frame)
+    # What is incomplete for another reason stays.
+    assert set(shown["selector"]) == {"vit.shapes"} and not shown["complete"].any()
+    assert [line.partition(" left")[0] for line in lines] == [
+        "shapes-coverage: 2 rows without fold 1",
+        "shapes-coverage: 1 row without fold 0",
+    ]
 
 
 def test_undefined_values_stay_undefined() -> None:
