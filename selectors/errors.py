@@ -6,8 +6,8 @@ Both derive from `BenchError`. The command line prints their message, which is o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
-from typing import ClassVar
+from collections.abc import Collection, Iterable
+from typing import ClassVar, Final
 
 
 class BenchError(Exception):
@@ -27,14 +27,42 @@ class UsageError(BenchError):
     exit_code = 2
 
 
+_LISTS: Final = {"selector": "selectors", "task": "tasks", "label set": "label-sets"}
+"""Kind of name -> what `ltrp-bench list` calls all of that kind."""
+
+
 def unknown_name(kind: str, name: str, known: Collection[str]) -> UsageError:
-    """Error for an unknown name, with the closest known name and a list of all of them.
+    """Error for an unknown name, with the closest known name or, without one, where to find all of them.
 
     Args:
-        kind: "selector" or "task".
+        kind: "selector", "task", "label set", or another noun.
         name: name as given by the user.
         known: all known names.
     """
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return UsageError(f"no {kind} {name!r}{hint} (there are {', '.join(sorted(known))})")
+    shown = f"`ltrp-bench list {_LISTS[kind]}` shows all" if kind in _LISTS else ""
+    return UsageError(f"no {kind} {name!r}; {near_or(name, known, shown)}")
+
+
+def near_or(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """End of a message on an unknown name: "did you mean 'x'?" where a known name is like it.
+
+    Args:
+        name: name as given by the user.
+        known: all known names.
+        otherwise: end of the message where none is like it; "" for a list of all.
+    """
+    names = list(dict.fromkeys(known))
+    near = nearest(name, names)
+    if near is not None:
+        return f"did you mean {near!r}?"
+    return otherwise or (f"there are {', '.join(sorted(names))}" if names else "there are none")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a misspelled one is most like, or the only one that contains it; None if there is none."""
+    names = list(dict.fromkeys(known))
+    lower = {one.lower(): one for one in reversed(names)}
+    if found := difflib.get_close_matches(name.lower(), lower, n=1):
+        return lower[found[0]]
+    within = [one for one in names if name.lower() in one.lower()]
+    return within[0] if len(within) == 1 and len(name) > 1 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ltrp_bench.harness.progress.choice import RunDisplay, display
 from ltrp_bench.harness.sweeps.running import check_measured, closing_notes, evaluate_groups, plan_run
 from ltrp_bench.harness.sweeps.stored import store_labels
 from ltrp_bench.results.store.run_store import RunStore
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import UsageError, near_or
 
 
 class Resources(TypedDict, total=False):
@@ -88,8 +89,8 @@ def evaluate(
         InputError: data or weights that are missing or damaged, or an unreadable image.
     """
     if unknown := sorted(set(resources) - set(Resources.__annotations__)):
-        known = ", ".join(Resources.__annotations__)
-        raise UsageError(f"evaluate has no option {unknown[0]!r}; there are also {known}")
+        known = inspect.signature(evaluate).parameters.keys() - {"resources"} | Resources.__annotations__.keys()
+        raise UsageError(f"evaluate has no option {unknown[0]!r}; {near_or(unknown[0], known)}")
     ratios = check_ratios(keep_ratios)
     chosen, chosen_tasks = as_list(selectors, "selector"), as_list(tasks, "task")
     settings: dict[str, Any] = {key: value for key, value in resources.items() if key not in _ENGINE}

@@ -26,7 +26,7 @@ from ltrp_bench.results.report.style import plot_style
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import UsageError, near_or
 from ltrp_bench.tasks.splits import label_sets
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Results:
             }
             frames.append(pd.DataFrame({**front, **found}))
         if metric is not None and not frames:
-            raise UsageError(f"no cell has the metric {metric!r}; known metrics: {', '.join(sorted(known))}")
+            raise UsageError(f"no cell has the metric {metric!r}; {near_or(metric, known)}")
         order = ["task", "metric", "selector", "keep_ratio", "seed"]
         if not frames:
             return pd.DataFrame(columns=[*order[:1], "reduction", *order[1:], "image_id", *GROUPS])
@@ -281,7 +281,7 @@ def _check_options(given: Mapping[str, Any], options: type) -> None:
     known = [one.name for one in fields(options)]
     for name in given:
         if name not in known:
-            raise UsageError(f"there is no option {name!r}; there are {', '.join(known)}")
+            raise UsageError(f"there is no option {name!r}; {near_or(name, known)}")
 
 
 def _of_each_image(summary: Any, metric: str) -> dict[str, np.ndarray]:

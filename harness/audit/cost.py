@@ -5,7 +5,6 @@ A selector that costs as much as the model saves nothing, however well it ranks.
 
 from __future__ import annotations
 
-import difflib
 import statistics
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from ltrp_bench.harness.audit.audit_images import AuditImages
 from ltrp_bench.harness.evaluation.flops import count_flops
 from ltrp_bench.harness.evaluation.scorer import Scorer
 from ltrp_bench.selectors.base import Selector
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import UsageError, near_or
 
 SHAPES_DETECTOR: Final = "shapes-detector"
 """Name of the detector of `shapes-det` for --cost-model."""
@@ -118,9 +117,8 @@ def check_model(name: str) -> None:
 
     known = [SHAPES_DETECTOR, *timm.list_models()]
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"--cost-model {name}: timm has no such model{hint} ({SHAPES_DETECTOR!r}, or 'none')")
+        hint = near_or(name, known, f"give {SHAPES_DETECTOR!r}, 'none', or a model of timm.list_models()")
+        raise UsageError(f"--cost-model {name}: timm has no such model; {hint}")
 
 
 def _model(name: str, device: str, batch: int) -> Run:

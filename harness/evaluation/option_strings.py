@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import UsageError, near_or
 from ltrp_bench.selectors.option_checks import parse_option
 from ltrp_bench.selectors.zoo.table import checkpoints
 
@@ -27,14 +26,11 @@ def split_list(text: str, *, spaced: bool = False) -> list[str]:
     return [part.replace("\\,", ",").strip() if "," in text else part for part in parts]
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Text like "; did you mean 'coco-det'?" for a misspelled name; "" if no known one is like it."""
+def not_in_run(flag: str, text: str, name: str, known: Iterable[str]) -> UsageError:
+    """Error for an option whose text names a selector or task that is not in the run."""
     names = list(dict.fromkeys(known))
-    lower = {one.lower(): one for one in reversed(names)}
-    found = difflib.get_close_matches(name.lower(), lower, n=1)
-    within = [one for one in names if name.lower() in one.lower()]
-    meant = lower[found[0]] if found else within[0] if len(within) == 1 and len(name) > 1 else None
-    return "" if meant is None else f"; did you mean {meant!r}?"
+    hint = near_or(name, names, f"the run has {', '.join(names)}")
+    return UsageError(f"{flag} {text}: {name!r} is not in this run; {hint}")
 
 
 def check_prefix(flag: str, text: str, known: Sequence[str]) -> None:
@@ -50,8 +46,7 @@ def check_prefix(flag: str, text: str, known: Sequence[str]) -> None:
     name, equals, _ = text.partition("=")
     if not equals or not name or re.search(r"[/\\:$~]", name) or name in known or Path(text).exists():
         return
-    names = ", ".join(dict.fromkeys(known))
-    raise UsageError(f"{flag} {text}: {name!r} is not in this run ({names}){nearest(name, known)}")
+    raise not_in_run(flag, text, name, known)
 
 
 def parse_weights(given: Iterable[str], selectors: Sequence[str], labels: Sequence[str] = ()) -> dict[str, str]:
@@ -120,8 +115,7 @@ def parse_named_options(
             raise UsageError(f"{flag} {text}: write {form}")
         meant = [number for number, owner in enumerate(owners) if name in (owner.name, owner.label)]
         if not meant:
-            known = dict.fromkeys(owner.label or owner.name for owner in owners)
-            raise UsageError(f"{flag} {text}: {name!r} is not in this run ({', '.join(known)}){nearest(name, known)}")
+            raise not_in_run(flag, text, name, (owner.label or owner.name for owner in owners))
         for number in meant:
             options[number][key] = parse_option(value, option_types(owners[number].name).get(key, Any))
     return options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, cast
@@ -12,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from ltrp_bench.harness.engines.names import Engine
 from ltrp_bench.harness.sweeps.document import Document
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import UsageError, near_or, nearest
 
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -155,15 +154,13 @@ def _text(error: ErrorDetails) -> str:
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
     if error["type"] == "extra_forbidden":
         table = _TABLES[cast(str, location[0])] if len(location) > 1 else SweepTables
-        near = difflib.get_close_matches(str(location[-1]), table.model_fields, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown key {name}{hint} (there are {_keys(table)})"
+        return f"unknown key {name}; {near_or(str(location[-1]), table.model_fields, f'there are {_keys(table)}')}"
     if error["type"] == "missing":
         return f"{name} is missing"
     what = _EXPECTED.get(error["type"]) or error["msg"].replace("Input should be", "must be")
     choices = re.findall("'([^']+)'", what) if error["type"] == "literal_error" else []
-    near = difflib.get_close_matches(str(error["input"]), choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(error["input"]), choices)
+    hint = f"; did you mean {near!r}?" if near else ""
     return f"{name} {what}, got {error['input']!r}{hint}"
 
 

@@ -5,7 +5,6 @@ What the command line gives overrides a file. Nothing heavy is imported before t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from ltrp_bench.harness.evaluation.recipes import (
     import_from_here,
     with_weights,
 )
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import UsageError, near_or
 
 if TYPE_CHECKING:
     from ltrp_bench.harness.sweeps.document import Document
@@ -111,9 +110,7 @@ class Sweep:
         for name, value in options.items():
             with self._located(kind, recipe, name):
                 if name not in known:
-                    near = difflib.get_close_matches(name, known, n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else ""
-                    raise UsageError(f"{owner} has no option {name!r}{hint} (there are {', '.join(known) or 'none'})")
+                    raise UsageError(f"{owner} has no option {name!r}; {near_or(name, known)}")
                 check_value(owner, name, value, types[name])
 
     def _check_names(self, kind: Literal["selectors", "tasks"], recipes: Sequence[Recipe]) -> None:

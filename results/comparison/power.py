@@ -13,6 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from ltrp_bench.results.leaderboard.aggregate import aggregate_cells
+from ltrp_bench.results.leaderboard.build import check_metrics
 from ltrp_bench.results.leaderboard.category_groups import Notice
 from ltrp_bench.results.leaderboard.names import select_rows, with_labels, with_names
 from ltrp_bench.results.leaderboard.roles import SelectorRoles
@@ -79,8 +80,7 @@ def power_table(root: Path, options: PowerOptions, notice: Notice = lambda line:
     roles = SelectorRoles.read(records, store)
     replicates = Replicates(store, options.resamples)
     known = {row.metric for record in records for row in record.metrics if row.category is None}
-    if unknown := [name for name in options.metrics if name not in known]:
-        raise ResultsError(f"no cell has the metric {unknown[0]}; known metrics: {', '.join(sorted(known))}")
+    check_metrics(known, options.metrics)
     found: list[dict[str, Any]] = []
     frames = []
     for metric in options.metrics or sorted({record.task.headline for record in records}):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from ltrp_bench.results.statistics.replicates import Replicates
 from ltrp_bench.results.store.labels import Labels, read_labels
 from ltrp_bench.results.store.latency import read_latencies
 from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
+from ltrp_bench.selectors.errors import near_or
 
 _HEAD: Final = (*LEADING[:3], "ratios", *LEADING[3:])
 COLUMNS: Final = (
@@ -208,7 +208,7 @@ def _check_metrics(records: Sequence[CellRecord], metrics: Sequence[str]) -> Non
 
 
 def check_metrics(there: Iterable[str], wanted: Sequence[str]) -> None:
-    """Raise ResultsError for a metric that is not there, with the names that are most like it.
+    """Raise ResultsError for a metric that is not there, with the name that is most like it.
 
     Args:
         there: metrics of all cells; nothing is wrong where there is none, since there is no cell.
@@ -217,9 +217,7 @@ def check_metrics(there: Iterable[str], wanted: Sequence[str]) -> None:
     known = sorted(set(there))
     for name in wanted if known else ():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            meant = f"did you mean {' or '.join(near)}? " if near else ""
-            raise ResultsError(f"no cell has the metric {name}; {meant}known metrics: {', '.join(known)}")
+            raise ResultsError(f"no cell has the metric {name!r}; {near_or(name, known)}")
 
 
 def _with_folds(records: Sequence[CellRecord], notice: Notice) -> list[CellRecord]:

@@ -16,6 +16,7 @@ import pandas as pd
 from ltrp_bench.results.leaderboard.variants import differences, model_in, options_text, shown_model
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.store.labels import Labels
+from ltrp_bench.selectors.errors import near_or
 
 LABELS: Final = ("selector_label", "task_label")
 """Columns of labels."""
@@ -147,8 +148,9 @@ def select_rows(
         ]
         for name in names:
             if not any(name in own for own in known):
-                there = ", ".join(sorted(set(frame[column])))
-                raise ResultsError(f"no {column} {name!r} in the results; there are {there}")
+                there = [*frame[column], *(str(one) for other in others for one in other if one)]
+                hint = near_or(name, there, f"there are {', '.join(sorted(set(frame[column])))}")
+                raise ResultsError(f"no {column} {name!r} in the results; {hint}")
         if names:
             frame = frame[[not own.isdisjoint(names) for own in known]]
     ratios = sorted(set(frame["keep_ratio"].dropna()))

@@ -117,8 +117,8 @@ def ways(owner: str, text: str = "") -> str:
         return f"give a file of your own, or {hub} where it is a ViT"
     near = difflib.get_close_matches(Path(text).name, names, n=1, cutoff=0.75)
     hint = f"did you mean {near[0]}? " if near else ""
-    some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return f"{hint}give a file of your own, {hub}, or a name of `ltrp-bench weights list {owner}` ({some})"
+    some = "" if near else f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+    return f"{hint}give a file of your own, {hub}, or a name of `ltrp-bench weights list {owner}`{some}"
 
 
 @cache

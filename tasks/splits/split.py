@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import difflib
 import hashlib
 import io
 import json
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ltrp_bench.results.schema.rows import GROUPS
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError, UsageError, near_or
 
 State = Literal["seen", "narrow", "unseen"]
 NarrowAs = Literal["seen", "unseen"]
@@ -99,9 +98,8 @@ def load_split(name: str | Path) -> CategorySplit:
     if not path.suffix and not path.is_file():
         path = SPLITS / f"{name}.csv"
         if not path.is_file():
-            near = difflib.get_close_matches(str(name), shipped_splits(), n=3)
-            hint = f"; similar: {', '.join(near)}" if near else ""
-            raise UsageError(f"no split '{name}'{hint} (see `ltrp-bench list label-sets`, or give a CSV)")
+            hint = near_or(str(name), shipped_splits(), "see `ltrp-bench list label-sets`, or give a CSV")
+            raise UsageError(f"no split '{name}'; {hint}")
     return _read(path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ltrp_bench.results.schema.record import ResultsError
-from ltrp_bench.selectors.errors import BenchError, InputError, UsageError, unknown_name
+from ltrp_bench.selectors.errors import BenchError, InputError, UsageError, nearest, unknown_name
 
 
 def test_two_errors_reach_the_user() -> None:
@@ -14,5 +14,12 @@ def test_two_errors_reach_the_user() -> None:
 
 def test_unknown_name_suggests_the_closest() -> None:
     error = unknown_name("selector", "randon", ["random", "center"])
-    assert str(error) == "no selector 'randon'; did you mean 'random'? (there are center, random)"
-    assert str(unknown_name("task", "zzz", ["shapes-cls"])) == "no task 'zzz' (there are shapes-cls)"
+    assert str(error) == "no selector 'randon'; did you mean 'random'?"
+    assert str(unknown_name("file", "zzz", ["b", "a"])) == "no file 'zzz'; there are a, b"
+    assert str(unknown_name("task", "zzz", ["shapes-cls"])) == "no task 'zzz'; `ltrp-bench list tasks` shows all"
+
+
+def test_nearest_names() -> None:
+    known = ["coco-det", "voc-det", "ade20k-seg"]
+    names = ("COCO-DTE", "ade20k", "zzz", "x")
+    assert [nearest(name, known) for name in names] == ["coco-det", "ade20k-seg", None, None]

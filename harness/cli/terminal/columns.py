@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ltrp_bench.harness.evaluation.option_strings import nearest
 from ltrp_bench.results.leaderboard.cost import break_even_text
 from ltrp_bench.results.leaderboard.export import rank_text
 from ltrp_bench.results.leaderboard.latency import break_even_time_text, latency_text
 from ltrp_bench.results.leaderboard.names import labels, selector_labels
-from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.errors import UsageError, near_or
 
 Row = Mapping[str, Any]
 Key = Callable[[Row], tuple[Any, ...]]
@@ -117,9 +116,8 @@ def find_columns(titles: Sequence[str], columns: Sequence[Column], flag: str) ->
         title = given.replace("-", " ").replace("_", " ")
         if title not in known:
             names = [name.replace(" ", "-") for name in known]
-            raise UsageError(
-                f"{flag} {given}: no such column{nearest(given, names)}; this table has {', '.join(names)}"
-            )
+            hint = near_or(given, names, f"this table has {', '.join(names)}")
+            raise UsageError(f"{flag} {given}: no such column; {hint}")
         found[title] = known[title]
     return list(found.values())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError, UsageError, near_or
 from ltrp_bench.selectors.zoo.cache import cache_folder, cached, remedy, state_of, take
 from ltrp_bench.selectors.zoo.network import check_repository
 from ltrp_bench.selectors.zoo.table import TABLE, Checkpoint, checkpoints, find_all
@@ -119,11 +119,8 @@ def _chosen(names: Sequence[str]) -> tuple[Checkpoint, ...]:
     for name in names:
         some = find_all(name)
         if not some:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, [one.name for one in checkpoints()], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"no checkpoint, selector or task {name!r}{hint} (`ltrp-bench weights list` shows all)")
+            hint = near_or(name, (one.name for one in checkpoints()), "`ltrp-bench weights list` shows all")
+            raise UsageError(f"no checkpoint, selector or task {name!r}; {hint}")
         found.update((one.name, one) for one in some)
     return tuple(found.values())
 

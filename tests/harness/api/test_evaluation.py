@@ -95,7 +95,7 @@ def test_a_changed_selector_is_no_longer_what_its_name_says(by_command: Path, tm
         ("random", Brightness(), {}, "'brightness' is no task: its class must derive from ltrp_bench.Task"),
         ("random", "shapes-coverage", {"limit": 0}, "limit 0: give the number of images"),
         ("random", "shapes-coverage", {"data": {"coco-det": "x"}}, "data is given for 'coco-det', which is no task"),
-        ("random", "shapes-coverage", {"thread": 2}, "evaluate has no option 'thread'; there are also batch_size"),
+        ("random", "shapes-coverage", {"thread": 2}, "evaluate has no option 'thread'; did you mean 'threads'?"),
         ("random", "shapes-coverage", {"seeds": -1}, "seeds are integers from 0"),
         ("random", "shapes-coverage", {"device": "tpu9"}, "--device tpu9 cannot be used here"),
     ],

@@ -77,9 +77,9 @@ def test_results_compare_equal_with_themselves(results: lb.Results) -> None:
 
 
 def test_mistakes_are_one_line(results: lb.Results, tmp_path: Path) -> None:
-    with pytest.raises(lb.UsageError, match="there is no option 'resample'; there are metrics"):
+    with pytest.raises(lb.UsageError, match="there is no option 'resample'; did you mean 'resamples'"):
         results.leaderboard(resample=100)
-    with pytest.raises(lb.UsageError, match="no cell has the metric 'AP'; known metrics: coverage"):
+    with pytest.raises(lb.UsageError, match="no cell has the metric 'AP'; there are coverage"):
         results.images("AP")
     with pytest.raises(lb.InputError, match="is not a folder"):
         lb.load_results(tmp_path / "none")

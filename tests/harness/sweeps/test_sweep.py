@@ -107,7 +107,7 @@ def test_without_a_file_names_are_needed() -> None:
         ("score_threshold: 0.5", "score_treshold: 0.5", UsageError, "s.yaml:12: task 'shapes-det' has no option 'sc"),
         ("score_threshold: 0.5", "score_threshold: x", UsageError, "s.yaml:12: task 'shapes-det': score_threshold mu"),
         ("patch_size: 4", "patch_size: big", UsageError, "s.yaml:3: selector 'random': patch_size must be a whole num"),
-        ("patch_size: 4", "weights: a", UsageError, "s.yaml:3: selector 'random' has no option 'weights' (there are "),
+        ("patch_size: 4", "weights: a", UsageError, "s.yaml:3: selector 'random' has no option 'weights'; there are "),
     ],
 )
 def test_mistakes_have_their_line(folder: Path, old: str, new: str, kind: type[BenchError], message: str) -> None:

@@ -44,5 +44,5 @@ def test_what_cannot_be_told(world: Any) -> None:
     assert notices == ["shapes-coverage: no two selectors with resampling summaries that differ"]
     with pytest.raises(ResultsError, match="difference must be positive"):
         power_table(world.store.root, PowerOptions(difference=-1.0))
-    with pytest.raises(ResultsError, match="no cell has the metric no"):
+    with pytest.raises(ResultsError, match="no cell has the metric 'no"):
         power_table(world.store.root, PowerOptions(metrics=("no",)))

@@ -73,7 +73,7 @@ def test_figures_of_groups_and_metrics(frame: pd.DataFrame) -> None:
     two = pd.concat([frame, frame.assign(metric="top5")])
     (spec,) = plan_figures(two, FigureOptions(kinds=("curves",), metrics=("top5",)))
     assert spec.name == "curves-shapes-cls-top5-drop" and spec.panels.metric == "top5"
-    with pytest.raises(ResultsError, match="no cell has the metric top1; did you mean top5"):
+    with pytest.raises(ResultsError, match="no cell has the metric 'top1'; did you mean 'top5'"):
         plan_figures(two, FigureOptions(metrics=("top1",)))
 
 

@@ -62,7 +62,7 @@ def test_fetching_what_cannot_be_fetched(run: Run) -> None:
     assert "no network, or no answer from https://dl.fbaipublicfiles.com/dino/" in err
     assert "sends no file to a program: put evit-0.7-fuse-img224-deit-s.pth from https://drive.google.com/" in err
     code, _, err = run("weights", "fetch", "dino=vit-s-16")
-    assert code == 2 and "no checkpoint, selector or task 'dino=vit-s-16'; did you mean dino=vit-s16?" in err
+    assert code == 2 and "no checkpoint, selector or task 'dino=vit-s-16'; did you mean 'dino=vit-s16'?" in err
 
 
 def test_a_name_on_a_hub_without_a_network(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
