@@ -1,10 +1,12 @@
-"""Catalog of the built-in tasks. Each variable is the target of an entry point of the group `ltrp_bench.tasks`."""
+"""Catalog of the built-in tasks. Each variable is the target of an entry point of the group `ltrp_bench.tasks`.
+
+It imports no model, so that options and data of a run can be checked before torch is imported, which takes seconds.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ltrp_bench.tasks import builders, detection_builder
 from ltrp_bench.tasks.data.shapes.world import PATCH, SIZE
 from ltrp_bench.tasks.options import (
     AnnotatedData,
@@ -23,14 +25,19 @@ from ltrp_bench.tasks.options import (
 )
 from ltrp_bench.tasks.task_spec import Family, TaskSpec
 
-COVERAGE: Final = Family(name="coverage", options=CoverageOptions, build=builders.build_coverage)
+_BUILDERS: Final = "ltrp_bench.tasks.builders"
+
+COVERAGE: Final = Family(name="coverage", options=CoverageOptions, builder=f"{_BUILDERS}:build_coverage")
 CLASSIFICATION: Final = Family(
-    name="classification", options=ClassificationOptions, build=builders.build_classification
+    name="classification", options=ClassificationOptions, builder=f"{_BUILDERS}:build_classification"
 )
-MULTILABEL: Final = Family(name="multilabel", options=MultiLabelOptions, build=builders.build_multilabel)
-DETECTION: Final = Family(name="detection", options=DetectionOptions, build=detection_builder.build_detection)
-VOC_DETECTION: Final = Family(name="detection", options=VocDetectionOptions, build=detection_builder.build_detection)
-SEGMENTATION: Final = Family(name="segmentation", options=SegmentationOptions, build=builders.build_segmentation)
+MULTILABEL: Final = Family(name="multilabel", options=MultiLabelOptions, builder=f"{_BUILDERS}:build_multilabel")
+SEGMENTATION: Final = Family(
+    name="segmentation", options=SegmentationOptions, builder=f"{_BUILDERS}:build_segmentation"
+)
+_DETECTION: Final = "ltrp_bench.tasks.detection_builder:build_detection"
+DETECTION: Final = Family(name="detection", options=DetectionOptions, builder=_DETECTION)
+VOC_DETECTION: Final = Family(name="detection", options=VocDetectionOptions, builder=_DETECTION)
 
 _STUFF_NOTE: Final = "this split is for COCO's panoptic classes; COCO-Stuff 164k uses imagenet1k_cocostuff171"
 

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.tasks.data import coco
 from ltrp_bench.tasks.data.class_masks.folders import MaskFolder, MaskOptions
 from ltrp_bench.tasks.data.class_masks.layouts import find_ade20k, find_context, find_stuff, find_voc
-from ltrp_bench.tasks.data.coco import CocoDataset
+from ltrp_bench.tasks.data.coco_format.layout import find_coco
+from ltrp_bench.tasks.data.folders import data_folder, image_folder
 from ltrp_bench.tasks.data.imagenet import find_labelled
-from ltrp_bench.tasks.data.nuswide import NusWideDataset
+from ltrp_bench.tasks.data.nuswide import NusWideDataset, find_concepts
 from ltrp_bench.tasks.data.objects import ObjectDataset
 from ltrp_bench.tasks.data.shapes.objects import ShapesDataset
 from ltrp_bench.tasks.data.single_label import SingleLabelDataset
-from ltrp_bench.tasks.data.voc import VocDataset
+from ltrp_bench.tasks.data.voc import VocDataset, find_files
 from ltrp_bench.tasks.options import (
     AnnotatedData,
     DataOptions,
@@ -55,6 +57,35 @@ def split_of(spec: TaskSpec, data: DataOptions, options: TaskOptions) -> Categor
     return load_split(spec.split)
 
 
+def locate(dataset: str, data: DataOptions) -> None:
+    """Look for a data set by the names of its files, without reading annotations or images.
+
+    Args:
+        dataset: key of the data set, see `TaskSpec`.
+        data: its options.
+
+    Raises:
+        UsageError, InputError: as of the functions that open it: no folder given, nothing found there.
+    """
+    if isinstance(data, VocData):
+        find_files(data.data, data.subset, data.annotations, data.images)
+    elif isinstance(data, AnnotatedData):
+        if data.data is None and data.annotations is None:
+            raise UsageError(coco.NO_FOLDER)
+        if data.data is not None:
+            find_coco(data.data, data.subset, data.annotations, data.images)
+    elif isinstance(data, NumberedData):
+        # Which number is the first class is told by the values of masks, so it is left for later.
+        options = MaskOptions(images=data.images, masks=data.masks, strict=data.strict)
+        MASK_FOLDERS[dataset](data.data, data.subset, False, options=options)
+    elif isinstance(data, MaskData):
+        open_masks(dataset, data)
+    elif isinstance(data, ImageNetData):
+        image_folder(data_folder(data.data, "images with one label each"), data.subset)
+    elif isinstance(data, FolderData):
+        find_concepts(data.data)
+
+
 def open_objects(data: DataOptions) -> ObjectDataset:
     """Images with objects: `shapes`, a devkit of VOC, or a data set in COCO's format."""
     if isinstance(data, ShapesData):
@@ -64,7 +95,7 @@ def open_objects(data: DataOptions) -> ObjectDataset:
     given |= {"limit": data.images_in_use, "strict": data.strict, "exif": data.exif}
     if isinstance(data, VocData):
         return VocDataset(data.data, data.subset, zero_based=data.zero_based, **given)
-    return CocoDataset(data.data, data.subset, **given)
+    return coco.CocoDataset(data.data, data.subset, **given)
 
 
 def open_labelled(data: ImageNetData, *, imagenet_indices: bool = False) -> SingleLabelDataset:

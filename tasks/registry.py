@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
 
-from ltrp_bench.selectors.errors import unknown_name
+from ltrp_bench.selectors.errors import UsageError, unknown_name
 from ltrp_bench.selectors.option_checks import check_options
 from ltrp_bench.selectors.option_checks import option_types as types_of
 from ltrp_bench.tasks.base import Task
+from ltrp_bench.tasks.data_sources import locate
 from ltrp_bench.tasks.models.named_weights import with_named_weights
 from ltrp_bench.tasks.task_spec import NO_SPLIT, TaskSpec
 
@@ -42,6 +44,34 @@ def create_task(name: str, data: str | Path | None = None, **options: Any) -> Ta
         check_options(f"task {name!r}", factory, given)
     task: Task = factory(**arguments)
     return task
+
+
+def check_data(name: str, given: Mapping[str, Any]) -> None:
+    """Check that the data of a built-in task is where its options say, by the names of its files; no model is imported.
+
+    Options that `create_task` would refuse are left to it, and so are tasks of other packages.
+
+    Args:
+        name: the task.
+        given: its options, and `data`.
+
+    Raises:
+        UsageError: no folder given. InputError: nothing found there.
+    """
+    factory = _load(name)
+    if not isinstance(factory, TaskSpec):
+        return
+    try:
+        data = factory.data_options(given)
+    except UsageError:
+        return
+    locate(factory.dataset, data)
+
+
+def is_built_in(name: str) -> bool:
+    """True for an installed task of this package, whose options are known without importing torch."""
+    found = _installed().get(name)
+    return found is not None and found.module == "ltrp_bench.tasks.catalog"
 
 
 def task_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
@@ -25,12 +26,18 @@ class Family:
     Attributes:
         name: e.g. "detection".
         options: their options, beside those of the data.
-        build: makes the task of a spec, of data options and of task options.
+        builder: "module:function" that makes the task of a spec, of data options and of task options; it is imported
+            when a task is built.
     """
 
     name: str
     options: type[TaskOptions]
-    build: Callable[[TaskSpec, Any, Any], DatasetTask[Any]]
+    builder: str
+
+    def build(self, spec: TaskSpec, data: Any, options: Any) -> DatasetTask[Any]:
+        """Make the task of a spec."""
+        make: Callable[[TaskSpec, Any, Any], DatasetTask[Any]] = pkgutil.resolve_name(self.builder)
+        return make(spec, data, options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +78,21 @@ class TaskSpec:
             UsageError: unknown option, or a value that it cannot have. InputError: missing or corrupt data or weights.
         """
         given = options if data is None else {"data": data, **options}
-        self._check(given)
-        values = {**self.option_defaults, **given, **self.fixed}
-        used: DataOptions = _make(self.data, values)
+        used, values = self._data(given)
         task = self.family.build(self, used, _make(self.family.options, values))
         task.limit_seed = used.limit_seed
         return task
+
+    def data_options(self, given: Mapping[str, Any]) -> DataOptions:
+        """Options of the data. Raises UsageError for an unknown option, or a value that it cannot have."""
+        return self._data(given)[0]
+
+    def _data(self, given: Mapping[str, Any]) -> tuple[DataOptions, dict[str, Any]]:
+        """Options of the data, and values of all options."""
+        self._check(given)
+        values = {**self.option_defaults, **given, **self.fixed}
+        used: DataOptions = _make(self.data, values)
+        return used, values
 
     @cached_property
     def option_defaults(self) -> dict[str, Any]:

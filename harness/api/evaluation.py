@@ -17,7 +17,8 @@ from ltrp_bench.harness.evaluation.option_strings import expanded
 from ltrp_bench.harness.evaluation.options import Request, SweepOptions
 from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry
 from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe, check_ratios
-from ltrp_bench.harness.evaluation.request import build_pairs, equipped, task_recipes
+from ltrp_bench.harness.evaluation.request import build_pairs, equipped
+from ltrp_bench.harness.evaluation.task_arguments import task_recipes
 from ltrp_bench.harness.progress.choice import RunDisplay, display
 from ltrp_bench.harness.sweeps.running import check_measured, closing_notes, evaluate_groups, plan_run
 from ltrp_bench.harness.sweeps.stored import store_labels

@@ -104,7 +104,12 @@ def audit(audited: AuditedSelector, source: AuditImageOptions, compute: CostOpti
 
     The exit code is 1 if a check fails.
     """
-    check_names([audited.selector, *audited.against], () if source.task is None else (source.task,))
+    check_names(
+        [audited.selector, *audited.against],
+        () if source.task is None else (source.task,),
+        data=() if source.data is None else (source.data,),
+        task_options=source.task_option,
+    )
 
     from ltrp_bench.harness.audit.audit import AuditOptions
     from ltrp_bench.harness.audit.audit import audit as audit_selector

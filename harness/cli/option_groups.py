@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from ltrp_bench.harness.evaluation.options import Request
 from ltrp_bench.harness.evaluation.recipes import SelectorRecipe, TaskRecipe, check_model_weights, with_weights
 from ltrp_bench.selectors.errors import UsageError
 
@@ -214,16 +215,24 @@ class LatencyChoice:
     )
 
 
-def check_names(selectors: Sequence[str] = (), tasks: Sequence[str] = (), weights: Iterable[str] = ()) -> None:
-    """Check names of selectors and tasks, and that weights exist, before torch is imported, which takes seconds.
+def check_names(
+    selectors: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    weights: Iterable[str] = (),
+    data: Sequence[str] = (),
+    task_options: Sequence[str] = (),
+) -> None:
+    """Check names, and that weights and data exist, before torch is imported, which takes seconds.
 
     Args:
         selectors: as given on the command line; tags and `package.module:Class` are checked later.
         tasks: as given.
         weights: "FILE" or "NAME=FILE" of selectors.
+        data: "DIR" or "TASK=DIR" of the tasks.
+        task_options: options of the tasks, as given.
 
     Raises:
-        UsageError: an unknown name. InputError: no such file.
+        UsageError: an unknown name. InputError: no such file, or no data set of the task there.
     """
     recipes = [SelectorRecipe(name=name) for name in dict.fromkeys(selectors)]
     for recipe in recipes:
@@ -232,3 +241,7 @@ def check_names(selectors: Sequence[str] = (), tasks: Sequence[str] = (), weight
         TaskRecipe(name=name).check_name()
     for recipe in with_weights(recipes, weights):
         recipe.check_files()
+    if tasks:
+        from ltrp_bench.harness.evaluation.task_arguments import check_task_data
+
+        check_task_data(Request(selectors=(), tasks=tuple(tasks), data=tuple(data), task_options=tuple(task_options)))

@@ -203,8 +203,10 @@ def request_of(
     """What a sweep asks for, with what the command line gives instead; paths are as they were written.
 
     Raises:
-        UsageError: an unknown name, or no selector or task. InputError: weights that do not exist.
+        UsageError: an unknown name, or no selector or task. InputError: weights or data that do not exist.
     """
+    from ltrp_bench.harness.evaluation.task_arguments import check_task_data
+
     model = models.build()
     chosen_selectors, chosen_tasks = sweep.choose(
         selector_names,
@@ -214,7 +216,7 @@ def request_of(
     )
     model.check_files(task.name for task in chosen_tasks)
     shared = {name: tasks.values.get(name) for name in ("limit", "limit_seed", "narrow_as", "split", "strict")}
-    return Request(
+    request = Request(
         selectors=chosen_selectors,
         tasks=chosen_tasks,
         selector_options=selectors.values.get("selector_option", ()),
@@ -223,6 +225,8 @@ def request_of(
         shared={**shared, **{name: str(value) for name, value in models.values.items()}},
         defaults=sweep.defaults,
     )
+    check_task_data(request)  # before torch is imported, which takes seconds
+    return request
 
 
 def _evaluate(
@@ -252,7 +256,8 @@ def _evaluate(
     from ltrp_bench.harness.cli.terminal.tables import TableView, results_table, terminal_width
     from ltrp_bench.harness.engines.names import EngineOptions
     from ltrp_bench.harness.evaluation.environment import usable_device
-    from ltrp_bench.harness.evaluation.request import build_pairs, equipped, selector_recipes, task_recipes
+    from ltrp_bench.harness.evaluation.request import build_pairs, equipped, selector_recipes
+    from ltrp_bench.harness.evaluation.task_arguments import task_recipes
     from ltrp_bench.harness.progress.terminal import RunProgress, console
     from ltrp_bench.harness.sweeps.running import check_measured, closing_notes, evaluate_groups, plan_run
     from ltrp_bench.harness.sweeps.stored import store_labels, store_sweep

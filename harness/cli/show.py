@@ -147,7 +147,13 @@ def show(
     limit: ImageLimit,
 ) -> None:
     """Draw score maps and kept patches of images side by side, computed as in `ltrp-bench run`."""
-    check_names(scores.selector or ("ltrp-teacher",), () if images.task is None else (images.task,), selectors.weights)
+    check_names(
+        scores.selector or ("ltrp-teacher",),
+        () if images.task is None else (images.task,),
+        selectors.weights,
+        () if images.data is None else (images.data,),
+        images.task_option,
+    )
 
     from ltrp_bench.harness.evaluation.environment import usable_device
     from ltrp_bench.results.schema.atomic_io import atomic_write

@@ -16,7 +16,7 @@ from ltrp_bench.harness.evaluation.option_strings import expanded, parse_weights
 from ltrp_bench.results.leaderboard.variants import shown_model
 from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
 from ltrp_bench.selectors.zoo.cache import take
-from ltrp_bench.selectors.zoo.network import check_repository
+from ltrp_bench.selectors.zoo.network import check_repository, check_timm_model
 from ltrp_bench.selectors.zoo.table import HUB, TIMM, find, ways
 
 if TYPE_CHECKING:
@@ -171,6 +171,8 @@ def _check_weights(owner: str, weights: str, missing: str, *, named: bool = True
     """
     if weights.startswith(HUB) and weights.count("/") == 1:
         check_repository(weights.removeprefix(HUB), f"{weights.rpartition('/')[2]}.safetensors")
+    if weights.startswith(TIMM):
+        check_timm_model(weights.removeprefix(TIMM))
     if weights.startswith((TIMM, HUB)) or Path(weights).is_file():
         return
     published = find(owner, weights)

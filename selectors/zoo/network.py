@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,6 +123,60 @@ def _stderr() -> Any:
     return Console(stderr=True)
 
 
+def check_timm_model(name: str) -> None:
+    """Raise `InputError` at once if weights that timm knows by a name cannot be had: not cached, and no network.
+
+    timm itself knows where they are, but its import takes seconds. Most are in repositories of its own that have the
+    model's name. Where the cache holds repositories of others or files of torch's hub, the weights may be among them,
+    so that timm has to be asked.
+
+    Args:
+        name: "vit_small_patch16_224.dino"; the tag may be missing.
+    """
+    from huggingface_hub import constants
+
+    folders = (path.name for path in Path(constants.HF_HUB_CACHE).glob("models--*"))
+    if may_be_in(folders, name) or _torch_hub_has_files():
+        return
+    if (why := _offline()) is not None:
+        bare = name if "." in name else f"{name}.TAG"
+        raise InputError(
+            f"{why}, and timm:{name} is not in the hub's cache: give the weights as a file, under the model's name: "
+            f"{bare}.safetensors"
+        )
+
+
+def may_be_in(folders: Iterable[str], name: str) -> bool:
+    """True if one of the folders of the hub's cache may hold the weights of a model of timm.
+
+    Args:
+        folders: names of folders, "models--OWNER--NAME".
+        name: name of the model; its tag may be missing.
+    """
+    # "quickgelu" models take their weights from those without.
+    own = f"models--timm--{name.replace('_quickgelu', '')}"
+    for folder in folders:
+        fits = folder == own or ("." not in name and folder.startswith(f"{own}."))
+        if fits or not folder.startswith("models--timm--"):
+            return True
+    return False
+
+
+def _torch_hub_has_files() -> bool:
+    """True if torch's hub has kept any weights."""
+    home = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch")
+    return any((home / "hub" / "checkpoints").expanduser().glob("*"))
+
+
+def _offline() -> str | None:
+    """Why the hub cannot be asked; None if it can."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    return None if answers(constants.ENDPOINT) else f"no answer from {constants.ENDPOINT}"
+
+
 def check_repository(repository: str, file: str) -> None:
     """Raise `InputError` at once if a repository is not in the hub's cache and the hub cannot be asked.
 
@@ -132,13 +188,8 @@ def check_repository(repository: str, file: str) -> None:
 
     if (Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}").is_dir():
         return
-    if constants.HF_HUB_OFFLINE:
-        why = "HF_HUB_OFFLINE is set"
-    elif answers(constants.ENDPOINT):
-        return
-    else:
-        why = f"no answer from {constants.ENDPOINT}"
-    raise InputError(
-        f"{why}, and {repository} is not in the hub's cache: give the weights of {constants.ENDPOINT}/{repository} as "
-        f"a file, under the model's name: {file}"
-    )
+    if (why := _offline()) is not None:
+        raise InputError(
+            f"{why}, and {repository} is not in the hub's cache: give the weights of {constants.ENDPOINT}/{repository} "
+            f"as a file, under the model's name: {file}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from ltrp_bench.tasks.data.coco_format.entries import CocoImage
 from ltrp_bench.tasks.data.coco_format.folder import CocoFolder
 from ltrp_bench.tasks.data.files.orientation import Exif, decide
 from ltrp_bench.tasks.data.objects import ObjectDataset
+
+NO_FOLDER: Final = "this task reads a COCO data set: give its folder with --data DIR"
+"""Message where no folder is given."""
 
 
 class CocoDataset(ObjectDataset):
@@ -43,7 +47,7 @@ class CocoDataset(ObjectDataset):
         exif: Exif = "auto",
     ) -> None:
         if data is None and annotations is None:
-            raise UsageError("this task reads a COCO data set: give its folder with --data DIR")
+            raise UsageError(NO_FOLDER)
         self.folder = CocoFolder(
             "." if data is None else data, subset, annotations=annotations, images=images, strict=strict
         )

@@ -68,11 +68,11 @@ class NusWideDataset(MultiLabelDataset):
         exif: Exif = "auto",
         strict: bool = False,
     ) -> None:
-        root = FileTree(data_folder(data, "NUS-WIDE"))
+        root, concepts = find_concepts(data)
         if subset not in _SUBSETS:
             raise UsageError(f"NUS-WIDE has no subset {subset!r}: there are {', '.join(_SUBSETS)}")
         part, self._upright = _SUBSETS[subset], exif == "apply"
-        self.categories = tuple(_lines(_file(root, "ConceptsList/Concepts81.txt", "Concepts81.txt")))
+        self.categories = tuple(_lines(concepts))
         if len(set(self.categories)) != _CONCEPTS:
             raise InputError(f"{root.root}: Concepts81.txt must list 81 concepts, got {len(set(self.categories))}")
         listed = _file(root, f"ImageList/{part}Imagelist.txt", f"{part}Imagelist.txt")
@@ -122,6 +122,16 @@ class NusWideDataset(MultiLabelDataset):
     @property
     def objects(self) -> None:
         """None: concepts are not localized."""
+
+
+def find_concepts(data: str | Path | None) -> tuple[FileTree, Path]:
+    """The folder of NUS-WIDE, and its list of concepts.
+
+    Raises:
+        UsageError: no folder given. InputError: no list there.
+    """
+    root = FileTree(data_folder(data, "NUS-WIDE"))
+    return root, _file(root, "ConceptsList/Concepts81.txt", "Concepts81.txt")
 
 
 def _file(tree: FileTree, *tried: str) -> Path:

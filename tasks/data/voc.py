@@ -89,7 +89,7 @@ class VocDataset(ObjectDataset, MultiLabelDataset):
         zero_based: bool = False,
         exif: Exif = "auto",
     ) -> None:
-        files = _find_files(data, subset, annotations, images)
+        files = find_files(data, subset, annotations, images)
         self.devkit = files.devkit
         notes = DataNotes()
         listed = AnnotatedImages(
@@ -210,10 +210,14 @@ class _Files:
     assumption: str = ""
 
 
-def _find_files(
+def find_files(
     data: str | Path | None, subset: str, annotations: str | Path | None, images: str | Path | None
 ) -> _Files:
-    """Folders of a devkit, or of a data set as Label Studio, FiftyOne, Roboflow and others write it."""
+    """Folders of a devkit, or of a data set as Label Studio, FiftyOne, Roboflow and others write it.
+
+    Raises:
+        UsageError: no folder given, or two years in it. InputError: nothing found there.
+    """
     if annotations is not None or images is not None:
         root = data_folder(data, "VOC's annotations")
         tree = FileTree(root)

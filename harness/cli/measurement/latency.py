@@ -89,7 +89,8 @@ def latency(
     from ltrp_bench.harness.evaluation.environment import cpu_threads, usable_device
     from ltrp_bench.harness.evaluation.latency.measure import LatencyOptions, measurable, measure_pairs
     from ltrp_bench.harness.evaluation.recipes import check_ratios
-    from ltrp_bench.harness.evaluation.request import build_pairs, equipped, selector_recipes, task_recipes
+    from ltrp_bench.harness.evaluation.request import build_pairs, equipped, selector_recipes
+    from ltrp_bench.harness.evaluation.task_arguments import task_recipes
     from ltrp_bench.harness.progress.terminal import console
     from ltrp_bench.results.store.latency import add_latencies
     from ltrp_bench.results.store.run_store import RunStore

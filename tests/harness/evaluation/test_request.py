@@ -17,9 +17,9 @@ from ltrp_bench.harness.evaluation.request import (
     equipped,
     resolve_request,
     selector_recipes,
-    task_recipes,
     weights_tags,
 )
+from ltrp_bench.harness.evaluation.task_arguments import task_recipes
 from ltrp_bench.selectors.controls import RandomControl
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.tasks.registry import create_task

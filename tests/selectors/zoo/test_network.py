@@ -12,7 +12,7 @@ from file_server import FileServer
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.zoo import network
-from ltrp_bench.selectors.zoo.network import answers, check_repository, download
+from ltrp_bench.selectors.zoo.network import answers, check_repository, check_timm_model, download, may_be_in
 
 CONTENT = bytes(range(256)) * 4096
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -91,3 +91,38 @@ def test_a_repository_is_looked_for_in_the_cache_before_anything_else(
         check_repository("lab/vit", "vit.safetensors")
     (tmp_path / "models--lab--vit").mkdir()
     check_repository("lab/vit", "vit.safetensors")
+
+
+def test_weights_that_timm_may_have_cached_are_left_to_timm() -> None:
+    """timm keeps nearly all weights in repositories of its own; the names of its models are those of its version."""
+    from timm.models import get_pretrained_cfg, list_models
+
+    strays = []
+    for name in list_models(pretrained=True):
+        known = get_pretrained_cfg(name)
+        if known is not None and known.hf_hub_id:
+            folder = f"models--{known.hf_hub_id.replace('/', '--')}"
+            strays += [] if may_be_in([folder], name) else [name]
+    assert strays == []
+    assert not may_be_in([], "vit_small_patch16_224.dino")
+    assert not may_be_in(["models--timm--vit_small_patch16_224.augreg"], "vit_small_patch16_224.dino")
+    assert not may_be_in(["models--timm--vit_small_patch16_224.augreg"], "vit_small_patch16")
+    assert may_be_in(["models--timm--vit_small_patch16_224.augreg"], "vit_small_patch16_224")
+    assert may_be_in(["models--other--vit"], "vit_small_patch16_224.dino")  # may hold it under any name
+
+
+def test_models_of_timm_are_refused_only_where_they_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"under the model's name: vit_small_patch16_224.TAG.safetensors$"):
+        check_timm_model("vit_small_patch16_224")
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / "gcvit.pth").touch()
+    check_timm_model("gcvit_base.in1k")  # torch's hub has files, which may be its weights
+    (tmp_path / "hub" / "checkpoints" / "gcvit.pth").unlink()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(network, "answers", lambda url: True)
+    check_timm_model("vit_small_patch16_224")
