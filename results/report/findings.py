@@ -147,7 +147,7 @@ class _Board:
     # -- the third sentence
 
     def unknown(self) -> str:
-        clauses = [*self._ties(), *self._exposed(), *self._small(), *self._incomplete()]
+        clauses = [*self._ties(), *self._without_controls(), *self._exposed(), *self._small(), *self._incomplete()]
         if not clauses:
             return "What these results do not tell: how the selectors do on other data, models and keep ratios."
         return f"What cannot be told: {'; '.join(clauses)}."
@@ -164,6 +164,23 @@ class _Board:
         where = f"in {len(tied)} of {len(ranked)} tables" if len(ranked) > 1 else "here"
         who = _listed(names) if len(names) <= NAMED else f"up to {max(map(len, tied))} selectors"
         return [f"who leads {where}, where {who} may be first"]
+
+    def _without_controls(self) -> list[str]:
+        """Tasks that the second sentence leaves out, if it is about others."""
+        if all(math.isnan(_number(row, "gap_adjusted")) for row in self.rows):
+            return []
+        tasks: dict[str, list[str]] = {}
+        for own in self.tasks:
+            plain = [{**row, "gap": _number(row, "gap")} for row in own]
+            missing = missing_controls(plain)
+            known = any(not math.isnan(row["gap"]) and str(row["selector"]) not in LABEL_FREE for row in plain)
+            if missing and known and all(math.isnan(_number(row, "gap_adjusted")) for row in own):
+                tasks.setdefault(controls_text(missing), []).append(self.task(own[0]))
+        return [
+            f"whose gap is beyond the controls' on {_listed(own) if len(own) <= NAMED_TASKS else f'{len(own)} tasks'}, "
+            f"where {text} not measured"
+            for text, own in tasks.items()
+        ]
 
     def _exposed(self) -> list[str]:
         marked = [row for row in self.competitors if exposure_mark(row) and math.isnan(_number(row, "unseen_rank"))]

@@ -133,6 +133,16 @@ def test_several_tasks_and_metrics() -> None:
     assert third == "What cannot be told: who leads in 3 of 5 tables, where center (a control) and ltrp may be first."
 
 
+def test_tasks_without_controls_are_named_where_others_have_them() -> None:
+    rows = [row(name, **gap(0.1, 0.2)) for name in ("evit", "variance", "center")]
+    other = [row(name, task="coco-cls", task_id="c") for name in ("evit", "center")]
+    clause = "whose gap is beyond the controls' on coco-cls, where the control variance was not measured"
+    assert clause in findings([*rows, *other])[2]
+    assert clause not in findings([*rows, *other, row("variance", task="coco-cls", task_id="c")])[2]
+    # Without any adjusted gap, the second sentence says so.
+    assert clause not in findings(other)[2] and "the control variance was not measured" in findings(other)[1]
+
+
 def test_few_unseen_categories() -> None:
     few = {"split_by": "imagenet1k", "seen_categories": 10.0, "unseen_categories": 2.0}
     rows = [row(name, ranks, **few) for name, ranks in (("ltrp", (1, 1)), ("evit", (2, 2)))]
