@@ -84,7 +84,7 @@ def page_template(name: str) -> Template:
 
 
 def write_assets(folder: Path) -> None:
-    """Write style and scripts that the pages of a site share."""
+    """Write style and scripts that the pages of a site share; `theme.js` is for those that are no reports."""
     files = {"report.css": _text("report.css"), "report.js": _script(), "theme.js": _text("theme.js")}
     for name, text in {**files, "plotly.js": _plotly()}.items():
         atomic_write(folder / name, text.encode())
@@ -95,7 +95,7 @@ def _text(name: str) -> str:
 
 
 def _script() -> str:
-    return "\n".join(map(_text, ("report_base.js", "report_pareto.js", "report.js")))
+    return "\n".join(map(_text, ("theme.js", "report_base.js", "report_pareto.js", "report.js")))
 
 
 def _embed(data: Any) -> str:

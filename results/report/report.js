@@ -112,8 +112,10 @@
       && (!$("f-exposed").checked || row.note === null)
       && (!text.length || text.some((part) => `${row.selector} ${shownSelector(row)}`.toLowerCase().includes(part)))));
     const tableOf = (row) => `${taskKey(row)} ${row.metric} ${row.ratios}`;
+    // Lines between tables, unless each is a single row, as on a selector's page.
+    const grouped = !sorting && unique(shown.map(tableOf)).length < shown.length;
     $("board").tBodies[0].replaceChildren(...shown.map((row, i) => element("tr",
-      { class: `${row.complete ? "" : "incomplete"} ${!sorting && i && tableOf(row) !== tableOf(shown[i - 1]) ? "first" : ""}`.trim(), "data-row": row.id },
+      { class: `${row.complete ? "" : "incomplete"} ${grouped && i && tableOf(row) !== tableOf(shown[i - 1]) ? "first" : ""}`.trim(), "data-row": row.id },
       ...columns.map((column) => {
         const inside = column.text(row).filter((part) => part !== null);
         const empty = inside.length === 1 && inside[0] === "–";
@@ -373,15 +375,9 @@
 
   // -- page
 
-  function setTheme(next) {
-    document.documentElement.dataset.theme = next;
-    $("theme").textContent = next === "dark" ? "Light" : "Dark";
-    $("theme").setAttribute("aria-pressed", String(next === "dark"));
-  }
   const drawAll = () => { table(); curves(); pareto.draw(plotly); categories(); matrix(); gallery(); };
 
-  setTheme(window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  $("theme").addEventListener("click", () => { setTheme(theme() === "dark" ? "light" : "dark"); drawAll(); });
+  document.addEventListener("themechange", drawAll);
   const selectors = unique(rows.map((row) => row.selector));
   const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
   $("summary").textContent = [counted(Object.keys(data.cells).length, "cell"), counted(selectors.length, "selector"), counted(names.length, "task")].join(" · ");

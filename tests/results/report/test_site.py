@@ -64,12 +64,21 @@ def test_a_page_shows_its_rows_in_a_browser(browser: Any, built: Path) -> None:
     page.locator("#board td.num a").first.click()
     assert "lab <b>" in (page.locator("dialog").text_content() or "")
     page.click("#d-close")
+    # The theme that was chosen holds for the next pages.
+    page.click("#theme")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.click("nav.site a >> nth=1")
-    assert page.locator("ol.guide li").count() == 4
+    assert page.locator("ol.guide li").count() == 4 and page.locator("#theme").inner_text() == "Light"
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.click("#theme")
+    page.click("nav a >> nth=0")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
     tab.done()
     tab = Tab(browser, built / "selector-evit.html")
     assert tab.page.locator("#board tbody tr").count() == 6 and set(tab.column("selector")) == {"evit"}
     assert not tab.page.locator("#findings").is_visible()
+    # Lines between tables are for tables of several rows.
+    assert tab.page.locator("#board tr.first").count() == 0
     tab.done()
 
 
