@@ -7,6 +7,7 @@ the ranker is trained. Beyond the paper, the diverse ranking is nested over keep
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -22,6 +23,7 @@ from ltrp_bench.selectors.ltrp.cross_density import check_cross_distance
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.distances import Distance, check_distance, supervision_by
 from ltrp_bench.selectors.ltrp.diversity import diverse_ranking
+from ltrp_bench.selectors.ltrp.multi_scale import check_sizes, multi_scale_scores
 from ltrp_bench.selectors.ltrp.positions import Positions, Sampling
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
 from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density
@@ -44,12 +46,14 @@ class LTRPSelector(Selector):
         neighbours: number of nearest patches in the density-peak clustering.
         any_size: accept images of any size, with interpolated position embeddings, not only of the training size. Not
             with the published class-token head.
+        sizes: sides in pixels; the scores at these image sizes are averaged (see `multi_scale_scores`). None: the
+            training size alone. Not with the published class-token head, nor with `any_size`.
         seed: seed of the noise that separates equal densities.
         ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     weights_family = "ltrp"
-    later_options = ("ema",)
+    later_options = ("ema", "sizes")
     supervision = Supervision.self_supervised()
 
     def __init__(
@@ -61,13 +65,17 @@ class LTRPSelector(Selector):
         cluster_keep_ratio: float | None = None,
         neighbours: int = 5,
         any_size: bool = False,
+        sizes: Sequence[int] | None = None,
         seed: int = 0,
         ema: bool | None = None,
     ) -> None:
         self.ranker = load_ranker(weights, ema=ema, **({} if heads is None else {"heads": heads}))
         self.assumptions = self.ranker.notes
-        if any_size and self.ranker.head_kind == "class_token":
-            raise UsageError("a class-token ranker scores only images of its training size: leave out any_size")
+        if (any_size or sizes is not None) and self.ranker.head_kind == "class_token":
+            given = "any_size" if any_size else "sizes"
+            raise UsageError(f"a class-token ranker scores only images of its training size: leave out {given}")
+        if any_size and sizes is not None:
+            raise UsageError("any_size and sizes exclude each other: sizes are those at which images are scored")
         if cluster_keep_ratio is not None and not 0 < cluster_keep_ratio <= 1:
             raise UsageError(f"cluster_keep_ratio must be in (0, 1], got {cluster_keep_ratio}")
         self.name = "ltrp-cluster" if diversity else "ltrp"
@@ -77,11 +85,17 @@ class LTRPSelector(Selector):
         self.std = cast(Channels, self.ranker.std)
         self.patch_size = self.ranker.patch_size
         self.input_size = None if any_size else self.ranker.image_size
+        self.sizes = None if sizes is None else check_sizes(sizes, self.patch_size)
+        if self.sizes is not None:
+            self.input_size = (max(self.sizes), max(self.sizes))
         self.diversity, self.cluster_keep_ratio = diversity, cluster_keep_ratio
         self.neighbours, self.seed = neighbours, seed
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        scores = self.ranker(images)
+        if self.sizes is None:
+            scores = self.ranker(images)
+        else:
+            scores = multi_scale_scores(self.ranker, images, self.sizes, self.patch_size)
         if self.diversity:
             scores = diverse_ranking(
                 scores,
@@ -106,6 +120,7 @@ class LTRPClusterSelector(LTRPSelector):
         cluster_keep_ratio: float | None = None,
         neighbours: int = 5,
         any_size: bool = False,
+        sizes: Sequence[int] | None = None,
         seed: int = 0,
         ema: bool | None = None,
     ) -> None:
@@ -116,6 +131,7 @@ class LTRPClusterSelector(LTRPSelector):
             cluster_keep_ratio=cluster_keep_ratio,
             neighbours=neighbours,
             any_size=any_size,
+            sizes=sizes,
             seed=seed,
             ema=ema,
         )
