@@ -11,6 +11,7 @@ from typing_extensions import TypedDict, Unpack
 
 from ltrp_bench.harness.api.objects import SelectorLike, TaskLike, as_list, selector_sources, task_sources
 from ltrp_bench.harness.api.results import Results
+from ltrp_bench.harness.api.wording import in_python, python_messages
 from ltrp_bench.harness.engines.names import Engine, EngineOptions
 from ltrp_bench.harness.evaluation.environment import usable_device
 from ltrp_bench.harness.evaluation.option_strings import expanded
@@ -49,6 +50,7 @@ class Resources(TypedDict, total=False):
 _ENGINE = ("address", "gpus_per_job", "cpus_per_job")
 
 
+@python_messages
 def evaluate(
     selectors: SelectorLike | Sequence[SelectorLike],
     tasks: TaskLike | Sequence[TaskLike],
@@ -98,7 +100,7 @@ def evaluate(
     options = SweepOptions(device=usable_device(device), **settings)
     remote: dict[str, Any] = {key: value for key, value in resources.items() if key in _ENGINE}
     store = RunStore(Path(expanded(str(out))))
-    with display(progress) as shown:
+    with display(progress, in_python) as shown:
         task_list = _with_options(
             task_sources(chosen_tasks, options.device, options.effective_batch_size), data, limit, shown
         )

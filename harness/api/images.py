@@ -11,6 +11,7 @@ from PIL import Image
 
 from ltrp_bench.harness.api.figures import for_notebooks
 from ltrp_bench.harness.api.objects import SelectorLike, TaskLike, as_list, selector_entries, task_sources
+from ltrp_bench.harness.api.wording import python_messages
 from ltrp_bench.harness.evaluation.environment import usable_device
 from ltrp_bench.harness.evaluation.plan import TaskEntry
 from ltrp_bench.harness.evaluation.recipes import check_ratios
@@ -37,6 +38,7 @@ Grid = int | tuple[int, int]
 """Patches along each side of an image, or (along its height, along its width)."""
 
 
+@python_messages
 def score(
     selector: SelectorLike, image: ImageLike, *, grid: Grid = FILES_GRID, seed: int = 0, device: str = "auto"
 ) -> np.ndarray:
@@ -63,6 +65,7 @@ def score(
     return found
 
 
+@python_messages
 def show(
     images: Any,
     *,

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ltrp_bench.harness.api.code_identity import object_identity, source_digest, state_digest
+from ltrp_bench.harness.api.wording import python_messages
 from ltrp_bench.harness.evaluation.environment import usable_device
 from ltrp_bench.harness.evaluation.option_strings import expanded
 from ltrp_bench.harness.evaluation.options import SweepOptions
@@ -43,6 +44,7 @@ class _Made:
 _made: Final[WeakKeyDictionary[Any, _Made]] = WeakKeyDictionary()
 
 
+@python_messages
 def create_selector(name: str, weights: str | Path | None = None, **options: Any) -> Selector:
     """Build a selector by name.
 
@@ -70,6 +72,7 @@ def create_selector(name: str, weights: str | Path | None = None, **options: Any
     return selector
 
 
+@python_messages
 def create_task(name: str, data: str | Path | None = None, **options: Any) -> Task:
     """Build a task by name.
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ltrp_bench.harness.api.figures import for_notebooks
+from ltrp_bench.harness.api.wording import in_python, python_messages
 from ltrp_bench.harness.progress.terminal import tracked
 from ltrp_bench.results.comparison.compare import CompareOptions
 from ltrp_bench.results.comparison.compare import compare as compare_tables
@@ -69,6 +70,7 @@ class Results:
     def _repr_html_(self) -> str:
         return html(self._board(LeaderboardOptions()).frame)
 
+    @python_messages
     def leaderboard(self, *, all_columns: bool = False, **options: Any) -> pd.DataFrame:
         """The leaderboard: one row for each task, keep ratio and selector, and for areas under the curve.
 
@@ -90,6 +92,7 @@ class Results:
         shown = frame[[name for name in MAIN_COLUMNS if name in frame.columns]]
         return shown.assign(task=frame["task_name"], selector=frame["selector_name"])
 
+    @python_messages
     def curves(self, **options: Any) -> pd.DataFrame:
         """Metrics over keep ratios in long form: one row for each task, selector, keep ratio and group of categories.
 
@@ -111,6 +114,7 @@ class Results:
             parts.append(own)
         return pd.concat(parts).sort_values([*keys[:4], "group", "keep_ratio"], kind="stable", ignore_index=True)
 
+    @python_messages
     def images(self, metric: str | None = None) -> pd.DataFrame:
         """Metrics of single images: one row for each task, selector, keep ratio, seed and image.
 
@@ -152,6 +156,7 @@ class Results:
             return pd.DataFrame(columns=[*order[:1], "reduction", *order[1:], "image_id", *GROUPS])
         return pd.concat(frames).sort_values(order, kind="stable", ignore_index=True)
 
+    @python_messages
     def plot(
         self,
         kind: Kind = "curves",
@@ -197,6 +202,7 @@ class Results:
         with plot_style():
             return for_notebooks(draw_figure(found[0]))
 
+    @python_messages
     def report(self, out: PathLike = "report.html", **options: Any) -> Path:
         """Write the HTML report of the whole folder, one file that works offline; returns its path.
 
@@ -237,6 +243,7 @@ class Results:
         return self._boards[options]
 
 
+@python_messages
 def load_results(folder: PathLike = "runs") -> Results:
     """All results of a folder that `evaluate` or `ltrp-bench run` wrote.
 
@@ -248,6 +255,7 @@ def load_results(folder: PathLike = "runs") -> Results:
     return results
 
 
+@python_messages
 def compare(baseline: Results | PathLike, current: Results | PathLike, **options: Any) -> Comparison:
     """Compare two sets of results; notebooks show the table, regressions first.
 
@@ -297,4 +305,4 @@ def _of_each_image(summary: Any, metric: str) -> dict[str, np.ndarray]:
 
 
 def _print_note(line: str) -> None:
-    print(f"note: {line}")
+    print(f"note: {in_python(line)}")

@@ -115,7 +115,7 @@ class Dispatcher:
                 if len(job.held) <= depth and (one := self._next(source, left, len(usable))) is not None:
                     job.submit(one)
                     died = f", {self._deaths} died" if self._deaths else ""
-                    started(f"{one.batch.works[0].group.label} ({len(usable)} workers{died})")
+                    started(f"{one.batch.label} ({len(usable)} workers{died})")
 
     def _next(self, source: Iterator[SpanBatch], left: Callable[[], int], jobs: int) -> Assignment | None:
         """What a dead worker has left, else a new batch: cut into parts when there are too few batches for all jobs."""

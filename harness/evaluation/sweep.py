@@ -92,4 +92,4 @@ def _batches(states: Sequence[GroupState]) -> Iterator[SpanBatch]:
         for span in own[0].spans:
             works = [work for state in own if (work := state.claim(span)) is not None]
             if works:
-                yield SpanBatch(task=own[0].group.task, span=span, works=works)
+                yield SpanBatch(task=own[0].group.task, span=span, works=works, alone=len(own) == 1)

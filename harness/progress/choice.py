@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol
 
@@ -42,8 +42,8 @@ class RunDisplay(Protocol):
 class NotesOnly(RunProgress):
     """Shows notes, and no progress."""
 
-    def __init__(self) -> None:
-        super().__init__(live=False)
+    def __init__(self, words: Callable[[str], str] = str) -> None:
+        super().__init__(live=False, words=words)
 
     def _print_line(self) -> None:
         pass
@@ -56,8 +56,13 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
-def display(progress: bool = True) -> RunDisplay:
-    """The display for this process; `progress` is False for notes only."""
+def display(progress: bool = True, words: Callable[[str], str] = str) -> RunDisplay:
+    """The display for this process.
+
+    Args:
+        progress: False to show notes only.
+        words: changes the text of notes.
+    """
     if in_notebook():
-        return NotebookProgress(shown=progress)
-    return RunProgress() if progress else NotesOnly()
+        return NotebookProgress(shown=progress, words=words)
+    return RunProgress(words=words) if progress else NotesOnly(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -20,10 +20,11 @@ class NotebookProgress:
 
     Args:
         shown: False to show notes only.
+        words: changes the text of notes.
     """
 
-    def __init__(self, shown: bool = True) -> None:
-        self._shown = shown
+    def __init__(self, shown: bool = True, words: Callable[[str], str] = str) -> None:
+        self._shown, self._words = shown, words
         self._handle: Any = None
         self._label, self._total, self._done, self._worked = "", 0, 0, 0
         self._pace = Pace({})
@@ -46,7 +47,7 @@ class NotebookProgress:
         self._draw()
 
     def current(self, label: str) -> None:
-        """Show the group that is worked on."""
+        """Show what is worked on."""
         self._label = label
         self._draw()
 
@@ -59,7 +60,7 @@ class NotebookProgress:
 
     def notice(self, line: str) -> None:
         """Print a note below the bar."""
-        print(f"note: {line}")
+        print(f"note: {self._words(line)}")
 
     @property
     def worked(self) -> int:

@@ -30,17 +30,19 @@ def console(stderr: bool = False) -> Console:
 class RunProgress:
     """Shows the progress of a sweep on stderr; a `sweep.Progress`, used as a context manager.
 
-    In a terminal it is one bar over the images of all groups of cells, with the current group, images per second and
-    the time left. Elsewhere it is a line every `LINE_INTERVAL` seconds and at the start of each group.
+    In a terminal it is one bar over the images of all groups of cells, with the current task, images per second and the
+    time left. Elsewhere it is a line every `LINE_INTERVAL` seconds and at the start of each task.
 
     The time left follows from what remains: each group's images take as long as those of the same group that are done,
     or as the mean of all groups where none is.
 
     Args:
         live: True for the bar, False for lines; by default the bar in a terminal.
+        words: changes the text of notes.
     """
 
-    def __init__(self, live: bool | None = None) -> None:
+    def __init__(self, live: bool | None = None, words: Callable[[str], str] = str) -> None:
+        self._words = words
         self.console = console(stderr=True)
         self.live = self.console.is_terminal if live is None else live
         self._bar = Progress(
@@ -73,7 +75,7 @@ class RunProgress:
         self._bar.update(self._task, total=self._total)
 
     def current(self, label: str) -> None:
-        """Show the group that is worked on; a line for each group, when it is first worked on."""
+        """Show what is worked on; a line for each label, when it first comes up."""
         self._label = label
         self._bar.update(self._task, description=label)
         if not self.live and label not in self._labels:
@@ -91,7 +93,7 @@ class RunProgress:
 
     def notice(self, line: str) -> None:
         """Print a note above the bar."""
-        self.console.print(Text(f"note: {line}"), soft_wrap=True)
+        self.console.print(Text(f"note: {self._words(line)}"), soft_wrap=True)
 
     @property
     def worked(self) -> int:

@@ -155,6 +155,7 @@ class Recorder:
 
     def __init__(self, interrupt_after: int | None = None, error: type[BaseException] = KeyboardInterrupt) -> None:
         self.notices: list[str] = []
+        self.labels: list[str] = []
         self.total = self.done = self.worked = self.spans = 0
         self.interrupt_after, self.error = interrupt_after, error
 
@@ -162,7 +163,7 @@ class Recorder:
         self.total = sum(images.values())
 
     def current(self, label: str) -> None:
-        pass
+        self.labels.append(label)
 
     def advance(self, key: str, images: int, seconds: float | None) -> None:
         self.done += images

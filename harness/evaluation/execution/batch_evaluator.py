@@ -41,11 +41,11 @@ class BatchEvaluator:
         Args:
             batch: the works.
             loaded: the images of the batch's span.
-            started: called with the label of each group that is worked on.
+            started: called with the label of the batch.
         """
         resized = ResizedImages([sample.image for sample in loaded.samples], self._device)
+        started(batch.label)
         for work in batch.works:
-            started(work.group.label)
             yield work, self._evaluator(work.group).evaluate(work, loaded, resized)
 
     def clear(self) -> None:

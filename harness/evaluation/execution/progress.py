@@ -13,7 +13,7 @@ class Progress(Protocol):
         """Called first, with the number of images of each group by its key."""
 
     def current(self, label: str) -> None:
-        """Called when a span of a group begins."""
+        """Called when a span begins, with its task, and its selector where it is alone."""
 
     def advance(self, key: str, images: int, seconds: float | None) -> None:
         """Called when `images` images of a group are finished.

@@ -45,11 +45,18 @@ class SpanBatch:
         task: the task of all works.
         span: the images.
         works: one or more.
+        alone: True if the run has a single selector and seed for this task.
     """
 
     task: TaskEntry
     span: Span
     works: Sequence[SpanWork]
+    alone: bool = False
+
+    @property
+    def label(self) -> str:
+        """Description for the user: the task, whose selectors take turns too quickly to be read; one alone is named."""
+        return self.works[0].group.label if self.alone else self.task.shown
 
     def parts(self, count: int) -> list[SpanBatch]:
         """The batch cut into at most `count` batches of some works each."""
@@ -115,7 +122,7 @@ class Executor(Protocol):
 
         Args:
             batches: taken one by one, a few ahead of what is returned.
-            started: called with the label of each group that is worked on.
+            started: called with the label of each batch that is worked on.
             left: returns the number of images that are left, summed over groups; for engines that decide by it.
 
         Raises:

@@ -97,7 +97,7 @@ def test_a_changed_selector_is_no_longer_what_its_name_says(by_command: Path, tm
         ("random", "shapes-coverage", {"data": {"coco-det": "x"}}, "data is given for 'coco-det', which is no task"),
         ("random", "shapes-coverage", {"thread": 2}, "evaluate has no option 'thread'; did you mean 'threads'?"),
         ("random", "shapes-coverage", {"seeds": -1}, "seeds are integers from 0"),
-        ("random", "shapes-coverage", {"device": "tpu9"}, "--device tpu9 cannot be used here"),
+        ("random", "shapes-coverage", {"device": "tpu9"}, 'device="tpu9" cannot be used here'),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -254,3 +254,13 @@ def test_an_operation_takes_one_thread_unless_asked(tmp_path: Path, options: dic
         assert selector.seen == {used} and torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_progress_names_the_task_and_a_selector_that_is_alone(tmp_path: Path) -> None:
+    recorder = toy.Recorder()
+    toy.sweep(tmp_path / "many", recorder, toy.toy_groups(toy.ToyTask(100), ratios=(0.25,)), workers=0)
+    assert recorder.labels == ["toy-coverage"] * 2  # once for each span
+    recorder = toy.Recorder()
+    one = toy.toy_groups(toy.ToyTask(100), [RandomControl(toy.PATCH)], (0.25,), (3,))
+    toy.sweep(tmp_path / "one", recorder, one, workers=0)
+    assert recorder.labels == ["random on toy-coverage, seed 3"] * 2
