@@ -65,14 +65,23 @@ def take(checkpoint: Checkpoint) -> Path:
 def state_of(checkpoint: Checkpoint, path: Path) -> tuple[State, str]:
     """State of a file of the cache, and a clause that says what is wrong; its hash is recorded if it had none."""
     found = _digest(path)
-    if checkpoint.sha256 and not found.startswith(checkpoint.sha256):
-        return "wrong", f"{path} is not the published file: its SHA-256 is {found[:12]}…, not {checkpoint.sha256[:12]}…"
+    if why := not_published(checkpoint, path):
+        return "wrong", why
     first = _recorded(path)
     if first is None:
         _record(path, found)
     elif first != found:
         return "changed", f"{path} has changed since its first use (SHA-256 {first[:12]}… then, {found[:12]}… now)"
     return "ok", ""
+
+
+def not_published(checkpoint: Checkpoint, path: Path) -> str:
+    """A clause that says which of the published facts a file contradicts; empty if none."""
+    for kind, known, digest in (("SHA-256", checkpoint.sha256, _digest), ("MD5", checkpoint.md5, digests.md5_of)):
+        found = digest(path) if known else ""
+        if not found.startswith(known):
+            return f"{path} is not the published file: its {kind} is {found[:12]}…, not {known[:12]}…"
+    return ""
 
 
 def remedy(checkpoint: Checkpoint) -> str:

@@ -36,8 +36,11 @@ class Checkpoint:
         url: address of the file, or its name on a hub ("timm:MODEL", "hf-hub:OWNER/NAME"); empty if not known.
         file: name of the file in the cache; empty for names on a hub, which have a cache of their own.
         size: bytes; None if not known.
+        approximate: True if the size is not a published one but four bytes for each parameter of the model.
         license: short name; empty if not known.
         sha256: the hash, or its first digits as published in the file's name; empty if not known.
+        md5: another hash, or its first digits, where the authors publish that one; empty if not known.
+        source: who states the hash and a size that is not approximate; empty if none is known.
         options: options of the selector or task that the file does not hold itself; given ones come first.
         beside: addresses of small files that must lie beside it.
         convert: converter that makes it readable, see `ltrp-bench convert`; empty if it is read as it is.
@@ -51,8 +54,11 @@ class Checkpoint:
     url: str
     file: str
     size: int | None
+    approximate: bool
     license: str
     sha256: str
+    md5: str
+    source: str
     options: Mapping[str, Any]
     beside: tuple[str, ...]
     convert: str
@@ -128,12 +134,13 @@ def _read(table: Path) -> tuple[Checkpoint, ...]:
 
 
 def _checkpoint(row: Mapping[str, str]) -> Checkpoint:
-    texts = {name: row[name] for name in ("name", "title", "supervision", "page", "url", "file", "license")}
+    plain = ("name", "title", "supervision", "page", "url", "file", "license", "sha256", "md5", "source")
+    texts = {name: row[name] for name in plain}
     return Checkpoint(
         **texts,
         used_by=tuple(row["used_by"].split()),
-        size=int(row["size"]) if row["size"] else None,
-        sha256=row["sha256"],
+        size=int(row["size"].removeprefix("~")) if row["size"] else None,
+        approximate=row["size"].startswith("~"),
         options={key: _value(text) for key, _, text in (pair.partition("=") for pair in row["options"].split())},
         beside=tuple(row["beside"].split()),
         convert=row["convert"],

@@ -32,18 +32,25 @@ The same names are understood in [sweep files](sweeps.md) (`weights:`, `model_we
 
 **Cache.** `$LTRP_BENCH_CACHE`, or else the operating system's folder for caches (Linux: `~/.cache/ltrp-bench`). There a
 checkpoint lies in `KIND/SHORT/FILE`. Without a network, put it there by hand; a run that misses one says within seconds
-which file belongs where, and where it comes from. Its SHA-256 is compared with the published one, or with the first
-digits of it that are part of a file's name. Where none is published, the hash is kept in `SHA256SUMS` at first use, and
-a file that changes later is refused. Results depend on the content of a file alone, not on how it was named.
+which file belongs where, and where it comes from. Its hash is compared with the known one, or with those of its first
+digits that are known. Where none is known, the SHA-256 is kept in `SHA256SUMS` at first use, and a file that changes
+later is refused. Results depend on the content of a file alone, not on how it was named.
 
 **How to get them.** *fetched*: downloaded at first use. *by hand*: the authors' page sends no file to a program, or no
 address is known. *hub*: by its `timm:` name, from the hub's own cache; `HF_HUB_OFFLINE=1` keeps to that cache.
 
 **Other weights.** A file of your own, `timm:MODEL` (any ViT that timm has), or `hf-hub:OWNER/NAME`.
 
-This page is the output of `ltrp-bench weights list --format markdown`. Empty cells are not known. *Trained with* names
+This page is the output of `ltrp-bench weights list --format markdown`. *Trained with* names
 [label sets](label-sets.md); "self" is training without labels. Weights keep their authors' licenses, and none of these
 ship with ltrp-bench.
+
+**Sizes and hashes.** An empty cell means that no public source was found for the fact; most authors publish neither.
+Sizes are in units of 10⁶ bytes. One that begins with "≈" is computed, as four bytes for each parameter of the model.
+Hashes are SHA-256 unless "MD5" stands before them, and cut to twelve digits here; where eight or fewer are shown, no
+more are known. File names of DeiT, torchvision and OpenMMLab end in the first eight digits of the SHA-256.
+`ltrp-bench weights list NAME` shows all digits, and who states them: the authors, or other projects that pin the same
+file.
 """
 
 
@@ -67,13 +74,22 @@ def zoo_page() -> str:
 
 
 def _table(rows: list[Checkpoint]) -> str:
-    lines = ["| name | what it is | trained with | from | license | SHA-256 |", "| --- | --- | --- | --- | --- | --- |"]
+    titles = ("name", "what it is", "trained with", "from", "MB", "license", "hash")
+    lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
     for one in rows:
         got = "hub" if one.on_hub else "fetched" if one.direct else "by hand"
         source = f"[{got}]({one.page})"
-        digits = f"`{one.sha256}`{'…' if len(one.sha256) < 64 else ''}" if one.sha256 else ""
         convert = "; converted at first use" if one.convert else ""
-        lines.append(
-            f"| `{one.name}` | {one.title}{convert} | {one.supervision} | {source} | {one.license} | {digits} |"
-        )
+        cells = (f"`{one.name}`", f"{one.title}{convert}", one.supervision, source, _size(one), one.license, _hash(one))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _size(one: Checkpoint) -> str:
+    """In units of 10⁶ bytes."""
+    return "" if one.size is None else f"{'≈ ' if one.approximate else ''}{one.size / 1e6:.1f}"
+
+
+def _hash(one: Checkpoint) -> str:
+    digits = one.sha256 or one.md5
+    return f"{'' if one.sha256 else 'MD5 '}`{digits[:12]}`…" if digits else ""

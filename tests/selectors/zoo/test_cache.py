@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def test_a_file_put_there_by_hand_is_compared_with_the_published_hash(cache: Pat
         take(replace(checkpoint, sha256="00000000"))
     (folder / "second.pth").write_bytes(b"which?")
     assert cached(checkpoint) is None
+
+
+def test_first_digits_of_a_published_md5_are_compared_too(cache: Path, checkpoint: Checkpoint) -> None:
+    folder = folder_of(checkpoint)
+    folder.mkdir(parents=True)
+    (folder / "w.pth").write_bytes(b"weights")
+    published = replace(checkpoint, md5=hashlib.md5(b"weights", usedforsecurity=False).hexdigest()[:6])
+    assert take(published) == folder / "w.pth" and state_of(published, folder / "w.pth") == ("ok", "")
+    state, why = state_of(replace(published, md5="000000"), folder / "w.pth")
+    assert state == "wrong" and re.search(r"w.pth is not the published file: its MD5 is \w+…, not 000000…$", why)
 
 
 def test_offline_it_says_which_file_to_put_where(cache: Path, checkpoint: Checkpoint) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import timm
+import torch
 
 from ltrp_bench.selectors.vit.supervision import supervision_of
 from ltrp_bench.selectors.zoo.table import Checkpoint, checkpoints, checkpoints_of, find, find_all, ways
@@ -44,7 +45,10 @@ def test_cells_are_well_formed(one: Checkpoint) -> None:
     assert re.fullmatch(r"|[0-9a-f]{8,64}", one.sha256)
     # Digits of the hash in a name of torch.hub's form are those of the table.
     digits = re.search(r"-([0-9a-f]{8})\.pth$", one.file)
-    assert digits is None or one.kind == "mmseg" or one.sha256.startswith(digits[1])
+    assert digits is None or one.sha256.startswith(digits[1])
+    assert re.fullmatch(r"|[0-9a-f]{6,32}", one.md5) and not (one.sha256 and one.md5)
+    stated = bool(one.sha256 or one.md5 or (one.size is not None and not one.approximate))
+    assert bool(one.source) == stated and (one.size is not None or not one.approximate)
     assert one.convert in ("", "yolox") and "/" not in one.file
     assert all(urlsplit(url).scheme == "https" for url in one.beside)
     for name in () if one.supervision in ("", "self") else one.supervision.split("+"):
@@ -73,6 +77,27 @@ def test_supervision_of_files_is_what_their_selectors_report(one: Checkpoint) ->
 @pytest.mark.parametrize("one", [one for one in ALL if one.kind in ("mmdet", "yolox")], ids=lambda one: one.name)
 def test_models_of_detectors_are_configs_of_mmdet(one: Checkpoint) -> None:
     assert load_model_config(str(one.options["model"]), "mmdet").model
+
+
+@pytest.mark.parametrize("one", [one for one in ALL if one.approximate], ids=lambda one: one.name)
+def test_approximate_sizes_are_four_bytes_a_parameter(one: Checkpoint) -> None:
+    models = {
+        "dino=vit-s16": "vit_small_patch16_224.dino",
+        "dino=vit-s8": "vit_small_patch8_224.dino",
+        "vit=deit-s": "deit_small_patch16_224.fb_in1k",
+        "vit=deit-b": "deit_base_patch16_224.fb_in1k",
+    }
+    with torch.device("meta"):
+        model = timm.create_model(models.get(one.name, one.url.removeprefix("timm:")))
+    assert one.size == 4 * sum(tensor.numel() for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize("one", [one for one in ALL if one.on_hub and not one.approximate], ids=lambda one: one.name)
+def test_stated_sizes_of_names_on_a_hub_leave_room_for_the_head_of_a_safetensors_file(one: Checkpoint) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(one.url.removeprefix("timm:"))
+    assert one.size is not None
+    assert 0 < one.size - 4 * sum(tensor.numel() for tensor in model.state_dict().values()) < 100_000
 
 
 def test_they_are_found_by_their_whole_or_short_name_where_they_fit() -> None:

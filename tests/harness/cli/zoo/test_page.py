@@ -25,8 +25,15 @@ def test_it_has_every_checkpoint_and_every_selector_of_ours() -> None:
     assert not set(NOT_PUBLISHED) & {owner for one in checkpoints() for owner in one.used_by}
 
 
-def test_a_row() -> None:
-    assert (
-        "| `vit=deit-s` | DeiT-S/16 at 224 | imagenet1k | "
-        "[fetched](https://github.com/facebookresearch/deit/blob/main/README_deit.md) | Apache-2.0 | `cd65a155`… |"
-    ) in zoo_page()
+def test_rows() -> None:
+    page = "https://github.com/facebookresearch"
+    for row in (
+        f"| `vit=deit-t` | DeiT-Ti/16 at 224 | imagenet1k | [fetched]({page}/deit/blob/main/README_deit.md) | 22.9 | "
+        "Apache-2.0 | `a1311bcf4f24`… |",
+        f"| `dino=vit-s16` | DINO, ViT-S/16 | self | [fetched]({page}/dino) | ≈ 86.7 | Apache-2.0 |  |",
+        f"| `mae-finetuned=vit-b16` | MAE fine-tuned on ImageNet-1K, ViT-B/16 | imagenet1k | "
+        f"[fetched]({page}/mae/blob/main/FINETUNE.md) |  | CC-BY-NC-4.0 | MD5 `1b25e9`… |",
+        "| `mmseg=segformer-b0` | SegFormer-B0, ADE20K | imagenet1k+ade20k | "
+        "[fetched](https://github.com/open-mmlab/mmsegmentation/tree/main/configs/segformer) |  |  | `8ffa8fda`… |",
+    ):
+        assert f"\n{row}\n" in zoo_page()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -51,9 +52,16 @@ def test_the_whole_table_as_csv(run: Run) -> None:
 
 def test_all_that_is_known_of_one(run: Run, cache: Path) -> None:
     out = run("weights", "list", "yolox=nano")[1]
-    assert "options       model=yolox_nano_8xb8-300e_coco\n" in out and "SHA-256" not in out
+    assert "options       model=yolox_nano_8xb8-300e_coco\n" in out and "size          7,694,953 bytes\n" in out
+    assert re.search(r"^SHA-256       cd28f55f\w{56}\nstated by     other projects", out, re.M)
     assert f"(Apache-2.0) into {cache / 'yolox' / 'nano'}\n" in out
-    assert "SHA-256       cd65a155…\n" in run("weights", "list", "vit=deit-s")[1]
+    out = run("weights", "list", "mmdet=rtmdet-l")[1]
+    assert "SHA-256       5a0be7c4…\nstated by     digits in the file's name\n" in out and "size" not in out
+    out = run("weights", "list", "dino=vit-s16")[1]
+    assert "size          about 86,662,656 bytes\n" in out and "SHA-256" not in out and "stated by" not in out
+    assert (
+        "MD5           1b25e9…\nstated by     the authors' page\n" in run("weights", "list", "mae-finetuned=vit-b16")[1]
+    )
 
 
 def test_fetching_what_cannot_be_fetched(run: Run) -> None:
