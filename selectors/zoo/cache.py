@@ -99,7 +99,8 @@ def _fetched(checkpoint: Checkpoint) -> Path:
     try:
         for url in checkpoint.beside:
             download(url, folder / url.rsplit("/", 1)[-1])
-        download(checkpoint.url, folder / checkpoint.file, checkpoint.sha256)
+        size = None if checkpoint.approximate else checkpoint.size
+        download(checkpoint.url, folder / checkpoint.file, checkpoint.sha256, md5=checkpoint.md5, size=size)
     except InputError as error:
         raise InputError(f"weights {checkpoint.name}: {error}; {remedy(checkpoint)}") from error
     return folder / checkpoint.file

@@ -1,15 +1,17 @@
-"""Downloads with few retries, and a quick answer where there is no network."""
+"""Downloads that go on where they broke off, and a quick answer where there is no network."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from ltrp_bench.selectors.errors import InputError
 from ltrp_bench.selectors.files import digests
+from ltrp_bench.selectors.zoo.partial import PartialFile
 
 PATIENCE: Final = 4.0
 """Seconds to wait for the first answer of a host, in which its name is looked up as well."""
@@ -18,7 +20,10 @@ STALLED: Final = 30.0
 """Seconds without any data after which a transfer counts as broken."""
 
 RETRIES: Final = 2
-"""How often a broken transfer is begun anew."""
+"""How often in a row a transfer may break without having brought anything new."""
+
+MOST: Final = 20
+"""How often it may break in all."""
 
 LOST: Final = (404, 410)
 REFUSED: Final = (401, 403)
@@ -52,59 +57,117 @@ def _asked(host: str) -> bool:
     return True
 
 
-def download(url: str, path: Path, sha256: str = "") -> None:
+def download(url: str, path: Path, sha256: str = "", *, md5: str = "", size: int | None = None) -> None:
     """Download a file. It appears under its name only when it is complete and has its hash.
+
+    What arrived of a broken transfer stays beside it, and the next call goes on from there if the server still has the
+    same file (an `If-Range` request; see `PartialFile`).
 
     Args:
         url: its address.
         path: file to write; its folder is made.
         sha256: known hash, or the first digits of it; empty if unknown.
+        md5: the same of another hash.
+        size: known number of bytes; None if unknown.
 
     Raises:
-        InputError: no network, no such file there, a page instead of a file, a transfer that broke `RETRIES` times, or
-            another hash than the known one.
+        InputError: no network, no such file there, a page instead of a file, another process that fetches it, a
+            transfer that broke too often, or another size or hash than the known one.
     """
     import pooch
-    from requests import RequestException
 
     if not answers(url):
         raise InputError(f"no network, or no answer from {url}")
     pooch.get_logger().setLevel("ERROR")
     known = f"sha256:{sha256}" if len(sha256) == 64 else None
     try:
+        # The transfer itself deals with broken connections; pooch begins anew, once, where the hash is another.
         manager = pooch.create(
-            path.parent, base_url="", registry={path.name: known}, urls={path.name: url}, retry_if_failed=RETRIES
+            path.parent, base_url="", registry={path.name: known}, urls={path.name: url}, retry_if_failed=1
         )
-        manager.fetch(path.name, downloader=_Transfer())
-        if not digests.sha256_of(path).startswith(sha256):
-            path.unlink()
-            raise ValueError(path)
-    except RequestException as error:
-        raise InputError(f"the download of {url} broke {RETRIES + 1} times ({type(error).__name__})") from error
-    except ValueError as error:  # pooch's, after its retries
-        raise InputError(f"what {url} sends is not the known file: its SHA-256 is not {sha256}") from error
+        manager.fetch(path.name, downloader=_Transfer(path, size))
+    except ValueError as error:  # pooch's
+        raise InputError(_another(url, "SHA-256", sha256)) from error
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    for kind, digits, digest in (("SHA-256", sha256, digests.sha256_of), ("MD5", md5, digests.md5_of)):
+        if digits and not digest(path).startswith(digits):
+            path.unlink()
+            raise InputError(_another(url, kind, digits))
+
+
+def _another(url: str, kind: str, known: str) -> str:
+    return f"what {url} sends is not the known file: its {kind} is not {known}"
 
 
 class _Transfer:
-    """Pooch's download by HTTP, with a bar in a terminal; answers that no retry can change are errors at once."""
+    """Pooch's download by HTTP: with a bar in a terminal, and from where the last one broke off.
+
+    Args:
+        path: the file that is to be.
+        size: known number of its bytes; None if unknown.
+    """
+
+    def __init__(self, path: Path, size: int | None) -> None:
+        self.path = path
+        self.size = size
 
     def __call__(self, url: str, output_file: Any, manager: Any) -> None:
-        import requests
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from requests import RequestException
 
-        with requests.get(
-            url, stream=True, timeout=(PATIENCE, STALLED), headers={"Accept-Encoding": "identity"}
-        ) as answer:
+        with PartialFile.of(self.path, url) as partial:
+            in_vain = 0
+            for _ in range(MOST + 1):
+                had = partial.length()
+                try:
+                    self._go_on(url, partial)
+                    partial.move(Path(output_file))
+                    return
+                except RequestException as error:
+                    in_vain = 0 if partial.length() > had else in_vain + 1
+                    broken = error
+                    if in_vain > RETRIES:
+                        break
+                    time.sleep(in_vain)
+            kept = "; the next attempt goes on from what has arrived" if partial.mark and partial.length() else ""
+            raise InputError(f"the download of {url} broke too often ({type(broken).__name__}){kept}") from broken
+
+    def _go_on(self, url: str, partial: PartialFile) -> None:
+        """Ask for what is missing, and write it. Raises `RequestException` if the transfer breaks."""
+        import requests
+        from requests.exceptions import ConnectionError as Broken
+
+        if partial.is_complete():
+            return
+        head = {"Accept-Encoding": "identity", **partial.conditions()}
+        with requests.get(url, stream=True, timeout=(PATIENCE, STALLED), headers=head) as answer:
+            if answer.status_code == 416:  # a range beyond the end: it was never a part of this file
+                partial.drop()
+                raise Broken("not a part of this file")
             _check(url, answer)
-            total = answer.headers.get("Content-Length")
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=_stderr(), transient=True) as progress, open(output_file, "wb") as file:  # noqa: PTH123
-                bar = progress.add_task(url.rsplit("/", 1)[-1], total=None if total is None else int(total))
-                for chunk in answer.iter_content(1 << 18):
-                    file.write(chunk)
-                    progress.advance(bar, len(chunk))
+            if answer.status_code != 206:
+                partial.begin(answer.headers)
+            elif not partial.continues(answer.headers):
+                partial.drop()
+                raise Broken("another range than the one asked for")
+            if self.size is not None and partial.total not in (None, self.size):
+                found = f"it has {partial.total:,} bytes, not {self.size:,}"
+                partial.drop()
+                raise InputError(f"what {url} sends is not the known file: {found}")
+            _write(answer, partial, url.rsplit("/", 1)[-1])
+        if partial.total is not None and partial.length() < partial.total:
+            raise Broken("fewer bytes than announced")
+
+
+def _write(answer: Any, partial: PartialFile, name: str) -> None:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_stderr(), transient=True) as progress, partial.file.open("ab") as file:
+        bar = progress.add_task(name, total=partial.total, completed=partial.length())
+        for chunk in answer.iter_content(1 << 16):
+            file.write(chunk)
+            progress.advance(bar, len(chunk))
 
 
 def _check(url: str, answer: Any) -> None:

@@ -17,14 +17,20 @@ class FileServer:
         files: path -> content.
         types: path -> content type, if it is not that of a file.
         broken: path -> how many of the next answers end before their announced length.
+        ranges: True if it sends parts of files.
+        tags: path -> entity tag.
         asked: paths of GET requests, in their order.
+        wanted: their `Range` headers; empty where a whole file was asked for.
         url: address of the server.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     broken: dict[str, int] = field(default_factory=dict)
+    ranges: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    wanted: list[str] = field(default_factory=list)
     url: str = ""
 
 
@@ -36,11 +42,24 @@ def file_server() -> Iterator[FileServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.asked.append(self.path)
+            wanted, tag = self.headers.get("Range", ""), state.tags.get(self.path)
+            state.wanted.append(wanted)
             content = state.files.get(self.path)
             if content is None:
                 self.send_error(404)
                 return
-            self.send_response(200)
+            first, total = 0, len(content)
+            if state.ranges and wanted and self.headers.get("If-Range") == tag:
+                first = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                if first >= total:
+                    self.send_error(416)
+                    return
+                content = content[first:]
+            self.send_response(206 if first else 200)
+            if first:
+                self.send_header("Content-Range", f"bytes {first}-{total - 1}/{total}")
+            if tag is not None:
+                self.send_header("ETag", tag)
             self.send_header("Content-Type", state.types.get(self.path, "application/octet-stream"))
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -36,6 +36,18 @@ def test_files_that_belong_beside_it_come_along(cache: Path, server: FileServer,
     assert (path.parent / "variant.yml").read_bytes() == b"net"
 
 
+def test_what_is_left_of_a_broken_transfer_is_not_taken_for_the_file(
+    cache: Path, server: FileServer, checkpoint: Checkpoint
+) -> None:
+    content = bytes(1 << 20)
+    server.files["/w.pth"], server.tags["/w.pth"], server.broken["/w.pth"] = content, '"1"', 99
+    with pytest.raises(InputError, match=r"^weights dino=vit-s16: .* broke too often .*; put w.pth from"):
+        take(checkpoint)
+    assert (folder_of(checkpoint) / "w.pth.part").stat().st_size == 1 << 19 and cached(checkpoint) is None
+    server.broken["/w.pth"], server.ranges = 0, True
+    assert take(checkpoint).read_bytes() == content and server.wanted[-1] == f"bytes={1 << 19}-"
+
+
 def test_a_later_change_is_noticed(cache: Path, server: FileServer, checkpoint: Checkpoint) -> None:
     server.files["/w.pth"] = b"weights"
     path = take(checkpoint)
