@@ -28,6 +28,7 @@ from ltrp_bench.harness.cli.plot import plot
 from ltrp_bench.harness.cli.report import report
 from ltrp_bench.harness.cli.results import export_results, import_results
 from ltrp_bench.harness.cli.run import run
+from ltrp_bench.harness.cli.sharing.log_results import log_results
 from ltrp_bench.harness.cli.sharing.site import site
 from ltrp_bench.harness.cli.show import show
 from ltrp_bench.harness.cli.terminal.termination import INTERRUPTED, ends_on_sigterm
@@ -70,9 +71,10 @@ export_app.command("shapes")(command_of(export_shapes))
 data_app.add_typer(export_app, name="export")
 app.add_typer(data_app, name="data")
 
-results_app = typer.Typer(no_args_is_help=True, help="Share results as archives.")
+results_app = typer.Typer(no_args_is_help=True, help="Share results as archives, or log them to trackers.")
 results_app.command("export")(command_of(export_results))
 results_app.command("import")(command_of(import_results))
+results_app.command("log")(command_of(log_results))
 app.add_typer(results_app, name="results")
 
 weights_app = typer.Typer(no_args_is_help=True, help="List, fetch and verify official checkpoints.")

@@ -38,8 +38,12 @@ FILE_ONLY: Final = (
 PACKAGES: Final[dict[LogTo, str]] = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
 
-def check_installed(log_to: tuple[LogTo, ...]) -> None:
+def check_installed(log_to: tuple[LogTo, ...], flag: str = "--log-to") -> None:
     """Look for the packages before a training starts.
+
+    Args:
+        log_to: trackers to log to.
+        flag: option that names them, for the error message.
 
     Raises:
         UsageError: a package is not installed.
@@ -47,7 +51,7 @@ def check_installed(log_to: tuple[LogTo, ...]) -> None:
     for tracker in log_to:
         if importlib.util.find_spec(PACKAGES[tracker]) is None:
             raise UsageError(
-                f"--log-to {tracker}: the package {PACKAGES[tracker]} is not installed; "
+                f"{flag} {tracker}: the package {PACKAGES[tracker]} is not installed; "
                 f"pip install 'ltrp-bench[{tracker}]'"
             )
 
