@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import timm
 import torch
 from small_vits import CONFIG, make_images, small_vit
+from vit_families import FAMILIES
 
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.merging.diffrate import DiffRateSelector
+from ltrp_bench.selectors.merging.pitome import PiToMeSelector
+from ltrp_bench.selectors.merging.tome import ToMeSelector
+from ltrp_bench.selectors.pruning.ats import ATSSelector
+from ltrp_bench.selectors.pruning.evit import EViTSelector
+from ltrp_bench.selectors.pruning.staged_topk import TopKSelector
 from ltrp_bench.selectors.vit.backbones import build_vit, qkv_of, tokens
 from ltrp_bench.selectors.vit.blocks import attend, check_plain, close_attention, config_of, feed_forward, token_layout
 
@@ -48,6 +58,24 @@ def test_other_blocks_are_refused() -> None:
     with pytest.raises(InputError, match="EViT needs a ViT with a class token, which these weights do not have"):
         check_plain(bare, "EViT")
     check_plain(bare, "ToMe", class_token=False)
+
+
+@pytest.fixture(scope="module", params=["eva02", "dinov3"])
+def eva(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of one of timm's `Eva` models, at its full size."""
+    model = FAMILIES[request.param][0]
+    file = tmp_path_factory.mktemp("eva") / f"{model}.pth"
+    torch.save(timm.create_model(model).state_dict(), file)
+    return file
+
+
+@pytest.mark.parametrize(
+    "method", [ATSSelector, TopKSelector, EViTSelector, ToMeSelector, PiToMeSelector, DiffRateSelector]
+)
+def test_methods_inside_the_blocks_refuse_evas_blocks_in_one_line(method: Any, eva: Path) -> None:
+    message = r"^\S+ needs timm's plain blocks, these weights have EvaBlock with \w*Attention\w*$"
+    with pytest.raises(InputError, match=message):
+        method(eva, model=f"timm:{eva.stem}", supervised=False)
 
 
 def test_the_configuration_builds_the_same_vit() -> None:
