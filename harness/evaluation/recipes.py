@@ -169,8 +169,9 @@ def _check_weights(owner: str, weights: str, missing: str, *, named: bool = True
         missing: beginning of the message.
         named: True if the message is to name the weights.
     """
-    if weights.startswith(HUB) and weights.count("/") == 1:
-        check_repository(weights.removeprefix(HUB), f"{weights.rpartition('/')[2]}.safetensors")
+    if weights.startswith(HUB) and "/" in weights:
+        lab, name = weights.removeprefix(HUB).split("/")[:2]
+        check_repository(f"{lab}/{name}", f"{name}.safetensors")
     if weights.startswith(TIMM):
         check_timm_model(weights.removeprefix(TIMM))
     if weights.startswith((TIMM, HUB)) or Path(weights).is_file():

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.training import Pool, Stem
-from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import load_into, sha256_of
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.assumptions import BESIDE, Normalization, assumptions_of, normalization_of
 from ltrp_bench.selectors.vit.backbones import build_vit, vit_config
+from ltrp_bench.selectors.vit.hub import located
 from ltrp_bench.selectors.vit.named_models import known_heads
 from ltrp_bench.selectors.vit.vit_files import ViTFile, read_vit_file
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
@@ -91,7 +92,7 @@ def initial_state(init: str | Path, request: ModelRequest) -> InitialState:
         InputError: no plain ViT inside, or one with parts that the models made here lack. UsageError: the image size
             is no multiple of the patch size.
     """
-    path = resolve(init)
+    path = located(init)
     file = read_vit_file(path)
     state, own = {key: value for key, value in file.state.items() if value.is_floating_point()}, dict(file.config)
     heads = known_heads(file)
@@ -282,4 +283,4 @@ def layer_decay(factor: float) -> dict[str, Any]:
 
 def sha256_of_init(init: str | Path) -> str:
     """Hash of the initial weights of a training run."""
-    return sha256_of(resolve(init))
+    return sha256_of(located(init))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -29,12 +30,18 @@ LOST: Final = (404, 410)
 REFUSED: Final = (401, 403)
 
 
+FORGOTTEN: Final = 60.0
+"""Seconds for which a host that did not answer is not asked again."""
+
 _ANSWERED: Final[set[str]] = set()
+_SILENT: Final[dict[str, float]] = {}
 
 
 def answers(url: str) -> bool:
     """True if the host of an address answers within `PATIENCE` seconds, whatever its answer is."""
     host = "/".join(url.split("/", 3)[:3])
+    if time.monotonic() - _SILENT.get(host, -math.inf) < FORGOTTEN:
+        return False
     if host not in _ANSWERED:
         # A thread, since a look-up of a name has no limit of its own.
         found: list[bool] = []
@@ -42,6 +49,7 @@ def answers(url: str) -> bool:
         thread.start()
         thread.join(PATIENCE)
         if not any(found):
+            _SILENT[host] = time.monotonic()
             return False
         _ANSWERED.add(host)
     return True
@@ -245,14 +253,15 @@ def check_repository(repository: str, file: str) -> None:
 
     Args:
         repository: "OWNER/NAME".
-        file: name under which the weights are recognized when they are given as a file.
+        file: name under which the weights are recognized when they are given as a file; empty if any will do.
     """
     from huggingface_hub import constants
 
     if (Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}").is_dir():
         return
     if (why := _offline()) is not None:
+        under = f", under the model's name: {file}" if file else ""
         raise InputError(
             f"{why}, and {repository} is not in the hub's cache: give the weights of {constants.ENDPOINT}/{repository} "
-            f"as a file, under the model's name: {file}"
+            f"as a file{under}"
         )

@@ -40,7 +40,8 @@ download stays as `FILE.part`, and the next attempt goes on from there if the se
 **How to get them.** *fetched*: downloaded at first use. *by hand*: the authors' page sends no file to a program, or no
 address is known. *hub*: by its `timm:` name, from the hub's own cache; `HF_HUB_OFFLINE=1` keeps to that cache.
 
-**Other weights.** A file of your own, `timm:MODEL` (any ViT that timm has), or `hf-hub:OWNER/NAME`.
+**Other weights.** A file of your own, `timm:MODEL` (any ViT that timm has), or `hf-hub:OWNER/NAME`. Detectors and
+segmentors take `hf-hub:OWNER/NAME` too, if the repository has one file of weights, or else `hf-hub:OWNER/NAME/FILE`.
 
 This page is the output of `ltrp-bench weights list --format markdown`. *Trained with* names
 [label sets](label-sets.md); "self" is training without labels. Weights keep their authors' licenses, and none of these

@@ -15,11 +15,12 @@ from ltrp_bench.harness.training.data.order import TrainingStream, batches
 from ltrp_bench.harness.training.data.unlabelled import shapes_revision
 from ltrp_bench.harness.training.pixels import normalize_bytes
 from ltrp_bench.selectors.base import Channels
-from ltrp_bench.selectors.checkpoints import load_state, resolve
+from ltrp_bench.selectors.checkpoints import load_state
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.mae_checkpoints import load_mae
 from ltrp_bench.selectors.vit.backbones import Backbone, load_backbone
+from ltrp_bench.selectors.vit.hub import located
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, STD, WORLD_SEEDS, ShapesWorld
 
 CLASSES = len(CATEGORIES) // 2
@@ -83,7 +84,7 @@ def vit_or_mae(init: str | Path, fold: int) -> Backbone | MAE:
     Raises:
         UsageError: a ViT trained on other or unknown labels, which might include the unseen ones.
     """
-    path = resolve(init)
+    path = located(init)
     if "mask_token" in load_state(path):
         return load_mae(path)
     found = load_backbone(path)

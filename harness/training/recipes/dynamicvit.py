@@ -17,9 +17,10 @@ from ltrp_bench.harness.training.recipes.supervised import (
     trained_selector,
 )
 from ltrp_bench.harness.training.training_folder import TrainedModel
-from ltrp_bench.selectors.checkpoints import load_state, resolve
+from ltrp_bench.selectors.checkpoints import load_state
 from ltrp_bench.selectors.dynamicvit.losses import dynamicvit_loss, teacher_outputs
 from ltrp_bench.selectors.dynamicvit.model import DynamicViT
+from ltrp_bench.selectors.vit.hub import located
 from ltrp_bench.selectors.vit.pruning_stages import quarter_stages
 
 
@@ -40,7 +41,7 @@ def train_dynamicvit(options: SupervisedOptions, training: TrainingOptions, *, e
     require_whole_images("dynamicvit", options)
     torch.manual_seed(training.seed)
     vit = initial_vit(options)
-    distilled = "mask_token" not in load_state(resolve(options.init))
+    distilled = "mask_token" not in load_state(located(options.init))
     teacher = copy.deepcopy(vit).eval().requires_grad_(False)
     net = DynamicViT(vit, quarter_stages(len(vit.blocks)))
 

@@ -26,7 +26,7 @@ from ltrp_bench.harness.training.training_folder import (
     last_checkpoint,
     trained_state,
 )
-from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import load_into, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.gfnet.losses import (
     PolicyOptions,
@@ -40,6 +40,7 @@ from ltrp_bench.selectors.gfnet.losses import (
 from ltrp_bench.selectors.gfnet.model import GFNet, GFNetConfig
 from ltrp_bench.selectors.vit.backbones import Backbone
 from ltrp_bench.selectors.vit.blocks import config_of
+from ltrp_bench.selectors.vit.hub import located
 from ltrp_bench.selectors.vit.layers import resample_positions
 from ltrp_bench.tasks.data.shapes import world as shapes
 
@@ -109,7 +110,7 @@ def train_gfnet(
         "data": f"shapes, single-label/{options.fold}",
         "pictures": options.num_images,
         "revision": LabelledShapes(options.fold, 1, 1, 0).revision,
-        "init_sha256": sha256_of(resolve(options.init)),
+        "init_sha256": sha256_of(located(options.init)),
         "fold": options.fold,
         "crop": options.crop,
         "glances": options.glances,

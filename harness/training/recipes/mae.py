@@ -18,11 +18,12 @@ from ltrp_bench.harness.training.options.pretraining import MaeOptions
 from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
-from ltrp_bench.selectors.checkpoints import load_into, read_weights, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import load_into, read_weights, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig, count_predicted
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, count_visible
 from ltrp_bench.selectors.ltrp.mae_checkpoints import autoencoder_of
+from ltrp_bench.selectors.vit.hub import located
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -83,7 +84,7 @@ def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
     torch.manual_seed(training.seed)
     model = build_mae(options)
     if options.init is not None:
-        initial = autoencoder_of(read_weights(resolve(options.init)))
+        initial = autoencoder_of(read_weights(located(options.init)))
         load_into(model, initial.state, f"the MAE preset {options.preset!r}")
         model.notes = initial.notes
 
@@ -96,7 +97,7 @@ def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
         "what": "mae",
         **image_record(options.data, stream),
         "mask_ratio": options.mask_ratio,
-        "init_sha256": None if options.init is None else sha256_of(resolve(options.init)),
+        "init_sha256": None if options.init is None else sha256_of(located(options.init)),
         **training.recipe(),
     }
     if isinstance(model, CrossMAE):

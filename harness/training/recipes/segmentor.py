@@ -19,9 +19,10 @@ from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
 from ltrp_bench.harness.training.patch_policy import WHOLE, PatchKeeper, PatchPolicy
 from ltrp_bench.harness.training.pixels import normalize_bytes
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
-from ltrp_bench.selectors.checkpoints import load_into, load_state, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import load_into, load_state, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.vit.embedding import grid_of
+from ltrp_bench.selectors.vit.hub import located
 from ltrp_bench.selectors.vit.vit_files import own_config
 from ltrp_bench.tasks.data.semantic import BACKGROUND
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, WORLD_SEEDS
@@ -65,7 +66,7 @@ def train_segmentor(
         **data,
         "revision": stream.revision,
         "what": "segmentor",
-        "init_sha256": sha256_of(resolve(init)),
+        "init_sha256": sha256_of(located(init)),
         "init_tensors": len(taken),
         "stem": config["stem"],
         "stem_loss": options.stem_loss,
@@ -85,7 +86,7 @@ def train_segmentor(
 
 def _initial_segmentor(init: str, options: SegmentorOptions, classes: tuple[str, ...]) -> InitialState:
     """Arguments of `build_segmentor`, the tensors to start from under the segmentor's names, and what was assumed."""
-    path = resolve(init)
+    path = located(init)
     own = own_config(path)
     if own.get("classes") == list(classes) and "segmentor" in own and options.image_size in (None, own["image_size"]):
         if options.stem not in (None, own.get("stem", "patch")):

@@ -18,10 +18,11 @@ from ltrp_bench.harness.training.loss_model import LossModel
 from ltrp_bench.harness.training.options.selectors import SupervisedOptions
 from ltrp_bench.harness.training.options.training import TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
-from ltrp_bench.selectors.checkpoints import load_into, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import load_into, sha256_of
 from ltrp_bench.selectors.errors import UsageError
 from ltrp_bench.selectors.vit.backbones import Backbone, build_vit
 from ltrp_bench.selectors.vit.blocks import config_of
+from ltrp_bench.selectors.vit.hub import located
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, PATCH, SIZE, STD, seen_categories
 
 GRID = SIZE // PATCH
@@ -83,7 +84,7 @@ def fit_supervised(
         "what": kind,
         "data": f"shapes, single-label/{options.fold}",
         "pictures": options.num_images,
-        "init_sha256": sha256_of(resolve(options.init)),
+        "init_sha256": sha256_of(located(options.init)),
         "fold": options.fold,
         "stem": config_of(vit)["stem"],
         **used,

@@ -12,7 +12,8 @@ from ltrp_bench.harness.training.fine_tuning import ModelRequest, initial_state
 from ltrp_bench.harness.training.options.tasks import DetectorOptions, DetectorTrainingOptions
 from ltrp_bench.harness.training.patch_policy import PatchKeeper, PatchPolicy
 from ltrp_bench.harness.training.recipes.detector import build_model, detector_record, fit_detector
-from ltrp_bench.selectors.checkpoints import load_state, resolve, sha256_of
+from ltrp_bench.selectors.checkpoints import load_state, sha256_of
+from ltrp_bench.selectors.vit.hub import located
 from ltrp_bench.tasks.data.shapes.world import CATEGORIES, MEAN, STD
 from ltrp_bench.tasks.models.openmmlab import setup as openmmlab
 
@@ -36,7 +37,7 @@ def train_vit_detector(
     taken, assumptions = _initial_tensors(options.init, model.state_dict())
     extra = {
         "architecture": "vit",
-        "init_sha256": sha256_of(resolve(options.init)),
+        "init_sha256": sha256_of(located(options.init)),
         "init_tensors": len(taken),
         **policy.identity(),
     }
@@ -53,7 +54,7 @@ def train_vit_detector(
 
 def _initial_tensors(init: str, own: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The tensors of a file that a detector with the state dict `own` takes, under its names; and what was assumed."""
-    state = load_state(resolve(init))
+    state = load_state(located(init))
     if set(state) == set(own):
         return state, ()
     _, found, assumptions = initial_state(init, ModelRequest(classes=CATEGORIES, synthetic=True))

@@ -13,6 +13,7 @@ from torch import nn
 
 from ltrp_bench.selectors.checkpoints import read_weights, sha256_of
 from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.vit.hub import checkpoint_file
 from ltrp_bench.tasks.models.openmmlab.models import (
     agreed_classes,
     build_model,
@@ -72,6 +73,8 @@ def load_detector(
             and random_weights.
     """
     check_weights(f"detector {config_name}", weights, random_weights)
+    given = weights
+    weights = None if weights is None else checkpoint_file(weights)
     config = load_model_config(config_name, "mmdet")
     from ltrp_bench.tasks.models.detectors import kept_channel  # noqa: F401, registers the plain ViT modules
 
@@ -80,7 +83,7 @@ def load_detector(
     read = None if weights is None else read_weights(weights, ema)
     if read is not None:
         identity |= {"weights": sha256_of(read.path), **({} if ema is None else {"ema": ema})}
-        load_weights(model, read, f"detector {Path(config_name).stem} from {weights}")
+        load_weights(model, read, f"detector {Path(config_name).stem} from {given}")
     else:
         identity["random_weights"] = random_weights
     classes = agreed_classes(config, config_name, read, classes)

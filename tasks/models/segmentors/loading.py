@@ -16,12 +16,12 @@ from ltrp_bench.selectors.checkpoints import (
     load_built,
     load_into,
     read_weights,
-    resolve,
     sha256_of,
     strip_prefix,
 )
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.vit.backbones import vit_config
+from ltrp_bench.selectors.vit.hub import checkpoint_file
 from ltrp_bench.tasks.models.openmmlab.models import (
     agreed_classes,
     build_model,
@@ -101,6 +101,7 @@ def load_plain(
         InputError: a missing, corrupt or foreign file. UsageError: neither or both of weights and random_weights.
     """
     check_weights("segmentor", weights, random_weights)
+    weights = None if weights is None else checkpoint_file(weights)
     assumptions: tuple[str, ...] = ()
     if weights is None:
         if config is None:
@@ -109,7 +110,7 @@ def load_plain(
             net = build_segmentor(config)
         given, identity = dict(config), {"config": json.loads(json.dumps(config)), "random_weights": random_weights}
     else:
-        found = read_float_weights(resolve(weights), ema)
+        found = read_float_weights(Path(weights), ema)
         net, given, lines = _from_file(found, stated=mean is not None and std is not None)
         assumptions = lines
         chosen = {} if ema is None else {"ema": ema}
@@ -190,6 +191,8 @@ def load_mmseg(
             random_weights.
     """
     check_weights(f"segmentor {name}", weights, random_weights)
+    given = weights
+    weights = None if weights is None else checkpoint_file(weights)
     config = load_model_config(name, "mmseg")
     # A single process has no group to synchronize batch norms with.
     _replace(config.model, "SyncBN", "BN")
@@ -201,7 +204,7 @@ def load_mmseg(
         identity["random_weights"] = random_weights
     else:
         identity |= {"weights": sha256_of(read.path), **({} if ema is None else {"ema": ema})}
-        load_weights(model, read, f"segmentor {Path(name).stem} from {weights}")
+        load_weights(model, read, f"segmentor {Path(name).stem} from {given}")
     classes = agreed_classes(config, name, read, classes, "mmseg")
     identity["classes"] = list(classes)
     outputs = getattr(model, "out_channels", None) or getattr(getattr(model, "decode_head", None), "num_classes", None)

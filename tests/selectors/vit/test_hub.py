@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 import timm.models._hub
 import torch
+from hub_cache import cached_repository
 from huggingface_hub.errors import EntryNotFoundError
 
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.registry import resolve
+from ltrp_bench.selectors.vit import hub
 from ltrp_bench.selectors.vit.backbones import load_backbone
-from ltrp_bench.selectors.vit.hub import hub_file
+from ltrp_bench.selectors.vit.hub import checkpoint_file, hub_file, located
 
 NAME = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 
@@ -78,6 +84,7 @@ def test_a_repository_and_what_lies_beside_its_weights(tmp_path: Path, monkeypat
         return str(tmp_path / file)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "check_repository", lambda *_: None)
     assert hub_file("hf-hub:lab/vit") == tmp_path / "pytorch_model.bin"
     assert resolve("gradcam", weights="hf-hub:lab/vit").weights == tmp_path / "pytorch_model.bin"
     found = load_backbone("hf-hub:lab/vit", label_set="mine")
@@ -104,3 +111,46 @@ def test_offline_the_cache_alone_is_asked() -> None:
     )
     assert "cannot fetch the weights of hf-hub:timm/nothing-of-that-name" in run.stderr
     assert "LocalEntryNotFoundError" in run.stderr or "OfflineModeIsEnabled" in run.stderr
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Puts a repository with these files into an otherwise empty cache of the hub, which is not asked."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return lambda name, **files: cached_repository(tmp_path, name, files)
+
+
+def test_a_checkpoint_of_any_form_is_the_only_one_of_its_repository(offline: Callable[..., Path]) -> None:
+    folder = offline("lab/det", **{"rtmdet.pth": b"1", "README.md": b"", "config.py": b""})
+    assert checkpoint_file("hf-hub:lab/det") == folder / "rtmdet.pth"
+    assert checkpoint_file("hf-hub:lab/det/rtmdet.pth") == folder / "rtmdet.pth"
+    folder = offline("lab/both", **{"pytorch_model.bin": b"1", "model.safetensors": b"1"})
+    assert checkpoint_file("hf-hub:lab/both") == folder / "model.safetensors"
+    assert checkpoint_file("hf-hub:lab/both/pytorch_model.bin") == folder / "pytorch_model.bin"
+    assert located("hf-hub:lab/both/pytorch_model.bin") == folder / "pytorch_model.bin"
+    assert checkpoint_file(folder / "x.pth") == folder / "x.pth"
+
+
+def test_which_of_several_checkpoints_is_not_guessed(offline: Callable[..., Path]) -> None:
+    offline("lab/zoo", **{"s.pth": b"1", "m.pth": b"1", "model.safetensors": b"1"})
+    several = "several files of weights (m.pth, model.safetensors, s.pth)"
+    message = f"hf-hub:lab/zoo has {several}: name one, as hf-hub:lab/zoo/FILE"
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+        checkpoint_file("hf-hub:lab/zoo")
+    offline("lab/text", **{"README.md": b""})
+    with pytest.raises(UsageError, match=r"^hf-hub:lab/text has no file of weights \(.pth, "):
+        checkpoint_file("hf-hub:lab/text")
+    with pytest.raises(UsageError, match="^hf-hub:lab: write a repository as hf-hub:OWNER/NAME"):
+        checkpoint_file("hf-hub:lab")
+
+
+@pytest.mark.parametrize("find", [checkpoint_file, located])
+def test_a_missing_repository_is_said_at_once(offline: Callable[..., Path], find: Callable[..., Path]) -> None:
+    offline("lab/det", **{"a.pth": b"1"})
+    begun = time.monotonic()
+    with pytest.raises(InputError, match="^HF_HUB_OFFLINE is set, and lab/none is not in the hub's cache: give "):
+        find("hf-hub:lab/none")
+    with pytest.raises(InputError, match=r"^cannot fetch the weights of hf-hub:lab/det.* give the file"):
+        find("hf-hub:lab/det/b.pth")
+    assert time.monotonic() - begun < 5
