@@ -57,7 +57,9 @@ class ReportFiles:
 
 
 def compare(sides: Sides, options: RegressionOptions, groups: SplitChoice, files: ReportFiles) -> None:
-    """Compare two sets of results: print a Markdown table, exit with code 1 if any value regressed."""
+    """Compare two sets of results: print a table, in Markdown to files and pipes; exit code 1 if a value regressed."""
+    from ltrp_bench.harness.cli.terminal.comparison_table import comparison_table
+    from ltrp_bench.harness.progress.terminal import console
     from ltrp_bench.results.comparison.compare import CompareOptions
     from ltrp_bench.results.comparison.compare import compare as compare_tables
     from ltrp_bench.results.schema.atomic_io import atomic_write
@@ -73,7 +75,11 @@ def compare(sides: Sides, options: RegressionOptions, groups: SplitChoice, files
     )
     comparison = compare_tables(sides.base, sides.current, settings, label_sets=label_sets, notice=print_note)
     text = comparison.markdown()
-    typer.echo(text, nl=False)
+    terminal = console()
+    if terminal.is_terminal:
+        terminal.print(comparison_table(comparison))
+    else:
+        typer.echo(text, nl=False)
     if files.out is not None:
         atomic_write(files.out, text.encode())
     if files.junit is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from ltrp_bench.harness.cli.list import bundled_weights
+from ltrp_bench.harness.cli.terminal.messages import print_wrapped
 from ltrp_bench.harness.cli.terminal.version import version_line
 from ltrp_bench.selectors.zoo.cache import cache_folder, cached
 from ltrp_bench.selectors.zoo.table import checkpoints
@@ -69,7 +70,7 @@ def doctor() -> None:
         typer.echo(title)
         try:
             for line in lines:
-                typer.echo(f"  {line}")
+                print_wrapped(f"  {line}", indent="    ")
         except Exception as error:  # a section that fails must not hide the others
             typer.echo(f"  cannot be determined: {type(error).__name__}: {' '.join(str(error).split())}")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
-from ltrp_bench.harness.cli.terminal.messages import print_note
+from ltrp_bench.harness.cli.terminal.messages import print_note, print_wrapped
 from ltrp_bench.harness.cli.zoo.descriptions import DATA, FAMILIES, SELECTORS
 from ltrp_bench.selectors.errors import UsageError
 
@@ -26,15 +26,16 @@ def list_selectors() -> None:
     """List names for --selector, and bundled weights."""
     rows = [_selector_row(point.name, point.value) for point in _entry_points("ltrp_bench.selectors")]
     _print_rows(("name", "trained with", "weights", "ranks by"), rows)
-    typer.echo(
-        "\nlabels: those of the weights (docs/label-sets.md); - : needs no weights\n"
-        "shipped: for the domains of the bundled weights; for others, as where needed,\n"
-        "give --weights: `ltrp-bench weights list` shows official ones"
+    typer.echo()
+    print_wrapped("labels: those of the weights (docs/label-sets.md); control: docs/terms.md; weights -: none needed")
+    print_wrapped(
+        "shipped: for the domains of the bundled weights; for others, as where needed, give --weights: "
+        "`ltrp-bench weights list` shows official ones"
     )
     if weights := bundled_weights("selectors"):
-        typer.echo("bundled weights: " + ", ".join(weights))
-    typer.echo("your own: --selector package.module:Class")
-    typer.echo(
+        print_wrapped("bundled weights: " + ", ".join(weights))
+    print_wrapped("your own: --selector package.module:Class")
+    print_wrapped(
         "oracle ranks by ground truth: the ceiling of coverage over all objects, oracle.GROUP that of a group (seen, "
         "unseen, a size, a category); for tasks with a model it is no bound"
     )
@@ -44,9 +45,10 @@ def list_tasks() -> None:
     """List names for --task, and what each needs."""
     rows = [_task_row(point.name, point.value) for point in _entry_points("ltrp_bench.tasks")]
     _print_rows(("name", "data", "model", "measures"), rows)
-    typer.echo(
-        "\ngive the folder of the data with --data (docs/tasks/data.md), a model with --model\n"
-        "and --model-weights: `ltrp-bench weights list TASK` shows official ones"
+    typer.echo()
+    print_wrapped(
+        "give the folder of the data with --data (docs/tasks/data.md), a model with --model and --model-weights: "
+        "`ltrp-bench weights list TASK` shows official ones; docs/tasks.md says how each metric is measured"
     )
 
 

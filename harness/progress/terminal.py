@@ -67,6 +67,7 @@ class RunProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._bar.update(self._task, visible=self._total > 0)  # a run that ended before its images has no bar
         self._bar.stop()
 
     def start(self, images: Mapping[str, int]) -> None:

@@ -70,17 +70,22 @@ class Comparison:
         """Rows that got worse or are missing."""
         return tuple(row for row in self.rows if row.regression)
 
-    def markdown(self) -> str:
-        """Markdown text for a CI summary: one sentence and a table."""
+    def outcome(self) -> str:
+        """One sentence: the number of regressions and of rows, and how they were tested."""
         count = len(self.regressions)
-        outcome = f"**{count} regression{'s' if count != 1 else ''}**" if count else "No regression"
+        found = f"{count} regression{'s' if count != 1 else ''}" if count else "No regression"
         tested = sum(row.changes is not None for row in self.rows)
         methods = [f"{tested} by a paired bootstrap test, Holm-corrected"] if tested else []
         methods += [f"{len(self.rows) - tested} by tolerance {self.tolerance:g}"] if tested < len(self.rows) else []
         split = f"; unseen by {self.unseen_by}" if self.unseen_by else ""
+        return f"{found} in {len(self.rows)} rows ({', '.join(methods) or 'none'}){split}."
+
+    def markdown(self) -> str:
+        """Markdown text for a CI summary: one sentence and a table."""
+        found, _, rest = self.outcome().partition(" in ")
         head = ("status", "task", "reduction", "keep ratio", "selector", *VALUES, "note")
         lines = [
-            f"{outcome} in {len(self.rows)} rows ({', '.join(methods) or 'none'}){split}.",
+            f"{f'**{found}**' if self.regressions else found} in {rest}",
             "",
             "| " + " | ".join(head) + " |",
             "|" + "|".join("---" for _ in head) + "|",

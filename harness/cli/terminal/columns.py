@@ -53,6 +53,16 @@ LOW_PRIORITY: Final = (
 INTERVALS: Final = ("seen", "unseen", "gap", "adjusted", "all")
 """Columns whose intervals are left out of a narrow terminal, first to last."""
 
+_LEGEND: Final = {
+    "gap": "gap: seen minus unseen",
+    "adjusted": "adjusted: gap minus that of the controls",
+    "gap from whole": "gap from whole: gap minus that of the whole image",
+    "retention": "retention: share of the value on the whole image",
+    "as random at": "as random at: keep ratio at which random patches do as well",
+    "as fast as whole at": "as fast as whole at: keep ratio below which time is saved",
+}
+"""Column -> what it shows, where its title alone does not say it."""
+
 GROUPS: Final = ("all", "seen", "unseen")
 
 
@@ -120,6 +130,13 @@ def find_columns(titles: Sequence[str], columns: Sequence[Column], flag: str) ->
             raise UsageError(f"{flag} {given}: no such column; {hint}")
         found[title] = known[title]
     return list(found.values())
+
+
+def legend(titles: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """A line that explains columns, and a reduction that is none."""
+    parts = ["none: the metric needs no model"] if any(row["reduction"] == "none" for row in rows) else []
+    parts += [text for title, text in _LEGEND.items() if title in titles]
+    return [f"{'; '.join(parts)} (docs/terms.md)"] if parts else []
 
 
 def ratio_text(row: Row) -> str:

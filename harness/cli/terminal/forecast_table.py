@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from ltrp_bench.harness.cli.terminal.messages import counted
 from ltrp_bench.harness.sweeps.forecast import TRIED, Forecast, GroupForecast
 
 _HEAD = ("task", "selector", "seed", "done", "to do", "images left", "on disk", "scores cached", "time", "disk")
+_OFTEN_EMPTY: Final = ("done", "on disk", "scores cached")
 
 
 def forecast_lines(forecast: Forecast, folder: Path) -> list[str]:
@@ -21,7 +23,10 @@ def forecast_lines(forecast: Forecast, folder: Path) -> list[str]:
         folder: of the results; it need not exist.
     """
     rows = [_HEAD, *map(_row, forecast.groups)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    # Narrow terminals have no room for columns that say nothing.
+    empty = [title in _OFTEN_EMPTY and {row[i] for row in rows[1:]} == {"-"} for i, title in enumerate(_HEAD)]
+    rows = [tuple(part for part, no in zip(row, empty, strict=True) if not no) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     done = sum(len(one.done) for one in forecast.groups)
     left = sum(len(one.open) for one in forecast.groups)

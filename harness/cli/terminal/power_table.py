@@ -37,5 +37,8 @@ def power_tables(frame: pd.DataFrame, alpha: float, power: float) -> Group:
                 f"{row['needed']:,.0f} ({row['needed_max']:,.0f})",
             )
         shown.append(table)
-    line = f"median pair of selectors (pair with the largest error); two-sided test at {alpha:g}, power {power:g}"
+    line = (
+        f"median pair of selectors (pair with the largest error); two-sided test at {alpha:g}, power {power:g}; "
+        "detectable: smallest difference that this number of images tells (docs/statistics.md)"
+    )
     return Group(*shown, Text(line, style="dim"))

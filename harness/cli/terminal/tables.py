@@ -22,6 +22,7 @@ from ltrp_bench.harness.cli.terminal.columns import (
     areas_of,
     columns_of,
     find_columns,
+    legend,
     ratio_text,
 )
 from ltrp_bench.harness.cli.terminal.messages import counted
@@ -160,6 +161,7 @@ def _terminal_tables(
         shown += [*_headline(headings, part, model=models), _table(columns, part, widths, starts=starts)]
         shown += [Text(line, style="dim") for line in _part_notes(part, columns)]
         shown += _note_lines([part])
+    shown += [Text(line, style="dim") for line in legend([one.title for one in columns], rows)]
     if hidden:
         line = f"left out to fit {width} columns: {', '.join(hidden)}; --columns, --csv and wider terminals show them"
         shown.append(Text(line, style="dim"))

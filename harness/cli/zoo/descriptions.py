@@ -67,22 +67,22 @@ SELECTORS: Final = {
 
 DATA: Final = {
     "shapes": "built in",
-    "coco": "COCO 2017, or any in its format",
-    "stuff": "COCO-Stuff or COCO panoptic",
+    "coco": "COCO, or in its format",
+    "stuff": "COCO-Stuff, panoptic",
     "cocostuff": "COCO-Stuff",
     "voc": "Pascal VOC 2007 or 2012",
     "context": "Pascal-Context",
     "ade20k": "ADE20K",
-    "imagenet": "ImageNet-1K, or class folders",
+    "imagenet": "ImageNet, class folders",
     "nuswide": "NUS-WIDE",
 }
 """First part of a task's name -> the data that it needs."""
 
 FAMILIES: Final = {
-    "coverage": ("none", "share of objects in kept patches"),
-    "cls": ("classifier", "top-1 and top-5 accuracy"),
-    "multilabel": ("classifier", "mean average precision of labels"),
-    "det": ("detector", "average precision of boxes"),
-    "seg": ("segmentor", "mean intersection over union"),
+    "coverage": ("none", "share of objects kept"),
+    "cls": ("classifier", "top-1, top-5 accuracy"),
+    "multilabel": ("classifier", "mAP of labels"),
+    "det": ("detector", "AP of boxes"),
+    "seg": ("segmentor", "mIoU"),
 }
 """Last part of a task's name -> the model that it needs, and what it measures."""

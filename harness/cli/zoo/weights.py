@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
+from ltrp_bench.harness.cli.terminal.messages import print_wrapped
 from ltrp_bench.selectors.errors import InputError, UsageError, near_or
 from ltrp_bench.selectors.zoo.cache import cache_folder, cached, remedy, state_of, take
 from ltrp_bench.selectors.zoo.network import check_repository
@@ -144,23 +145,33 @@ def way_to_get(checkpoint: Checkpoint) -> str:
     return "fetched" if checkpoint.direct else "by hand"
 
 
+_WIDE: Final = 110
+"""Characters from which a terminal has room for all columns."""
+
+
 def _print_table(chosen: Sequence[Checkpoint]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from ltrp_bench.harness.progress.terminal import console
+
+    terminal = console()
+    narrow = terminal.width < _WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("name", "what it is", "trained with", "license", "got"):
+    for title in ("name", "what it is", *(() if narrow else ("trained with", "license")), "got"):
         table.add_column(title, overflow="fold")
     table.columns[0].no_wrap = True
     for one in chosen:
-        trained = one.supervision.replace("+", " + ") or "-"
-        table.add_row(one.name, one.title, trained, one.license or "-", way_to_get(one))
-    console = Console(soft_wrap=False, highlight=False)
-    console.print(table)
-    console.print(
-        f"\n--weights NAME takes one; cache: {cache_folder()} (LTRP_BENCH_CACHE)\n"
-        "hub: from the hub's own cache; by hand: its authors' page sends no file to a program",
-        soft_wrap=True,
+        more = () if narrow else (one.supervision.replace("+", " + ") or "-", one.license or "-")
+        table.add_row(one.name, one.title, *more, way_to_get(one))
+    terminal.print(table)
+    typer.echo()
+    if narrow:
+        left_out = f"left out to fit {terminal.width} columns: trained with, license"
+        print_wrapped(f"{left_out}; `ltrp-bench weights list NAME` shows them")
+    print_wrapped(f"--weights NAME takes one; cache: {cache_folder()} (LTRP_BENCH_CACHE)")
+    print_wrapped(
+        "got: from the hub's own cache (hub), by ltrp-bench at first use (fetched), or by hand, where the authors' "
+        "page sends no file to a program"
     )
 
 
