@@ -36,7 +36,8 @@ def latency_table(measured: Sequence[Measured], width: int | None = None) -> Ren
     shown: list[RenderableType] = [Text(measured[0][2].setting.text, style="bold")]
     for task, rows in tasks.items():
         shown += [Text(task, style="bold"), _table(rows, 2 if percentiles else 1)]
-    return Group(*shown, Text(f"milliseconds of a batch, {what}", style="dim"))
+    legend = "both: selector and model; break-even: keep ratio below which both beat whole (docs/latency.md)"
+    return Group(*shown, Text(f"milliseconds of a batch, {what}", style="dim"), Text(legend, style="dim"))
 
 
 def _table(rows: Sequence[Sequence[str]], gap: int) -> Table:

@@ -15,7 +15,7 @@ _TASK: Final = ["task_name", "reduction", "metric"]
 
 
 def power_tables(frame: pd.DataFrame, alpha: float, power: float) -> Group:
-    """A table for each task, reduction and metric, at most 80 columns wide, and a line about what its columns mean.
+    """A table for each task, reduction and metric, at most 80 columns wide, and lines about what its columns mean.
 
     Args:
         frame: what `comparison.power.power_table` returned.
@@ -37,8 +37,8 @@ def power_tables(frame: pd.DataFrame, alpha: float, power: float) -> Group:
                 f"{row['needed']:,.0f} ({row['needed_max']:,.0f})",
             )
         shown.append(table)
-    line = (
-        f"median pair of selectors (pair with the largest error); two-sided test at {alpha:g}, power {power:g}; "
-        "detectable: smallest difference that this number of images tells (docs/statistics.md)"
+    lines = (
+        f"median pair of selectors (pair with the largest error); two-sided test at {alpha:g}, power {power:g}",
+        "detectable: smallest difference that this number of images tells (docs/statistics.md)",
     )
-    return Group(*shown, Text(line, style="dim"))
+    return Group(*shown, *(Text(line, style="dim") for line in lines))

@@ -15,7 +15,7 @@ def test_images_that_a_difference_needs(runs: Path, capsys: pytest.CaptureFixtur
     assert run_command(given) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "shapes-coverage, none, coverage" and "images for 0.05" in lines[1]
-    assert [line.split()[0] for line in lines[2:4]] == ["0.25", "0.5"] and "power 0.8" in lines[-1]
+    assert [line.split()[0] for line in lines[2:4]] == ["0.25", "0.5"] and "power 0.8" in lines[-2]
     frame = pd.read_csv("power.csv")
     assert frame["keep_ratio"].tolist() == [0.25, 0.5] and set(frame["images"]) == {12}
     assert f"{frame['needed'][0]:,.0f} (" in lines[2]
