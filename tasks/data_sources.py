@@ -83,7 +83,7 @@ def locate(dataset: str, data: DataOptions) -> None:
     elif isinstance(data, ImageNetData):
         image_folder(data_folder(data.data, "images with one label each"), data.subset)
     elif isinstance(data, FolderData):
-        find_concepts(data.data)
+        find_concepts(data.data, data.subset)
 
 
 def open_objects(data: DataOptions) -> ObjectDataset:

@@ -68,9 +68,7 @@ class NusWideDataset(MultiLabelDataset):
         exif: Exif = "auto",
         strict: bool = False,
     ) -> None:
-        root, concepts = find_concepts(data)
-        if subset not in _SUBSETS:
-            raise UsageError(f"NUS-WIDE has no subset {subset!r}: there are {', '.join(_SUBSETS)}")
+        root, concepts = find_concepts(data, subset)
         part, self._upright = _SUBSETS[subset], exif == "apply"
         self.categories = tuple(_lines(concepts))
         if len(set(self.categories)) != _CONCEPTS:
@@ -124,13 +122,15 @@ class NusWideDataset(MultiLabelDataset):
         """None: concepts are not localized."""
 
 
-def find_concepts(data: str | Path | None) -> tuple[FileTree, Path]:
+def find_concepts(data: str | Path | None, subset: str) -> tuple[FileTree, Path]:
     """The folder of NUS-WIDE, and its list of concepts.
 
     Raises:
-        UsageError: no folder given. InputError: no list there.
+        UsageError: no folder given, or no such subset. InputError: no list there.
     """
     root = FileTree(data_folder(data, "NUS-WIDE"))
+    if subset not in _SUBSETS:
+        raise UsageError(f"NUS-WIDE has no subset {subset!r}: there are {', '.join(_SUBSETS)}")
     return root, _file(root, "ConceptsList/Concepts81.txt", "Concepts81.txt")
 
 
