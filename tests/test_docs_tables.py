@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def row(selector: str, ratio: str, value: float, **more: object) -> dict[str, object]:
+def row(selector: str, ratio: float | None, value: float, **more: object) -> dict[str, object]:
     base: dict[str, object] = {"task": "t", "task_name": "t", "task_label": None}
     base |= {"selector": selector, "selector_label": None, "keep_ratio": ratio, "supervision": "self"}
     base |= {"metric": "top1", "exposure": "none", "split_by": "shapes-seen/0", "complete": True}
@@ -24,11 +24,11 @@ def row(selector: str, ratio: str, value: float, **more: object) -> dict[str, ob
 @pytest.fixture
 def leaderboard(tmp_path: Path) -> Path:
     rows = [
-        row("b", "0.25", 0.2, exposure="exposed", gap_adjusted=None, rank=None),
-        row("a", "0.25", 0.5, seen=0.6),
-        row("a", "0.5", 0.7, seen=0.8),
-        row("a", "auc 0.25-0.5", 0.6, supervision="shapes-seen/0"),
-        row("full", "1", 0.9),
+        row("b", 0.25, 0.2, exposure="exposed", gap_adjusted=None, rank=None),
+        row("a", 0.25, 0.5, seen=0.6),
+        row("a", 0.5, 0.7, seen=0.8),
+        row("a", None, 0.6, supervision="shapes-seen/0"),
+        row("full", 1.0, 0.9),
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "x.csv", index=False)
     return tmp_path / "x.csv"
@@ -52,7 +52,7 @@ def test_intervals_at_one_keep_ratio(leaderboard: Path) -> None:
 
 
 def test_intervals_without_unseen_categories(leaderboard: Path) -> None:
-    table = pd.read_csv(leaderboard, dtype={"keep_ratio": str})
+    table = pd.read_csv(leaderboard)
     table.assign(unseen=None).to_csv(leaderboard, index=False)
     first, second = printed("intervals", str(leaderboard), "--task", "t")
     assert first == "| a | 0.500 [0.400, 0.600] | 1–2 |" and second == "| b † | 0.200 [0.100, 0.300] | – |"
@@ -66,7 +66,7 @@ def test_areas_under_the_curve(leaderboard: Path) -> None:
 
 
 def test_folds_leave_incomplete_rows_out(leaderboard: Path) -> None:
-    table = pd.read_csv(leaderboard, dtype={"keep_ratio": str})
+    table = pd.read_csv(leaderboard)
     table.loc[table["selector"] == "b", "complete"] = False
     table.assign(gap=-0.0001).to_csv(leaderboard, index=False)
     assert printed("folds", str(leaderboard), "--task", "t") == [

@@ -52,10 +52,8 @@ def print_table(columns: list[str], rows: Iterable[list[str]]) -> None:
 
 
 def ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of single keep ratios, which become numbers."""
-    table = table[~table["keep_ratio"].astype(str).str.contains("auc")].copy()
-    table["keep_ratio"] = table["keep_ratio"].astype(float)
-    return table
+    """Rows of single keep ratios: those of areas have none."""
+    return table[table["keep_ratio"].notna()]
 
 
 def curves(table: pd.DataFrame, sort: float, column: str) -> None:
@@ -82,7 +80,7 @@ def intervals(table: pd.DataFrame, sort: float) -> None:
 
 
 def areas(table: pd.DataFrame) -> None:
-    rows = table[table["keep_ratio"].astype(str).str.contains("auc")].sort_values("all", ascending=False)
+    rows = table[table["keep_ratio"].isna()].sort_values("all", ascending=False)
     lines = []
     for _, row in rows.iterrows():
         values = [interval(row, column) for column in ("all", "seen", "unseen")]
@@ -115,7 +113,7 @@ def main() -> None:
     parser.add_argument("--sort", type=float, default=0.25, help="keep ratio to sort by, or of the intervals")
     parser.add_argument("--column", default="all", help="column of `curves`: all, seen, unseen or gap")
     given = parser.parse_args()
-    table = pd.read_csv(given.csv, dtype={"keep_ratio": str})
+    table = pd.read_csv(given.csv)
     table = table[
         (table["task"] == given.task) | (table["task_name"] == given.task) | (table["task_label"] == given.task)
     ]
