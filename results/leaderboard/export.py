@@ -102,6 +102,8 @@ class _Part:
 
 def markdown(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
     """Markdown text with a table for each task, metric and reduction, rows by rank; lines below explain its marks."""
+    if not len(frame):
+        return "no rows\n"
     texts = []
     for part in _parts(frame):
         shown = _chosen(part.shown, columns)
@@ -133,6 +135,8 @@ def latex(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
 
     Needs the packages booktabs, multirow and graphicx.
     """
+    if not len(frame):
+        return "% no rows\n"
     texts = ["% needs \\usepackage{booktabs,multirow,graphicx}"]
     for part in _parts(frame):
         shown = _chosen(part.shown, columns or (() if "difference" in frame else PAPER_COLUMNS))

@@ -89,6 +89,12 @@ def test_rows_are_by_rank_where_people_read_them(world: Any) -> None:
     assert frame["selector"].tolist() == sorted(by_rank) * 3  # as CSV files have them
 
 
+def test_tables_without_rows(tmp_path: Path) -> None:
+    empty = load_leaderboard(tmp_path)
+    for frame in (empty.frame, empty.pairs):
+        assert markdown(frame) == "no rows\n" and latex(frame) == "% no rows\n"
+
+
 def test_html_for_notebooks(leaderboard: Leaderboard) -> None:
     tables = list(ElementTree.fromstring(html(leaderboard.frame)).iter("table"))
     assert len(tables) == 1
