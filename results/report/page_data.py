@@ -98,7 +98,8 @@ def report_data(source: ReportSource) -> dict[str, Any]:
         own = [i for i, row in enumerate(rows) if (row["task"], row["task_id"], row["reduction"]) == key]
         part = [rows[i] for i in own]
         task = {**_task(source, key), "label": source.text(_label(part[0], "task")), **_table_texts(part)}
-        tasks.append({**task, "costs": task_costs(dict(zip(own, part, strict=True)), roles)})
+        headline = {i: row for i, row in zip(own, part, strict=True) if row["metric"] == task["metric"]}
+        tasks.append({**task, "costs": task_costs(headline, roles)})
         notes |= zip(own, note_places(part), strict=True)
     return {
         "columns": [*SHOWN, "note"],

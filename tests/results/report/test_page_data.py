@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ltrp_bench.results.leaderboard.build import LeaderboardOptions, load_leaderboard
@@ -40,6 +41,16 @@ def test_rows_are_plain_json(world: Any) -> None:
     assert list(data["styles"]) == ["ltrp", "random"]
     assert data["styles"]["ltrp"] == {"light": "#1384e5", "dark": "#508ff0", "symbol": "circle", "dash": "solid"}
     assert data["styles"]["random"]["dash"] == "2px,3px"
+
+
+def test_costs_are_drawn_with_the_headline_metric_alone(world: Any) -> None:
+    world.cell("ltrp", 0.25, 0.5, task="shapes-cls", reduction="drop")
+    board = load_leaderboard(world.store.root, LeaderboardOptions(intervals=False))
+    one = board.frame.assign(latency_both_ms=3.0)
+    frame = pd.concat([one.assign(metric="another", all=1.0), one], ignore_index=True)
+    (task,) = report_data(ReportSource(world.store, world.store.read_cells(), replace(board, frame=frame)))["tasks"]
+    (cost,) = task["costs"]
+    assert len(cost["points"]) == 1 and cost["front"] == [[3.0, float(one["all"].iloc[0])]]
 
 
 def test_exposed_rows_refer_to_the_notes_of_their_task(world: Any) -> None:
