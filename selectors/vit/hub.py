@@ -16,7 +16,7 @@ from ltrp_bench.selectors.checkpoints import HUB, TIMM, resolve
 from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.files.file_kinds import SUFFIXES
 from ltrp_bench.selectors.vit.vit_files import timm_name
-from ltrp_bench.selectors.zoo.network import answers, check_repository
+from ltrp_bench.selectors.zoo.network import check_repository, why_offline
 
 Found = TypeVar("Found")
 
@@ -119,7 +119,7 @@ def _listed(repository: str) -> list[str]:
     """Files of a repository: on the hub, or in the cache where the hub is not asked."""
     from huggingface_hub import HfApi, snapshot_download
 
-    if not _offline():
+    if why_offline() is None:
         return list(HfApi().list_repo_files(repository))
     folder = Path(snapshot_download(repository, local_files_only=True))
     return [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*")) if file.is_file()]
@@ -153,13 +153,7 @@ def _repository_file(name: str, selector: str | None) -> Path:
 def _download(repository: str, file: str) -> str:
     from huggingface_hub import hf_hub_download
 
-    return hf_hub_download(repository, file, local_files_only=_offline())
-
-
-def _offline() -> bool:
-    from huggingface_hub import constants
-
-    return constants.HF_HUB_OFFLINE or not answers(constants.ENDPOINT)
+    return hf_hub_download(repository, file, local_files_only=why_offline() is not None)
 
 
 def _fetched(fetch: Callable[[], Found], what: str, selector: str | None, file: str) -> Found:

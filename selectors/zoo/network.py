@@ -29,8 +29,7 @@ MOST: Final = 20
 LOST: Final = (404, 410)
 REFUSED: Final = (401, 403)
 
-
-FORGOTTEN: Final = 60.0
+SILENCE: Final = 60.0
 """Seconds for which a host that did not answer is not asked again."""
 
 _ANSWERED: Final[set[str]] = set()
@@ -40,7 +39,7 @@ _SILENT: Final[dict[str, float]] = {}
 def answers(url: str) -> bool:
     """True if the host of an address answers within `PATIENCE` seconds, whatever its answer is."""
     host = "/".join(url.split("/", 3)[:3])
-    if time.monotonic() - _SILENT.get(host, -math.inf) < FORGOTTEN:
+    if time.monotonic() - _SILENT.get(host, -math.inf) < SILENCE:
         return False
     if host not in _ANSWERED:
         # A thread, since a look-up of a name has no limit of its own.
@@ -158,13 +157,17 @@ class _Transfer:
             elif not partial.continues(answer.headers):
                 partial.drop()
                 raise Broken("another range than the one asked for")
-            if self.size is not None and partial.total not in (None, self.size):
-                found = f"it has {partial.total:,} bytes, not {self.size:,}"
-                partial.drop()
-                raise InputError(f"what {url} sends is not the known file: {found}")
+            if partial.total is not None:
+                self._check_size(url, partial, partial.total)
             _write(answer, partial, url.rsplit("/", 1)[-1])
         if partial.total is not None and partial.length() < partial.total:
             raise Broken("fewer bytes than announced")
+        self._check_size(url, partial, partial.length())
+
+    def _check_size(self, url: str, partial: PartialFile, found: int) -> None:
+        if self.size not in (None, found):
+            partial.drop()
+            raise InputError(f"what {url} sends is not the known file: it has {found:,} bytes, not {self.size:,}")
 
 
 def _write(answer: Any, partial: PartialFile, name: str) -> None:
@@ -209,7 +212,7 @@ def check_timm_model(name: str) -> None:
     folders = (path.name for path in Path(constants.HF_HUB_CACHE).glob("models--*"))
     if may_be_in(folders, name) or _torch_hub_has_files():
         return
-    if (why := _offline()) is not None:
+    if (why := why_offline()) is not None:
         bare = name if "." in name else f"{name}.TAG"
         raise InputError(
             f"{why}, and timm:{name} is not in the hub's cache: give the weights as a file, under the model's name: "
@@ -239,7 +242,7 @@ def _torch_hub_has_files() -> bool:
     return any((home / "hub" / "checkpoints").expanduser().glob("*"))
 
 
-def _offline() -> str | None:
+def why_offline() -> str | None:
     """Why the hub cannot be asked; None if it can."""
     from huggingface_hub import constants
 
@@ -259,7 +262,7 @@ def check_repository(repository: str, file: str) -> None:
 
     if (Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}").is_dir():
         return
-    if (why := _offline()) is not None:
+    if (why := why_offline()) is not None:
         under = f", under the model's name: {file}" if file else ""
         raise InputError(
             f"{why}, and {repository} is not in the hub's cache: give the weights of {constants.ENDPOINT}/{repository} "

@@ -17,6 +17,7 @@ class FileServer:
         files: path -> content.
         types: path -> content type, if it is not that of a file.
         broken: path -> how many of the next answers end before their announced length.
+        announced: False leaves out the length of files.
         ranges: True if it sends parts of files.
         tags: path -> entity tag.
         asked: paths of GET requests, in their order.
@@ -27,6 +28,7 @@ class FileServer:
     files: dict[str, bytes] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     broken: dict[str, int] = field(default_factory=dict)
+    announced: bool = True
     ranges: bool = False
     tags: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -61,7 +63,8 @@ def file_server() -> Iterator[FileServer]:
             if tag is not None:
                 self.send_header("ETag", tag)
             self.send_header("Content-Type", state.types.get(self.path, "application/octet-stream"))
-            self.send_header("Content-Length", str(len(content)))
+            if state.announced:
+                self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if state.broken.get(self.path, 0):
                 state.broken[self.path] -= 1

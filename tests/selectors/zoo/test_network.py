@@ -106,13 +106,14 @@ def test_without_a_tag_or_date_or_with_a_weak_tag_nothing_is_kept(server: FileSe
         assert left(tmp_path) == [] and set(server.wanted) == {""}
 
 
-def test_a_known_length_is_compared_before_the_transfer(server: FileServer, tmp_path: Path) -> None:
+def test_a_known_length_is_compared(server: FileServer, tmp_path: Path) -> None:
     server.files["/w.pth"] = CONTENT
     download(f"{server.url}/w.pth", tmp_path / "w.pth", size=len(CONTENT))
-    with pytest.raises(InputError, match=r"v.pth sends is not the known file: it has 3 bytes, not 1,048,576$"):
-        server.files["/v.pth"] = b"abc"
-        download(f"{server.url}/v.pth", tmp_path / "v.pth", size=len(CONTENT))
-    assert left(tmp_path) == ["w.pth"]
+    server.files["/v.pth"] = b"abc"
+    for server.announced in (True, False):
+        with pytest.raises(InputError, match=r"v.pth sends is not the known file: it has 3 bytes, not 1,048,576$"):
+            download(f"{server.url}/v.pth", tmp_path / "v.pth", size=len(CONTENT))
+        assert left(tmp_path) == ["w.pth"]
 
 
 def test_another_md5_than_the_known_one_is_not_kept(server: FileServer, tmp_path: Path) -> None:
