@@ -55,7 +55,7 @@ def multi_scale_scores(
         resized = images
         if size != images.shape[-1]:
             resized = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-        scores = ranker(resized)
+        scores = ranker(resized).float()  # half precision has no room for the smallest deviation below
         scores = scores - scores.mean(dim=1, keepdim=True)
         scores = scores / scores.std(dim=1, keepdim=True, correction=0).clamp_min(1e-12)
         grid = scores.view(len(images), 1, size // patch_size, size // patch_size)

@@ -33,6 +33,11 @@ def test_maps_are_standardized_and_averaged_on_the_finest_grid() -> None:
     assert multi_scale_scores(by_size, images, [2, 4], 2).tolist() == [[-0.5, 0.5, -0.5, 0.5]]
 
 
+def test_a_constant_map_in_half_precision_stays_finite() -> None:
+    scores = multi_scale_scores(lambda x: torch.full((1, 4), 3.0, dtype=torch.float16), torch.zeros(1, 3, 4, 4), [4], 2)
+    assert scores.tolist() == [[0.0] * 4]
+
+
 def test_scores_are_the_mean_over_sizes(weights: Path) -> None:
     if "class_token" in weights.name:
         with pytest.raises(UsageError, match="leave out sizes"):
