@@ -162,7 +162,8 @@ def test_every_wing_of_these_rooms_has_its_rule() -> None:
 def test_the_architecture_page_has_a_row_for_each_wing_that_names_its_folders() -> None:
     rows = re.findall(r"^\| (`\w+/.+?) \| (.+) \|$", (ROOT / "docs" / "architecture.md").read_text("utf-8"), re.M)
     described = {name: text for names, text in rows for name in re.findall(r"`([\w/]+\w)`", names)}
-    wings = {path.parent for room in ROOMS for path in (ROOT / room).glob("*/*") if path.parent.name != "__pycache__"}
+    # A folder that was removed may have left its __pycache__ behind.
+    wings = {path.parent for room in ROOMS for path in (ROOT / room).glob("*/[!_]*") if path.parent.name[0] != "_"}
     assert set(described) == {wing.relative_to(ROOT).as_posix() for wing in wings}
     unnamed = [
         folder.relative_to(ROOT).as_posix()

@@ -44,7 +44,7 @@ def test_a_missing_repository_is_one_line_at_once(tmp_path: Path, capsys: pytest
     assert run_command(command(tmp_path / "run", "hf-hub:lab/none")) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "HF_HUB_OFFLINE is set, and lab/none is not in the hub's cache" in line
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20  # the hub is asked for half a minute otherwise
 
 
 def test_a_detector_and_a_segmentor_of_a_repository(cache: Path) -> None:

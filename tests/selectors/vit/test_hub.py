@@ -153,4 +153,4 @@ def test_a_missing_repository_is_said_at_once(offline: Callable[..., Path], find
         find("hf-hub:lab/none")
     with pytest.raises(InputError, match=r"^cannot fetch the weights of hf-hub:lab/det.* give the file"):
         find("hf-hub:lab/det/b.pth")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20  # the hub is asked for half a minute otherwise
