@@ -58,6 +58,19 @@ def test_intervals_without_unseen_categories(leaderboard: Path) -> None:
     assert first == "| a | 0.500 [0.400, 0.600] | 1–2 |" and second == "| b † | 0.200 [0.100, 0.300] | – |"
 
 
+def test_rows_without_values_have_dashes(leaderboard: Path) -> None:
+    table = pd.read_csv(leaderboard)
+    table.loc[table["selector"] == "b", ["all", "seen", "unseen", "gap", "gap_adjusted"]] = None
+    table.to_csv(leaderboard, index=False)
+    assert printed("intervals", str(leaderboard), "--task", "t")[1] == "| b † | – | – | – | – | – | – |"
+
+
+def test_a_keep_ratio_that_was_not_run(leaderboard: Path) -> None:
+    command = [sys.executable, str(ROOT / "tools/docs/tables.py"), "intervals", str(leaderboard), "--task", "t"]
+    done = subprocess.run([*command, "--sort", "0.3"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.endswith("no rows of t at keep ratio 0.3\n")
+
+
 def test_areas_under_the_curve(leaderboard: Path) -> None:
     value, gap = "0.600 [0.500, 0.700]", "+0.600 [+0.500, +0.700]"
     assert printed("areas", str(leaderboard), "--task", "t") == [

@@ -29,6 +29,10 @@ def supervision_of(row: pd.Series) -> str:
     return {"none": "none", "self": "self"}.get(str(row["supervision"]), "labels")
 
 
+def number(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.3f}"
+
+
 def interval(row: pd.Series, column: str, sign: str = "") -> str:
     """Value with its 95 % interval, or a dash where the leaderboard has none."""
     value, low, high = (row[column + part] for part in ("", "_low", "_high"))
@@ -60,7 +64,7 @@ def curves(table: pd.DataFrame, sort: float, column: str) -> None:
     wide = ratios(table).pivot_table(index="name", columns="keep_ratio", values=column, sort=False)
     wide = wide.drop(columns=1.0, errors="ignore").dropna(how="all").sort_values(sort, ascending=False)
     heads = [f"r = {wide.columns[0]:g}", *(f"{ratio:g}" for ratio in wide.columns[1:])]
-    rows = ([name, *("–" if pd.isna(value) else f"{value:.3f}" for value in row)] for name, row in wide.iterrows())
+    rows = ([name, *map(number, row)] for name, row in wide.iterrows())
     print_table(["selector", *heads], rows)
 
 
@@ -69,14 +73,14 @@ def intervals(table: pd.DataFrame, sort: float) -> None:
     rows = rows[rows["keep_ratio"] == sort].sort_values("all", ascending=False)
     if rows["unseen"].isna().all():
         lines = [[row["name"], interval(row, "all"), rank(row)] for _, row in rows.iterrows()]
-        return print_table(["selector", str(rows["metric"].iloc[0]), "rank"], lines)
+        print_table(["selector", str(rows["metric"].iloc[0]), "rank"], lines)
+        return
     lines = []
     for _, row in rows.iterrows():
-        groups = [f"{row[column]:.3f}" for column in ("seen", "unseen")]
+        groups = [number(row[column]) for column in ("seen", "unseen")]
         gaps = [interval(row, column, "+") for column in ("gap", "gap_adjusted")]
         lines.append([row["name"], interval(row, "all"), *groups, *gaps, rank(row)])
     print_table(["selector", "all", "seen", "unseen", "gap", "adj.", "rank"], lines)
-    return None
 
 
 def areas(table: pd.DataFrame) -> None:
@@ -121,6 +125,8 @@ def main() -> None:
         table = table[table["split_by"] == given.label_set]
     if table.empty:
         parser.error(f"{given.csv}: no rows of {given.task}")
+    if given.form != "areas" and given.sort not in set(table["keep_ratio"]):
+        parser.error(f"{given.csv}: no rows of {given.task} at keep ratio {given.sort:g}")
     table = table.assign(name=[name_of(row) for _, row in table.iterrows()])
     table = table[table["name"] != "full"]
     match given.form:
