@@ -77,7 +77,7 @@ def _axis(rows: Sequence[Row], cost: Cost) -> CostAxis | None:
 
 
 def pareto_front(cost: CostAxis, rows: Sequence[Row], roles: SelectorRoles, group: str = "all") -> list[Point]:
-    """Points (cost, value) for which no other is at least as cheap and better, the most expensive first.
+    """Points (cost, value) for which no other is at least as cheap and as good, the most expensive first.
 
     References such as the oracle are left out, apart from the whole image, which can be used in practice.
 

@@ -185,18 +185,17 @@ def _plan_curves(part: _Part, options: FigureOptions, roles: SelectorRoles, noti
 
 
 def _plan_pareto(part: _Part, options: FigureOptions, roles: SelectorRoles, notice: Notice) -> Iterator[FigureSpec]:
-    costs = options.costs
-    there = [cost for cost in dict.fromkeys(costs or COSTS) if cost_axes(part.rows, [cost])]
+    there = [cost for cost in dict.fromkeys(options.costs or COSTS) if cost_axes(part.rows, [cost])]
     if part.rows[0]["reduction"] != "drop":
         notice(f"no pareto figure of {part.title}: only the reduction drop makes models faster")
     elif part.measures_nothing:
         notice(f"no pareto figure of {part.title}: {NOTHING}")
-    elif not there and "latency" in costs:
+    elif not there and "latency" in options.costs:
         notice(f"no pareto figure of {part.title}: no latency was measured; `ltrp-bench latency` does")
     elif not there:
         notice(f"no pareto figure of {part.title}: no cell has a measured time; run it again with this version")
     else:
-        chosen = f"{there[0]}-" if len(set(costs)) == 1 else ""
+        chosen = f"{there[0]}-" if len(set(options.costs)) == 1 else ""
         panels = Panels(part.title, part.rows, roles, tuple(there))
         if not options.groups:
             yield FigureSpec(f"pareto-{chosen}{part.name}", "pareto", panels)

@@ -1,10 +1,10 @@
 "use strict";
 // Pareto plots of the report: the metric over each cost that was measured. Shared parts come from report_base.js.
 report.pareto = (() => {
-  const { data, rows, $, theme, element, fixed, fill, taskOptions, taskOf, taskKey, selectorLabel, legend, mark, showRow } = report;
+  const { data, rows, $, theme, element, fixed, fill, taskOptions, taskOf, taskKey, selectorLabel, legend, showRow } = report;
   const hidden = new Set();
 
-  function lines(task, cost) {
+  function lines(cost) {
     const own = cost.points.map(([id]) => rows[id]);
     const found = new Map();
     for (const [id, x] of cost.points) {
@@ -16,8 +16,8 @@ report.pareto = (() => {
     return [...found].map(([name, points]) => ({ name, points: points.sort((a, b) => a.row.keep_ratio - b.row.keep_ratio) }))
       .sort((a, b) => order.indexOf(a.points[0].row.selector) - order.indexOf(b.points[0].row.selector));
   }
-  function traces(task, cost) {
-    const out = lines(task, cost).filter(({ name }) => !hidden.has(name)).map(({ name, points }) => {
+  function traces(cost) {
+    const out = lines(cost).filter(({ name }) => !hidden.has(name)).map(({ name, points }) => {
       const style = data.styles[points[0].row.selector];
       return {
         x: points.map(({ x }) => x), y: points.map(({ row }) => row.all), name, mode: "lines+markers",
@@ -59,7 +59,7 @@ report.pareto = (() => {
         const dotted = { type: "line", line: { color: "#888888", width: 1, dash: "dot" }, layer: "below" };
         const shapes = [x === null ? null : { ...dotted, x0: x, x1: x, yref: "paper", y0: 0, y1: 1 },
           y === null ? null : { ...dotted, y0: y, y1: y, xref: "paper", x0: 0, x1: 1 }].filter(Boolean);
-        plotly.react(plots.children[i], traces(task, cost), {
+        plotly.react(plots.children[i], traces(cost), {
           showlegend: false, margin: { l: 48, r: 8, t: 8, b: 42 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
           font: { color: ink, size: 12 }, hovermode: "closest", shapes,
           xaxis: { ...axis, type: "log", tickvals: ticks(cost), ticktext: ticks(cost).map(String), title: { text: cost.title } }, yaxis: { ...axis, title: { text: task.metric } },
@@ -70,7 +70,7 @@ report.pareto = (() => {
         }
       });
     }
-    const named = lines(task, task.costs[0]).map(({ name, points }) => ({ name, selector: points[0].row.selector }));
+    const named = lines(task.costs[0]).map(({ name, points }) => ({ name, selector: points[0].row.selector }));
     legend($("pareto-legend"), named, hidden, () => draw(plotly));
     const machines = [...new Set(task.costs.flatMap((cost) => cost.machines))];
     $("p-note").textContent = machines.length ? `Measured on ${machines.join(", ")}.` : "";
