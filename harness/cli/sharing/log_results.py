@@ -30,7 +30,7 @@ class RunDirectories:
         default=(),
         metadata={
             "help": "Directories with results of `ltrp-bench run`, `runs` by default; each is a run of the tracker.",
-            "metavar": "[DIR]...",
+            "metavar": "DIR",
             "argument": True,
         },
     )
@@ -45,9 +45,7 @@ class LogOptions:
     )
     out: Path | None = field(
         default=None,
-        metadata={
-            "help": "Directory of what is not sent to a server; DIR/logs by default.",
-        },
+        metadata={"help": "Directory for what is not sent to a server; DIR/logs by default."},
     )
 
 
@@ -56,7 +54,7 @@ def log_results(
 ) -> None:
     """Log leaderboards to TensorBoard, Weights & Biases or MLflow: values over keep ratios, and the table.
 
-    Without names of paths, users or hosts.
+    Paths and the names of users and hosts are left out.
     """
     from ltrp_bench.harness.training.trackers import check_installed
 

@@ -32,8 +32,8 @@ The same names are understood in [sweep files](sweeps.md) (`weights:`, `model_we
 
 **Cache.** `$LTRP_BENCH_CACHE`, or else the operating system's folder for caches (Linux: `~/.cache/ltrp-bench`). There a
 checkpoint lies in `KIND/SHORT/FILE`. Without a network, put it there by hand; a run that misses one says within seconds
-which file belongs where, and where it comes from. Its hash is compared with the known one, or with those of its first
-digits that are known. Where none is known, the SHA-256 is kept in `SHA256SUMS` at first use, and a file that changes
+which file belongs where, and where it comes from. Its hash is compared with the known one, of which only the first
+digits may be known. Where none is known, the SHA-256 is kept in `SHA256SUMS` at first use, and a file that changes
 later is refused. Results depend on the content of a file alone, not on how it was named. What arrived of a broken
 download stays as `FILE.part`, and the next attempt goes on from there if the server still has the same file.
 
