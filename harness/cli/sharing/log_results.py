@@ -61,10 +61,15 @@ def log_results(
     check_installed(options.to, "--to")
     from ltrp_bench.harness.cli.sharing.result_trackers import TRACKERS
     from ltrp_bench.results.leaderboard.build import load_leaderboard
-    from ltrp_bench.selectors.errors import InputError
+    from ltrp_bench.selectors.errors import InputError, UsageError
 
     settings = replace(board_options(groups, table), intervals=not table.no_intervals)
-    folders = directories.folder or (Path("runs"),)
+    folders = list({folder.resolve(): folder for folder in directories.folder or (Path("runs"),)}.values())
+    names = [folder.resolve().name for folder in folders]
+    if options.out is not None and (twice := next((name for name in names if names.count(name) > 1), None)):
+        raise UsageError(
+            f"--out: several directories are named {twice!r}, whose logs would be mixed: log them one by one"
+        )
     for folder in folders:
         frame = load_leaderboard(folder, settings, **board_sources()).frame
         if not len(frame):

@@ -7,6 +7,7 @@ import importlib.util
 import platform
 import socket
 from pathlib import Path
+from shutil import copytree
 
 import pandas as pd
 import pytest
@@ -72,7 +73,12 @@ def test_logs_lie_in_the_folder_of_the_run_unless_told_otherwise(private: Path, 
     (other / "logs").rename(private.parent / "moved")
     assert run("leaderboard", other, "--no-intervals")[0] == 0
     assert run("results", "log", other, other, "--no-intervals", "--out", "both")[0] == 0
-    assert [path.name for path in Path("both").iterdir()] == ["other"]
+    assert [path.name for path in Path("both").iterdir()] == ["events.out.tfevents.0.ltrp-bench"]  # one run
+    copytree(other, "copy")
+    assert run("results", "log", other, "copy", "--no-intervals", "--out", "two")[0] == 0
+    assert sorted(path.name for path in Path("two").iterdir()) == ["copy", "other"]
+    code, _, err = run("results", "log", other, Path("copy").rename("other"), "--out", "three")
+    assert code == 2 and "several directories are named 'other'" in err and not Path("three").exists()
 
 
 def test_mistakes_are_one_line(private: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
