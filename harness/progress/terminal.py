@@ -22,9 +22,13 @@ FILE_WIDTH: Final = 400
 
 
 def console(stderr: bool = False) -> Console:
-    """A console on stdout or stderr that does not cut tables short when its output goes to a file."""
+    """A console on stdout or stderr that does not cut tables short when its output goes to a file.
+
+    Text is printed as it is: names that users gave may look like rich's markup, such as "ltrp [small]".
+    """
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else FILE_WIDTH, soft_wrap=False)
+    width = None if stream.isatty() else FILE_WIDTH
+    return Console(stderr=stderr, width=width, soft_wrap=False, markup=False, emoji=False)
 
 
 class RunProgress:
@@ -46,7 +50,7 @@ class RunProgress:
         self.console = console(stderr=True)
         self.live = self.console.is_terminal if live is None else live
         self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),

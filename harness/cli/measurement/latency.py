@@ -85,6 +85,8 @@ def latency(
     sweep = _sweep(source, directory.folder, grid)
     request = request_of(sweep, grid.selector, grid.task, selectors, tasks, models)
 
+    from rich.text import Text
+
     from ltrp_bench.harness.cli.terminal.latency_table import latency_table
     from ltrp_bench.harness.evaluation.environment import cpu_threads, usable_device
     from ltrp_bench.harness.evaluation.latency.measure import LatencyOptions, measurable, measure_pairs
@@ -114,7 +116,7 @@ def latency(
             if latencies.entries:
                 add_latencies(store, [latencies])
                 done.append((pair[0].shown, pair[1].shown, latencies))
-                status.update(f"measured {pair[0].shown} on {pair[1].shown}, {len(done)} of {len(pairs)}")
+                status.update(Text(f"measured {pair[0].shown} on {pair[1].shown}, {len(done)} of {len(pairs)}"))
     if not done:
         raise InputError("nothing could be measured; see the notes above")
     terminal = console()
