@@ -195,7 +195,7 @@ def _shipping_tag(name: str, base: str, tag: str | None, domains: Sequence[str])
         raise UsageError(f"selector {name!r} needs weights: take bundled ones by their tag ({there}), or {ways(base)}")
     found = next((d for d in domains if d in tags), None)
     if found is None:
-        raise InputError(
+        raise UsageError(
             f"selector {name!r} has no weights for {domains[0]} ({there}): give --weights {name}=…; {ways(base)}"
         )
     return found

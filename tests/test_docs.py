@@ -209,6 +209,16 @@ def test_the_messages_of_the_faq_are_those_of_the_program() -> None:
             assert any(pattern.search(text) for text in templates), quoted
 
 
+def test_the_table_of_the_python_page_is_printed_whole(
+    follow: Follow, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    follow(text[: text.index("```\n", text.index("```python")) + 4].replace("limit=100", "limit=4"))
+    (heading,) = (line for line in capfd.readouterr().out.splitlines() if "keep_ratio" in line)
+    assert heading.split() == ["selector", "keep_ratio", "all", "seen", "unseen", "gap", "rank"]
+
+
 def message_texts(folder: Path) -> Iterator[str]:
     """Texts of a folder's modules; an f-string's values are written as …, backticks are left out."""
     for file in folder.rglob("*.py"):

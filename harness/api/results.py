@@ -20,14 +20,14 @@ from ltrp_bench.results.comparison.outcome import Comparison
 from ltrp_bench.results.leaderboard.build import Leaderboard, LeaderboardOptions, build_leaderboard
 from ltrp_bench.results.leaderboard.category_groups import regroup
 from ltrp_bench.results.leaderboard.export import html
-from ltrp_bench.results.report.figures import FigureOptions, Kind, draw_figure, plan_figures
+from ltrp_bench.results.report.figures import KINDS, FigureOptions, Kind, draw_figure, plan_figures
 from ltrp_bench.results.report.html import write_report
 from ltrp_bench.results.report.plots import Group
 from ltrp_bench.results.report.style import plot_style
 from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
-from ltrp_bench.selectors.errors import UsageError, near_or
+from ltrp_bench.selectors.errors import UsageError, near_or, unknown_name
 from ltrp_bench.tasks.splits import label_sets
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Results:
             Rows of areas have the keep ratio NaN and `ratios` such as "auc 0.25-0.75".
 
         Raises:
-            UsageError: an unknown option. InputError: no such metric or label set, or a damaged folder.
+            UsageError: an unknown option, metric or label set. InputError: a damaged folder.
         """
         frame = self._board(_options(options)).frame
         if all_columns:
@@ -127,7 +127,7 @@ class Results:
             table only for metrics that are means over images. Cells without a resampling summary are left out.
 
         Raises:
-            InputError: no cell has the metric, or a damaged folder.
+            UsageError: no cell has the metric. InputError: a damaged folder.
         """
         store = ReadOnceStore(self.folder)
         records = self._records(store)
@@ -182,8 +182,13 @@ class Results:
             A figure, which notebooks show; `figure.savefig("name.pdf")` writes it.
 
         Raises:
-            UsageError: several figures fit, or none. InputError: no such task, selector or keep ratio.
+            UsageError: no such kind, group, task, selector or keep ratio; several figures fit, or none.
         """
+        wanted = (groups,) if isinstance(groups, str) else tuple(groups)
+        for what, given, known in (("kind of figure", (kind,), KINDS), ("group of categories", wanted, GROUPS)):
+            for name in given:
+                if name not in known:
+                    raise unknown_name(what, name, known)
         board = self._board(_options(options))
         reasons: list[str] = []
         chosen = FigureOptions(
@@ -191,7 +196,7 @@ class Results:
             tasks=() if task is None else (task,),
             selectors=tuple([selectors] if isinstance(selectors, str) else selectors),
             keep_ratios=() if keep_ratio is None else (keep_ratio,),
-            groups=(groups,) if isinstance(groups, str) else tuple(groups),
+            groups=wanted,
         )
         found = plan_figures(board.frame, chosen, roles=board.roles, notice=reasons.append)
         if not found:

@@ -104,7 +104,7 @@ def leaderboard(
     from ltrp_bench.results.leaderboard.build import load_leaderboard
     from ltrp_bench.results.leaderboard.export import check_suffix, write_table
     from ltrp_bench.results.leaderboard.folds import without_other_fold
-    from ltrp_bench.results.leaderboard.names import select_rows, with_names
+    from ltrp_bench.results.leaderboard.names import select_pairs, select_rows, with_names
     from ltrp_bench.selectors.errors import UsageError
 
     options = board_options(groups, intervals)
@@ -126,9 +126,10 @@ def leaderboard(
         latency_device=latencies.latency_device,
     )
     board = load_leaderboard(directory.folder, options, **board_sources())
-    frame = board.frame
+    frame, pairs = board.frame, board.pairs
     if len(frame) and (shown.task or shown.selector or shown.keep_ratio):
         frame = with_names(select_rows(frame, shown.task, shown.selector, shown.keep_ratio)).reset_index(drop=True)
+        pairs = select_pairs(pairs, frame, both=len(shown.selector) != 1)
     shown_rows, lines = without_other_fold(frame) if content.folds else (frame, [])
     for line in lines:
         print_note(line)
@@ -143,5 +144,5 @@ def leaderboard(
         suffix = check_suffix(file)
         write_table(frame if suffix in (".csv", ".parquet") else shown_rows, file, columns=layout.columns)
     if files.pairs is not None:
-        write_table(board.pairs, files.pairs)
-        print_note(f"wrote {len(board.pairs)} differences between two selectors to {files.pairs}")
+        write_table(pairs, files.pairs)
+        print_note(f"wrote {len(pairs)} differences between two selectors to {files.pairs}")

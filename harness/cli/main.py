@@ -132,7 +132,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         # typer's own usage errors: the module of their class differs between versions of typer.
         message = getattr(error, "format_message", None)
         if callable(message):
-            _print_error(f"{message()} (ltrp-bench --help)")
+            context = getattr(error, "ctx", None)
+            command = getattr(context, "command_path", "ltrp-bench")
+            _print_error(f"{message()} ({command} --help)")
             return int(getattr(error, "exit_code", 2))
         if debug:
             traceback.print_exc()

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import Enum
@@ -267,7 +268,9 @@ def _list_parser(hint: Any, least: float | None) -> Callable[[Any], list[Any]]:
         try:
             value = kind(text)
         except ValueError:
-            raise typer.BadParameter(f"{text!r} is not a valid {_NUMBERS[kind]}.") from None
+            raise typer.BadParameter(
+                f"{text!r} is not a valid {_NUMBERS[kind]}{_share_of(text, kind) or '.'}"
+            ) from None
         if least is not None and value < least:
             raise typer.BadParameter(f"{value} is not in the range x>={least}.")
         return value
@@ -281,6 +284,12 @@ def _list_parser(hint: Any, least: float | None) -> Callable[[Any], list[Any]]:
         return [item(part) for part in parts]
 
     return parse
+
+
+def _share_of(text: str, kind: Any) -> str:
+    """End of the message on a percentage where a number was expected; "" for other texts."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?) ?%", text)
+    return f"; did you mean {float(found[1]) / 100:g}?" if kind is float and found else ""
 
 
 def _value(given: Any, hint: Any, text: Callable[[str], str] = expanded) -> Any:

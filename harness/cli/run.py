@@ -305,7 +305,7 @@ def _evaluate(
     for line in closing_notes(store, records):
         typer.echo(f"note: {line}", err=True)
     done = f"{counted(len(records), 'cell')}, {counted(progress.worked, 'image')} evaluated now"
-    typer.echo(f"{done}; results in {store.root} (ltrp-bench leaderboard {store.root})", err=True)
+    typer.echo(f"{done}; results in {store.root}; for intervals: ltrp-bench leaderboard {store.root}", err=True)
     check_measured(records)
 
 

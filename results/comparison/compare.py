@@ -27,6 +27,7 @@ from ltrp_bench.results.schema.record import Identity, ResultsError
 from ltrp_bench.results.schema.rows import GROUPS
 from ltrp_bench.results.statistics.bootstrap import RESAMPLES
 from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.errors import UsageError
 
 Test = Literal["auto", "paired", "tolerance"]
 
@@ -88,9 +89,10 @@ def compare(
     Raises:
         ResultsError: a side cannot be read, `base` has no complete row, a paired test is required and a row cannot be
             tested, groups are chosen for a CSV file, or both sides have the same task in other groups.
+        UsageError: a negative tolerance.
     """
     if not options.tolerance >= 0:
-        raise ResultsError(f"the tolerance must be 0 or more, not {options.tolerance}")
+        raise UsageError(f"the tolerance must be 0 or more, not {options.tolerance}")
     sides: tuple[Side, Side] = open_side(base), open_side(current)
     if options.unseen_by is None:
         check_same_groups(*sides)

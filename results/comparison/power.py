@@ -72,7 +72,8 @@ def power_table(root: Path, options: PowerOptions, notice: Notice = lambda line:
         A table with `COLUMNS`.
 
     Raises:
-        ResultsError: the folder is missing or damaged, a name is in no row, or an option is out of range.
+        ResultsError: the folder is missing, damaged or has no finished cell.
+        UsageError: a name that is in no row, or an option out of range.
     """
     images_needed(options.difference, 1.0, 1, options.alpha, options.power)  # refuses options before any work
     store = ReadOnceStore(root)
@@ -92,7 +93,7 @@ def power_table(root: Path, options: PowerOptions, notice: Notice = lambda line:
         frame = with_labels(aggregate_cells(own, metric, roles), read_labels(root), own, store.read_provenance)
         frames.append(with_names(frame))
     if not frames:
-        raise ResultsError(f"{root} holds no finished cell yet")
+        raise ResultsError(f"{root} holds no finished cell; `ltrp-bench run --out {root}` adds cells")
     frame = select_rows(pd.concat(frames), options.tasks, options.selectors, options.keep_ratios)
     rows = [row for row in rows_of(frame, records, replicates.of) if row.estimates is not None]
     rows = [row for row in rows if options.selectors or not roles.is_reference(str(row.values["selector"]))]

@@ -40,7 +40,7 @@ from ltrp_bench.results.statistics.replicates import Replicates
 from ltrp_bench.results.store.labels import Labels, read_labels
 from ltrp_bench.results.store.latency import read_latencies
 from ltrp_bench.results.store.run_store import ReadOnceStore, RunStore
-from ltrp_bench.selectors.errors import near_or
+from ltrp_bench.selectors.errors import UsageError, near_or
 
 _HEAD: Final = (*LEADING[:3], "ratios", *LEADING[3:])
 COLUMNS: Final = (
@@ -149,12 +149,13 @@ def load_leaderboard(
         progress: wraps the records while they are resampled.
 
     Raises:
-        ResultsError: the folder is missing, a record or its resampling summary is damaged, or no cell has the metrics.
+        ResultsError: the folder is missing or has no finished cell, or a record or its resampling summary is damaged.
+        UsageError: no cell has one of the metrics.
     """
     store, groups = regroup(ReadOnceStore(root), options.unseen_by, label_sets, notice, narrow_as=options.narrow_as)
     records = store.read_cells()
     if not records:
-        notice(f"{root} holds no finished cell yet")
+        raise ResultsError(f"{root} holds no finished cell; `ltrp-bench run --out {root}` adds cells")
     return build_leaderboard(records, store, options, groups=groups, notice=notice, progress=progress)
 
 
@@ -182,7 +183,7 @@ def build_leaderboard(
         found = rows_of(frame, own, replicates.of if options.intervals else lambda record, name: None)
         rows += [*found, *area_rows(found, roles)]
     if records and not rows:
-        raise ResultsError("no cell has its headline metric by size of objects, which --sizes shows")
+        raise UsageError("no cell has its headline metric by size of objects, which --sizes shows")
     groups = groups or GroupReader(store)
     add_exposure(rows, records, groups)
     add_ceilings(rows, records, groups)
@@ -202,13 +203,13 @@ def build_leaderboard(
 
 
 def _check_metrics(records: Sequence[CellRecord], metrics: Sequence[str]) -> None:
-    """Raise ResultsError for a metric that no cell has."""
+    """Raise UsageError for a metric that no cell has."""
     rows = (row for record in records for row in record.metrics)
     check_metrics({row.metric for row in rows if row.category is None and row.group == "all"}, metrics)
 
 
 def check_metrics(there: Iterable[str], wanted: Sequence[str]) -> None:
-    """Raise ResultsError for a metric that is not there, with the name that is most like it.
+    """Raise UsageError for a metric that is not there, with the name that is most like it.
 
     Args:
         there: metrics of all cells; nothing is wrong where there is none, since there is no cell.
@@ -217,7 +218,7 @@ def check_metrics(there: Iterable[str], wanted: Sequence[str]) -> None:
     known = sorted(set(there))
     for name in wanted if known else ():
         if name not in known:
-            raise ResultsError(f"no cell has the metric {name!r}; {near_or(name, known)}")
+            raise UsageError(f"no cell has the metric {name!r}; {near_or(name, known)}")
 
 
 def _with_folds(records: Sequence[CellRecord], notice: Notice) -> list[CellRecord]:

@@ -27,7 +27,7 @@ from ltrp_bench.results.leaderboard.names import Row, labels
 from ltrp_bench.results.leaderboard.rows import by_rank
 from ltrp_bench.results.leaderboard.table_notes import row_notes, table_notes
 from ltrp_bench.results.schema.atomic_io import atomic_write
-from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.selectors.errors import UsageError
 
 SUFFIXES: Final = (".csv", ".parquet", ".md", ".tex")
 
@@ -42,10 +42,10 @@ NOTEBOOK_COLUMNS: Final = (
 
 
 def check_suffix(path: Path) -> str:
-    """Suffix of a file name, in lower case. Raises ResultsError unless it is one of `SUFFIXES`."""
+    """Suffix of a file name, in lower case. Raises UsageError unless it is one of `SUFFIXES`."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ResultsError(f"{path}: unknown table format {suffix!r}; use one of {', '.join(SUFFIXES)}")
+        raise UsageError(f"{path}: unknown table format {suffix!r}; use one of {', '.join(SUFFIXES)}")
     return suffix
 
 
@@ -59,7 +59,8 @@ def write_table(frame: pd.DataFrame, path: Path, suffix: str | None = None, colu
         columns: titles of the columns of a Markdown or LaTeX table; by default all, or `PAPER_COLUMNS` in LaTeX.
 
     Raises:
-        ResultsError: an unknown suffix, or the file cannot be written.
+        UsageError: an unknown suffix.
+        ResultsError: the file cannot be written.
     """
     suffix = suffix or check_suffix(path)
     if suffix == ".csv":

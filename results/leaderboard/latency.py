@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 from ltrp_bench.results.leaderboard.rows import TableRow
-from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.store.latency import BATCHES, PARTS, Latencies, LatencyEntry
+from ltrp_bench.selectors.errors import UsageError
 
 _SHOWN: Final = ("selector", "model", "both", "whole")
 
@@ -39,13 +39,13 @@ def chosen_latencies(
         notice: called with a line if others are not shown.
 
     Raises:
-        ResultsError: no setting has such a text.
+        UsageError: no setting has such a text.
     """
     texts = [one.setting.text for one in found]
     own = [one for one in found if device is None or device.casefold() in one.setting.text.casefold()]
     if device is not None and not own:
         there = f"there are {'; '.join(dict.fromkeys(texts))}" if texts else "there are none (ltrp-bench latency)"
-        raise ResultsError(f"no latencies of device {device!r}; {there}")
+        raise UsageError(f"no latencies of device {device!r}; {there}")
     if device is None and len(found) > 1:
         others = "; ".join(dict.fromkeys(text for text in texts[1:] if text != texts[0])) or "other versions"
         notice(f"latencies of {texts[0]} are shown, which were measured last; --latency-device shows {others}")

@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from ltrp_bench.results.leaderboard.variants import differences, model_in, options_text, shown_model
-from ltrp_bench.results.schema.record import CellRecord, ResultsError
+from ltrp_bench.results.schema.record import CellRecord
 from ltrp_bench.results.store.labels import Labels
-from ltrp_bench.selectors.errors import near_or
+from ltrp_bench.selectors.errors import UsageError, near_or
 
 LABELS: Final = ("selector_label", "task_label")
 """Columns of labels."""
@@ -139,7 +139,7 @@ def select_rows(
         keep_ratios: shares of kept patches; areas over keep ratios have none of them.
 
     Raises:
-        ResultsError: a name or keep ratio that no row has.
+        UsageError: a name or keep ratio that no row has.
     """
     for column, names in (("task", tasks), ("selector", selectors)):
         others = [frame[name] for name in (f"{column}_label", f"{column}_name") if name in frame]
@@ -150,19 +150,35 @@ def select_rows(
             if not any(name in own for own in known):
                 there = [*frame[column], *(str(one) for other in others for one in other if one)]
                 hint = near_or(name, there, f"there are {', '.join(sorted(set(frame[column])))}")
-                raise ResultsError(f"no {column} {name!r} in the results; {hint}")
+                raise UsageError(f"no {column} {name!r} in the results; {hint}")
         if names:
             frame = frame[[not own.isdisjoint(names) for own in known]]
     ratios = sorted(set(frame["keep_ratio"].dropna()))
     for ratio in keep_ratios:
         if not any(math.isclose(ratio, one) for one in ratios):
-            raise ResultsError(
-                f"no keep ratio {ratio:g} in the results; there are {', '.join(f'{r:g}' for r in ratios)}"
-            )
+            raise UsageError(f"no keep ratio {ratio:g} in the results; there are {', '.join(f'{r:g}' for r in ratios)}")
     if keep_ratios:
         near = [any(math.isclose(ratio, one) for one in keep_ratios) for ratio in frame["keep_ratio"]]
         frame = frame[near]
     return frame
+
+
+def select_pairs(pairs: pd.DataFrame, rows: pd.DataFrame, *, both: bool) -> pd.DataFrame:
+    """Differences between selectors of some rows of a leaderboard.
+
+    Args:
+        pairs: differences, with `build.PAIR_COLUMNS`.
+        rows: the rows, as of `select_rows`.
+        both: False also keeps differences between a selector of the rows and one that is not among them.
+    """
+    keys = ["task_id", "reduction", "metric", "ratios"]
+    shown = set(rows[[*keys, "selector_id"]].itertuples(index=False, name=None))
+    first, second = (
+        [row in shown for row in pairs[[*keys, end]].itertuples(index=False, name=None)]
+        for end in ("first_id", "second_id")
+    )
+    kept = [(one and other) if both else (one or other) for one, other in zip(first, second, strict=True)]
+    return pairs[kept].reset_index(drop=True)
 
 
 def with_names(frame: pd.DataFrame) -> pd.DataFrame:

@@ -104,7 +104,7 @@ def select_rows(frame: pd.DataFrame, options: FigureOptions) -> pd.DataFrame:
     """Rows of the tasks, selectors and metrics that the options name.
 
     Raises:
-        ResultsError: a name that no row has, or an empty leaderboard.
+        UsageError: a name that no row has. ResultsError: an empty leaderboard.
     """
     if not len(frame):
         raise ResultsError("the leaderboard has no rows to draw")
@@ -129,7 +129,7 @@ def plan_figures(
         notice: called with one line for each figure that cannot be drawn.
 
     Raises:
-        ResultsError: no row has one of the tasks, selectors or keep ratios.
+        UsageError: no row has one of the tasks, selectors, metrics or keep ratios.
     """
     single = select_rows(frame, options)
     single = single[single["keep_ratio"].notna()]

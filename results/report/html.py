@@ -52,7 +52,7 @@ def write_report(
     store, groups = regroup(ReadOnceStore(root), options.unseen_by, label_sets, notice, narrow_as=options.narrow_as)
     records = store.read_cells()
     if not records:
-        raise ResultsError(f"{root} holds no finished cell to report; `ltrp-bench run --out {root}` adds cells")
+        raise ResultsError(f"{root} holds no finished cell; `ltrp-bench run --out {root}` adds cells")
     leaderboard = build_leaderboard(records, store, options, groups=groups, notice=notice, progress=progress)
     redaction = None if with_paths else here()
     title = root.resolve().name

@@ -11,7 +11,7 @@ import math
 
 from scipy.special import ndtri
 
-from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.selectors.errors import UsageError
 
 
 def detectable_difference(error: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -23,12 +23,12 @@ def detectable_difference(error: float, alpha: float = 0.05, power: float = 0.8)
         power: probability of a significant difference, in (alpha / 2, 1).
 
     Raises:
-        ResultsError: `alpha` or `power` is out of range.
+        UsageError: `alpha` or `power` is out of range.
     """
     if not 0 < alpha < 1:
-        raise ResultsError(f"alpha must lie between 0 and 1, not be {alpha:g}")
+        raise UsageError(f"alpha must lie between 0 and 1, not be {alpha:g}")
     if not alpha / 2 < power < 1:
-        raise ResultsError(f"the power must lie between alpha / 2 ({alpha / 2:g}) and 1, not be {power:g}")
+        raise UsageError(f"the power must lie between alpha / 2 ({alpha / 2:g}) and 1, not be {power:g}")
     return error * float(ndtri(1 - alpha / 2) + ndtri(power))
 
 
@@ -45,10 +45,10 @@ def images_needed(difference: float, error: float, images: int, alpha: float = 0
         The number, at least 1; NaN if the error is undefined.
 
     Raises:
-        ResultsError: `difference`, `alpha` or `power` is out of range.
+        UsageError: `difference`, `alpha` or `power` is out of range.
     """
     if not difference > 0:
-        raise ResultsError(f"the difference must be positive, not {difference:g}")
+        raise UsageError(f"the difference must be positive, not {difference:g}")
     needed = images * (detectable_difference(error, alpha, power) / difference) ** 2
     # Rounding must not ask for one image more.
     return math.nan if math.isnan(needed) else float(max(1, math.ceil(needed - 1e-9)))

@@ -142,7 +142,7 @@ def test_supervised_weights_go_by_the_tasks_fold(tmp_path: Path, monkeypatch: py
     for fold in (0, 1):
         spec = resolve("gradcam", domain=("shapes", f"shapes{fold}"))
         assert spec.name == f"gradcam.shapes{fold}" and spec.weights == tmp_path / f"vit.shapes{fold}.safetensors"
-    with pytest.raises(InputError, match="selector 'gradcam' has no weights for photos .*shapes0, shapes1.*--weights"):
+    with pytest.raises(UsageError, match="selector 'gradcam' has no weights for photos .*shapes0, shapes1.*--weights"):
         resolve("gradcam", domain=("photos",))
 
 

@@ -61,7 +61,7 @@ def log_results(
     check_installed(options.to, "--to")
     from ltrp_bench.harness.cli.sharing.result_trackers import TRACKERS
     from ltrp_bench.results.leaderboard.build import load_leaderboard
-    from ltrp_bench.selectors.errors import InputError, UsageError
+    from ltrp_bench.selectors.errors import UsageError
 
     settings = replace(board_options(groups, table), intervals=not table.no_intervals)
     folders = list({folder.resolve(): folder for folder in directories.folder or (Path("runs"),)}.values())
@@ -72,8 +72,6 @@ def log_results(
         )
     for folder in folders:
         frame = load_leaderboard(folder, settings, **board_sources()).frame
-        if not len(frame):
-            raise InputError(f"{folder} holds no finished cell: nothing to log")
         with tempfile.TemporaryDirectory() as temporary:
             results = logged(folder, frame, Path(temporary))
             out = folder / "logs" if options.out is None else options.out

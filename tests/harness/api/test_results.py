@@ -56,8 +56,12 @@ def test_figures_are_drawn_one_at_a_time(results: lb.Results) -> None:
     assert figure._repr_png_()[:4] == b"\x89PNG"  # type: ignore[attr-defined]
     with pytest.raises(lb.UsageError, match="only the reduction drop makes models faster"):
         results.plot("pareto", resamples=100)
-    with pytest.raises(lb.InputError, match="no task 'coco-det' in the results"):
+    with pytest.raises(lb.UsageError, match="no task 'coco-det' in the results"):
         results.plot(task="coco-det", resamples=100)
+    with pytest.raises(lb.UsageError, match="no kind of figure 'bars'; there are curves, gap, pareto"):
+        results.plot(kind="bars")  # type: ignore[arg-type]
+    with pytest.raises(lb.UsageError, match="no group of categories 'sen'; did you mean 'seen'"):
+        results.plot(groups="sen")  # type: ignore[arg-type]
 
 
 def test_a_notebook_shows_a_table(results: lb.Results) -> None:

@@ -94,3 +94,19 @@ def test_both_folds_side_by_side(
     assert lines[2].startswith("task") and "adjusted" in lines[2]
     cells = [line.split() for line in lines if "trained:Trained" in line]
     assert sum("-" in line for line in cells) == 1 and len(cells) == 2
+
+
+def test_filters_apply_to_the_differences_between_selectors(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def pairs(*filters: str) -> pd.DataFrame:
+        assert run_command(["leaderboard", "runs", "--resamples", "100", "--pairs", "pairs.csv", *filters]) == 0
+        capsys.readouterr()
+        return pd.read_csv("pairs.csv", dtype={"ratios": str})
+
+    every = pairs()
+    assert set(every["ratios"]) == {"0.25", "0.5", "auc 0.25-0.5"}
+    own = pairs("--keep-ratio", "0.25")
+    assert set(own["ratios"]) == {"0.25"} and 0 < len(own) == (every["ratios"] == "0.25").sum()
+    ends = pairs("--selector", "center")[["first", "second"]]
+    assert 0 < len(ends) < len(every) and (ends == "center").any(axis=1).all()
+    ends = pairs("--selector", "center,random")[["first", "second"]]
+    assert len(ends) > 0 and ends.isin(["center", "random"]).all(axis=None)

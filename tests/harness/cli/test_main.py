@@ -11,6 +11,7 @@ import pytest
 import toy_bench
 from command_lines import BASIC, SHAPES, SMALL, Run
 
+from ltrp_bench.harness.cli.main import run_command
 from ltrp_bench.harness.cli.terminal.version import version_line
 
 
@@ -19,10 +20,12 @@ from ltrp_bench.harness.cli.terminal.version import version_line
     [
         (("run",), 2, "give at least one --selector; `ltrp-bench list selectors` shows them"),
         (("run", "--selector", "plain"), 2, "give at least one --task; `ltrp-bench list tasks` shows them"),
-        (("nonsense",), 2, "No such command 'nonsense'"),
+        (("nonsense",), 2, "No such command 'nonsense'. (ltrp-bench --help)"),
+        (("train", "nonsense"), 2, "No such command 'nonsense'. (ltrp-bench train --help)"),
         ((*BASIC, "--nonsense"), 2, "No such option"),
         ((*BASIC, "--keep-ratio", "1.5"), 2, "keep ratio 1.5 is not in (0, 1]"),
-        ((*BASIC, "--keep-ratio", "half"), 2, "--keep-ratio"),
+        ((*BASIC, "--keep-ratio", "half"), 2, "'half' is not a valid number. (ltrp-bench run --help)"),
+        ((*BASIC, "--keep-ratio", "25%"), 2, "'25%' is not a valid number; did you mean 0.25? (ltrp-bench run --help)"),
         ((*BASIC, "--seed", "-1"), 2, "seeds are integers from 0 to 2**63 - 1"),
         ((*BASIC, "--seed", str(2**63)), 2, "from 0 to 2**63 - 1"),
         ((*BASIC, "--selector", "randm"), 2, "did you mean 'random'"),
@@ -38,7 +41,7 @@ from ltrp_bench.harness.cli.terminal.version import version_line
         ((*BASIC, "--task-option", "images"), 2, "write TASK.key=value or key=value"),
         ((*BASIC, "--data", "/nowhere"), 2, "--data: none of the tasks"),
         ((*BASIC, "--limit", "3"), 2, "--limit: none of the tasks"),
-        ((*BASIC, "--limit", "0"), 2, "--limit"),
+        ((*BASIC, "--limit", "0"), 2, "(ltrp-bench run --help)"),
         ((*BASIC, "--narrow-as", "maybe"), 2, "'maybe' is not one of 'seen', 'unseen'"),
         ((*BASIC, "--model-weights", "no.pth"), 1, "--model-weights no.pth: no such file"),
         ((*BASIC, "--device", "warp"), 2, "--device warp cannot be used here"),
@@ -51,7 +54,9 @@ from ltrp_bench.harness.cli.terminal.version import version_line
         (("run", "--selector", "toy_bench:BrokenSelector", *BASIC[5:]), 1, "NaN or infinite scores for image 'toy 0'"),
         (("leaderboard", "nowhere"), 1, "nowhere is not a folder"),
         (("leaderboard", "nowhere", "--interval", "t"), 2, "'t' is not one of 'bca', 'percentile'"),
-        (("leaderboard", "nowhere", "--out", "x.xlsx"), 1, "x.xlsx: unknown table format"),
+        (("leaderboard", "nowhere", "--out", "x.xlsx"), 2, "x.xlsx: unknown table format"),
+        (("power", "nowhere", "--difference", "-1"), 2, "the difference must be positive"),
+        (("run", "--selector", "dinov2", *BASIC[5:]), 2, "selector 'dinov2' needs weights, and none ship: give a file"),
         (("plot", "runs", "--kind", "pie"), 2, "'pie' is not one of 'curves', 'gap', 'pareto'"),
         (("plot", "runs", "--format", "gif"), 2, "'gif' is not one of 'png', 'svg', 'pdf'"),
         (("plot", "nowhere"), 1, "nowhere is not a folder"),
@@ -70,6 +75,24 @@ def test_errors_are_one_line(run: Run, arguments: tuple[str, ...], code: int, me
     lines = [line for line in err.splitlines() if line.startswith("ltrp-bench: ")]
     assert got == code and len(lines) == 1 and message in lines[0], err
     assert "Traceback" not in err and out == ""
+
+
+@pytest.mark.parametrize("command", ["leaderboard", "plot", "report", "power"])
+def test_an_empty_folder_is_a_failure_of_each_command_that_reads_results(run: Run, command: str) -> None:
+    assert run("results", "export", ".")[0] == 1
+    code, out, err = run(command, ".")
+    assert (code, out) == (1, "") and err.startswith("ltrp-bench: . holds no finished cell; `ltrp-bench run "), err
+
+
+@pytest.mark.parametrize("command", ["leaderboard", "plot"])
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--task", "no"), ("--selector", "no"), ("--keep-ratio", "0.3"), ("--metric", "no")]
+)
+def test_a_name_or_ratio_that_is_not_in_the_results_is_a_usage_error(
+    runs: Path, capsys: pytest.CaptureFixture[str], command: str, flag: str, value: str
+) -> None:
+    assert run_command([command, str(runs), flag, value, "--resamples", "100"]) == 2
+    assert value in capsys.readouterr().err
 
 
 def test_debug_shows_a_traceback(run: Run) -> None:

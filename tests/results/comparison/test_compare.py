@@ -18,6 +18,7 @@ from ltrp_bench.results.leaderboard.export import write_table
 from ltrp_bench.results.schema.record import CellRecord, ResultsError
 from ltrp_bench.results.statistics.replicates import paired
 from ltrp_bench.results.store.run_store import RunStore
+from ltrp_bench.selectors.errors import UsageError
 
 KEY = ("shapes-coverage", "none", 0.25, "ltrp")
 MakeRecord = Callable[..., CellRecord]
@@ -280,9 +281,9 @@ def test_csv_files_and_run_folders(tmp_path: Path, make_record: MakeRecord) -> N
     write_table(aggregate_cells(records), tmp_path / "base.csv")
     assert not compare(tmp_path / "base.csv", tmp_path / "runs", CompareOptions(tolerance=0.0)).regressions
     assert not compare(tmp_path / "runs", tmp_path / "base.csv", CompareOptions(tolerance=0.0)).regressions
-    with pytest.raises(ResultsError, match="tolerance"):
+    with pytest.raises(UsageError, match="tolerance"):
         compare(tmp_path / "base.csv", tmp_path / "runs", CompareOptions(tolerance=-1.0))
-    with pytest.raises(ResultsError, match="the tolerance must be 0 or more, not nan"):
+    with pytest.raises(UsageError, match="the tolerance must be 0 or more, not nan"):
         compare(tmp_path / "base.csv", tmp_path / "runs", CompareOptions(tolerance=math.nan))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ResultsError, match="has no complete row"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ltrp_bench.results.comparison.power import COLUMNS, PowerOptions, power_table
-from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.selectors.errors import UsageError
 
 
 def test_errors_are_those_of_paired_means(world: Any) -> None:
@@ -42,7 +42,7 @@ def test_what_cannot_be_told(world: Any) -> None:
     notices: list[str] = []
     assert len(power_table(world.store.root, PowerOptions(), notices.append)) == 0
     assert notices == ["shapes-coverage: no two selectors with resampling summaries that differ"]
-    with pytest.raises(ResultsError, match="difference must be positive"):
+    with pytest.raises(UsageError, match="difference must be positive"):
         power_table(world.store.root, PowerOptions(difference=-1.0))
-    with pytest.raises(ResultsError, match="no cell has the metric 'no"):
+    with pytest.raises(UsageError, match="no cell has the metric 'no"):
         power_table(world.store.root, PowerOptions(metrics=("no",)))

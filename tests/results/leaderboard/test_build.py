@@ -20,8 +20,9 @@ from ltrp_bench.results.leaderboard.build import (
     load_leaderboard,
 )
 from ltrp_bench.results.leaderboard.export import latex, markdown
-from ltrp_bench.results.schema.record import Identity, ResultsError, TaskInfo, cell_fingerprint
+from ltrp_bench.results.schema.record import Identity, TaskInfo, cell_fingerprint
 from ltrp_bench.results.store.archive import export, import_archive
+from ltrp_bench.selectors.errors import UsageError
 
 
 def _row(frame: pd.DataFrame, selector: str, ratios: str) -> pd.Series:
@@ -122,9 +123,9 @@ def test_other_metrics(world: Any) -> None:
     assert frame["metric"].tolist() == ["coverage_small"] and frame["all"].tolist() == [0.5]
     both = LeaderboardOptions(metrics=("coverage", "coverage_small"))
     assert load_leaderboard(world.store.root, both).frame["metric"].tolist() == ["coverage", "coverage_small"]
-    with pytest.raises(ResultsError, match=r"metric 'coverge'; did you mean 'coverage'\?$"):
+    with pytest.raises(UsageError, match=r"metric 'coverge'; did you mean 'coverage'\?$"):
         load_leaderboard(world.store.root, LeaderboardOptions(metrics=("coverage", "coverge")))
-    with pytest.raises(ResultsError, match="no cell has the metric 'nonsense'; there are coverage,"):
+    with pytest.raises(UsageError, match="no cell has the metric 'nonsense'; there are coverage,"):
         load_leaderboard(world.store.root, LeaderboardOptions(metrics=("nonsense",)))
 
 

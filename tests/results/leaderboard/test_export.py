@@ -23,7 +23,7 @@ from ltrp_bench.results.leaderboard.export import (
     rank_text,
     write_table,
 )
-from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.selectors.errors import UsageError
 
 
 @pytest.fixture
@@ -89,9 +89,8 @@ def test_rows_are_by_rank_where_people_read_them(world: Any) -> None:
     assert frame["selector"].tolist() == sorted(by_rank) * 3  # as CSV files have them
 
 
-def test_tables_without_rows(tmp_path: Path) -> None:
-    empty = load_leaderboard(tmp_path)
-    for frame in (empty.frame, empty.pairs):
+def test_tables_without_rows(leaderboard: Leaderboard) -> None:
+    for frame in (leaderboard.frame[:0], leaderboard.pairs[:0]):
         assert markdown(frame) == "no rows\n" and latex(frame) == "% no rows\n"
 
 
@@ -214,7 +213,7 @@ def test_a_metric_over_nothing_is_noted(leaderboard: Leaderboard) -> None:
 
 def test_unknown_suffix(leaderboard: Leaderboard, tmp_path: Path) -> None:
     assert check_suffix(tmp_path / "a.CSV") == ".csv"
-    with pytest.raises(ResultsError, match=r"unknown table format '\.xlsx'; use one of \.csv, \.parquet, \.md, \.tex"):
+    with pytest.raises(UsageError, match=r"unknown table format '\.xlsx'; use one of \.csv, \.parquet, \.md, \.tex"):
         write_table(leaderboard.frame, tmp_path / "table.xlsx")
     assert list(tmp_path.glob("table*")) == []
 

@@ -194,12 +194,10 @@ def test_tasks_without_folds_are_reported(tmp_path: Path) -> None:
     notices: list[str] = []
     store.prepare()
     options = LeaderboardOptions(folds=True, intervals=False)
+    store.write_cell(cell("variance", None), {}, {"x": "int64"}, {})
     assert len(load_leaderboard(tmp_path, options, notice=notices.append).frame) == 0
-    assert notices == [
-        f"{tmp_path} holds no finished cell yet",
-        "no finished cell of a task with folds; run both with --task-option fold=0 and fold=1",
-    ]
-    for record in (vit(0), vit(1), cell("variance", None)):
+    assert notices[-1] == "no finished cell of a task with folds; run both with --task-option fold=0 and fold=1"
+    for record in (vit(0), vit(1)):
         store.write_cell(record, {}, {"x": "int64"}, {})
     notices.clear()
     assert len(load_leaderboard(tmp_path, options, notice=notices.append).frame) == 1

@@ -19,9 +19,9 @@ from ltrp_bench.results.leaderboard.latency import (
     throughput_batch,
 )
 from ltrp_bench.results.leaderboard.rows import TableRow
-from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.store.latency import Latencies, LatencyEntry, LatencySetting, Times
 from ltrp_bench.results.store.latency import add_latencies as store_latencies
+from ltrp_bench.selectors.errors import UsageError
 
 SETTING = LatencySetting(device="cpu", cpu="A CPU", threads=1, clock="wall", versions={})
 
@@ -123,9 +123,9 @@ def test_the_setting_measured_last_is_shown_unless_another_is_named() -> None:
         "latencies of cuda (A GPU) are shown, which were measured last; --latency-device shows cpu, A CPU, 1 thread"
     ]
     assert chosen_latencies([gpu, cpu], "a cpu", pytest.fail) is cpu and chosen_latencies([]) is None
-    with pytest.raises(ResultsError, match="no latencies of device 'TPU'; there are cuda"):
+    with pytest.raises(UsageError, match="no latencies of device 'TPU'; there are cuda"):
         chosen_latencies([gpu, cpu], "TPU")
-    with pytest.raises(ResultsError, match="no latencies of device 'TPU'; there are none"):
+    with pytest.raises(UsageError, match="no latencies of device 'TPU'; there are none"):
         chosen_latencies([], "TPU")
 
 
@@ -136,5 +136,5 @@ def test_the_leaderboard_has_the_columns(world: Any) -> None:
     assert tuple(name for name in COLUMNS if name in LATENCY) == LATENCY
     (row,) = load_leaderboard(world.store.root, LeaderboardOptions(intervals=False)).frame.to_dict("records")
     assert row["latency_both_ms"] == 5.0 and row["break_even_time_b1_range"] == "above"
-    with pytest.raises(ResultsError, match="no latencies of device 'cuda'"):
+    with pytest.raises(UsageError, match="no latencies of device 'cuda'"):
         load_leaderboard(world.store.root, LeaderboardOptions(intervals=False, latency_device="cuda"))

@@ -23,6 +23,7 @@ from ltrp_bench.results.report.figures import (
     select_rows,
 )
 from ltrp_bench.results.schema.record import ResultsError
+from ltrp_bench.selectors.errors import UsageError
 
 
 def _spec(frame: pd.DataFrame, kind: Kind, task: str = "shapes-cls") -> FigureSpec:
@@ -73,7 +74,7 @@ def test_figures_of_groups_and_metrics(frame: pd.DataFrame) -> None:
     two = pd.concat([frame, frame.assign(metric="top5")])
     (spec,) = plan_figures(two, FigureOptions(kinds=("curves",), metrics=("top5",)))
     assert spec.name == "curves-shapes-cls-top5-drop" and spec.panels.metric == "top5"
-    with pytest.raises(ResultsError, match="no cell has the metric 'top1'; did you mean 'top5'"):
+    with pytest.raises(UsageError, match="no cell has the metric 'top1'; did you mean 'top5'"):
         plan_figures(two, FigureOptions(metrics=("top1",)))
 
 
@@ -124,7 +125,7 @@ def test_unknown_names_and_ratios(frame: pd.DataFrame) -> None:
         ),
         (FigureOptions(keep_ratios=(0.3,)), r"no keep ratio 0.3 in the results; there are 0.25, 0.5, 1"),
     ):
-        with pytest.raises(ResultsError, match=message):
+        with pytest.raises(UsageError, match=message):
             plan_figures(frame, options)
     with pytest.raises(ResultsError, match="the leaderboard has no rows to draw"):
         plan_figures(frame[:0], FigureOptions())

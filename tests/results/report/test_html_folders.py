@@ -47,7 +47,7 @@ def test_without_resampling_summaries_or_gallery(browser: Any, world: Any, tmp_p
 
 def test_nothing_to_report(tmp_path: Path) -> None:
     RunStore(tmp_path / "empty").prepare()
-    with pytest.raises(ResultsError, match="no finished cell to report"):
+    with pytest.raises(ResultsError, match="no finished cell; `ltrp-bench run --out"):
         write_report(tmp_path / "empty", tmp_path / "x.html")
     with pytest.raises(ResultsError, match="is not a folder"):
         write_report(tmp_path / "nowhere", tmp_path / "x.html")

@@ -7,8 +7,8 @@ import math
 import pytest
 from scipy.stats import norm
 
-from ltrp_bench.results.schema.record import ResultsError
 from ltrp_bench.results.statistics.power import detectable_difference, images_needed
+from ltrp_bench.selectors.errors import UsageError
 
 
 def test_by_hand() -> None:
@@ -40,5 +40,5 @@ def test_the_test_has_the_power(alpha: float, power: float) -> None:
     ],
 )
 def test_values_out_of_range(arguments: tuple[float, ...], message: str) -> None:
-    with pytest.raises(ResultsError, match=message):
+    with pytest.raises(UsageError, match=message):
         images_needed(*arguments)  # type: ignore[arg-type]
