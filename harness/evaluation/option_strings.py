@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
 from ltrp_bench.selectors.errors import UsageError, near_or
 from ltrp_bench.selectors.option_checks import parse_option
-from ltrp_bench.selectors.zoo.table import checkpoints
+from ltrp_bench.selectors.zoo.table import Checkpoint, checkpoints
 
 
 def split_list(text: str, *, spaced: bool = False) -> list[str]:
@@ -58,7 +60,7 @@ def parse_weights(given: Iterable[str], selectors: Sequence[str], labels: Sequen
         labels: other names of some of them.
 
     Raises:
-        UsageError: "FILE" among several selectors, or a NAME that is not in the run.
+        UsageError: "FILE" among several selectors, a NAME that is not in the run, or a checkpoint of tasks' models.
     """
     weights: dict[str, str] = {}
     for text in given:
@@ -66,13 +68,28 @@ def parse_weights(given: Iterable[str], selectors: Sequence[str], labels: Sequen
         if equals and name in (*selectors, *labels):
             weights[name] = file
             continue
-        if text not in (one.name for one in checkpoints()):
+        published = next((one for one in checkpoints() if text == one.name), None)
+        if published is not None and not takers_of(published)[0] and not Path(text).exists():
+            raise UsageError(f"--weights {text}: {text} is a model of a task: --model-weights {text}")
+        if published is None:
             check_prefix("--weights", text, (*selectors, *labels))
         if len(selectors) == 1:
             weights[selectors[0]] = text
         else:
             raise UsageError(f"--weights {text}: which selector is it for? write NAME=FILE ({', '.join(selectors)})")
     return weights
+
+
+def takers_of(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The selectors and the tasks that take an official checkpoint."""
+    tasks = _task_names()
+    selectors = tuple(name for name in checkpoint.used_by if name not in tasks)
+    return selectors, tuple(name for name in checkpoint.used_by if name in tasks)
+
+
+@cache
+def _task_names() -> frozenset[str]:
+    return frozenset(point.name for point in entry_points(group="ltrp_bench.tasks"))
 
 
 class Named(Protocol):

@@ -37,8 +37,9 @@ digits may be known. Where none is known, the SHA-256 is kept in `SHA256SUMS` at
 later is refused. Results depend on the content of a file alone, not on how it was named. What arrived of a broken
 download stays as `FILE.part`, and the next attempt goes on from there if the server still has the same file.
 
-**How to get them.** *fetched*: downloaded at first use. *by hand*: the authors' page sends no file to a program, or no
-address is known. *hub*: by its `timm:` name, from the hub's own cache; `HF_HUB_OFFLINE=1` keeps to that cache.
+**How to get them.** *automatic*: downloaded at first use. *Hugging Face*: from the Hugging Face Hub into the hub's own
+cache; `HF_HUB_OFFLINE=1` keeps to that cache. *by hand*: the authors' page sends no file to a program, or no address is
+known.
 
 **Other weights.** A file of your own, `timm:MODEL` (any ViT that timm has), or `hf-hub:OWNER/NAME`. Detectors and
 segmentors take `hf-hub:OWNER/NAME` too, if the repository has one file of weights, or else `hf-hub:OWNER/NAME/FILE`.
@@ -76,15 +77,19 @@ def zoo_page() -> str:
 
 
 def _table(rows: list[Checkpoint]) -> str:
-    titles = ("name", "what it is", "trained with", "from", "MB", "license", "hash")
+    titles = ("name", "what it is", "trained with", "how to get", "MB", "license", "hash")
     lines = [f"| {' | '.join(titles)} |", "|" + " --- |" * len(titles)]
     for one in rows:
-        got = "hub" if one.on_hub else "fetched" if one.direct else "by hand"
-        source = f"[{got}]({one.page})"
+        source = f"[{way_to_get(one)}]({one.page})"
         convert = "; converted at first use" if one.convert else ""
         cells = (f"`{one.name}`", f"{one.title}{convert}", one.supervision, source, _size(one), one.license, _hash(one))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def way_to_get(one: Checkpoint) -> str:
+    """How to get a checkpoint, in a word or two."""
+    return "Hugging Face" if one.on_hub else "automatic" if one.direct else "by hand"
 
 
 def _size(one: Checkpoint) -> str:

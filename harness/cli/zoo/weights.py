@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import typer
 
 from ltrp_bench.harness.cli.terminal.messages import print_wrapped
+from ltrp_bench.harness.cli.zoo.page import way_to_get, zoo_page
+from ltrp_bench.harness.evaluation.option_strings import takers_of
 from ltrp_bench.selectors.errors import InputError, UsageError, near_or
 from ltrp_bench.selectors.zoo.cache import cache_folder, cached, remedy, state_of, take
 from ltrp_bench.selectors.zoo.network import check_repository
@@ -62,17 +64,15 @@ class VerifyOptions:
 def list_weights(options: ListOptions) -> None:
     """List official checkpoints of selectors and task models: who trained them with what, and how to get them."""
     if options.form == "markdown":
-        from ltrp_bench.harness.cli.zoo.page import zoo_page
-
         if options.name:
             raise UsageError("--format markdown is the page of all checkpoints: leave the names out")
         sys.stdout.write(zoo_page())
     elif options.form == "csv":
-        names = {one.name for one in _chosen(options.name)}
+        names = {one.name for one in _listed(options.name)}
         head, *lines = TABLE.read_text(encoding="utf-8").splitlines()
         typer.echo("\n".join([head, *(line for line in lines if line.split(",", 1)[0] in names)]))
     else:
-        chosen = _chosen(options.name)
+        chosen = _listed(options.name)
         if len(chosen) == 1 and options.name[0] in (chosen[0].name, chosen[0].short):
             _print_details(chosen[0])
         else:
@@ -112,6 +112,15 @@ def verify_weights(options: VerifyOptions) -> None:
         raise typer.Exit(1)
 
 
+def _listed(names: Sequence[str]) -> tuple[Checkpoint, ...]:
+    """The checkpoints of these names, or those that begin so. Raises UsageError for a name that none has."""
+    longer: list[str] = []
+    for name in names:
+        begun = [one.name for one in checkpoints() if any(part.startswith(name) for part in (one.name, one.short))]
+        longer += [name] if find_all(name) or not begun else begun
+    return _chosen(longer)
+
+
 def _chosen(names: Sequence[str]) -> tuple[Checkpoint, ...]:
     """The checkpoints of these names, each once. Raises UsageError for a name that is not in the table."""
     if not names:
@@ -136,15 +145,6 @@ def _fetched(checkpoint: Checkpoint) -> str:
     return str(hub_file(checkpoint.url))
 
 
-def way_to_get(checkpoint: Checkpoint) -> str:
-    """How a checkpoint is got, in a word or two."""
-    if cached(checkpoint) is not None:
-        return "in the cache"
-    if checkpoint.on_hub:
-        return "hub"
-    return "fetched" if checkpoint.direct else "by hand"
-
-
 _WIDE: Final = 110
 """Characters from which a terminal has room for all columns."""
 
@@ -157,22 +157,32 @@ def _print_table(chosen: Sequence[Checkpoint]) -> None:
     terminal = console()
     narrow = terminal.width < _WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("name", "what it is", *(() if narrow else ("trained with", "license")), "got"):
+    for title in ("name", "what it is", *(() if narrow else ("trained with", "license")), "how to get"):
         table.add_column(title, overflow="fold")
     table.columns[0].no_wrap = True
     for one in chosen:
         more = () if narrow else (one.supervision.replace("+", " + ") or "-", one.license or "-")
-        table.add_row(one.name, one.title, *more, way_to_get(one))
+        mark = "" if cached(one) is None else " (in cache)"
+        table.add_row(one.name, one.title, *more, way_to_get(one) + mark)
     terminal.print(table)
     typer.echo()
     if narrow:
         left_out = f"left out to fit {terminal.width} columns: trained with, license"
         print_wrapped(f"{left_out}; `ltrp-bench weights list NAME` shows them")
-    print_wrapped(f"--weights NAME takes one; cache: {cache_folder()} (LTRP_BENCH_CACHE)")
+    print_wrapped(f"{_flags(chosen)}; cache: {cache_folder()} (LTRP_BENCH_CACHE)")
     print_wrapped(
-        "got: from the hub's own cache (hub), by ltrp-bench at first use (fetched), or by hand, where the authors' "
-        "page sends no file to a program"
+        "how to get: automatic, ltrp-bench downloads it at first use; Hugging Face, the same from the hub, into the "
+        "hub's own cache; by hand, where the authors' page sends no file to a program"
     )
+
+
+def _flags(chosen: Sequence[Checkpoint]) -> str:
+    """Which options take these checkpoints by their names."""
+    takers = [takers_of(one) for one in chosen]
+    of_selectors, of_tasks = (any(one[i] for one in takers) for i in range(2))
+    if of_selectors and of_tasks:
+        return "selectors take a NAME by --weights, models of tasks by --model-weights"
+    return f"{'--model-weights' if of_tasks else '--weights'} NAME takes one"
 
 
 def _print_details(one: Checkpoint) -> None:

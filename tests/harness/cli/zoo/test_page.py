@@ -28,12 +28,12 @@ def test_it_has_every_checkpoint_and_every_selector_of_ours() -> None:
 def test_rows() -> None:
     page = "https://github.com/facebookresearch"
     for row in (
-        f"| `vit=deit-t` | DeiT-Ti/16 at 224 | imagenet1k | [fetched]({page}/deit/blob/main/README_deit.md) | 22.9 | "
+        f"| `vit=deit-t` | DeiT-Ti/16 at 224 | imagenet1k | [automatic]({page}/deit/blob/main/README_deit.md) | 22.9 | "
         "Apache-2.0 | `a1311bcf4f24`… |",
-        f"| `dino=vit-s16` | DINO, ViT-S/16 | self | [fetched]({page}/dino) | ≈ 86.7 | Apache-2.0 |  |",
+        f"| `dino=vit-s16` | DINO, ViT-S/16 | self | [automatic]({page}/dino) | ≈ 86.7 | Apache-2.0 |  |",
         f"| `mae-finetuned=vit-b16` | MAE fine-tuned on ImageNet-1K, ViT-B/16 | imagenet1k | "
-        f"[fetched]({page}/mae/blob/main/FINETUNE.md) |  | CC-BY-NC-4.0 | MD5 `1b25e9`… |",
+        f"[automatic]({page}/mae/blob/main/FINETUNE.md) |  | CC-BY-NC-4.0 | MD5 `1b25e9`… |",
         "| `mmseg=segformer-b0` | SegFormer-B0, ADE20K | imagenet1k+ade20k | "
-        "[fetched](https://github.com/open-mmlab/mmsegmentation/tree/main/configs/segformer) |  |  | `8ffa8fda`… |",
+        "[automatic](https://github.com/open-mmlab/mmsegmentation/tree/main/configs/segformer) |  |  | `8ffa8fda`… |",
     ):
         assert f"\n{row}\n" in zoo_page()

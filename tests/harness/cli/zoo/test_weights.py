@@ -15,6 +15,8 @@ from command_lines import Run
 from ltrp_bench.selectors.zoo.cache import SUMS
 from ltrp_bench.selectors.zoo.table import TABLE
 
+HOW = ("how", "to", "get")
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -38,10 +40,29 @@ def test_a_selectors_checkpoints_as_a_table(run: Run, cache: Path, monkeypatch: 
         code, out, _ = run("weights", "list", "dino")
         lines = out.splitlines()
         assert code == 0 and max(map(len, lines[:5])) <= width
-        assert lines[0].split() == ["name", "what", "it", "is", "trained", "with", "license", "got"]
-        assert lines[1].split() == ["dino=vit-s16", "DINO,", "ViT-S/16", "self", "Apache-2.0", "in", "the", "cache"]
-        assert lines[2].split()[-1] == "fetched"
-    assert run("weights", "list", "evit")[1].splitlines()[1].endswith("by hand")
+        assert lines[0].split() == ["name", "what", "it", "is", "trained", "with", "license", *HOW]
+        assert lines[1].split()[:5] == ["dino=vit-s16", "DINO,", "ViT-S/16", "self", "Apache-2.0"]
+        assert lines[1].rstrip().endswith("automatic (in cache)") and lines[2].split()[-1] == "automatic"
+    assert run("weights", "list", "evit")[1].splitlines()[1].rstrip().endswith("by hand")
+    assert run("weights", "list", "clip")[1].splitlines()[1].rstrip().endswith("Hugging Face")
+
+
+def test_the_table_names_the_option_that_takes_its_checkpoints(run: Run) -> None:
+    for name, says in (
+        ("dino", "--weights NAME takes one; cache:"),
+        ("yolox", "--model-weights NAME takes one; cache:"),
+        ("vit", "selectors take a NAME by --weights, models of tasks by --model-weights; cache:"),
+    ):
+        assert says in " ".join(run("weights", "list", name)[1].split())
+    code, _, err = run("run", "--selector", "random", "--task", "shapes-det", "--weights", "yolox=nano")
+    assert code == 2 and "yolox=nano is a model of a task: --model-weights yolox=nano" in err
+
+
+def test_the_beginning_of_a_name_lists_all_that_begin_so(run: Run) -> None:
+    names = [line.split()[0] for line in run("weights", "list", "yolo")[1].splitlines() if "YOLOX" in line]
+    assert {"yolox=nano", "mmdet=yolox-tiny"} <= set(names) and len(names) == len(set(names))
+    code, _, err = run("weights", "fetch", "yolo")
+    assert code == 2 and "no checkpoint, selector or task 'yolo'" in err
 
 
 def test_the_whole_table_as_csv(run: Run) -> None:
