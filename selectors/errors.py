@@ -39,6 +39,9 @@ def unknown_name(kind: str, name: str, known: Collection[str]) -> UsageError:
         name: name as given by the user.
         known: all known names.
     """
+    if kind == "selector" and name.lower().startswith("deit"):
+        example = "--weights evit=timm:deit_small_patch16_224"
+        return UsageError(f"no {kind} {name!r}; DeiT is a model, which methods take as weights, such as {example}")
     shown = f"`ltrp-bench list {_LISTS[kind]}` shows all" if kind in _LISTS else ""
     return UsageError(f"no {kind} {name!r}; {near_or(name, known, shown)}")
 

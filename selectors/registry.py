@@ -19,7 +19,7 @@ from typing import Any
 
 from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.checkpoints import HUB, TIMM, WEIGHTS, sha256_of, shipped
-from ltrp_bench.selectors.errors import InputError, UsageError, unknown_name
+from ltrp_bench.selectors.errors import InputError, UsageError, nearest, unknown_name
 from ltrp_bench.selectors.files.file_kinds import refuse_folder
 from ltrp_bench.selectors.option_checks import check_options, signature_of
 from ltrp_bench.selectors.option_checks import option_types as types_of
@@ -188,7 +188,9 @@ def _shipping_tag(name: str, base: str, tag: str | None, domains: Sequence[str])
     tags = shipped_tags(base)
     there = f"bundled: {', '.join(tags) or 'none'}"
     if tag is not None and tag not in tags:
-        raise UsageError(f"no bundled weights named {name!r} ({there}); for a file of your own: --weights {base}=FILE")
+        near = nearest(tag, tags)
+        hint = f"did you mean '{base}.{near}'?" if near else f"for a file of your own: --weights {base}=FILE"
+        raise UsageError(f"no bundled weights named {name!r} ({there}); {hint}")
     if tag is not None:
         return tag
     if not domains:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from ltrp_bench.harness.cli.list import bundled_weights
-from ltrp_bench.harness.cli.terminal.messages import print_wrapped
+from ltrp_bench.harness.cli.terminal.messages import counted, print_wrapped
 from ltrp_bench.harness.cli.terminal.version import version_line
 from ltrp_bench.selectors.zoo.cache import cache_folder, cached
 from ltrp_bench.selectors.zoo.table import checkpoints
@@ -45,11 +45,11 @@ DATA_SETS: Final = {
 
 
 OPERATORS: Final[Mapping[OpState, str]] = {
-    "compiled": "mmcv's own",
-    "stand-in": "made of torchvision's",
-    "missing": "no model that needs one runs without a compiled mmcv",
+    "compiled": "compiled: {count}, such as {first}",
+    "stand-in": "not compiled, made of torchvision's: {count}, such as {first}",
+    "missing": "missing: {count}, such as {first}; models that use one need a compiled mmcv",
 }
-"""State of mmcv's operators, and what it means."""
+"""State of mmcv's operators -> line about those in it."""
 
 
 def doctor() -> None:
@@ -66,6 +66,7 @@ def doctor() -> None:
         ("weights", _weights()),
         ("data sets", _data_sets()),
         ("missing", _missing()),
+        ("optional", _optional()),
     ):
         typer.echo(title)
         try:
@@ -92,7 +93,7 @@ def _packages() -> Iterator[str]:
 def _devices() -> Iterator[str]:
     import torch
 
-    yield f"cpu, {torch.get_num_threads()} threads"
+    yield f"cpu, {counted(torch.get_num_threads(), 'thread')}"
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
@@ -107,9 +108,9 @@ def _operators() -> Iterator[str]:
 
     found = available_ops()
     yield found.note
-    for state, meaning in OPERATORS.items():
+    for state, line in OPERATORS.items():
         if names := found.names(state):
-            yield f"{state}: {len(names)}, such as {names[0]}: {meaning}"
+            yield line.format(count=len(names), first=names[0])
 
 
 def _entry_points() -> Iterator[str]:
@@ -131,15 +132,19 @@ def _weights() -> Iterator[str]:
 
 def _missing() -> Iterator[str]:
     """What keeps parts of ltrp-bench from working here, and how to get it."""
-    lines = [f"{name}: pip install {name}" for name in PACKAGES if not _installed(name)]
+    yield from [f"{name}: pip install {name}" for name in PACKAGES if not _installed(name)] or ["nothing"]
+
+
+def _optional() -> Iterator[str]:
+    """What only some commands need and is not here."""
+    lines = []
     if not _installed("ray"):
-        lines.append("ray, for several machines: pip install 'ltrp-bench[cluster]'")
-    yield from lines
+        lines.append("ray (not installed; only runs on several machines need it): pip install 'ltrp-bench[cluster]'")
     if not _data_found():
-        yield "COCO: give its folder to run with --data DIR (docs/tasks/data.md has the layouts)"
-        lines.append("data")
-    if not lines:
-        yield "nothing"
+        lines.append(
+            "COCO (not found; only the coco-* tasks need it): give its folder with --data DIR (docs/tasks/data.md)"
+        )
+    yield from lines or ["nothing"]
 
 
 def _installed(name: str) -> bool:
@@ -155,8 +160,8 @@ def _data_sets() -> Iterator[str]:
     folders, found = data_folders(), _data_found()
     yield from found
     if not found:
-        searched = ", ".join(str(folder) for folder in folders) or "no directories"
-        yield f"no COCO found (searched {searched}; LTRP_BENCH_DATA names further ones)"
+        searched = f" in {', '.join(str(folder) for folder in folders)}" if folders else ""
+        yield f"no COCO found{searched}; LTRP_BENCH_DATA names a folder to search"
 
 
 def _data_found() -> list[str]:

@@ -21,6 +21,9 @@ Item = TypeVar("Item")
 SEED_LIMIT: Final = 2**63
 """Seeds are smaller than this: they are stored as signed 64-bit integers."""
 
+NO_SMALLER: Final = "its model takes no smaller images"
+"""Why a selector that shrinks images is left out on a task with a model."""
+
 
 @dataclass(frozen=True)
 class SelectorEntry:
@@ -189,7 +192,9 @@ def plan(
     groups = []
     for selector, task in pairs:
         if selector.reduces_by_downsampling and not task.task.supports_downsample:
-            left_out[f"{selector.name} is left out on {task.info.name}: it cannot shrink its images"] = None
+            no_patches = f"coverage is about the patches that are kept, and {selector.name} keeps none"
+            why = no_patches if task.task.reduction == "none" else NO_SMALLER
+            left_out[f"{selector.name} is left out on {task.info.name}: {why}"] = None
             continue
         if selector.selector.oracle_groups and not task.task.oracle_groups:
             left_out[f"{selector.name} is left out on {task.info.name}: only coverage has ceilings of groups"] = None

@@ -175,7 +175,7 @@ def use_device(device: Device) -> str:
     """
     found = torch.cuda.is_available()
     if device == "cuda" and not found:
-        raise UsageError("--device cuda: torch sees no GPU here (ltrp-bench doctor)")
+        raise UsageError("--device cuda cannot be used here: torch sees no GPU (ltrp-bench doctor)")
     chosen = "cuda" if found and device != "cpu" else "cpu"
     # The Runner moves every model to the device that mmengine found at import.
     mmengine.device.utils.DEVICE = chosen

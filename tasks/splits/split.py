@@ -68,7 +68,8 @@ class CategorySplit:
             hint = f", which spells {near[0]}" if near else ""
             raise InputError(
                 f"{where}: {', '.join(absent[:5])}{others} not in the split '{self.label_set}' "
-                f"({len(self.states)} categories){hint}; give a CSV that lists all of them with --split FILE"
+                f"({len(self.states)} categories){hint}; "
+                "give a CSV with columns category, state and reason with --split FILE"
             )
 
     def fingerprint(self) -> str:

@@ -126,6 +126,8 @@ def test_options_weights_and_tags_that_do_not_fit(here: str, tmp_path: Path) -> 
         create_selector("random", weights=tmp_path / "w.pth")
     with pytest.raises(UsageError, match=r"no bundled weights named 'ltrp.nowhere' \(bundled: photos, shapes\)"):
         create_selector("ltrp.nowhere")
+    with pytest.raises(UsageError, match=r"'ltrp.photo' \(bundled: photos, shapes\); did you mean 'ltrp.photos'\?"):
+        create_selector("ltrp.photo")
 
 
 def test_text_is_not_true_or_false() -> None:

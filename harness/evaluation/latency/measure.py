@@ -12,7 +12,7 @@ import torch
 from ltrp_bench.harness.evaluation.environment import cpu_name, device_name, package_versions
 from ltrp_bench.harness.evaluation.latency.timing import Clock
 from ltrp_bench.harness.evaluation.latency.workload import measure, workload_of
-from ltrp_bench.harness.evaluation.plan import SelectorEntry, TaskEntry
+from ltrp_bench.harness.evaluation.plan import NO_SMALLER, SelectorEntry, TaskEntry
 from ltrp_bench.harness.evaluation.whole_image import whole_image
 from ltrp_bench.results.store.latency import BATCHES, Latencies, LatencyEntry, LatencySetting
 from ltrp_bench.selectors.errors import InputError
@@ -60,7 +60,8 @@ def measurable(pairs: Sequence[Pair], notice: Notice) -> list[Pair]:
         elif own.keeps_every_patch and task.task.reduction == "none":
             left_out[f"{selector.shown} is left out on {task.shown}: there is no model"] = None
         elif own.reduces_by_downsampling and (not task.task.supports_downsample or task.task.reduction == "none"):
-            left_out[f"{selector.shown} is left out on {task.shown}: it cannot shrink its images"] = None
+            why = "there is no model" if task.task.reduction == "none" else NO_SMALLER
+            left_out[f"{selector.shown} is left out on {task.shown}: {why}"] = None
         else:
             out.append((selector, task))
     for line in left_out:

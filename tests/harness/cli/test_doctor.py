@@ -17,6 +17,7 @@ def test_every_section_is_printed(run: Run, tmp_path: Path) -> None:
     assert code == 0
     for word in ("python ", "torch ", "cpu, ", "mmcv operators", "selectors: ", "COCO in one folder: data/mine"):
         assert word in out
+    assert ": made of" not in out and "1 threads" not in out
 
 
 def test_a_section_that_fails_does_not_hide_the_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,9 +50,11 @@ def test_lines_are_short_and_what_is_missing_comes_with_a_remedy(
     monkeypatch.setenv("LTRP_BENCH_CACHE", "cache")
     code, out, _ = run("doctor")
     lines = out.splitlines()
-    missing = lines[lines.index("missing") + 1 :]
-    assert code == 0 and "  no-such-package: pip install no-such-package" in missing
-    assert any(line.startswith("  COCO: ") and "--data DIR" in line for line in missing)
+    missing, optional = lines.index("missing"), lines.index("optional")
+    assert code == 0 and lines[missing + 1 : optional] == ["  no-such-package: pip install no-such-package"]
+    text = " ".join(" ".join(lines[optional:]).split())
+    assert "COCO (not found; only the coco-* tasks need it): give its folder with --data DIR" in text
+    assert "  no COCO found; LTRP_BENCH_DATA names a folder to search" in lines
     assert "  official, in cache: none" in lines and "LTRP_BENCH_DATA" in out
     assert [line for line in lines if len(line) > 120 and "python" not in line] == []
     assert not any(line.count(", ") > 5 for line in lines)

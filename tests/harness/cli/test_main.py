@@ -29,6 +29,11 @@ from ltrp_bench.harness.cli.terminal.version import version_line
         ((*BASIC, "--seed", "-1"), 2, "seeds are integers from 0 to 2**63 - 1"),
         ((*BASIC, "--seed", str(2**63)), 2, "from 0 to 2**63 - 1"),
         ((*BASIC, "--selector", "randm"), 2, "did you mean 'random'"),
+        (
+            (*BASIC, "--selector", "deit"),
+            2,
+            "DeiT is a model, which methods take as weights, such as --weights evit",
+        ),
         ((*BASIC, "--task", "toy-coverag"), 2, "did you mean 'toy-coverage'"),
         ((*BASIC, "--selector", "toy_bench:Nothing"), 2, "Nothing"),
         ((*BASIC, "--weights", "w.pt"), 2, "--weights w.pt: which selector is it for? write NAME=FILE (plain, random)"),

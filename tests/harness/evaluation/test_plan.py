@@ -42,7 +42,13 @@ def test_downsample_runs_on_tasks_that_support_it() -> None:
     task = toy.ToyTask()
     task.supports_downsample = False
     assert _cells(lines, task=task, selectors=[DownsampleControl(8)]) == []
-    assert lines == ["downsample is left out on toy-coverage: it cannot shrink its images"]
+    task.reduction = "none"
+    assert _cells(lines, task=task, selectors=[DownsampleControl(8)]) == []
+    assert lines == [
+        "downsample is left out on toy-coverage: its model takes no smaller images",
+        "downsample is left out on toy-coverage: "
+        "coverage is about the patches that are kept, and downsample keeps none",
+    ]
 
 
 def test_equal_cells_run_once() -> None:

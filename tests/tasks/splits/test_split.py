@@ -170,7 +170,8 @@ def test_what_is_not_covered_is_listed() -> None:
     with pytest.raises(InputError) as few:
         MIXED.check_covers(["e", "cat", "d", "c", "b", "a"], "toy")
     assert str(few.value) == (
-        "toy: a, b, c, d, e not in the split 'mine' (4 categories); give a CSV that lists all of them with --split FILE"
+        "toy: a, b, c, d, e not in the split 'mine' (4 categories); "
+        "give a CSV with columns category, state and reason with --split FILE"
     )
     with pytest.raises(
         InputError, match="toy: Dog, a, b, c, d and 1 others not in .*, which spells 'dog' for 'Dog'; give"

@@ -50,7 +50,7 @@ def test_the_whole_image_is_added_and_what_says_nothing_left_out() -> None:
     ]
     assert notices == [
         "oracle is left out: it is given the ground truth, so its time says nothing",
-        "downsample is left out on toy-without-model: it cannot shrink its images",
+        "downsample is left out on toy-without-model: there is no model",
         "full is left out on toy-without-model: there is no model",
     ]
 
