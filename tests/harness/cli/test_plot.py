@@ -29,4 +29,4 @@ def test_figures_of_metrics_and_groups(runs: Path, run: Run) -> None:
     assert (code, out) == (0, "one/curves-shapes-coverage-coverage-small-none-all.png\n")
     command = ("plot", "runs", "--metric", "covrage")
     assert run(*command) == run("leaderboard", *command[1:])
-    assert run(*command)[0] == 1
+    assert run(*command)[0] == 2

@@ -115,7 +115,7 @@ OF_TASK = ("--task", "shapes-coverage", "--selector", "random")
         ((".", "--selector", "random"), 1, "is a folder"),
         (("small.png", "--selector", "random"), 1, "too few for 14x14 patches"),
         (("a.png", "--selector", "ltrpp"), 2, "did you mean 'ltrp'"),
-        (("a.png", "--selector", "evit"), 1, "no weights for photos"),
+        (("a.png", "--selector", "evit"), 2, "no weights for photos"),
         (("a.png", "--selector", "random", "--weights", "random=a.png"), 2, "takes no weights"),
         (("a.png", "--selector", "ltrp", "--weights", "ltrp=a.png"), 1, "a.png"),
         (("a.png", "--selector", "random", "--selector-option", "random.colour=1"), 2, "colour"),

@@ -20,5 +20,5 @@ def test_images_that_a_difference_needs(runs: Path, capsys: pytest.CaptureFixtur
     assert frame["keep_ratio"].tolist() == [0.25, 0.5] and set(frame["images"]) == {12}
     assert f"{frame['needed'][0]:,.0f} (" in lines[2]
     assert max(map(len, lines)) <= 100
-    assert run_command(["power", "runs", "--alpha", "2"]) == 1
+    assert run_command(["power", "runs", "--alpha", "2"]) == 2
     assert "alpha must lie between 0 and 1" in capsys.readouterr().err
