@@ -27,6 +27,10 @@ class UsageError(BenchError):
     exit_code = 2
 
 
+class WeightsNotGiven(UsageError):
+    """A selector needs weights, none were given, and none are bundled for this domain (exit code 2)."""
+
+
 _LISTS: Final = {"selector": "selectors", "task": "tasks", "label set": "label-sets"}
 """Kind of name -> what `ltrp-bench list` calls all of that kind."""
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ltrp_bench.selectors.base import Selector, as_selector
 from ltrp_bench.selectors.checkpoints import HUB, TIMM, WEIGHTS, sha256_of, shipped
-from ltrp_bench.selectors.errors import InputError, UsageError, nearest, unknown_name
+from ltrp_bench.selectors.errors import InputError, UsageError, WeightsNotGiven, nearest, unknown_name
 from ltrp_bench.selectors.files.file_kinds import refuse_folder
 from ltrp_bench.selectors.option_checks import check_options, signature_of
 from ltrp_bench.selectors.option_checks import option_types as types_of
@@ -197,7 +197,7 @@ def _shipping_tag(name: str, base: str, tag: str | None, domains: Sequence[str])
         raise UsageError(f"selector {name!r} needs weights: take bundled ones by their tag ({there}), or {ways(base)}")
     found = next((d for d in domains if d in tags), None)
     if found is None:
-        raise UsageError(
+        raise WeightsNotGiven(
             f"selector {name!r} has no weights for {domains[0]} ({there}): give --weights {name}=…; {ways(base)}"
         )
     return found

@@ -22,7 +22,7 @@ from ltrp_bench.harness.evaluation.recipes import (
     with_weights,
 )
 from ltrp_bench.harness.evaluation.task_arguments import task_recipes
-from ltrp_bench.selectors.errors import InputError, UsageError
+from ltrp_bench.selectors.errors import InputError, UsageError, WeightsNotGiven
 from ltrp_bench.selectors.registry import option_types as selector_option_types
 from ltrp_bench.tasks.base import Task
 from ltrp_bench.tasks.registry import create_task, option_names
@@ -129,7 +129,7 @@ def selector_recipes(request: Request) -> list[SelectorRecipe]:
 def check_selectors(recipes: Iterable[SelectorRecipe], *tags: str) -> None:
     """Raise UsageError for an unknown name or tag; weights that are missing may exist for another domain."""
     for recipe in recipes:
-        with contextlib.suppress(InputError):
+        with contextlib.suppress(InputError, WeightsNotGiven):
             replace(recipe, tags=tags).spec()
 
 
