@@ -80,7 +80,7 @@ def test_every_number_links_to_its_fingerprint_and_command(browser: Any, small: 
     page.fill("#f-text", "ltrp")
     page.select_option("#f-ratio", index=4)
     page.locator("#board tbody tr").first.locator("td.num a").first.click()
-    assert page.locator("dialog pre[data-command]").count() == 3
+    page.wait_for_function("document.querySelectorAll('dialog[open] pre[data-command]').length === 3")
     tab.done()
 
 
@@ -135,7 +135,7 @@ def test_curves_categories_and_agreement(browser: Any, small: Path) -> None:
     cells = page.locator("#k-out td:first-child").all_text_contents()
     assert cells == [f"thing {k}" for k in (79, 78, 77, 76, 75, 0, 1, 2, 3, 4)]
     page.locator("#k-out a").first.click()
-    assert page.locator("dialog pre[data-command]").count() == 1
+    page.wait_for_function("document.querySelectorAll('dialog[open] pre[data-command]').length === 1")
     page.click("#d-close")
 
     values = page.locator("#matrix tbody tr").nth(2).locator("td").all_text_contents()

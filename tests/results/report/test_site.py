@@ -62,17 +62,19 @@ def test_a_page_shows_its_rows_in_a_browser(browser: Any, built: Path) -> None:
     # Playwright hears of a new address later than the page knows it.
     assert page.evaluate("location.search") == "?selector=evit"
     page.locator("#board td.num a").first.click()
+    page.wait_for_selector("dialog[open]")
     assert "lab <b>" in (page.locator("dialog").text_content() or "")
     page.click("#d-close")
     # The theme that was chosen holds for the next pages.
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.click("nav.site a >> nth=1")
+    page.wait_for_selector("ol.guide li")
     assert page.locator("ol.guide li").count() == 4 and page.locator("#theme").inner_text() == "Light"
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.click("#theme")
     page.click("nav a >> nth=0")
-    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
     tab.done()
     tab = Tab(browser, built / "selector-evit.html")
     assert tab.page.locator("#board tbody tr").count() == 6 and set(tab.column("selector")) == {"evit"}
