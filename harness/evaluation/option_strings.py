@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,14 +80,11 @@ def parse_weights(given: Iterable[str], selectors: Sequence[str], labels: Sequen
 
 def takers_of(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The selectors and the tasks that take an official checkpoint."""
-    tasks = _task_names()
+    from ltrp_bench.tasks.registry import task_names  # imports numpy, which most commands start without
+
+    tasks = task_names()
     selectors = tuple(name for name in checkpoint.used_by if name not in tasks)
     return selectors, tuple(name for name in checkpoint.used_by if name in tasks)
-
-
-@cache
-def _task_names() -> frozenset[str]:
-    return frozenset(point.name for point in entry_points(group="ltrp_bench.tasks"))
 
 
 class Named(Protocol):

@@ -7,19 +7,18 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ltrp_bench.harness.cli.boards import board_options, board_sources
 from ltrp_bench.harness.cli.option_groups import ExposureOptions, IntervalOptions
+from ltrp_bench.harness.training.options.training import LogTo
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ltrp_bench.harness.cli.sharing.result_trackers import LoggedResults
-
-Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class RunDirectories:
 class LogOptions:
     """Where to log."""
 
-    to: tuple[Tracker, ...] = field(
+    to: tuple[LogTo, ...] = field(
         default=("tensorboard",), metadata={"help": "Tracker to log to; several as a,b or repeated.", "commas": True}
     )
     out: Path | None = field(
