@@ -7,6 +7,9 @@ from typing import Literal
 
 from ltrp_bench.harness.training.options.training import TrainingOptions
 
+CROP_SCALE = 0.3
+"""Least share of an image's area in a random crop, unless another is given."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions:
@@ -19,7 +22,20 @@ class ImageOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaeOptions(ImageOptions):
+class CroppedImageOptions(ImageOptions):
+    """Options of images of which random crops are taken."""
+
+    crop_scale: float = field(
+        default=CROP_SCALE,
+        metadata={
+            "help": "Least share of an image's area in a random crop, in (0, 1]; 1 takes the whole of every image. "
+            "Images of shapes are not cropped."
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaeOptions(CroppedImageOptions):
     """Options of a masked autoencoder (He et al., CVPR 2022; with a cross-attending decoder, Fu et al., 2024)."""
 
     preset: Literal["tiny", "small", "base", "large", "huge"] = field(
@@ -28,7 +44,13 @@ class MaeOptions(ImageOptions):
     size: int = field(default=96, metadata={"help": "Side of the images in pixels.", "min": 16})
     patch: int = field(default=8, metadata={"help": "Side of a patch in pixels.", "min": 2})
     mask_ratio: float = field(default=0.75, metadata={"help": "Share of patches that are masked, in (0, 1)."})
-    init: str | None = field(default=None, metadata={"help": "Initial weights: a file or the tag of bundled ones."})
+    init: str | None = field(
+        default=None,
+        metadata={
+            "help": "Initial weights: a file or the tag of bundled ones. Of a file with the other kind of decoder, the "
+            "encoder alone."
+        },
+    )
     norm_pix: bool = field(
         default=True, metadata={"help": "Predict pixels normalized per patch (He et al., section 4.1)."}
     )
@@ -52,7 +74,7 @@ class MaeOptions(ImageOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LtrpOptions(ImageOptions):
+class LtrpOptions(CroppedImageOptions):
     """Options of LTRP's ranker (Luo et al., CVPR 2024)."""
 
     mae: str = field(metadata={"help": "Frozen MAE or CrossMAE: a file, or a bundled one such as mae.shapes."})

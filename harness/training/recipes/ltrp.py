@@ -58,7 +58,14 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         teacher.to(images.device)
         return objective(images, generator)
 
-    stream = open_stream(options.data, teacher.image_size[0], training.images_drawn, training.seed, options.num_images)
+    stream = open_stream(
+        options.data,
+        teacher.image_size[0],
+        training.images_drawn,
+        training.seed,
+        options.num_images,
+        options.crop_scale,
+    )
     record: dict[str, Any] = {
         "what": "ltrp",
         **image_record(options.data, stream),

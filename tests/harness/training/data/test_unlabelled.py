@@ -71,6 +71,23 @@ def test_mirrored_crops_of_a_folder_have_the_size(photos: Path) -> None:
     assert stream[8].shape == (3, 64, 64)
 
 
+def test_the_whole_of_every_image_at_a_crop_scale_of_one(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    whole = np.asarray(Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC))
+    stream = FolderStream(tmp_path, 32, 8, 0, crop_scale=1)
+    views = {stream[i].numpy().transpose(1, 2, 0).tobytes() for i in range(8)}
+    assert views == {whole.tobytes(), np.ascontiguousarray(whole[:, ::-1]).tobytes()}
+    assert image_record(str(tmp_path), stream)["crop_scale"] == 1
+    assert "crop_scale" not in image_record(str(tmp_path), FolderStream(tmp_path, 32, 8, 0))
+
+
+@pytest.mark.parametrize("scale", [0, -0.1, 1.5])
+def test_crop_scales_are_shares(scale: float, photos: Path) -> None:
+    with pytest.raises(UsageError, match=r"--crop-scale is a share of the image's area in \(0, 1\], got"):
+        FolderStream(photos, 32, 8, 0, crop_scale=scale)
+
+
 def test_shapes_have_one_size() -> None:
     assert isinstance(open_stream("shapes", 96, 4, 0, num_images=2), ShapesStream)
     with pytest.raises(UsageError, match="--size 64 does not fit"):
