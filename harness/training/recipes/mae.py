@@ -18,11 +18,12 @@ from ltrp_bench.harness.training.options.pretraining import MaeOptions
 from ltrp_bench.harness.training.options.training import SHAPES, TrainingOptions
 from ltrp_bench.harness.training.training_folder import TrainedModel, trained_state
 from ltrp_bench.selectors.base import IMAGENET_MEAN, IMAGENET_STD
-from ltrp_bench.selectors.checkpoints import load_into, read_weights, sha256_of
+from ltrp_bench.selectors.checkpoints import Weights, load_into, read_weights, sha256_of
 from ltrp_bench.selectors.errors import UsageError
+from ltrp_bench.selectors.ltrp.cross_checkpoints import is_cross_mae
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE, CrossMAEConfig, count_predicted
 from ltrp_bench.selectors.ltrp.mae import MAE, MAEConfig, count_visible
-from ltrp_bench.selectors.ltrp.mae_checkpoints import autoencoder_of
+from ltrp_bench.selectors.ltrp.mae_checkpoints import SHARED_KEYS, autoencoder_of
 from ltrp_bench.selectors.vit.hub import located
 from ltrp_bench.tasks.data.shapes.world import MEAN, STD
 
@@ -71,6 +72,8 @@ PRESETS: dict[str, dict[str, int]] = {
 
 CROSS_DEPTH = 12
 """Decoder blocks of all published sizes of CrossMAE; the preset `tiny` keeps its own number."""
+ENCODER = ("cls_token", "pos_embed", "patch_embed.", "blocks.")
+"""What the keys of an encoder begin with; MAE and CrossMAE have the same encoder but for a norm at its end."""
 PREDICT_RATIO = 0.25
 """Share of an image's patches that CrossMAE predicts in training (Fu et al., section 4)."""
 
@@ -84,15 +87,15 @@ def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
     torch.manual_seed(training.seed)
     model = build_mae(options)
     if options.init is not None:
-        initial = autoencoder_of(read_weights(located(options.init)))
-        load_into(model, initial.state, f"the MAE preset {options.preset!r}")
-        model.notes = initial.notes
+        start_from(model, autoencoder_of(read_weights(located(options.init))), options.preset)
 
     def loss(module: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
         assert isinstance(module, (MAE, CrossMAE))
         return module.training_loss(images, options.mask_ratio, generator)
 
-    stream = open_stream(options.data, options.size, training.images_drawn, training.seed, options.num_images)
+    stream = open_stream(
+        options.data, options.size, training.images_drawn, training.seed, options.num_images, options.crop_scale
+    )
     record: dict[str, Any] = {
         "what": "mae",
         **image_record(options.data, stream),
@@ -110,6 +113,22 @@ def train_mae(options: MaeOptions, training: TrainingOptions) -> TrainedModel:
         LoopExtras(assumptions=tuple(f"--init: {line}" for line in model.notes)),
     )
     return {"state": trained_state(training.out), "config": model.config, "training": record}
+
+
+def start_from(model: MAE | CrossMAE, initial: Weights, preset: str) -> None:
+    """Load initial weights: all of them, or the encoder's alone if the file's decoder is of the other kind.
+
+    Raises:
+        InputError: the weights are of another model or size.
+    """
+    state, notes = dict(initial.state), initial.notes
+    own = model.state_dict()
+    if is_cross_mae(state) != isinstance(model, CrossMAE) and all(name in state for name in SHARED_KEYS):
+        state = {key: value for key, value in state.items() if key.startswith(ENCODER)}
+        state = {**{key: value for key, value in own.items() if not key.startswith(ENCODER)}, **state}
+        notes = (*notes, "the decoder is of the other kind: only the encoder is taken")
+    load_into(model, state, f"the MAE preset {preset!r}")
+    model.notes = notes
 
 
 def build_mae(options: MaeOptions) -> MAE | CrossMAE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ltrp_bench.harness.training.recipes.mae import build_mae, train_mae
 from ltrp_bench.selectors.ltrp.cross_checkpoints import load_autoencoder
 from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.mae import MAE
+from ltrp_bench.selectors.ltrp.mae_checkpoints import save_mae
 
 
 def training(out: Path, **options: Any) -> TrainingOptions:
@@ -82,6 +84,23 @@ def test_export_loads_and_has_a_card(tmp_path: Path) -> None:
     assert run_command(again) == 0
     for key, value in load_autoencoder(tmp_path / "again.safetensors").state_dict().items():
         assert torch.equal(value, mae.state_dict()[key]), "started from these weights, and a rate of 0 keeps them"
+
+
+@pytest.mark.parametrize(("first", "second"), [("self", "cross"), ("cross", "self")])
+def test_the_encoder_is_taken_from_a_file_with_the_other_decoder(first: str, second: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    given = build_mae(MaeOptions(decoder=first, decoder_depth=1))  # type: ignore[arg-type]
+    save_mae(tmp_path / "given.safetensors", given)
+    torch.manual_seed(2)
+    options = MaeOptions(decoder=second, decoder_depth=1, init=str(tmp_path / "given.safetensors"), num_images=2)  # type: ignore[arg-type]
+    made = train_mae(options, TrainingOptions(out=tmp_path / "run", iterations=1, batch_size=2, lr=0, workers=0))
+    torch.manual_seed(0)
+    fresh = build_mae(options).state_dict()
+    taken = {key for key, value in given.state_dict().items() if torch.equal(value, made["state"].get(key, value[:0]))}
+    assert {"cls_token", "patch_embed.proj.weight", "blocks.3.mlp.fc2.weight"} <= taken
+    assert torch.equal(made["state"]["decoder_pred.weight"], fresh["decoder_pred.weight"])
+    notes = json.loads((tmp_path / "run" / "assumed.json").read_text())
+    assert "--init: the decoder is of the other kind: only the encoder is taken" in notes
 
 
 def test_the_record_of_a_plain_one_is_that_of_earlier_trainings(tmp_path: Path) -> None:
