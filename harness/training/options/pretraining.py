@@ -81,6 +81,13 @@ class LtrpOptions(CroppedImageOptions):
     ranker: Literal["ti", "s", "b", "mae"] = field(
         default="s", metadata={"help": "Size of the ranker; `mae` copies the autoencoder's encoder and its weights."}
     )
+    init: str | None = field(
+        default=None,
+        metadata={
+            "help": "Ranker to go on from, instead of --ranker: a file, or a bundled one such as ltrp.photos. Its grid "
+            "must be that of --mae."
+        },
+    )
     loss: Literal["list_mle", "list_net", "rank_net", "focused_rank", "pointwise"] = field(
         default="list_mle", metadata={"help": "Ranking loss; the paper uses list_mle."}
     )

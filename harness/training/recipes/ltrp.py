@@ -23,7 +23,7 @@ from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.objective import RankingObjective
 from ltrp_bench.selectors.ltrp.positions import Positions, Sampling
-from ltrp_bench.selectors.ltrp.ranker import Ranker
+from ltrp_bench.selectors.ltrp.ranker import Ranker, load_ranker
 
 SIZES: dict[str, dict[str, Any]] = {
     "ti": {"embed_dim": 192, "depth": 12, "heads": 3},
@@ -40,7 +40,11 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
     """
     torch.manual_seed(training.seed)
     teacher = load_autoencoder(options.mae).eval().requires_grad_(False)
-    ranker = make_ranker(teacher, options.ranker)
+    ranker = (
+        make_ranker(teacher, options.ranker)
+        if options.init is None
+        else load_ranker(options.init).train().requires_grad_(True)
+    )
     # The teacher moves to the device with the student but is neither trained nor saved.
     objective = RankingObjective(
         teacher,
@@ -79,10 +83,15 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         "sublist": options.sublist,
         **training.recipe(),
     }
+    if options.init is not None:
+        record["init_sha256"] = sha256_of(resolve(options.init))
     if isinstance(teacher, CrossMAE):
         record |= {"positions": options.positions, "samples": options.samples}
     model = LossModel(ranker, loss, teacher.mean, teacher.std, training.seed)
-    notes = tuple(f"--mae: {line}" for line in teacher.notes)
+    notes = (
+        *(f"--mae: {line}" for line in teacher.notes),
+        *(() if options.init is None else (f"--init: {line}" for line in ranker.notes)),
+    )
     train(model, stream, training, {**record, "model": ranker.config}, LoopExtras(assumptions=notes))
     return {"state": trained_state(training.out), "config": ranker.config, "training": record}
 

@@ -67,3 +67,20 @@ def test_the_record_of_a_mae_teacher_is_that_of_earlier_trainings(tmp_path: Path
     record = train_ltrp(LtrpOptions(mae="mae.shapes", ranker="ti", num_images=4), training)["training"]
     own = {"what", "mae_sha256", "size", "loss", "distance", "hide", "mask_ratio", "asymmetric", "sublist"}
     assert record.keys() == own | {"data", "pictures", "revision"} | training.recipe().keys()
+
+
+def test_a_ranker_goes_on_from_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = tmp_path / "ltrp.first.safetensors"
+    shared = "--mae mae.shapes --ranker mae --mask-ratio 0.9 --batch-size 2 --workers 0 --pictures 4 --seed"
+    begin = ["train", "ltrp", *shared.split(), "1", "--iterations", "2", "--lr", "1e-3", "--export", str(first)]
+    assert run_command([*begin, "--out", str(tmp_path / "first")]) == 0
+    second = tmp_path / "ltrp.second.safetensors"
+    again = ["train", "ltrp", *shared.split(), "2", "--iterations", "1", "--lr", "0", "--init", str(first)]
+    assert run_command([*again, "--export", str(second), "--out", str(tmp_path / "second")]) == 0
+    before, after = load_ranker(first).state_dict(), load_ranker(second).state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before), "a rate of 0 keeps the given weights"
+    assert "| init_sha256 |" in second.with_suffix(".md").read_text()
+    assert "init_sha256" not in first.with_suffix(".md").read_text()
+    wrong = ["train", "ltrp", *shared.split(), "2", "--init", "mae.shapes", "--out", str(tmp_path / "third")]
+    capsys.readouterr()
+    assert run_command(wrong) == 1 and "LTRP ranker" in capsys.readouterr().err
