@@ -88,10 +88,7 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
     if isinstance(teacher, CrossMAE):
         record |= {"positions": options.positions, "samples": options.samples}
     model = LossModel(ranker, loss, teacher.mean, teacher.std, training.seed)
-    notes = (
-        *(f"--mae: {line}" for line in teacher.notes),
-        *(() if options.init is None else (f"--init: {line}" for line in ranker.notes)),
-    )
+    notes = (*(f"--mae: {line}" for line in teacher.notes), *(f"--init: {line}" for line in ranker.notes))
     train(model, stream, training, {**record, "model": ranker.config}, LoopExtras(assumptions=notes))
     return {"state": trained_state(training.out), "config": ranker.config, "training": record}
 
