@@ -41,7 +41,7 @@ def main() -> None:
     torch.manual_seed(0)
     mae = MAE(MAEConfig()).to(device).eval().requires_grad_(False)
     cross = CrossMAE(CrossMAEConfig()).to(device).eval().requires_grad_(False)
-    ranker = make_ranker(mae, options.ranker).to(device)
+    ranker = make_ranker(mae, options.ranker, mae.image_size).to(device)
     optimizer = torch.optim.AdamW(ranker.parameters())
     images = torch.randn(options.batch, 3, 224, 224, device=device)
 

@@ -234,6 +234,8 @@ def _reconstruction_figure(
     teacher = entry.selector
     if not isinstance(teacher, LTRPTeacher):
         raise UsageError(f"--reconstruct needs a masked autoencoder: --selector ltrp-teacher, not {entry.name}")
+    if teacher.tiles != 1:
+        raise UsageError("--reconstruct shows the masking of one image, not of its tiles: leave out the option tiles")
     reconstructions = reconstruct(teacher, images, options.remove, seed=figure.seed, device=request.device)
     return reconstruction_figure(images, reconstructions, theme=figure.theme, width=figure.width)
 

@@ -17,6 +17,7 @@ from ltrp_bench.selectors.ltrp.positions import EXACT, Sampling, count_positions
 from ltrp_bench.selectors.ltrp.ranker import Ranker
 from ltrp_bench.selectors.ltrp.ranking_losses import Loss, ranking_loss
 from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density, semantic_density
+from ltrp_bench.selectors.ltrp.tiles import cut_tiles, patches_of_image
 from ltrp_bench.selectors.normalization import denormalize, normalize
 from ltrp_bench.selectors.option_checks import check_value
 
@@ -27,7 +28,8 @@ class RankingObjective(nn.Module):
     The MAE is no submodule, so that it is neither trained nor saved with the ranker; it is moved with it.
 
     Args:
-        mae: reconstructs the images; its patch grid must equal that of the ranker.
+        mae: reconstructs the images. If the ranker's grid is N times the MAE's, it scores N x N tiles of an image, each
+            masked for itself, and the ranker orders the visible patches of all of them.
         ranker: the network to train.
         loss: "list_mle", "list_net", "rank_net", "focused_rank" or "pointwise".
         distance, mask_ratio, hide, max_memory_mb: as in `semantic_density`.
@@ -54,10 +56,11 @@ class RankingObjective(nn.Module):
         max_memory_mb: float | None = None,
     ) -> None:
         super().__init__()
-        if mae.grid != ranker.grid or mae.patch_size != ranker.patch_size:
+        tiles = max(1, ranker.grid[0] // mae.grid[0])
+        if ranker.grid != (mae.grid[0] * tiles, mae.grid[1] * tiles) or mae.patch_size != ranker.patch_size:
             raise UsageError(
-                f"the MAE cuts images into {mae.grid} patches of {mae.patch_size} pixels, "
-                f"the ranker into {ranker.grid} of {ranker.patch_size}"
+                f"the MAE cuts images or their tiles into {mae.grid} patches of {mae.patch_size} pixels, "
+                f"the ranker images into {ranker.grid} of {ranker.patch_size}"
             )
         check_value("ranking objective", "loss", loss, Loss)
         check_distance(distance)
@@ -68,7 +71,7 @@ class RankingObjective(nn.Module):
         self.sampling = sampling
         self._frozen = (mae.eval().requires_grad_(False),)  # in a tuple, hidden from nn.Module
         self.loss, self.sublist, self.asymmetric, self.visits = loss, sublist, asymmetric, visits
-        self.mask_ratio = mask_ratio
+        self.mask_ratio, self.tiles = mask_ratio, tiles
         self.density: dict[str, Any] = {"hide": hide, "distance": distance, "max_memory_mb": max_memory_mb}
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> RankingObjective:
@@ -86,11 +89,16 @@ class RankingObjective(nn.Module):
 
     @torch.no_grad()
     def pseudo_scores(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Random visible patches [B, n] and their semantic density [B, n]."""
+        """Random visible patches [B, n] and their semantic density [B, n]; n counts those of all tiles."""
         mae = self._frozen[0]
+        parts = cut_tiles(renormalize(images, self.ranker, mae), self.tiles)
+        visible, scores = self._density(mae, parts, generator)
+        return patches_of_image(visible, mae.grid, self.tiles), scores.view(len(images), -1)
+
+    def _density(self, mae: MAE | CrossMAE, images: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Random visible patches [B, n] of images of the autoencoder's size, and their semantic density [B, n]."""
         keep = count_visible(self.mask_ratio, mae.patches)
         visible = random_visible(len(images), mae.patches, keep, generator, images.device)
-        images = renormalize(images, self.ranker, mae)
         if self.visits == 0:
             if self.sampling.exact:
                 return semantic_density(mae, images, visible, **self.density)

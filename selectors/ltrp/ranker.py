@@ -28,7 +28,7 @@ from ltrp_bench.selectors.checkpoints import (
     save_safetensors,
     strip_prefix,
 )
-from ltrp_bench.selectors.errors import InputError
+from ltrp_bench.selectors.errors import InputError, UsageError
 from ltrp_bench.selectors.files.prefixes import prefixes_of
 from ltrp_bench.selectors.ltrp.mae_checkpoints import HEADS, count_blocks
 from ltrp_bench.selectors.vit.layers import (
@@ -195,6 +195,25 @@ def load_ranker(path_or_tag: str | Path, *, ema: bool | None = None, **overrides
     ranker = load_built(lambda: Ranker(**config), state, f"the LTRP ranker of {path.name}")
     ranker.notes = weights.notes
     return ranker.eval().requires_grad_(False)
+
+
+def at_image_size(ranker: Ranker, image_size: tuple[int, int]) -> Ranker:
+    """A ranker with the same weights for another training size; position embeddings are interpolated.
+
+    Raises:
+        UsageError: a class-token ranker, whose head belongs to its training size.
+    """
+    if image_size == ranker.image_size:
+        return ranker
+    if ranker.head_kind == "class_token":
+        want, own = ("x".join(map(str, size)) for size in (image_size, ranker.image_size))
+        raise UsageError(f"the class-token head of this ranker scores images of {own} pixels, not of {want}")
+    config: dict[str, Any] = {**ranker.config, "image_size": image_size}
+    other = Ranker(**config)
+    places = resample_positions(ranker.pos_embed.detach(), ranker.grid, other.grid)
+    other.load_state_dict({**ranker.state_dict(), "pos_embed": places})
+    other.notes = ranker.notes
+    return other
 
 
 def save_ranker(path: str | Path, ranker: Ranker, **metadata: Any) -> None:

@@ -27,6 +27,7 @@ from ltrp_bench.selectors.ltrp.multi_scale import check_sizes, multi_scale_score
 from ltrp_bench.selectors.ltrp.positions import Positions, Sampling
 from ltrp_bench.selectors.ltrp.ranker import load_ranker
 from ltrp_bench.selectors.ltrp.semantic_density import Hide, average_density
+from ltrp_bench.selectors.ltrp.tiles import cut_tiles, join_maps
 from ltrp_bench.selectors.normalization import denormalize
 from ltrp_bench.selectors.option_checks import check_value, check_whole
 from ltrp_bench.selectors.vit.layers import patchify
@@ -153,11 +154,12 @@ class LTRPTeacher(Selector):
             decimal point). They are drawn like the maskings.
         samples: number of these at which a CrossMAE's reconstructions without a patch are compared, drawn for each
             patch where it matters; None for all.
+        tiles: score images of `tiles` times the autoencoder's side in `tiles` x `tiles` parts, each for itself.
         ema: which set of weights to take from a file that holds a model and its moving average; see `read_weights`.
     """
 
     weights_family = "mae"
-    later_options = ("positions", "samples", "ema")
+    later_options = ("positions", "samples", "tiles", "ema")
     supervision = Supervision.self_supervised()
     name = "ltrp-teacher"
 
@@ -174,10 +176,12 @@ class LTRPTeacher(Selector):
         seed: int = 0,
         positions: Positions = "all",
         samples: int | None = None,
+        tiles: int = 1,
         ema: bool | None = None,
     ) -> None:
         check_distance(distance)
         check_whole(f"selector {self.name!r}", "visits", visits, 1)
+        check_whole(f"selector {self.name!r}", "tiles", tiles, 1)
         check_value(f"selector {self.name!r}", "normalise", normalise, Normalise)
         self.mae = load_autoencoder(weights, ema=ema)
         self.assumptions = self.mae.notes
@@ -189,15 +193,18 @@ class LTRPTeacher(Selector):
         self.supervision = supervision_by(distance)
         self.mean = cast(Channels, self.mae.mean)
         self.std = cast(Channels, self.mae.std)
-        self.patch_size, self.input_size = self.mae.patch_size, self.mae.image_size
+        height, width = self.mae.image_size
+        self.patch_size, self.input_size = self.mae.patch_size, (height * tiles, width * tiles)
+        self.tiles = tiles
         self.visits, self.mask_ratio, self.normalise, self.seed = visits, mask_ratio, normalise, seed
         self.hide, self.distance, self.max_memory_mb = hide, distance, max_memory_mb
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
-        drawn = [self._draw(image) for image in images]
-        return average_density(
+        parts = cut_tiles(images, self.tiles)
+        drawn = [self._draw(part) for part in parts]
+        maps = average_density(
             self.mae,
-            images,
+            parts,
             visits=self.visits,
             mask_ratio=self.mask_ratio,
             hide=self.hide,
@@ -208,9 +215,10 @@ class LTRPTeacher(Selector):
             orders=torch.stack([orders for orders, _ in drawn]).to(images.device),
             offsets=torch.stack([offsets for _, offsets in drawn]),
         )
+        return join_maps(maps, self.tiles)
 
     def _draw(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Permutations [visits, L] and offsets of samples [visits, 2], from the image's 8-bit pixels and the seed."""
+        """Permutations [visits, L] and offsets of samples [visits, 2], from a tile's 8-bit pixels and the seed."""
         pixels = (denormalize(image, self.mean, self.std) * 255).round().clamp(0, 255).to(torch.uint8)
         rng = np.random.default_rng([self.seed, zlib.crc32(pixels.cpu().numpy().tobytes())])
         orders = np.stack([rng.permutation(self.mae.patches) for _ in range(self.visits)])

@@ -101,7 +101,7 @@ def open_stream(
     """
     if data == "shapes":
         if size != SIZE:
-            raise UsageError(f"images of shapes are {SIZE} pixels wide, --size {size} does not fit")
+            raise UsageError(f"images of shapes are {SIZE} pixels wide: a model for {size} pixels does not fit")
         return ShapesStream(num_images, length, seed)
     return FolderStream(Path(data), size, length, seed, crop_scale)
 

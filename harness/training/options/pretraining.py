@@ -84,8 +84,8 @@ class LtrpOptions(CroppedImageOptions):
     init: str | None = field(
         default=None,
         metadata={
-            "help": "Ranker to go on from, instead of --ranker: a file, or a bundled one such as ltrp.photos. Its grid "
-            "must be that of --mae."
+            "help": "Ranker to go on from, instead of --ranker: a file, or a bundled one such as ltrp.photos. Its "
+            "position embeddings are interpolated where the image size differs."
         },
     )
     loss: Literal["list_mle", "list_net", "rank_net", "focused_rank", "pointwise"] = field(
@@ -119,6 +119,14 @@ class LtrpOptions(CroppedImageOptions):
             "help": "Number of these at which a CrossMAE is asked without a patch, drawn for each patch where it "
             "matters; all by default.",
             "min": 1,
+        },
+    )
+    tiles: int = field(
+        default=1,
+        metadata={
+            "help": "Train the ranker on images of N times the autoencoder's side, which scores them in N x N tiles.",
+            "min": 1,
+            "metavar": "N",
         },
     )
 

@@ -23,7 +23,7 @@ from ltrp_bench.selectors.ltrp.cross_mae import CrossMAE
 from ltrp_bench.selectors.ltrp.mae import MAE
 from ltrp_bench.selectors.ltrp.objective import RankingObjective
 from ltrp_bench.selectors.ltrp.positions import Positions, Sampling
-from ltrp_bench.selectors.ltrp.ranker import Ranker, load_ranker
+from ltrp_bench.selectors.ltrp.ranker import Ranker, at_image_size, load_ranker
 
 SIZES: dict[str, dict[str, Any]] = {
     "ti": {"embed_dim": 192, "depth": 12, "heads": 3},
@@ -40,11 +40,9 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
     """
     torch.manual_seed(training.seed)
     teacher = load_autoencoder(options.mae).eval().requires_grad_(False)
-    ranker = (
-        make_ranker(teacher, options.ranker)
-        if options.init is None
-        else load_ranker(options.init).train().requires_grad_(True)
-    )
+    size = (teacher.image_size[0] * options.tiles, teacher.image_size[1] * options.tiles)
+    start = make_ranker(teacher, options.ranker, size) if options.init is None else load_ranker(options.init)
+    ranker = at_image_size(start, size).train().requires_grad_(True)
     # The teacher moves to the device with the student but is neither trained nor saved.
     objective = RankingObjective(
         teacher,
@@ -64,7 +62,7 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
 
     stream = open_stream(
         options.data,
-        teacher.image_size[0],
+        size[0],
         training.images_drawn,
         training.seed,
         options.num_images,
@@ -83,6 +81,8 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         "sublist": options.sublist,
         **training.recipe(),
     }
+    if options.tiles != 1:
+        record["tiles"] = options.tiles
     if options.init is not None:
         record["init_sha256"] = sha256_of(resolve(options.init))
     if isinstance(teacher, CrossMAE):
@@ -101,18 +101,19 @@ def parse_positions(text: str) -> Positions:
         raise UsageError(f"--positions {text}: write all, a whole number, or a share such as 0.1") from None
 
 
-def make_ranker(teacher: MAE | CrossMAE, size: str) -> Ranker:
-    """An untrained ranker on the teacher's patch grid, or for size "mae" a copy of its encoder."""
+def make_ranker(teacher: MAE | CrossMAE, size: str, image_size: tuple[int, int]) -> Ranker:
+    """An untrained ranker with the teacher's patches, or for size "mae" a copy of its encoder, for its image size."""
     own: dict[str, Any] = teacher.config
     common: dict[str, Any] = {
-        "image_size": own["image_size"],
         "patch_size": own["patch_size"],
         "mean": own["mean"],
         "std": own["std"],
     }
     if size in SIZES:
-        return Ranker(**common, **SIZES[size])
-    ranker = Ranker(**common, embed_dim=own["embed_dim"], depth=own["depth"], heads=own["heads"])
+        return Ranker(image_size=image_size, **common, **SIZES[size])
+    ranker = Ranker(
+        image_size=teacher.image_size, **common, embed_dim=own["embed_dim"], depth=own["depth"], heads=own["heads"]
+    )
     mine = ranker.state_dict()
     ranker.load_state_dict({**mine, **{k: v for k, v in teacher.state_dict().items() if k in mine}})
     return ranker

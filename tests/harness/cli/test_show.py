@@ -136,6 +136,7 @@ OF_TASK = ("--task", "shapes-coverage", "--selector", "random")
         (("--reconstruct", "a.png", "--keep-ratio", "0.5"), 2, "--keep-ratio does not go with --reconstruct"),
         (("--reconstruct", "a.png", "--selector", "ltrp"), 2, "not ltrp.photos"),
         (("--reconstruct", "a.png", "--remove", "14"), 2, "the visible patches are 0 to 13"),
+        (("--reconstruct", "a.png", "--selector-option", "ltrp-teacher.tiles=2"), 2, "leave out the option tiles"),
     ],
 )
 def test_errors_are_one_line(command: Command, arguments: tuple[str, ...], code: int, line: str) -> None:

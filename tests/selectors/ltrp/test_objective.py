@@ -95,7 +95,7 @@ def test_normalisations_may_differ() -> None:
 
 
 def test_objective_refuses_what_does_not_fit() -> None:
-    with pytest.raises(UsageError, match="the MAE cuts images into"):
+    with pytest.raises(UsageError, match="the MAE cuts images or their tiles into"):
         RankingObjective(small_mae(), Ranker(48, 16, 24, 2, 2))
     with pytest.raises(UsageError, match="loss must be one of .*, got 'hinge'"):
         RankingObjective(small_mae(), small_ranker(), loss="hinge")  # type: ignore[arg-type]

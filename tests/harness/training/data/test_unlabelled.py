@@ -90,7 +90,7 @@ def test_crop_scales_are_shares(scale: float, photos: Path) -> None:
 
 def test_shapes_have_one_size() -> None:
     assert isinstance(open_stream("shapes", 96, 4, 0, num_images=2), ShapesStream)
-    with pytest.raises(UsageError, match="--size 64 does not fit"):
+    with pytest.raises(UsageError, match="a model for 64 pixels does not fit"):
         open_stream("shapes", 64, 4, 0, num_images=2)
 
 

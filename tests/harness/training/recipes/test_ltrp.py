@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ltrp_bench.harness.cli.main import run_command
 from ltrp_bench.harness.training.options.pretraining import LtrpOptions
@@ -84,3 +86,24 @@ def test_a_ranker_goes_on_from_another(tmp_path: Path, capsys: pytest.CaptureFix
     wrong = ["train", "ltrp", *shared.split(), "2", "--init", "mae.shapes", "--out", str(tmp_path / "third")]
     capsys.readouterr()
     assert run_command(wrong) == 1 and "LTRP ranker" in capsys.readouterr().err
+
+
+def test_a_ranker_of_images_that_the_teacher_scores_in_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "photos").mkdir()
+    for index in range(2):
+        pixels = np.random.default_rng(index).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{index}.png")
+    ranker = tmp_path / "ltrp.safetensors"
+    shared = "--mae mae.photos --init ltrp.photos --mask-ratio 0.9 --batch-size 1 --workers 0 --iterations 1 --lr 0"
+    arguments = ["train", "ltrp", *shared.split(), "--tiles", "2", "--out", str(tmp_path / "out")]
+    assert run_command([*arguments, "--data", str(tmp_path / "photos"), "--export", str(ranker)]) == 0
+    assert json.loads(load_metadata(ranker)["training"])["tiles"] == 2
+    selector = create_selector("ltrp", weights=ranker)
+    assert selector.input_size == (192, 192)
+    # A learning rate of zero: the shipped ranker with interpolated positions.
+    images = torch.rand(1, 3, 192, 192)
+    expected = create_selector("ltrp.photos", any_size=True).scores(images)
+    torch.testing.assert_close(selector.scores(images), expected, atol=1e-4, rtol=1e-4)
+    capsys.readouterr()
+    assert run_command([*arguments, "--data", "shapes"]) == 2
+    assert "images of shapes are 96 pixels wide: a model for 192 pixels" in capsys.readouterr().err
