@@ -72,7 +72,7 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
         "what": "ltrp",
         **image_record(options.data, stream),
         "mae_sha256": sha256_of(resolve(options.mae)),
-        "size": options.ranker,
+        "size": options.ranker if options.init is None else "init",
         "loss": options.loss,
         "distance": options.distance,
         "hide": options.hide,

@@ -88,21 +88,22 @@ def test_a_ranker_goes_on_from_another(tmp_path: Path, capsys: pytest.CaptureFix
     assert run_command(wrong) == 1 and "LTRP ranker" in capsys.readouterr().err
 
 
-def test_a_ranker_of_images_that_the_teacher_scores_in_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_that_the_teacher_scores_in_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "photos").mkdir()
     for index in range(2):
         pixels = np.random.default_rng(index).integers(0, 256, (120, 160, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{index}.png")
     ranker = tmp_path / "ltrp.safetensors"
-    shared = "--mae mae.photos --init ltrp.photos --mask-ratio 0.9 --batch-size 1 --workers 0 --iterations 1 --lr 0"
+    shared = "--mae mae.photos --init ltrp.shapes --mask-ratio 0.9 --batch-size 1 --workers 0 --iterations 1 --lr 0"
     arguments = ["train", "ltrp", *shared.split(), "--tiles", "2", "--out", str(tmp_path / "out")]
     assert run_command([*arguments, "--data", str(tmp_path / "photos"), "--export", str(ranker)]) == 0
-    assert json.loads(load_metadata(ranker)["training"])["tiles"] == 2
+    record = json.loads(load_metadata(ranker)["training"])
+    assert record["tiles"] == 2 and record["size"] == "init"
     selector = create_selector("ltrp", weights=ranker)
     assert selector.input_size == (192, 192)
     # A learning rate of zero: the shipped ranker with interpolated positions.
     images = torch.rand(1, 3, 192, 192)
-    expected = create_selector("ltrp.photos", any_size=True).scores(images)
+    expected = create_selector("ltrp.shapes", any_size=True).scores(images)
     torch.testing.assert_close(selector.scores(images), expected, atol=1e-4, rtol=1e-4)
     capsys.readouterr()
     assert run_command([*arguments, "--data", "shapes"]) == 2
