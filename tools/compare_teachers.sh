@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # MAE and CrossMAE as LTRP's teachers on `shapes` (docs/selectors/ltrp.md, "Does it teach as well?"): tools/compare_teachers.sh DIR
-# Run it again to resume. Takes about four hours on one core: for each of three seeds three teachers, then five rankers.
+# Run it again to resume. Takes three to four hours on one core: for each of three seeds three teachers and four rankers.
 set -euo pipefail
 dir=$1
 train() { # KIND NAME OPTIONS...; skips files that exist

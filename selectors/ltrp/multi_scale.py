@@ -1,6 +1,6 @@
 """Scores of one ranker at several image sizes, averaged (beyond the paper).
 
-A ranker of 12 x 12 patches sees an object of a thirtieth of the image as four patches; the same ranker on the image at
+A ranker of 12 x 12 patches sees a thirty-sixth of the image as four patches; the same ranker on the image at
 twice the size sees it as sixteen, and loses sight of what is large. The mean over sizes ranks by both.
 """
 

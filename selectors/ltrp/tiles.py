@@ -1,7 +1,7 @@
 """Tiles: an autoencoder of small images scores a larger one part by part (beyond the paper).
 
-An autoencoder of 12 x 12 patches sees an object of a thirtieth of the image as four patches. On an image of twice its
-side, cut into 2 x 2 tiles of its own size, it sees the object as sixteen. Each tile is masked and reconstructed for
+An autoencoder of 12 x 12 patches sees a thirty-sixth of the image as four patches. On an image of twice its
+side, cut into 2 x 2 tiles of its own size, it sees it as sixteen. Each tile is masked and reconstructed for
 itself, so the cost grows with the number of tiles, not with its square.
 """
 

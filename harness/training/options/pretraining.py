@@ -85,7 +85,7 @@ class LtrpOptions(CroppedImageOptions):
         default=None,
         metadata={
             "help": "Ranker to go on from, instead of --ranker: a file, or a bundled one such as ltrp.photos. Its "
-            "position embeddings are interpolated where the image size differs."
+            "patches must be those of --mae; position embeddings are interpolated where the image size differs."
         },
     )
     loss: Literal["list_mle", "list_net", "rank_net", "focused_rank", "pointwise"] = field(
