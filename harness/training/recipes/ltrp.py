@@ -41,8 +41,11 @@ def train_ltrp(options: LtrpOptions, training: TrainingOptions) -> TrainedModel:
     torch.manual_seed(training.seed)
     teacher = load_autoencoder(options.mae).eval().requires_grad_(False)
     size = (teacher.image_size[0] * options.tiles, teacher.image_size[1] * options.tiles)
-    start = make_ranker(teacher, options.ranker, size) if options.init is None else load_ranker(options.init)
-    ranker = at_image_size(start, size).train().requires_grad_(True)
+    ranker = (
+        make_ranker(teacher, options.ranker, size)
+        if options.init is None
+        else at_image_size(load_ranker(options.init), size).train().requires_grad_(True)
+    )
     # The teacher moves to the device with the student but is neither trained nor saved.
     objective = RankingObjective(
         teacher,
@@ -102,7 +105,10 @@ def parse_positions(text: str) -> Positions:
 
 
 def make_ranker(teacher: MAE | CrossMAE, size: str, image_size: tuple[int, int]) -> Ranker:
-    """An untrained ranker with the teacher's patches, or for size "mae" a copy of its encoder, for its image size."""
+    """An untrained ranker for images of `image_size`, cut into the teacher's patches.
+
+    For size "mae" it is a copy of the teacher's encoder, with position embeddings interpolated to that size.
+    """
     own: dict[str, Any] = teacher.config
     common: dict[str, Any] = {
         "patch_size": own["patch_size"],
@@ -116,4 +122,4 @@ def make_ranker(teacher: MAE | CrossMAE, size: str, image_size: tuple[int, int])
     )
     mine = ranker.state_dict()
     ranker.load_state_dict({**mine, **{k: v for k, v in teacher.state_dict().items() if k in mine}})
-    return ranker
+    return at_image_size(ranker, image_size)
