@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
@@ -138,6 +139,7 @@ class LTRPClusterSelector(LTRPSelector):
         )
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LTRPTeacher(Selector):
     """Pseudo scores from which the ranker is trained: semantic density, averaged over maskings.
 
@@ -163,41 +165,36 @@ class LTRPTeacher(Selector):
     supervision = Supervision.self_supervised()
     name = "ltrp-teacher"
 
-    def __init__(
-        self,
-        weights: str | Path,
-        *,
-        visits: int = 3,
-        mask_ratio: float = 0.9,
-        hide: Hide = "decoder",
-        distance: Distance = "l1",
-        normalise: Normalise = "none",
-        max_memory_mb: float | None = None,
-        seed: int = 0,
-        positions: Positions = "all",
-        samples: int | None = None,
-        tiles: int = 1,
-        ema: bool | None = None,
-    ) -> None:
-        check_distance(distance)
-        check_whole(f"selector {self.name!r}", "visits", visits, 1)
-        check_whole(f"selector {self.name!r}", "tiles", tiles, 1)
-        check_value(f"selector {self.name!r}", "normalise", normalise, Normalise)
-        self.mae = load_autoencoder(weights, ema=ema)
+    weights: str | Path = field(kw_only=False)
+    visits: int = 3
+    mask_ratio: float = 0.9
+    hide: Hide = "decoder"
+    distance: Distance = "l1"
+    normalise: Normalise = "none"
+    max_memory_mb: float | None = None
+    seed: int = 0
+    positions: Positions = "all"
+    samples: int | None = None
+    tiles: int = 1
+    ema: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_distance(self.distance)
+        check_whole(f"selector {self.name!r}", "visits", self.visits, 1)
+        check_whole(f"selector {self.name!r}", "tiles", self.tiles, 1)
+        check_value(f"selector {self.name!r}", "normalise", self.normalise, Normalise)
+        self.mae = load_autoencoder(self.weights, ema=self.ema)
         self.assumptions = self.mae.notes
-        self.sampling = Sampling(positions=positions, samples=samples)
+        self.sampling = Sampling(positions=self.positions, samples=self.samples)
         cross = isinstance(self.mae, CrossMAE)
-        self.sampling.check(self.mae, mask_ratio, hide == "encoder_decoder", cross)
+        self.sampling.check(self.mae, self.mask_ratio, self.hide == "encoder_decoder", cross)
         if cross:
-            check_cross_distance(distance)
-        self.supervision = supervision_by(distance)
+            check_cross_distance(self.distance)
+        self.supervision = supervision_by(self.distance)
         self.mean = cast(Channels, self.mae.mean)
         self.std = cast(Channels, self.mae.std)
         height, width = self.mae.image_size
-        self.patch_size, self.input_size = self.mae.patch_size, (height * tiles, width * tiles)
-        self.tiles = tiles
-        self.visits, self.mask_ratio, self.normalise, self.seed = visits, mask_ratio, normalise, seed
-        self.hide, self.distance, self.max_memory_mb = hide, distance, max_memory_mb
+        self.patch_size, self.input_size = self.mae.patch_size, (height * self.tiles, width * self.tiles)
 
     def _scores(self, images: Tensor, context: BatchContext | None) -> Tensor:
         parts = cut_tiles(images, self.tiles)
